@@ -1,0 +1,80 @@
+//! The derivative of each primitive, written once, in primitives, for both directions.
+
+use crate::error::Result;
+use crate::shape::Shape;
+use crate::tensor::{Compare, Device, Operations, Reduce, Tensor, Transpose, Unary, sum_to};
+
+/// g · op′(x), where y = op(x).
+pub fn unary_slope<T: Tensor>(op: Unary, x: &T, y: &T, g: &T) -> Result<T> {
+    match op {
+        Unary::Neg => g.neg(),
+        Unary::Abs => {
+            let zero = x.device().zeros(Shape::SCALAR)?;
+            g.mul(&zero.compare(Compare::Less, x)?.sub(&x.compare(Compare::Less, &zero)?)?)
+        }
+        Unary::Exp => g.mul(y),
+        Unary::Log => g.div(x),
+        Unary::Sqrt => g.div(&y.scale(2.0)?),
+        Unary::Recip => g.mul(&y.square()?)?.neg(),
+        Unary::Square => g.mul(&x.scale(2.0)?),
+        Unary::Sin => g.mul(&x.unary(Unary::Cos)?),
+        Unary::Cos => g.mul(&x.unary(Unary::Sin)?)?.neg(),
+        Unary::Tanh => g.mul(&y.square()?.neg()?.shift(1.0)?),
+        Unary::Sigmoid => g.mul(&y.mul(&y.neg()?.shift(1.0)?)?),
+        Unary::Scale(c) => g.scale(c),
+        Unary::Shift(_) => Ok(g.clone()),
+    }
+}
+
+/// The weights by which the elements of x share the derivative of their maximum y along `axis`: 1/ties where x = y.
+pub fn maximum_shares<T: Tensor>(x: &T, y: &T, axis: usize) -> Result<T> {
+    let hits = x.detach().compare(Compare::Equal, &y.detach())?;
+    let ties = hits.reduce(Reduce::Sum, axis)?;
+    hits.div(&ties)
+}
+
+/// The cotangent of the left operand of a matrix product, before its shape is restored.
+pub fn matmul_left<T: Tensor>(right: &T, transpose: Transpose, g: &T) -> Result<T> {
+    // y = L R: dL = g Rᵀ; where the left operand is stored transposed, dLᵀ = R gᵀ.
+    if transpose.left {
+        right.matmul(g, Transpose { left: transpose.right, right: true })
+    } else {
+        g.matmul(right, Transpose { left: false, right: !transpose.right })
+    }
+}
+
+/// The cotangent of the right operand of a matrix product, before its shape is restored.
+pub fn matmul_right<T: Tensor>(left: &T, transpose: Transpose, g: &T) -> Result<T> {
+    if transpose.right {
+        g.matmul(left, Transpose { left: true, right: transpose.left })
+    } else {
+        left.matmul(g, Transpose { left: !transpose.left, right: false })
+    }
+}
+
+/// A cotangent summed to the shape of the operand that was stretched.
+pub fn restore<T: Tensor>(g: &T, shape: Shape) -> Result<T> {
+    sum_to(g, shape)
+}
+
+/// `part` at `start` along `axis` among zeros: the transpose of a slice.
+pub fn embed<T: Tensor>(part: &T, axis: usize, start: usize, length: usize) -> Result<T> {
+    let shape = part.shape();
+    let width = shape.axis(axis)?;
+    let device = part.device();
+    let before = device.zeros(shape.with_axis(axis, start)?)?;
+    let after = device.zeros(shape.with_axis(axis, length - start - width)?)?;
+    match (start, length - start - width) {
+        (0, 0) => Ok(part.clone()),
+        (0, _) => T::concat(&[part, &after], axis),
+        (_, 0) => T::concat(&[&before, part], axis),
+        _ => T::concat(&[&before, part, &after], axis),
+    }
+}
+
+/// The permutation that undoes `axes`.
+pub fn inverse_permutation(axes: &[usize], inverse: &mut [usize]) {
+    for (i, &axis) in axes.iter().enumerate() {
+        inverse[axis] = i;
+    }
+}

@@ -1,0 +1,50 @@
+//! Where tensors come from.
+
+use super::{Element, Tensor};
+use crate::error::Result;
+use crate::noise::Noise;
+use crate::shape::Shape;
+use alloc::vec;
+use core::fmt::Debug;
+
+/// A handle to a device: a value, cheap to clone, with no global state behind it.
+pub trait Device: Clone + Debug + 'static {
+    /// The tensors that live here.
+    type Tensor: Tensor<Device = Self>;
+
+    /// A tensor of host values in row-major order.
+    ///
+    /// # Errors
+    /// [`Error::Length`](crate::Error::Length) unless there is one value for each element of `shape`.
+    fn from_slice<E: Element>(&self, values: &[E], shape: Shape) -> Result<Self::Tensor>;
+
+    /// A tensor whose elements all are `value`.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn full(&self, value: f64, shape: Shape) -> Result<Self::Tensor>;
+
+    /// Waits until all work is done, and reports what went wrong with it.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn sync(&self) -> Result<()>;
+
+    /// Zeros.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn zeros(&self, shape: Shape) -> Result<Self::Tensor> {
+        self.full(0.0, shape)
+    }
+
+    /// Standard normal noise ([`Noise::fill_normal`]). A backend with a generator of its own overrides this, word for word.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn normal(&self, noise: &Noise, shape: Shape) -> Result<Self::Tensor> {
+        let mut values = vec![0.0; shape.elements()];
+        noise.fill_normal(&mut values);
+        self.from_slice(&values, shape)
+    }
+}

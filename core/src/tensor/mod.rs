@@ -1,0 +1,242 @@
+//! The one trait that every backend implements and every formula is written over.
+//!
+//! [`Tensor`] holds the required primitives and the fused hooks; [`Operations`] is everything composed from them.
+
+mod device;
+mod element;
+mod fused;
+mod operations;
+
+pub use device::Device;
+pub use element::Element;
+pub use fused::{Activation, Fused, MAX_INPUTS, Pullback};
+pub use operations::{Operations, sum_to};
+
+use crate::error::Result;
+use crate::shape::Shape;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+
+/// An element-wise function of one operand.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Unary {
+    /// −x
+    Neg,
+    /// |x|, with derivative 0 at 0
+    Abs,
+    /// eˣ
+    Exp,
+    /// ln x
+    Log,
+    /// √x
+    Sqrt,
+    /// 1/x
+    Recip,
+    /// x²
+    Square,
+    /// sin x
+    Sin,
+    /// cos x
+    Cos,
+    /// tanh x
+    Tanh,
+    /// 1/(1 + e⁻ˣ)
+    Sigmoid,
+    /// c x
+    Scale(f64),
+    /// x + c
+    Shift(f64),
+}
+
+/// An element-wise function of two operands, which broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    /// a + b
+    Add,
+    /// a − b
+    Sub,
+    /// a b
+    Mul,
+    /// a/b
+    Div,
+}
+
+/// An element-wise comparison: 1 where it holds, 0 elsewhere (so also where an operand is NaN).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compare {
+    /// a = b
+    Equal,
+    /// a < b
+    Less,
+    /// a ≤ b
+    LessEqual,
+}
+
+/// A reduction along one axis, which stays with length one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduce {
+    /// Σ (0 over an empty axis)
+    Sum,
+    /// The maximum (−∞ over an empty axis); its derivative is shared equally among ties.
+    Max,
+}
+
+/// Which operands of a matrix product are transposed in their last two axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Transpose {
+    /// The left operand is given as [.., k, m].
+    pub left: bool,
+    /// The right operand is given as [.., n, k].
+    pub right: bool,
+}
+
+impl Transpose {
+    /// Neither operand.
+    pub const NONE: Self = Self { left: false, right: false };
+    /// The left one only.
+    pub const LEFT: Self = Self { left: true, right: false };
+    /// The right one only.
+    pub const RIGHT: Self = Self { left: false, right: true };
+}
+
+/// An immutable array of real numbers on a device: a handle that is cheap to clone.
+///
+/// The primitives are closed under both derivatives, so [`Dual`](crate::autodiff::Dual) and
+/// [`Var`](crate::autodiff::Var) implement this trait over any `T: Tensor`, and nest.
+/// Precision is the device's own business; host values pass as any [`Element`].
+/// On an asynchronous device an error may surface only at [`Device::sync`] or [`to_vec`](Self::to_vec).
+pub trait Tensor: Clone + Debug + Sized + 'static {
+    /// The device on which tensors of this type live.
+    type Device: Device<Tensor = Self>;
+
+    /// How many derivatives are being taken: 0 for a backend's own tensor, one more for each decorator.
+    const DERIVATIVES: usize = 0;
+
+    /// The tensor's device.
+    fn device(&self) -> Self::Device;
+
+    /// The tensor's shape.
+    fn shape(&self) -> Shape;
+
+    /// The values, in row-major order, on the host.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn to_vec<E: Element>(&self) -> Result<Vec<E>>;
+
+    /// The same values as a constant, without any derivative.
+    fn detach(&self) -> Self;
+
+    /// Whether a derivative is being taken through this tensor.
+    fn is_tracked(&self) -> bool {
+        false
+    }
+
+    /// `op` of every element.
+    ///
+    /// # Errors
+    /// Whatever the device reports; an argument outside the function's domain gives NaN or infinity, as IEEE 754 has it.
+    fn unary(&self, op: Unary) -> Result<Self>;
+
+    /// `op` of every pair of elements.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) if the shapes do not broadcast.
+    fn binary(&self, op: Binary, other: &Self) -> Result<Self>;
+
+    /// 1 where `op` holds for the pair, else 0; never tracked.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) if the shapes do not broadcast.
+    fn compare(&self, op: Compare, other: &Self) -> Result<Self>;
+
+    /// `yes` where `self` is not zero, else `no`; all three broadcast. An operand that is not selected contributes nothing,
+    /// to the value or to a derivative, even where it is NaN.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) if the shapes do not broadcast.
+    fn select(&self, yes: &Self, no: &Self) -> Result<Self>;
+
+    /// `op` along `axis`, which stays with length one.
+    ///
+    /// # Errors
+    /// [`Error::Axis`](crate::Error::Axis) if there is no such axis.
+    fn reduce(&self, op: Reduce, axis: usize) -> Result<Self>;
+
+    /// The tensor stretched to `shape`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) unless `self` broadcasts to exactly `shape`.
+    fn broadcast(&self, shape: Shape) -> Result<Self>;
+
+    /// The same elements in row-major order under another shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) if the number of elements differs.
+    fn reshape(&self, shape: Shape) -> Result<Self>;
+
+    /// The axes in another order: axis i of the result is axis `axes[i]` of `self`.
+    ///
+    /// # Errors
+    /// [`Error::Axis`](crate::Error::Axis) or [`Error::Length`](crate::Error::Length) unless `axes` is a permutation.
+    fn permute(&self, axes: &[usize]) -> Result<Self>;
+
+    /// The elements `start .. start + length` along `axis`.
+    ///
+    /// # Errors
+    /// [`Error::Axis`](crate::Error::Axis) if the range leaves the axis.
+    fn slice(&self, axis: usize, start: usize, length: usize) -> Result<Self>;
+
+    /// The parts one after another along `axis`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) if they differ in another axis, [`Error::Length`](crate::Error::Length) if there are none.
+    fn concat(parts: &[&Self], axis: usize) -> Result<Self>;
+
+    /// The matrix product over the last two axes, [.., m, k] × [.., k, n] → [.., m, n]; the leading axes broadcast.
+    ///
+    /// # Errors
+    /// [`Error::Shape`](crate::Error::Shape) if the shapes do not fit.
+    fn matmul(&self, other: &Self, transpose: Transpose) -> Result<Self>;
+
+    /// The entries `index` along `axis`, in that order.
+    ///
+    /// # Errors
+    /// [`Error::Index`](crate::Error::Index) if an index lies outside the axis.
+    fn gather(&self, axis: usize, index: &[usize]) -> Result<Self>;
+
+    /// The transpose of [`gather`](Self::gather): zeros of `length` along `axis`, to which entry i of `self` is added at `index[i]`.
+    ///
+    /// # Errors
+    /// [`Error::Index`](crate::Error::Index) if an index is not below `length`, [`Error::Length`](crate::Error::Length) unless there is
+    /// one index for each entry.
+    fn scatter_add(&self, axis: usize, index: &[usize], length: usize) -> Result<Self>;
+
+    /// A native kernel for `op`, or `None` for the composed body. Call [`Fused::apply`], which chooses.
+    ///
+    /// # Errors
+    /// As the composed body.
+    fn fused(op: &Fused, inputs: &[&Self]) -> Result<Option<Self>> {
+        let _ = (op, inputs);
+        Ok(None)
+    }
+
+    /// A native kernel for `op` with its vector–Jacobian product; the residuals stay inside the closure.
+    /// `needed` says for which inputs a cotangent will be asked.
+    ///
+    /// # Errors
+    /// As the composed body.
+    fn fused_vjp(op: &Fused, inputs: &[&Self], needed: &[bool]) -> Result<Option<(Self, Pullback<Self>)>> {
+        let _ = (op, inputs, needed);
+        Ok(None)
+    }
+
+    /// A native kernel for `op` with its Jacobian–vector product; a missing tangent is zero.
+    ///
+    /// # Errors
+    /// As the composed body.
+    fn fused_jvp(op: &Fused, inputs: &[&Self], tangents: &[Option<&Self>]) -> Result<Option<(Self, Self)>> {
+        let _ = (op, inputs, tangents);
+        Ok(None)
+    }
+}
