@@ -13,6 +13,8 @@ use core::fmt;
 
 /// Receives the cotangent of one operand, by its place on the tape.
 type Sink<'a, T> = dyn FnMut(usize, T) -> Result<()> + 'a;
+/// The tape of some operands, and the place of each that is tracked.
+type Operands<T> = (Tape<T>, Vec<Option<usize>>);
 /// From the cotangent of an output to those of its operands.
 type Pull<T> = Box<dyn FnOnce(&T, &mut Sink<'_, T>) -> Result<()>>;
 
@@ -176,7 +178,7 @@ impl<T: Tensor> Var<T> {
     }
 
     /// The tape and the place of each of several operands; `None` if none is tracked.
-    fn places(op: &'static str, operands: &[&Self]) -> Result<Option<(Tape<T>, Vec<Option<usize>>)>> {
+    fn places(op: &'static str, operands: &[&Self]) -> Result<Option<Operands<T>>> {
         let mut tape: Option<&Tape<T>> = None;
         for place in operands.iter().filter_map(|operand| operand.place.as_ref()) {
             match tape {

@@ -16,6 +16,7 @@ pub trait Device: Clone + Debug + 'static {
     ///
     /// # Errors
     /// [`Error::Length`](crate::Error::Length) unless there is one value for each element of `shape`.
+    #[allow(clippy::wrong_self_convention)] // the name that every tensor library uses; a device is what it comes from
     fn from_slice<E: Element>(&self, values: &[E], shape: Shape) -> Result<Self::Tensor>;
 
     /// A tensor whose elements all are `value`.
