@@ -4,13 +4,23 @@
 extern crate alloc;
 
 pub mod autodiff;
+pub mod draws;
 pub mod error;
+pub mod flow_map;
 pub mod interpolant;
 pub mod noise;
+pub mod posterior_velocity;
+pub mod reward;
 pub mod shape;
 pub mod tensor;
+pub mod times;
 
+pub use draws::Draws;
 pub use error::{Error, Result};
+pub use flow_map::{Condition, Flow, Lift, MetaFlowMap, Query};
+pub use interpolant::Interpolant;
 pub use noise::Noise;
+pub use reward::Reward;
 pub use shape::{MAX_RANK, Shape};
 pub use tensor::{Device, Operations, Tensor};
+pub use times::TimeGrid;

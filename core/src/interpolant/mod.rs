@@ -39,6 +39,12 @@ impl Coefficients {
         self.beta_dot / self.beta * self.alpha * self.alpha - self.alpha_dot * self.alpha
     }
 
+    /// The weights (of the drift, of the state) in the posterior mean D = (α b − α̇ x)/(α β̇ − α̇ β).
+    pub fn posterior_mean_weights(&self) -> (f64, f64) {
+        let wronskian = self.alpha * self.beta_dot - self.alpha_dot * self.beta;
+        (self.alpha / wronskian, -self.alpha_dot / wronskian)
+    }
+
     /// The signal-to-noise ratio β²/α². Infinite where α = 0.
     pub fn signal_to_noise(&self) -> f64 {
         let ratio = self.beta / self.alpha;

@@ -1,0 +1,65 @@
+//! Posterior draws in blocks of states, so that memory stays bounded; the noise does not depend on the blocks.
+
+use crate::error::{Error, Result};
+use crate::noise::Noise;
+use crate::tensor::{Device, Tensor};
+use alloc::vec::Vec;
+
+/// How many posterior draws for each state, and how many rows are evaluated at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draws {
+    /// N, the number of draws for each state; at least 1.
+    pub count: usize,
+    /// The most rows (states × draws) evaluated at once; at least one state is.
+    pub rows: usize,
+}
+
+impl Draws {
+    /// `count` draws for each state, evaluated at most 16,384 rows at once.
+    pub fn new(count: usize) -> Self {
+        Self { count, rows: 16_384 }
+    }
+
+    /// The blocks (first state, number of states) of `states`.
+    ///
+    /// # Errors
+    /// [`Error::Range`] for zero draws or zero states.
+    pub fn blocks(&self, states: usize) -> Result<Vec<(usize, usize)>> {
+        if self.count == 0 {
+            return Err(Error::Range { what: "the number of draws", value: 0.0, range: "at least 1" });
+        }
+        if states == 0 {
+            return Err(Error::Range { what: "the number of samples", value: 0.0, range: "at least 1" });
+        }
+        let size = (self.rows / self.count).clamp(1, states);
+        Ok((0..states).step_by(size).map(|start| (start, size.min(states - start))).collect())
+    }
+
+    /// The noise of a block, one row for each draw: element j of state i's draws is a function of (noise, i, j) alone.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn noise<T: Tensor>(&self, noise: &Noise, like: &T, (start, states): (usize, usize)) -> Result<T> {
+        let shape = like.shape();
+        let skipped = (start * self.count * shape.item()) as u64;
+        like.device().normal(&noise.skip(skipped), shape.with_batch(states * self.count)?)
+    }
+
+    /// `f` of each block of `x`, the results one after another.
+    ///
+    /// # Errors
+    /// Those of `f`, and of [`blocks`](Self::blocks).
+    pub fn for_blocks<T: Tensor, const K: usize>(&self, x: &T, mut f: impl FnMut((usize, usize), &T) -> Result<[T; K]>) -> Result<[T; K]> {
+        let blocks = self.blocks(x.shape().batch())?;
+        if let [block] = blocks[..] {
+            return f(block, x);
+        }
+        let parts = blocks.iter().map(|&(start, states)| f((start, states), &x.slice(0, start, states)?)).collect::<Result<Vec<_>>>()?;
+        let mut joined = Vec::with_capacity(K);
+        for k in 0..K {
+            let pieces: Vec<&T> = parts.iter().map(|part| &part[k]).collect();
+            joined.push(T::concat(&pieces, 0)?);
+        }
+        joined.try_into().map_err(|_| Error::Length { op: "blocks", expected: K, found: 0 })
+    }
+}

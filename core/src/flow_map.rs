@@ -1,0 +1,218 @@
+//! The sampling contract: what a Meta Flow Map is, and what one evaluation of it is asked.
+
+use crate::error::{Error, Result};
+use crate::interpolant::Interpolant;
+use crate::shape::Shape;
+use crate::tensor::{Device, Operations, Tensor};
+
+/// What a map is conditioned on beside the state: labels and a guidance scale.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Condition<'a> {
+    /// One label for each state, or one for all; `None` for the unconditional map.
+    pub labels: Option<&'a [usize]>,
+    /// The classifier-free guidance scale.
+    pub guidance: Option<f64>,
+}
+
+impl<'a> Condition<'a> {
+    /// No condition.
+    pub const NONE: Self = Self { labels: None, guidance: None };
+
+    /// Conditioned on labels.
+    pub fn labels(labels: &'a [usize]) -> Self {
+        Self { labels: Some(labels), guidance: None }
+    }
+
+    /// The condition of the states `start .. start + count` of a batch.
+    #[must_use]
+    pub fn states(self, start: usize, count: usize) -> Self {
+        let labels = self.labels.map(|labels| if labels.len() == 1 { labels } else { labels.get(start..start + count).unwrap_or(&[]) });
+        Self { labels, ..self }
+    }
+}
+
+/// One question to a Meta Flow Map: the average velocity v_{s,u}(x; t, x_t, c).
+///
+/// `x` is [rows, ...] and `x_t` is [states, ...], where rows = states × draws: row i is conditioned on state i / draws.
+/// `s` and `u` are [1] or [rows], `t` is [1] or [states], all in [0, 1] with s ≤ u.
+#[derive(Clone, Debug)]
+pub struct Query<'a, T> {
+    /// The time at which the flow stands.
+    pub s: T,
+    /// The time to which it goes.
+    pub u: T,
+    /// Where it stands.
+    pub x: T,
+    /// The time of the state.
+    pub t: T,
+    /// The state whose posterior is sampled.
+    pub x_t: T,
+    /// Labels and guidance.
+    pub condition: Condition<'a>,
+}
+
+impl<T: Tensor> Query<'_, T> {
+    /// The number of draws for each state, after a check of all shapes.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::Length`] if the shapes are not those of [`Query`].
+    pub fn draws(&self) -> Result<usize> {
+        let (x, state) = (self.x.shape(), self.x_t.shape());
+        let (rows, states) = (x.batch(), state.batch());
+        if x.rank() != state.rank() || x.rank() == 0 || x.axes()[1..] != state.axes()[1..] {
+            return Err(Error::Shape { op: "query", left: x, right: state });
+        }
+        if states == 0 || !rows.is_multiple_of(states) {
+            return Err(Error::Shape { op: "query", left: x, right: state });
+        }
+        for (time, count) in [(&self.s, rows), (&self.u, rows), (&self.t, states)] {
+            let found = time.shape().elements();
+            if time.shape().rank() != 1 || (found != 1 && found != count) {
+                return Err(Error::Length { op: "query's times", expected: count, found });
+            }
+        }
+        if let Some(labels) = self.condition.labels.filter(|labels| labels.len() != 1 && labels.len() != states) {
+            return Err(Error::Length { op: "query's labels", expected: states, found: labels.len() });
+        }
+        Ok(rows / states)
+    }
+}
+
+/// A Meta Flow Map: for each state (t, x_t) a flow in s from noise (s = 0) to the posterior p(x1 | x_t) (s = 1).
+///
+/// Laws (a suite in `mfm-tests` runs them on any implementation): X_{s,s} = id; X_{w,u} ∘ X_{s,w} = X_{s,u};
+/// v_{s,s} is the [posterior velocity](crate::posterior_velocity); X_{0,1}(ε; t, x_t) ~ p(x1 | x_t) for ε ~ N(0, I); t = 0 forgets x_t.
+pub trait MetaFlowMap<T: Tensor> {
+    /// The average velocity v_{s,u}(x; t, x_t, c), of the shape of `query.x`; at s = u the velocity itself.
+    ///
+    /// # Errors
+    /// Those of [`Query::draws`], and of the operations it is made of.
+    fn velocity(&self, query: &Query<'_, T>) -> Result<T>;
+
+    /// X_{s,u}(x) = x + (u − s) v_{s,u}(x).
+    ///
+    /// # Errors
+    /// As [`velocity`](Self::velocity).
+    fn map(&self, query: &Query<'_, T>) -> Result<T> {
+        let velocity = self.velocity(query)?;
+        let span = query.u.sub(&query.s)?.per_item(query.x.shape())?;
+        query.x.add(&velocity.mul(&span)?)
+    }
+
+    /// The unconditional drift b_t(x) = v_{t,t}(x; 0, ·); `t` is [1] or [n] for x of [n, ...].
+    ///
+    /// # Errors
+    /// As [`velocity`](Self::velocity).
+    fn drift(&self, t: &T, x: &T, condition: Condition<'_>) -> Result<T> {
+        let device = x.device();
+        let shape = x.shape();
+        // At t = 0 the map forgets its state: one state of zeros serves all rows, unless labels tell rows apart.
+        let states = if condition.labels.is_some_and(|labels| labels.len() > 1) { shape.batch() } else { 1 };
+        let (zero, state) = (device.zeros(Shape::new(&[1])?)?, device.zeros(shape.with_batch(states)?)?);
+        self.velocity(&Query { s: t.clone(), u: t.clone(), x: x.clone(), t: zero, x_t: state, condition })
+    }
+
+    /// One-step posterior draws X_{0,1}(ε; t, x_t): `noise` is [states·draws, ...], the draws of a state in a row.
+    ///
+    /// # Errors
+    /// As [`velocity`](Self::velocity).
+    fn posterior(&self, noise: &T, t: &T, x_t: &T, condition: Condition<'_>) -> Result<T> {
+        let (zero, one) = (noise.device().zeros(Shape::new(&[1])?)?, noise.device().full(1.0, Shape::new(&[1])?)?);
+        self.map(&Query { s: zero, u: one, x: noise.clone(), t: t.clone(), x_t: x_t.clone(), condition })
+    }
+
+    /// By what a training loss at (s, t) should be multiplied, one factor for each pair; `None` for ones.
+    /// A map that scales its network's output by c answers 1/c².
+    fn loss_weight(&self, s: &[f64], t: &[f64]) -> Option<alloc::vec::Vec<f64>> {
+        let _ = (s, t);
+        None
+    }
+}
+
+/// A map whose constants can be carried to another tensor type, which is how derivatives are taken through it: parameters enter
+/// as constants (`Var::constant`, `Dual::constant`) of a frozen map, or as variables of a map in training.
+pub trait Lift<T: Tensor>: MetaFlowMap<T> {
+    /// The same map over `U`.
+    type Lifted<U: Tensor>: Lift<U>;
+
+    /// The map with `carry` applied to each of its tensors, always in the same order.
+    ///
+    /// # Errors
+    /// Those of `carry`.
+    fn lift<U: Tensor>(&self, carry: &mut dyn FnMut(&T) -> Result<U>) -> Result<Self::Lifted<U>>;
+}
+
+/// A Meta Flow Map together with the path that it belongs to and what it is conditioned on: what every sampler takes.
+#[derive(Debug)]
+pub struct Flow<'a, M> {
+    /// The map.
+    pub map: &'a M,
+    /// α and β.
+    pub path: &'a dyn Interpolant,
+    /// Labels and guidance, one for each state or one for all.
+    pub condition: Condition<'a>,
+}
+
+impl<M> Clone for Flow<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Flow<'_, M> {}
+
+impl<'a, M> Flow<'a, M> {
+    /// An unconditional flow.
+    pub fn new(map: &'a M, path: &'a dyn Interpolant) -> Self {
+        Self { map, path, condition: Condition::NONE }
+    }
+
+    /// The same flow under a condition.
+    #[must_use]
+    pub fn with_condition(self, condition: Condition<'a>) -> Self {
+        Self { condition, ..self }
+    }
+
+    /// The drift b_t(x) at one time for all of x.
+    ///
+    /// # Errors
+    /// Those of the map.
+    pub fn drift<T: Tensor>(&self, t: f64, x: &T) -> Result<T>
+    where
+        M: MetaFlowMap<T>,
+    {
+        self.map.drift(&time(&x.device(), t)?, x, self.condition)
+    }
+
+    /// One-step posterior draws at one time for all states.
+    ///
+    /// # Errors
+    /// Those of the map.
+    pub fn posterior<T: Tensor>(&self, noise: &T, t: f64, x_t: &T) -> Result<T>
+    where
+        M: MetaFlowMap<T>,
+    {
+        self.map.posterior(noise, &time(&noise.device(), t)?, x_t, self.condition)
+    }
+
+    /// The posterior mean D_t(x) = (α b − α̇ x)/(α β̇ − α̇ β).
+    ///
+    /// # Errors
+    /// Those of the map.
+    pub fn posterior_mean<T: Tensor>(&self, t: f64, x: &T) -> Result<T>
+    where
+        M: MetaFlowMap<T>,
+    {
+        let (drift_weight, state_weight) = self.path.coefficients(t).posterior_mean_weights();
+        T::linear_combination(&[(drift_weight, &self.drift(t, x)?), (state_weight, x)])
+    }
+}
+
+/// One time as a tensor of shape [1].
+///
+/// # Errors
+/// Whatever the device reports.
+pub fn time<D: Device>(device: &D, t: f64) -> Result<D::Tensor> {
+    device.full(t, Shape::new(&[1])?)
+}

@@ -1,0 +1,80 @@
+//! The posterior velocity of any flow model: what v_{s,s}(y; t, x_t) of a Meta Flow Map must equal.
+
+use crate::error::{Error, Result};
+use crate::flow_map::Condition;
+use crate::interpolant::{Interpolant, check_time};
+use crate::shape::Shape;
+use crate::tensor::{Device, Operations, Tensor};
+use alloc::vec::Vec;
+
+/// A flow model known by its drift b_t(x): the teacher of a distillation, or the closed form of a mixture.
+pub trait Drift<T: Tensor> {
+    /// b_t(x) for x of [n, ...]; `t` holds one time, or n.
+    ///
+    /// # Errors
+    /// Those of the operations it is made of.
+    fn drift(&self, t: &[f64], x: &T, condition: Condition<'_>) -> Result<T>;
+}
+
+/// v_{s,s}(y; t, x): the velocity, at time s and place y, of the flow whose end is distributed as p(x1 | x_t = x).
+///
+/// Two noisy looks at x1 are worth one, at t* with SNR(t*) = SNR(s) + SNR(t), so one drift evaluation serves
+/// ([`Interpolant::look`]; source: GLASS flows). `y` and `x` are [n, ...]; `s` and `t` hold one time, or n.
+///
+/// # Errors
+/// [`Error::Range`] for a time outside [0, 1] or for s = t = 1, [`Error::Shape`] and [`Error::Length`] if the inputs do not fit.
+pub fn posterior_velocity<T: Tensor>(
+    teacher: &impl Drift<T>,
+    path: &dyn Interpolant,
+    s: &[f64],
+    y: &T,
+    t: &[f64],
+    x: &T,
+    condition: Condition<'_>,
+) -> Result<T> {
+    let n = y.shape().batch();
+    if y.shape() != x.shape() {
+        return Err(Error::Shape { op: "posterior_velocity", left: y.shape(), right: x.shape() });
+    }
+    for times in [s, t] {
+        if times.len() != 1 && times.len() != n {
+            return Err(Error::Length { op: "posterior_velocity's times", expected: n, found: times.len() });
+        }
+    }
+    let looks = (0..s.len().max(t.len()))
+        .map(|i| {
+            let (s, t) = (s[i % s.len()], t[i % t.len()]);
+            check_time("s", s)?;
+            check_time("t", t)?;
+            if s == 1.0 && t == 1.0 {
+                return Err(Error::Range { what: "s = t", value: 1.0, range: "below 1 for one of the two" });
+            }
+            Ok(path.look(s, t))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let device = y.device();
+    let shape = y.shape().per_item(looks.len())?;
+    let weight = |pick: fn(&crate::interpolant::PosteriorLook) -> f64| -> Result<T> {
+        let values: Vec<f64> = looks.iter().map(pick).collect();
+        device.from_slice(&values, shape)
+    };
+    let star = y.mul(&weight(|l| l.look_y)?)?.add(&x.mul(&weight(|l| l.look_x)?)?)?;
+    let times: Vec<f64> = looks.iter().map(|l| l.time).collect();
+    let drift = teacher.drift(&times, &star, condition)?;
+    let pull = y.mul(&weight(|l| l.velocity_y)?)?.add(&x.mul(&weight(|l| l.velocity_x)?)?)?;
+    pull.add(&drift.mul(&weight(|l| l.velocity_b)?)?)
+}
+
+/// A Meta Flow Map as a flow model: its diagonal at t = 0.
+#[derive(Debug)]
+pub struct AsDrift<'a, M>(
+    /// The map.
+    pub &'a M,
+);
+
+impl<T: Tensor, M: crate::flow_map::MetaFlowMap<T>> Drift<T> for AsDrift<'_, M> {
+    fn drift(&self, t: &[f64], x: &T, condition: Condition<'_>) -> Result<T> {
+        let t = x.device().from_slice(t, Shape::new(&[t.len()])?)?;
+        self.0.drift(&t, x, condition)
+    }
+}

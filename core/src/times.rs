@@ -1,0 +1,53 @@
+//! Grids of times.
+
+use crate::error::{Error, Result};
+use crate::interpolant::check_time;
+use alloc::vec::Vec;
+use libm::pow;
+
+/// An increasing grid of times, t_k = start + (end − start)(k/steps)^power for k = 0 … steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TimeGrid {
+    /// The first time, in [0, 1).
+    pub start: f64,
+    /// The last time, above `start`, at most 1.
+    pub end: f64,
+    /// The number of steps, at least 1.
+    pub steps: usize,
+    /// Above 1 the grid is finer at its start, below 1 at its end.
+    pub power: f64,
+}
+
+impl TimeGrid {
+    /// `steps` even steps from 0 to 1.
+    pub fn uniform(steps: usize) -> Self {
+        Self { start: 0.0, end: 1.0, steps, power: 1.0 }
+    }
+
+    /// The same grid from another first time.
+    #[must_use]
+    pub fn from(self, start: f64) -> Self {
+        Self { start, ..self }
+    }
+
+    /// The times, one more than there are steps.
+    ///
+    /// # Errors
+    /// [`Error::Range`] if a field is out of its range.
+    pub fn times(&self) -> Result<Vec<f64>> {
+        check_time("the grid's start", self.start)?;
+        check_time("the grid's end", self.end)?;
+        if self.end <= self.start {
+            return Err(Error::Range { what: "the grid's end", value: self.end, range: "after its start" });
+        }
+        if self.steps == 0 {
+            return Err(Error::Range { what: "the number of steps", value: 0.0, range: "at least 1" });
+        }
+        if !(self.power > 0.0 && self.power.is_finite()) {
+            return Err(Error::Range { what: "the grid's power", value: self.power, range: "positive and finite" });
+        }
+        let last = self.steps;
+        let at = |k: usize| self.start + (self.end - self.start) * pow(k as f64 / last as f64, self.power);
+        Ok((0..=last).map(|k| if k == last { self.end } else { at(k) }).collect())
+    }
+}
