@@ -4,14 +4,19 @@
 extern crate alloc;
 
 pub mod autodiff;
+pub mod categorical;
 pub mod draws;
 pub mod error;
 pub mod flow_map;
+pub mod guidance;
 pub mod interpolant;
 pub mod noise;
 pub mod posterior_velocity;
+pub mod resample;
 pub mod reward;
+pub mod sample;
 pub mod shape;
+pub mod steer;
 pub mod tensor;
 pub mod times;
 

@@ -1,0 +1,56 @@
+//! Choices among weighted items, on the host.
+
+use alloc::vec::Vec;
+
+/// The index whose share of the cumulated weights holds `uniform` in [0, 1). Weights need not sum to one; a weight that is not
+/// positive is never chosen unless none is, which gives 0.
+pub fn choose(weights: &[f64], uniform: f64) -> usize {
+    let total: f64 = weights.iter().filter(|w| **w > 0.0).sum();
+    let mut left = uniform * total;
+    let mut last = 0;
+    for (i, &weight) in weights.iter().enumerate() {
+        if weight > 0.0 {
+            last = i;
+            if left < weight {
+                return i;
+            }
+            left -= weight;
+        }
+    }
+    last
+}
+
+/// Systematic resampling: `count` indices, index i as often as its share of the weights, up to rounding, by one uniform number.
+/// The least variable unbiased scheme (Douc, Cappé, Moulines, 2005).
+pub fn systematic(weights: &[f64], count: usize, uniform: f64) -> Vec<usize> {
+    let total: f64 = weights.iter().filter(|w| **w > 0.0).sum();
+    let mut chosen = Vec::with_capacity(count);
+    let (mut reached, mut last) = (0.0, 0);
+    for (i, &weight) in weights.iter().enumerate() {
+        if weight > 0.0 {
+            reached += weight;
+            last = i;
+            while chosen.len() < count && (chosen.len() as f64 + uniform) / count as f64 * total < reached {
+                chosen.push(i);
+            }
+        }
+    }
+    // Rounding may leave the last place open.
+    chosen.resize(count, last);
+    chosen
+}
+
+/// exp(log_weights − max), which sum to no more than their number; all equal if none is finite.
+pub fn normalise(log_weights: &[f64]) -> Vec<f64> {
+    let top = log_weights.iter().copied().filter(|w| !w.is_nan()).fold(f64::NEG_INFINITY, f64::max);
+    if !top.is_finite() {
+        return log_weights.iter().map(|_| 1.0).collect();
+    }
+    log_weights.iter().map(|w| if w.is_nan() { 0.0 } else { libm::exp(w - top) }).collect()
+}
+
+/// (Σw)²/Σw², between 1 and the number of weights.
+pub fn effective_sample_size(weights: &[f64]) -> f64 {
+    let (sum, squares) = weights.iter().fold((0.0, 0.0), |(s, q), w| (s + w, q + w * w));
+    if squares > 0.0 { sum * sum / squares } else { 0.0 }
+}

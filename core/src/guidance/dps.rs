@@ -1,0 +1,39 @@
+//! DPS, the baseline: the reward at the posterior mean in place of the mean of the exponential reward.
+
+use super::{Guidance, Guide};
+use crate::autodiff::{Tape, Var};
+use crate::draws::Draws;
+use crate::error::Result;
+use crate::flow_map::{Flow, Lift};
+use crate::noise::Noise;
+use crate::reward::Reward;
+use crate::tensor::{Operations, Tensor};
+
+/// ∇V ≈ ∇_x r(D_t(x)) (Chung et al., *Diffusion Posterior Sampling*, 2023). Biased for every reward that is not linear.
+#[derive(Clone, Copy, Debug)]
+pub struct Dps<'a, R> {
+    /// The reward, with its gradient.
+    pub reward: &'a R,
+}
+
+impl<T: Tensor, M: Lift<T>, R: Reward<T>> Guide<T, M> for Dps<'_, R> {
+    fn guide(&self, flow: &Flow<'_, M>, t: f64, x: &T, _: &Noise) -> Result<Guidance<T>> {
+        let lifted = flow.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
+        let at = flow.path.coefficients(t);
+        let (drift_weight, state_weight) = at.posterior_mean_weights();
+        let [drift, gradient] = Draws::new(1).for_blocks(x, |(start, states), x| {
+            let tape = Tape::new();
+            let state = tape.variable(x.clone());
+            let flow = Flow { map: &lifted, path: flow.path, condition: flow.condition.states(start, states) };
+            let drift = flow.drift(t, &state)?;
+            let mean = Var::linear_combination(&[(drift_weight, &drift), (state_weight, &state)])?;
+            let (_, slope) = self.reward.value_and_gradient(mean.value())?;
+            Ok([drift.value().clone(), tape.backward(&mean, slope)?.of(&state)?])
+        })?;
+        Ok(Guidance { drift, correction: Some(gradient.scale(at.half_sigma_squared())?), weights: None })
+    }
+
+    fn evaluations(&self) -> usize {
+        3
+    }
+}

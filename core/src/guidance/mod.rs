@@ -1,0 +1,109 @@
+//! Estimators of the value function V_t(x) = log E[exp r(X1) | x_t = x] and of its gradient.
+//!
+//! A [`Guide`] gives, at a state, the drift b and the Doob correction (σ²/2)∇V. The correction rather than the gradient, because
+//! σ² is infinite at t = 0 where ∇V vanishes, and the gradient-free form needs no division.
+
+mod adjustment;
+mod dps;
+mod gradient;
+mod gradient_free;
+mod value;
+
+pub use adjustment::Adjusted;
+pub use dps::Dps;
+pub use gradient::MfmGradient;
+pub use gradient_free::MfmGradientFree;
+pub use value::{ValueEstimate, estimate_value};
+
+use crate::error::Result;
+use crate::flow_map::{Flow, MetaFlowMap};
+use crate::noise::Noise;
+use crate::shape::Shape;
+use crate::tensor::{Operations, Tensor};
+
+/// What a guide says of a batch of states.
+#[derive(Clone, Debug)]
+pub struct Guidance<T> {
+    /// The drift b_t(x).
+    pub drift: T,
+    /// The Doob correction (σ²/2)∇V_t(x); `None` for no correction.
+    pub correction: Option<T>,
+    /// The weights of the posterior draws, [states, draws], each row summing to one; `None` for guides without draws.
+    pub weights: Option<T>,
+}
+
+/// An estimator of (σ²/2)∇V.
+pub trait Guide<T: Tensor, M: MetaFlowMap<T>> {
+    /// Drift and correction at time `t` for the states `x`, [n, ...]. Draws use `noise`, whatever the split into blocks.
+    ///
+    /// # Errors
+    /// Those of the map and of the reward.
+    fn guide(&self, flow: &Flow<'_, M>, t: f64, x: &T, noise: &Noise) -> Result<Guidance<T>>;
+
+    /// Network evaluations for each state: a forward pass counts one, a backward pass two.
+    fn evaluations(&self) -> usize;
+}
+
+/// No guidance: samples of the model itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unsteered;
+
+impl<T: Tensor, M: MetaFlowMap<T>> Guide<T, M> for Unsteered {
+    fn guide(&self, flow: &Flow<'_, M>, t: f64, x: &T, _: &Noise) -> Result<Guidance<T>> {
+        Ok(Guidance { drift: flow.drift(t, x)?, correction: None, weights: None })
+    }
+
+    fn evaluations(&self) -> usize {
+        1
+    }
+}
+
+/// [states·draws] rewards as [states, draws].
+pub(crate) fn by_state<T: Tensor>(rewards: &T, states: usize, draws: usize) -> Result<T> {
+    rewards.reshape(Shape::new(&[states, draws])?)
+}
+
+/// Σ_i w_i x_i over the draws of each state: weights [states, draws], x of [states·draws, ...] → [states, ...].
+pub(crate) fn weighted_mean<T: Tensor>(weights: &T, x: &T) -> Result<T> {
+    let (shape, by) = (x.shape(), weights.shape());
+    let (states, draws, item) = (by.axis(0)?, by.axis(1)?, shape.item());
+    let x = x.reshape(Shape::new(&[states, draws, item])?)?;
+    let mean = weights.reshape(Shape::new(&[states, 1, draws])?)?.matmul(&x, crate::tensor::Transpose::NONE)?;
+    mean.reshape(shape.with_batch(states)?)
+}
+
+/// How concentrated the weights of the draws are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Concentration {
+    /// The effective sample size 1/Σw², the mean over the states.
+    pub effective_sample_size: f64,
+    /// The largest weight, the mean over the states.
+    pub largest_weight: f64,
+}
+
+impl<T: Tensor> Guidance<T> {
+    /// How concentrated the weights are; `None` for a guide without draws.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn concentration(&self) -> Result<Option<Concentration>> {
+        self.weights.as_ref().map(concentration).transpose()
+    }
+
+    /// The mean over the states of ‖(σ²/2)∇V‖; zero without a correction.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn correction_norm(&self) -> Result<f64> {
+        let Some(correction) = &self.correction else { return Ok(0.0) };
+        let norms = correction.square_norm_items()?.sqrt()?.mean_all()?;
+        Ok(norms.to_vec::<f64>()?[0])
+    }
+}
+
+/// The concentration of weights [states, draws].
+pub(crate) fn concentration<T: Tensor>(weights: &T) -> Result<Concentration> {
+    let size = weights.square()?.sum(1)?.unary(crate::tensor::Unary::Recip)?.mean_all()?;
+    let largest = weights.reduce(crate::tensor::Reduce::Max, 1)?.mean_all()?;
+    Ok(Concentration { effective_sample_size: size.to_vec::<f64>()?[0], largest_weight: largest.to_vec::<f64>()?[0] })
+}

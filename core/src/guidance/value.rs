@@ -1,0 +1,43 @@
+//! The value function itself.
+
+use super::{Concentration, by_state, concentration};
+use crate::draws::Draws;
+use crate::error::Result;
+use crate::flow_map::{Flow, MetaFlowMap};
+use crate::noise::Noise;
+use crate::reward::Reward;
+use crate::shape::Shape;
+use crate::tensor::{Operations, Tensor};
+
+/// An estimate of V_t at a batch of states.
+#[derive(Clone, Debug)]
+pub struct ValueEstimate<T> {
+    /// V_t(x) of each state, [n].
+    pub value: T,
+    /// How concentrated the weights of the draws were.
+    pub concentration: Concentration,
+}
+
+/// V_t(x) ≈ log (1/N) Σ_i exp r(X_{0,1}(ε_i; t, x)) for the states x of [n, ...].
+///
+/// Biased low at finite N (Jensen), by about half the relative variance of exp r over N.
+///
+/// # Errors
+/// Those of the map and of the reward; [`Error::Range`](crate::Error::Range) for zero draws or states.
+pub fn estimate_value<T: Tensor, M: MetaFlowMap<T>>(
+    flow: &Flow<'_, M>,
+    reward: &impl Reward<T>,
+    t: f64,
+    x: &T,
+    draws: Draws,
+    noise: &Noise,
+) -> Result<ValueEstimate<T>> {
+    crate::interpolant::check_time("t", t)?;
+    let [value, weights] = draws.for_blocks(x, |(start, states), block| {
+        let noise = draws.noise(noise, block, (start, states))?;
+        let flow = flow.with_condition(flow.condition.states(start, states));
+        let rewards = by_state(&reward.value(&flow.posterior(&noise, t, block)?)?, states, draws.count)?;
+        Ok([rewards.log_mean_exp(1)?.reshape(Shape::new(&[states])?)?, rewards.softmax(1)?])
+    })?;
+    Ok(ValueEstimate { value, concentration: concentration(&weights)? })
+}

@@ -1,0 +1,110 @@
+//! Resampled steering: choose a posterior draw by its weight, then bridge to the next time. No time discretisation at all.
+
+use crate::categorical::choose;
+use crate::draws::Draws;
+use crate::error::Result;
+use crate::flow_map::{Flow, MetaFlowMap};
+use crate::guidance::{Concentration, by_state, concentration};
+use crate::noise::Noise;
+use crate::reward::Reward;
+use crate::tensor::{Device, Operations, Tensor};
+use crate::times::TimeGrid;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// How x_u is made from x_t and a draw of x1. All three keep the marginals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Coupling {
+    /// The Gaussian bridge q(x_u | x_t, x1).
+    #[default]
+    Bridge,
+    /// x_u = α_u z + β_u x1 with the noise z = (x_t − β_t x1)/α_t that the state had.
+    SameNoise,
+    /// x_u = α_u z + β_u x1 with fresh noise z.
+    FreshNoise,
+}
+
+/// x_u for the next time `u`, given x_t and x1, both [n, ...].
+///
+/// # Errors
+/// [`Error::Range`](crate::Error::Range) unless 0 ≤ t ≤ u ≤ 1.
+pub fn renoise<T: Tensor, M>(flow: &Flow<'_, M>, coupling: Coupling, (t, u): (f64, f64), x_t: &T, x1: &T, noise: &Noise) -> Result<T> {
+    let (at, next) = (flow.path.coefficients(t), flow.path.coefficients(u));
+    if next.alpha == 0.0 {
+        return Ok(x1.clone());
+    }
+    match coupling {
+        Coupling::Bridge => {
+            let bridge = flow.path.bridge(t, u)?;
+            let fresh = x1.device().normal(noise, x1.shape())?;
+            T::linear_combination(&[(bridge.data, x1), (bridge.state, x_t), (bridge.deviation, &fresh)])
+        }
+        Coupling::SameNoise => {
+            let kept = next.alpha / at.alpha;
+            T::linear_combination(&[(kept, x_t), (next.beta - kept * at.beta, x1)])
+        }
+        Coupling::FreshNoise => {
+            let fresh = x1.device().normal(noise, x1.shape())?;
+            T::linear_combination(&[(next.alpha, &fresh), (next.beta, x1)])
+        }
+    }
+}
+
+/// How to steer by resampling.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Resampling {
+    /// The times; from 0 to 1 for samples.
+    pub grid: TimeGrid,
+    /// N posterior draws at each time.
+    pub draws: Draws,
+    /// How the next state is made.
+    pub coupling: Coupling,
+}
+
+impl Resampling {
+    /// Network evaluations for each sample.
+    pub fn evaluations(&self) -> usize {
+        self.grid.steps * self.draws.count
+    }
+}
+
+/// Moves `x` from the first time of the grid to the last: at each time draw N posterior samples, choose one with probability
+/// proportional to exp r, and go to the next time by the coupling.
+///
+/// The law is exact as N → ∞ for any number of steps. `on_step` receives the number of the step and how concentrated the weights
+/// were, and may stop the run by an error. The noise of step k is `noise.fork(k)`.
+///
+/// # Errors
+/// Those of the map, the reward and `on_step`; [`Error::Range`](crate::Error::Range) for a bad grid, zero draws or zero samples.
+pub fn steer_by_resampling<T: Tensor, M: MetaFlowMap<T>>(
+    flow: &Flow<'_, M>,
+    reward: &impl Reward<T>,
+    resampling: &Resampling,
+    x: &T,
+    noise: &Noise,
+    on_step: &mut dyn FnMut(usize, Concentration) -> Result<()>,
+) -> Result<T> {
+    let draws = resampling.draws;
+    let mut x = x.clone();
+    for (k, pair) in resampling.grid.times()?.windows(2).enumerate() {
+        let noise = noise.fork(k as u64);
+        let mut uniforms = vec![0.0; x.shape().batch()];
+        noise.stream(1).fill_uniform(&mut uniforms);
+        let [chosen, weights] = draws.for_blocks(&x, |(start, states), block| {
+            let flow = flow.with_condition(flow.condition.states(start, states));
+            let ends = flow.posterior(&draws.noise(&noise, block, (start, states))?, pair[0], block)?;
+            let weights = by_state(&reward.value(&ends)?, states, draws.count)?.softmax(1)?;
+            let host = weights.to_vec::<f64>()?;
+            let rows: Vec<usize> = host
+                .chunks_exact(draws.count)
+                .zip(&uniforms[start..])
+                .enumerate()
+                .map(|(state, (weights, uniform))| state * draws.count + choose(weights, *uniform))
+                .collect();
+            Ok([ends.gather(0, &rows)?, weights])
+        })?;
+        x = renoise(flow, resampling.coupling, (pair[0], pair[1]), &x, &chosen, &noise.stream(2))?;
+        on_step(k, concentration(&weights)?)?;
+    }
+    Ok(x)
+}

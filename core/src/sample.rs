@@ -1,0 +1,97 @@
+//! Sampling the model itself: in one step, in K steps of the map, by refinement, by ODE or SDE.
+
+use crate::error::{Error, Result};
+use crate::flow_map::{Flow, MetaFlowMap, Query, time};
+use crate::guidance::Unsteered;
+use crate::noise::Noise;
+use crate::steer::{Steering, steer};
+use crate::tensor::{Device, Operations, Tensor};
+use crate::times::TimeGrid;
+
+/// Draws of p(x1 | x_t) by the map along a grid of flow times from 0 to 1: one network evaluation a step, none of it approximate
+/// for an exact map. `noise` is [states·draws, ...]. One step is [`Flow::posterior`]; t = 0 samples the model itself.
+///
+/// # Errors
+/// Those of the map and of the grid.
+pub fn posterior_by_steps<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid: &TimeGrid, noise: &T, t: f64, x_t: &T) -> Result<T> {
+    let device = noise.device();
+    let t = time(&device, t)?;
+    grid.times()?.windows(2).try_fold(noise.clone(), |x, pair| {
+        let (s, u) = (time(&device, pair[0])?, time(&device, pair[1])?);
+        flow.map.map(&Query { s, u, x, t: t.clone(), x_t: x_t.clone(), condition: flow.condition })
+    })
+}
+
+/// Samples of the model by the map along a grid of flow times; `noise` is [n, ...].
+///
+/// # Errors
+/// Those of the map and of the grid.
+pub fn sample_by_steps<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid: &TimeGrid, noise: &T) -> Result<T> {
+    // Labels tell rows apart, so then each row needs a state of its own.
+    let states = if flow.condition.labels.is_some_and(|labels| labels.len() > 1) { noise.shape().batch() } else { 1 };
+    let state = noise.device().zeros(noise.shape().with_batch(states)?)?;
+    posterior_by_steps(flow, grid, noise, 0.0, &state)
+}
+
+/// Samples by refinement: at each time of the grid but the last, x1 ~ p(x1 | x_t) by one step of the map, then
+/// x_u = α_u z + β_u x1 with fresh z for the next time u. The noise of step k is `noise.fork(k)`.
+///
+/// # Errors
+/// Those of the map; [`Error::Range`] for a bad grid.
+pub fn sample_by_refinement<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid: &TimeGrid, x: &T, noise: &Noise) -> Result<T> {
+    let device = x.device();
+    let mut x = x.clone();
+    for (k, pair) in grid.times()?.windows(2).enumerate() {
+        let noise = noise.fork(k as u64);
+        let end = flow.posterior(&device.normal(&noise, x.shape())?, pair[0], &x)?;
+        let at = flow.path.coefficients(pair[1]);
+        let fresh = device.normal(&noise.stream(1), x.shape())?;
+        x = if at.alpha == 0.0 { end } else { T::linear_combination(&[(at.alpha, &fresh), (at.beta, &end)])? };
+    }
+    Ok(x)
+}
+
+/// Samples by integrating the drift, from x at the first time of the grid.
+///
+/// # Errors
+/// As [`steer`].
+pub fn sample_by_integration<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, steering: &Steering, x: &T, noise: &Noise) -> Result<T> {
+    steer(flow, &Unsteered, steering, x, noise, &mut |_| Ok(()))
+}
+
+/// The SDE dx = (b + ε score) dt + √(2ε) dW of any diffusion ε ≥ 0, by Euler–Maruyama; score = (β D − x)/α².
+/// Its marginals are the interpolant's for every ε (*Stochastic Interpolants*, theorem 2.8). The grid must end before 1.
+///
+/// # Errors
+/// Those of the map; [`Error::Range`] for a bad grid, one that ends at 1, or a negative ε.
+pub fn sample_by_diffusion<T: Tensor, M: MetaFlowMap<T>>(
+    flow: &Flow<'_, M>,
+    grid: &TimeGrid,
+    epsilon: f64,
+    x: &T,
+    noise: &Noise,
+) -> Result<T> {
+    if !(epsilon >= 0.0 && epsilon.is_finite()) {
+        return Err(Error::Range { what: "the diffusion", value: epsilon, range: "at least 0 and finite" });
+    }
+    let mut x = x.clone();
+    for (k, pair) in grid.times()?.windows(2).enumerate() {
+        let (t, span) = (pair[0], pair[1] - pair[0]);
+        if t == 1.0 {
+            break;
+        }
+        let at = flow.path.coefficients(t);
+        let drift = flow.drift(t, &x)?;
+        let (drift_weight, state_weight) = at.posterior_mean_weights();
+        let per_variance = 1.0 / (at.alpha * at.alpha);
+        let (score_drift, score_state) = (at.beta * drift_weight * per_variance, (at.beta * state_weight - 1.0) * per_variance);
+        let kick = x.device().normal(&noise.fork(k as u64), x.shape())?;
+        let root = libm::sqrt(2.0 * epsilon * span);
+        x = T::linear_combination(&[
+            (1.0 + span * epsilon * score_state, &x),
+            (span * (1.0 + epsilon * score_drift), &drift),
+            (root, &kick),
+        ])?;
+    }
+    Ok(x)
+}
