@@ -54,3 +54,14 @@ pub fn effective_sample_size(weights: &[f64]) -> f64 {
     let (sum, squares) = weights.iter().fold((0.0, 0.0), |(s, q), w| (s + w, q + w * w));
     if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
+
+/// The index of the largest number; NaN is never best unless all are.
+pub fn best(values: &[f64]) -> usize {
+    let mut index = 0;
+    for (i, value) in values.iter().enumerate() {
+        if *value > values[index] || values[index].is_nan() {
+            index = i;
+        }
+    }
+    index
+}

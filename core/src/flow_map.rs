@@ -11,8 +11,8 @@ use crate::tensor::{Device, Operations, Tensor};
 pub struct Condition<'a> {
     /// One label for each state, or one for all; `None` for the unconditional map.
     pub labels: Option<&'a [usize]>,
-    /// The classifier-free guidance scale.
-    pub guidance: Option<f64>,
+    /// The classifier-free guidance scale, one for each state, or one for all.
+    pub guidance: Option<&'a [f64]>,
 }
 
 impl<'a> Condition<'a> {
@@ -24,12 +24,21 @@ impl<'a> Condition<'a> {
         Self { labels: Some(labels), guidance: None }
     }
 
+    /// Whether all states are under one condition.
+    pub fn is_shared(&self) -> bool {
+        self.labels.is_none_or(|labels| labels.len() == 1) && self.guidance.is_none_or(|scales| scales.len() == 1)
+    }
+
     /// The condition of the states `start .. start + count` of a batch.
     #[must_use]
     pub fn states(self, start: usize, count: usize) -> Self {
-        let labels = self.labels.map(|labels| if labels.len() == 1 { labels } else { labels.get(start..start + count).unwrap_or(&[]) });
-        Self { labels, ..self }
+        Self { labels: self.labels.map(|all| part(all, start, count)), guidance: self.guidance.map(|all| part(all, start, count)) }
     }
+}
+
+/// The entries of some states; a list of one serves all, and one that is too short gives an empty part, which no query accepts.
+fn part<E>(all: &[E], start: usize, count: usize) -> &[E] {
+    if all.len() == 1 { all } else { all.get(start..start + count).unwrap_or(&[]) }
 }
 
 /// One question to a Meta Flow Map: the average velocity v_{s,u}(x; t, x_t, c).
@@ -72,8 +81,12 @@ impl<T: Tensor> Query<'_, T> {
                 return Err(Error::Length { op: "query's times", expected: count, found });
             }
         }
-        if let Some(labels) = self.condition.labels.filter(|labels| labels.len() != 1 && labels.len() != states) {
-            return Err(Error::Length { op: "query's labels", expected: states, found: labels.len() });
+        let lists =
+            [("query's labels", self.condition.labels.map(<[_]>::len)), ("query's guidance", self.condition.guidance.map(<[_]>::len))];
+        for (op, found) in lists.into_iter().filter_map(|(op, length)| length.map(|found| (op, found))) {
+            if found != 1 && found != states {
+                return Err(Error::Length { op, expected: states, found });
+            }
         }
         Ok(rows / states)
     }
@@ -108,7 +121,7 @@ pub trait MetaFlowMap<T: Tensor> {
         let device = x.device();
         let shape = x.shape();
         // At t = 0 the map forgets its state: one state of zeros serves all rows, unless labels tell rows apart.
-        let states = if condition.labels.is_some_and(|labels| labels.len() > 1) { shape.batch() } else { 1 };
+        let states = if condition.is_shared() { 1 } else { shape.batch() };
         let (zero, state) = (device.zeros(Shape::new(&[1])?)?, device.zeros(shape.with_batch(states)?)?);
         self.velocity(&Query { s: t.clone(), u: t.clone(), x: x.clone(), t: zero, x_t: state, condition })
     }

@@ -4,6 +4,7 @@
 extern crate alloc;
 
 pub mod autodiff;
+pub mod baseline;
 pub mod categorical;
 pub mod draws;
 pub mod error;
@@ -11,14 +12,17 @@ pub mod flow_map;
 pub mod guidance;
 pub mod interpolant;
 pub mod noise;
+pub mod posterior_mcmc;
 pub mod posterior_velocity;
 pub mod resample;
 pub mod reward;
 pub mod sample;
+pub mod search;
 pub mod shape;
 pub mod steer;
 pub mod tensor;
 pub mod times;
+pub mod training;
 
 pub use draws::Draws;
 pub use error::{Error, Result};

@@ -28,7 +28,7 @@ pub fn posterior_by_steps<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid
 /// Those of the map and of the grid.
 pub fn sample_by_steps<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid: &TimeGrid, noise: &T) -> Result<T> {
     // Labels tell rows apart, so then each row needs a state of its own.
-    let states = if flow.condition.labels.is_some_and(|labels| labels.len() > 1) { noise.shape().batch() } else { 1 };
+    let states = if flow.condition.is_shared() { 1 } else { noise.shape().batch() };
     let state = noise.device().zeros(noise.shape().with_batch(states)?)?;
     posterior_by_steps(flow, grid, noise, 0.0, &state)
 }

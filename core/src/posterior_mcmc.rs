@@ -1,0 +1,203 @@
+//! Posterior MCMC: steering by a Markov chain in the noise of the one-step map.
+//!
+//! The map turns the tilted posterior p(x1 | x_t) e^{r(x1)} into a law of the noise, N(ε; 0, I) e^{r(X_{0,1}(ε; t, x_t))}, which is
+//! smooth, whitened and differentiable. At each time: pick one of some fresh ε by weight, move it by steps of MALA, set
+//! x1 = X_{0,1}(ε), and go to the next time. Exact in law as the number of steps grows, for any number of times.
+
+use crate::autodiff::{Tape, Var};
+use crate::categorical::choose;
+use crate::draws::Draws;
+use crate::error::{Error, Result};
+use crate::flow_map::{Flow, Lift};
+use crate::guidance::by_state;
+use crate::noise::Noise;
+use crate::resample::{Coupling, renoise};
+use crate::reward::Reward;
+use crate::tensor::{Compare, Device, Operations, Tensor};
+use crate::times::TimeGrid;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// How to steer by posterior MCMC.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PosteriorMcmc {
+    /// The times; from 0 to 1 for samples.
+    pub grid: TimeGrid,
+    /// The fresh ε from which each chain starts, chosen by weight.
+    pub fresh: Draws,
+    /// Metropolis-adjusted Langevin steps at each time.
+    pub moves: usize,
+    /// How the next state is made.
+    pub coupling: Coupling,
+    /// The first step size h of ε' = ε + h ∇log π + √(2h) ξ; it adapts from there.
+    pub step_size: f64,
+    /// The acceptance that the step size is adapted to; 0.57 is best for MALA (Roberts and Rosenthal, 1998).
+    pub acceptance: f64,
+}
+
+impl PosteriorMcmc {
+    /// `steps` even times, eight fresh ε, and `moves` moves at each.
+    pub fn new(steps: usize, moves: usize) -> Self {
+        Self { grid: TimeGrid::uniform(steps), fresh: Draws::new(8), moves, coupling: Coupling::Bridge, step_size: 0.1, acceptance: 0.57 }
+    }
+
+    /// Network evaluations for each sample: one for each fresh ε, three (forward and backward) for the chain's first gradient and
+    /// for each move.
+    pub fn evaluations(&self) -> usize {
+        let chain = if self.moves == 0 { 1 } else { 3 * (1 + self.moves) };
+        self.grid.steps * (self.fresh.count + chain)
+    }
+}
+
+/// How the chains of one time went.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ChainReport {
+    /// The number of the time, from 0.
+    pub index: usize,
+    /// The share of accepted moves; 1 without moves.
+    pub acceptance: f64,
+    /// The step size at the end.
+    pub step_size: f64,
+}
+
+/// A place of the chains: ε, log π up to a constant, its gradient, and x1.
+struct Place<T> {
+    noise: T,
+    log_density: T,
+    gradient: T,
+    end: T,
+}
+
+impl<T: Tensor> Place<T> {
+    fn at<M: Lift<T>>(flow: &Flow<'_, M>, reward: &impl Reward<T>, t: f64, x_t: &T, noise: T, rows: usize) -> Result<Self> {
+        let lifted = flow.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
+        let blocks = Draws { count: 1, rows };
+        let [log_density, gradient, end] = blocks.for_blocks(&noise, |(start, states), block| {
+            let tape = Tape::new();
+            let variable = tape.variable(block.clone());
+            let flow = Flow { map: &lifted, path: flow.path, condition: flow.condition.states(start, states) };
+            let state = Var::constant(x_t.slice(0, start, states)?);
+            let end = flow.posterior(&variable, t, &state)?;
+            let (rewards, slopes) = reward.value_and_gradient(end.value())?;
+            let pulled = tape.backward(&end, slopes)?.of(&variable)?;
+            let log_density = rewards.add(&block.square_norm_items()?.scale(-0.5)?)?;
+            Ok([log_density, pulled.sub(block)?, end.into_value()])
+        })?;
+        Ok(Self { noise, log_density, gradient, end })
+    }
+
+    /// −‖to − from − h ∇log π(from)‖²/(4h), the log density of proposing `to`.
+    fn log_proposal(&self, to: &T, h: f64) -> Result<T> {
+        let miss = T::linear_combination(&[(1.0, to), (-1.0, &self.noise), (-h, &self.gradient)])?;
+        miss.square_norm_items()?.scale(-0.25 / h)
+    }
+
+    /// The places of `other` where `accept` is 1.
+    fn take(self, accept: &T, other: Self) -> Result<Self> {
+        let mask = accept.per_item(self.noise.shape())?;
+        Ok(Self {
+            noise: mask.select(&other.noise, &self.noise)?,
+            log_density: accept.select(&other.log_density, &self.log_density)?,
+            gradient: mask.select(&other.gradient, &self.gradient)?,
+            end: mask.select(&other.end, &self.end)?,
+        })
+    }
+}
+
+/// Moves `x` from the first time of the grid to the last. `on_step` is told how the chains of each time went, and may stop the run by
+/// an error. The noise of time k is `noise.fork(k)`, of its move m `noise.fork(k).fork(m)`.
+///
+/// # Errors
+/// Those of the map, the reward and `on_step`; [`Error::Range`] for a bad grid, step size or acceptance, or zero draws or samples.
+pub fn steer_by_mcmc<T: Tensor, M: Lift<T>>(
+    flow: &Flow<'_, M>,
+    reward: &impl Reward<T>,
+    options: &PosteriorMcmc,
+    x: &T,
+    noise: &Noise,
+    on_step: &mut dyn FnMut(ChainReport) -> Result<()>,
+) -> Result<T> {
+    if !(options.step_size > 0.0 && options.step_size.is_finite()) {
+        return Err(Error::Range { what: "the step size", value: options.step_size, range: "positive and finite" });
+    }
+    if !(options.acceptance > 0.0 && options.acceptance < 1.0) {
+        return Err(Error::Range { what: "the acceptance", value: options.acceptance, range: "between 0 and 1" });
+    }
+    let mut step_size = options.step_size;
+    let mut x = x.clone();
+    for (k, pair) in options.grid.times()?.windows(2).enumerate() {
+        let noise = noise.fork(k as u64);
+        let start = fresh_start(flow, reward, options.fresh, pair[0], &x, &noise)?;
+        let (end, acceptance) = if options.moves == 0 {
+            (flow.posterior(&start, pair[0], &x)?, 1.0)
+        } else {
+            move_chains(flow, reward, options, (pair[0], &x), start, &mut step_size, &noise)?
+        };
+        x = renoise(flow, options.coupling, (pair[0], pair[1]), &x, &end, &noise.stream(2))?;
+        on_step(ChainReport { index: k, acceptance, step_size })?;
+    }
+    Ok(x)
+}
+
+/// One of the fresh ε of each state, by weight.
+fn fresh_start<T: Tensor, M: Lift<T>>(
+    flow: &Flow<'_, M>,
+    reward: &impl Reward<T>,
+    fresh: Draws,
+    t: f64,
+    x: &T,
+    noise: &Noise,
+) -> Result<T> {
+    let mut uniforms = vec![0.0; x.shape().batch()];
+    noise.stream(1).fill_uniform(&mut uniforms);
+    let [chosen] = fresh.for_blocks(x, |(start, states), block| {
+        let flow = flow.with_condition(flow.condition.states(start, states));
+        let candidates = fresh.noise(noise, block, (start, states))?;
+        let rewards = reward.value(&flow.posterior(&candidates, t, block)?)?;
+        let weights = by_state(&rewards, states, fresh.count)?.softmax(1)?.to_vec::<f64>()?;
+        let rows: Vec<usize> = weights
+            .chunks_exact(fresh.count)
+            .zip(&uniforms[start..])
+            .enumerate()
+            .map(|(state, (weights, uniform))| state * fresh.count + choose(weights, *uniform))
+            .collect();
+        Ok([candidates.gather(0, &rows)?])
+    })?;
+    Ok(chosen)
+}
+
+/// The chains' ends x1 after all moves, and the share of accepted moves.
+fn move_chains<T: Tensor, M: Lift<T>>(
+    flow: &Flow<'_, M>,
+    reward: &impl Reward<T>,
+    options: &PosteriorMcmc,
+    (t, x): (f64, &T),
+    start: T,
+    step_size: &mut f64,
+    noise: &Noise,
+) -> Result<(T, f64)> {
+    let device = x.device();
+    let mut place = Place::at(flow, reward, t, x, start, options.fresh.rows)?;
+    let mut accepted = 0.0;
+    for index in 0..options.moves {
+        let (h, noise) = (*step_size, noise.fork(index as u64));
+        let kick = device.normal(&noise, x.shape())?;
+        let proposal = T::linear_combination(&[(1.0, &place.noise), (h, &place.gradient), (libm::sqrt(2.0 * h), &kick)])?;
+        let there = Place::at(flow, reward, t, x, proposal, options.fresh.rows)?;
+        let back = there.log_proposal(&place.noise, h)?;
+        let forth = place.log_proposal(&there.noise, h)?;
+        let log_ratio = there.log_density.sub(&place.log_density)?.add(&back)?.sub(&forth)?;
+        let mut uniforms = vec![0.0; x.shape().batch()];
+        noise.stream(1).fill_uniform(&mut uniforms);
+        uniforms.iter_mut().for_each(|u| *u = libm::log(1.0 - *u));
+        let threshold = device.from_slice(&uniforms, log_ratio.shape())?;
+        // A ratio that is NaN is not accepted.
+        let accept = threshold.compare(Compare::Less, &log_ratio)?;
+        let share = accept.mean_all()?.to_vec::<f64>()?[0];
+        place = place.take(&accept, there)?;
+        accepted += share;
+        // One time's step size is the next one's start, so the early times may search for it quickly.
+        *step_size = (h * libm::exp(share - options.acceptance)).clamp(1e-12, 1e3);
+    }
+    Ok((place.end, accepted / options.moves as f64))
+}

@@ -1,0 +1,110 @@
+//! Search: particles that look ahead by posterior draws, keep the best, and renoise.
+
+use crate::categorical::best;
+use crate::draws::Draws;
+use crate::error::Result;
+use crate::flow_map::{Flow, MetaFlowMap};
+use crate::noise::Noise;
+use crate::resample::{Coupling, renoise};
+use crate::reward::Reward;
+use crate::tensor::Tensor;
+use crate::times::TimeGrid;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Which draws the particles go on from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// Each particle from its own best draw.
+    #[default]
+    PerParticle,
+    /// All particles from the best draw of all.
+    Overall,
+}
+
+/// How to search.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Search {
+    /// The times at which draws are made: all but the last.
+    pub grid: TimeGrid,
+    /// N posterior draws for each particle at each time.
+    pub draws: Draws,
+    /// Which are kept.
+    pub keep: Keep,
+    /// How a kept draw is taken to the next time.
+    pub coupling: Coupling,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Found<T> {
+    /// The best draw that each particle ever made, [particles, ...].
+    pub samples: T,
+    /// Their rewards.
+    pub rewards: Vec<f64>,
+}
+
+impl Search {
+    /// Network evaluations for each particle.
+    pub fn evaluations(&self) -> usize {
+        self.grid.steps * self.draws.count
+    }
+
+    /// Searches from the particles `x` at the first time of the grid. `on_step` is told the number of the step and the best reward
+    /// so far, and may stop the run by an error. Step k uses `noise.fork(k)`.
+    ///
+    /// # Errors
+    /// Those of the map, the reward and `on_step`; [`Error::Range`](crate::Error::Range) for a bad grid, zero draws or particles.
+    pub fn run<T: Tensor, M: MetaFlowMap<T>>(
+        &self,
+        flow: &Flow<'_, M>,
+        reward: &impl Reward<T>,
+        x: &T,
+        noise: &Noise,
+        on_step: &mut dyn FnMut(usize, f64) -> Result<()>,
+    ) -> Result<Found<T>> {
+        let particles = x.shape().batch();
+        let mut x = x.clone();
+        let mut found: Option<Found<T>> = None;
+        for (k, pair) in self.grid.times()?.windows(2).enumerate() {
+            let noise = noise.fork(k as u64);
+            let mut rewards = vec![0.0; particles];
+            let [mut kept] = self.draws.for_blocks(&x, |(start, states), block| {
+                let flow = flow.with_condition(flow.condition.states(start, states));
+                let ends = flow.posterior(&self.draws.noise(&noise, block, (start, states))?, pair[0], block)?;
+                let values = reward.value(&ends)?.to_vec::<f64>()?;
+                let mut rows = Vec::with_capacity(states);
+                for (state, values) in values.chunks_exact(self.draws.count).enumerate() {
+                    let chosen = best(values);
+                    rewards[start + state] = values[chosen];
+                    rows.push(state * self.draws.count + chosen);
+                }
+                Ok([ends.gather(0, &rows)?])
+            })?;
+            found = Some(match found.take() {
+                None => Found { samples: kept.clone(), rewards: rewards.clone() },
+                Some(before) => before.improve(&kept, &rewards)?,
+            });
+            if self.keep == Keep::Overall {
+                kept = kept.gather(0, &vec![best(&rewards); particles])?;
+            }
+            x = renoise(flow, self.coupling, (pair[0], pair[1]), &x, &kept, &noise.stream(2))?;
+            if let Some(found) = &found {
+                on_step(k, found.rewards[best(&found.rewards)])?;
+            }
+        }
+        // A grid has at least one step, so something was found.
+        found.ok_or(crate::Error::Range { what: "the number of steps", value: 0.0, range: "at least 1" })
+    }
+}
+
+impl<T: Tensor> Found<T> {
+    /// The better of two finds, particle by particle.
+    fn improve(self, samples: &T, rewards: &[f64]) -> Result<Self> {
+        let particles = rewards.len();
+        let rows: Vec<usize> = (0..particles).map(|i| if rewards[i] > self.rewards[i] { particles + i } else { i }).collect();
+        let samples = T::concat(&[&self.samples, samples], 0)?.gather(0, &rows)?;
+        let rewards = self.rewards.iter().zip(rewards).map(|(a, b)| if b > a { *b } else { *a }).collect();
+        Ok(Self { samples, rewards })
+    }
+}

@@ -1,0 +1,56 @@
+//! The laws of the times in training.
+
+use crate::noise::Noise;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// How the times (t; s) and (t; s, u) of a training batch are drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TimeLaw {
+    /// t = U^power with probability 1 − `at_zero`, else 0, where the map is the unconditional one.
+    pub power: f64,
+    /// The share of the batch at t = 0.
+    pub at_zero: f64,
+    /// The longest jump u − s off the diagonal: 1 for all, less while warming up. A pair of sorted uniforms is shortened to
+    /// u ← s + `span` (u − s).
+    pub span: f64,
+}
+
+impl Default for TimeLaw {
+    /// t = U² with probability 0.9, else 0; any jump.
+    fn default() -> Self {
+        Self { power: 2.0, at_zero: 0.1, span: 1.0 }
+    }
+}
+
+impl TimeLaw {
+    /// `n` state times t. The noise's stream 0 gives U, its stream 1 the choice of zero.
+    pub fn states(&self, n: usize, noise: &Noise) -> Vec<f64> {
+        let (mut t, mut zero) = (vec![0.0; n], vec![0.0; n]);
+        noise.stream(0).fill_uniform(&mut t);
+        noise.stream(1).fill_uniform(&mut zero);
+        for (t, zero) in t.iter_mut().zip(zero) {
+            *t = if zero < self.at_zero { 0.0 } else { libm::pow(*t, self.power) };
+        }
+        t
+    }
+
+    /// `n` flow times s on the diagonal, uniform.
+    pub fn diagonal(&self, n: usize, noise: &Noise) -> Vec<f64> {
+        let mut s = vec![0.0; n];
+        noise.fill_uniform(&mut s);
+        s
+    }
+
+    /// `n` pairs s ≤ u off the diagonal, sorted uniforms.
+    pub fn pairs(&self, n: usize, noise: &Noise) -> (Vec<f64>, Vec<f64>) {
+        let (mut a, mut b) = (vec![0.0; n], vec![0.0; n]);
+        noise.stream(0).fill_uniform(&mut a);
+        noise.stream(1).fill_uniform(&mut b);
+        for (a, b) in a.iter_mut().zip(b.iter_mut()) {
+            let (s, u) = (a.min(*b), a.max(*b));
+            (*a, *b) = (s, s + self.span * (u - s));
+        }
+        (a, b)
+    }
+}
