@@ -44,7 +44,7 @@ fn part<E>(all: &[E], start: usize, count: usize) -> &[E] {
 /// One question to a Meta Flow Map: the average velocity v_{s,u}(x; t, x_t, c).
 ///
 /// `x` is [rows, ...] and `x_t` is [states, ...], where rows = states × draws: row i is conditioned on state i / draws.
-/// `s` and `u` are [1] or [rows], `t` is [1] or [states], all in [0, 1] with s ≤ u.
+/// `s` and `u` are `[1]` or `[rows]`, `t` is `[1]` or `[states]`, all in [0, 1] with s ≤ u.
 #[derive(Clone, Debug)]
 pub struct Query<'a, T> {
     /// The time at which the flow stands.
@@ -113,7 +113,7 @@ pub trait MetaFlowMap<T: Tensor> {
         query.x.add(&velocity.mul(&span)?)
     }
 
-    /// The unconditional drift b_t(x) = v_{t,t}(x; 0, ·); `t` is [1] or [n] for x of [n, ...].
+    /// The unconditional drift b_t(x) = v_{t,t}(x; 0, ·); `t` is `[1]` or `[n]` for x of `[n, ...]`.
     ///
     /// # Errors
     /// As [`velocity`](Self::velocity).
@@ -222,7 +222,7 @@ impl<'a, M> Flow<'a, M> {
     }
 }
 
-/// One time as a tensor of shape [1].
+/// One time as a tensor of shape `[1]`.
 ///
 /// # Errors
 /// Whatever the device reports.

@@ -24,7 +24,7 @@ pub enum Coupling {
     FreshNoise,
 }
 
-/// x_u for the next time `u`, given x_t and x1, both [n, ...].
+/// x_u for the next time `u`, given x_t and x1, both `[n, ...]`.
 ///
 /// # Errors
 /// [`Error::Range`](crate::Error::Range) unless 0 ≤ t ≤ u ≤ 1.

@@ -6,13 +6,13 @@ use crate::tensor::{Operations, Tensor};
 
 /// A reward r(x) of clean samples. Samplers aim at the density p1(x) exp r(x), up to its constant.
 pub trait Reward<T: Tensor> {
-    /// r of each item: [n, ...] → [n].
+    /// r of each item: `[n, ...]` → `[n]`.
     ///
     /// # Errors
     /// The reward's own.
     fn value(&self, x: &T) -> Result<T>;
 
-    /// r of each item, and ∇r: [n, ...] → ([n], [n, ...]).
+    /// r of each item, and ∇r: `[n, ...]` → (`[n]`, `[n, ...]`).
     ///
     /// # Errors
     /// The reward's own; [`Error::Unsupported`] for a reward without a gradient.
@@ -24,7 +24,7 @@ pub trait Reward<T: Tensor> {
 
 /// A reward given as a formula over any tensor, so that its gradient follows.
 pub trait RewardFormula {
-    /// r of each item: [n, ...] → [n].
+    /// r of each item: `[n, ...]` → `[n]`.
     ///
     /// # Errors
     /// Those of the operations it is made of.

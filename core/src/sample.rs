@@ -22,7 +22,7 @@ pub fn posterior_by_steps<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid
     })
 }
 
-/// Samples of the model by the map along a grid of flow times; `noise` is [n, ...].
+/// Samples of the model by the map along a grid of flow times; `noise` is `[n, ...]`.
 ///
 /// # Errors
 /// Those of the map and of the grid.

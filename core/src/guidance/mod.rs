@@ -34,7 +34,7 @@ pub struct Guidance<T> {
 
 /// An estimator of (σ²/2)∇V.
 pub trait Guide<T: Tensor, M: MetaFlowMap<T>> {
-    /// Drift and correction at time `t` for the states `x`, [n, ...]. Draws use `noise`, whatever the split into blocks.
+    /// Drift and correction at time `t` for the states `x`, `[n, ...]`. Draws use `noise`, whatever the split into blocks.
     ///
     /// # Errors
     /// Those of the map and of the reward.
@@ -58,7 +58,7 @@ impl<T: Tensor, M: MetaFlowMap<T>> Guide<T, M> for Unsteered {
     }
 }
 
-/// [states·draws] rewards as [states, draws].
+/// `[states·draws]` rewards as [states, draws].
 pub(crate) fn by_state<T: Tensor>(rewards: &T, states: usize, draws: usize) -> Result<T> {
     rewards.reshape(Shape::new(&[states, draws])?)
 }

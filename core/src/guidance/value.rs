@@ -12,13 +12,13 @@ use crate::tensor::{Operations, Tensor};
 /// An estimate of V_t at a batch of states.
 #[derive(Clone, Debug)]
 pub struct ValueEstimate<T> {
-    /// V_t(x) of each state, [n].
+    /// V_t(x) of each state, `[n]`.
     pub value: T,
     /// How concentrated the weights of the draws were.
     pub concentration: Concentration,
 }
 
-/// V_t(x) ≈ log (1/N) Σ_i exp r(X_{0,1}(ε_i; t, x)) for the states x of [n, ...].
+/// V_t(x) ≈ log (1/N) Σ_i exp r(X_{0,1}(ε_i; t, x)) for the states x of `[n, ...]`.
 ///
 /// Biased low at finite N (Jensen), by about half the relative variance of exp r over N.
 ///

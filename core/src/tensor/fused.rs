@@ -29,7 +29,7 @@ pub enum Activation {
 /// An operation with a name of its own. Its inputs are passed beside it, so that decorators treat all of them alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fused {
-    /// act(x Wᵀ + b) of `[x, W]` or `[x, W, b]`: x is [.., in], W [out, in], b [out].
+    /// act(x Wᵀ + b) of `[x, W]` or `[x, W, b]`: x is [.., in], W [out, in], b `[out]`.
     Linear {
         /// The non-linearity.
         activation: Activation,
@@ -140,7 +140,7 @@ impl Fused {
     /// The shape of x and W as a matrix product, checked: (rows, in, out).
     ///
     /// # Errors
-    /// [`Error::Shape`] unless x is [.., in], W is [out, in], and the bias, if any, [out].
+    /// [`Error::Shape`] unless x is [.., in], W is [out, in], and the bias, if any, `[out]`.
     pub fn linear_shape(x: Shape, weight: Shape, bias: Option<Shape>) -> Result<(usize, usize, usize)> {
         let mismatch = |right| Error::Shape { op: "linear", left: x, right };
         let (Some(&width), &[out, inner]) = (x.axes().last(), weight.axes()) else { return Err(mismatch(weight)) };

@@ -81,24 +81,24 @@ pub trait Operations: Tensor {
         self.sum_all()?.unary(Unary::Scale(1.0 / self.shape().elements() as f64))
     }
 
-    /// Σ over everything but the batch: [n, ...] → [n].
+    /// Σ over everything but the batch: `[n, ...]` → `[n]`.
     fn sum_items(&self) -> Result<Self> {
         let shape = self.shape();
         let n = shape.batch();
         self.reshape(Shape::new(&[n, shape.item()])?)?.sum(1)?.reshape(Shape::new(&[n])?)
     }
 
-    /// ‖x‖² of each item: [n, ...] → [n].
+    /// ‖x‖² of each item: `[n, ...]` → `[n]`.
     fn square_norm_items(&self) -> Result<Self> {
         self.square()?.sum_items()
     }
 
-    /// [n] → [n, 1, ...] of the rank of `like`, so that it multiplies item by item.
+    /// `[n]` → [n, 1, ...] of the rank of `like`, so that it multiplies item by item.
     fn per_item(&self, like: Shape) -> Result<Self> {
         self.reshape(like.per_item(self.shape().elements())?)
     }
 
-    /// Each item `times` times in a row: [n, ...] → [n·times, ...].
+    /// Each item `times` times in a row: `[n, ...]` → [n·times, ...].
     fn repeat_items(&self, times: usize) -> Result<Self> {
         if times == 1 {
             return Ok(self.clone());
@@ -114,7 +114,7 @@ pub trait Operations: Tensor {
         self.device().zeros(self.shape())
     }
 
-    /// x Wᵀ + bias, then `activation`: x is [.., in], W is [out, in], bias is [out].
+    /// x Wᵀ + bias, then `activation`: x is [.., in], W is [out, in], bias is `[out]`.
     fn linear(&self, weight: &Self, bias: Option<&Self>, activation: Activation) -> Result<Self> {
         match bias {
             Some(bias) => Fused::Linear { activation }.apply(&[self, weight, bias]),

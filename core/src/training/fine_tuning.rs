@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 /// ‖b_θ − sg[b_base − (w−1)(b_θ − b_base) + (σ²/2)∇_x w]‖² with w = exp(λ r(X_{0,1}(ε; t, x_t)) − c), X the base's map.
 ///
-/// Its minimiser is b_base + (σ²/2)∇V, for any c: E[w] (b_θ − b_base) = (σ²/2)∇E[w]. The weights are normalised by a running
+/// Its minimiser is b_base + (σ²/2)∇V, for any c: `E[w] (b_θ − b_base) = (σ²/2)∇E[w]`. The weights are normalised by a running
 /// c ≈ log E exp(λ r), so that a constant added to r changes nothing. (Meta Flow Maps, section on fine-tuning.)
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FineTuning {

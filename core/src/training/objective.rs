@@ -59,7 +59,7 @@ impl Default for Objective {
 /// A batch of clean samples.
 #[derive(Clone, Debug)]
 pub struct Batch<'a, T> {
-    /// The samples, [n, ...].
+    /// The samples, `[n, ...]`.
     pub x1: &'a T,
     /// Their labels.
     pub labels: Option<&'a [usize]>,
