@@ -219,7 +219,7 @@ impl Component {
 }
 
 /// α̇ α; where α = 0 makes it NaN (α̇ infinite), its limit from below.
-fn noise_rate(path: &dyn Interpolant, at: &Coefficients) -> f64 {
+pub(crate) fn noise_rate(path: &dyn Interpolant, at: &Coefficients) -> f64 {
     let product = at.alpha_dot * at.alpha;
     if product.is_finite() {
         return product;

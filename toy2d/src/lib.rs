@@ -30,6 +30,7 @@
 
 pub mod at_time;
 mod check;
+pub mod exact;
 pub mod gaussian;
 pub mod inverse_problem;
 mod linear_algebra;

@@ -85,7 +85,7 @@ pub struct PosteriorLook {
 ///
 /// Only [`coefficients`](Self::coefficients) and [`time_at`](Self::time_at) are required; override
 /// [`look`](Self::look) where a form without cancellation is known.
-pub trait Interpolant: Debug {
+pub trait Interpolant: Debug + Send + Sync {
     /// α_t, β_t and their derivatives at `t` in [0, 1].
     fn coefficients(&self, t: f64) -> Coefficients;
 
