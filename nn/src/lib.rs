@@ -5,9 +5,15 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod classifier;
 pub mod layer;
 pub mod mlp;
+pub mod model;
 pub mod module;
+pub mod precondition;
 
+pub use classifier::{ClassMixtureReward, Classifier, ClassifierConfig};
 pub use mlp::{Mlp, MlpConfig};
+pub use model::{Model, ModelConfig, NetworkConfig};
 pub use module::Module;
+pub use precondition::{GaussianConfig, Preconditioned};
