@@ -1,0 +1,73 @@
+//! Entries picked along an axis, and added back.
+
+use crate::copy::around;
+use crate::float::Float;
+use crate::simd::{Kernel, vectorise};
+use crate::tensor::CpuTensor;
+use mfm_core::{Error, Result, Tensor};
+
+/// As [`mfm_core::Tensor::gather`].
+pub(crate) fn gather<E: Float>(x: &CpuTensor<E>, axis: usize, index: &[usize]) -> Result<CpuTensor<E>> {
+    let shape = x.shape();
+    let (_, length, inner) = around(shape, axis, "gather")?;
+    if let Some(&index) = index.iter().find(|&&i| i >= length) {
+        return Err(Error::Index { op: "gather", index, length });
+    }
+    let result = shape.with_axis(axis, index.len())?;
+    let x = x.contiguous()?;
+    let mut buffer = x.home().buffer("gather", result.elements())?;
+    let (from, to) = (length * inner, index.len() * inner);
+    if to > 0 && from > 0 {
+        let values = x.as_slice().unwrap_or_default();
+        for (out, values) in buffer.elements_mut().chunks_exact_mut(to).zip(values.chunks_exact(from)) {
+            for (out, &i) in out.chunks_exact_mut(inner).zip(index) {
+                out.copy_from_slice(&values[i * inner..][..inner]);
+            }
+        }
+    }
+    Ok(CpuTensor::new(buffer, result))
+}
+
+/// As [`mfm_core::Tensor::scatter_add`].
+pub(crate) fn scatter_add<E: Float>(x: &CpuTensor<E>, axis: usize, index: &[usize], length: usize) -> Result<CpuTensor<E>> {
+    let shape = x.shape();
+    let (_, entries, inner) = around(shape, axis, "scatter_add")?;
+    if index.len() != entries {
+        return Err(Error::Length { op: "scatter_add", expected: entries, found: index.len() });
+    }
+    if let Some(&index) = index.iter().find(|&&i| i >= length) {
+        return Err(Error::Index { op: "scatter_add", index, length });
+    }
+    let result = shape.with_axis(axis, length)?;
+    let x = x.contiguous()?;
+    let mut buffer = x.home().buffer("scatter_add", result.elements())?;
+    buffer.elements_mut().fill(E::ZERO);
+    let (from, to) = (entries * inner, length * inner);
+    if to > 0 && from > 0 {
+        let values = x.as_slice().unwrap_or_default();
+        for (out, values) in buffer.elements_mut().chunks_exact_mut(to).zip(values.chunks_exact(from)) {
+            vectorise(Scatter { out, values, index, inner });
+        }
+    }
+    Ok(CpuTensor::new(buffer, result))
+}
+
+struct Scatter<'a, E> {
+    out: &'a mut [E],
+    values: &'a [E],
+    index: &'a [usize],
+    inner: usize,
+}
+
+impl<E: Float> Kernel for Scatter<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for (values, &i) in self.values.chunks_exact(self.inner).zip(self.index) {
+            for (out, &value) in self.out[i * self.inner..][..self.inner].iter_mut().zip(values) {
+                *out += value;
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! How the axes of a tensor lie in its buffer.
+
+use mfm_core::{MAX_RANK, Shape};
+
+/// Element (i, j, ...) is at offset + i·strides[0] + j·strides[1] + ...
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    pub shape: Shape,
+    pub strides: [usize; MAX_RANK],
+    pub offset: usize,
+}
+
+impl Layout {
+    /// Row-major, from the beginning.
+    pub fn contiguous(shape: Shape) -> Self {
+        let mut strides = [0; MAX_RANK];
+        let mut stride = 1;
+        for (slot, length) in strides.iter_mut().zip(shape.axes()).rev() {
+            *slot = stride;
+            stride *= length.max(&1);
+        }
+        Self { shape, strides, offset: 0 }
+    }
+
+    /// Whether the elements follow one another in row-major order.
+    pub fn is_contiguous(&self) -> bool {
+        let mut expected = 1;
+        for (&length, &stride) in self.shape.axes().iter().zip(&self.strides).rev() {
+            if length == 0 {
+                return true;
+            }
+            if length != 1 {
+                if stride != expected {
+                    return false;
+                }
+                expected *= length;
+            }
+        }
+        true
+    }
+
+    /// The elements that are used, as a range of the buffer.
+    pub fn range(&self) -> core::ops::Range<usize> {
+        if self.shape.elements() == 0 {
+            return 0..0;
+        }
+        let last: usize = self.shape.axes().iter().zip(&self.strides).map(|(length, stride)| (length - 1) * stride).sum();
+        self.offset..self.offset + last + 1
+    }
+
+    /// Where the element of a row-major `index` is.
+    pub fn at(&self, index: usize) -> usize {
+        let (mut at, mut rest) = (self.offset, index);
+        for (&length, &stride) in self.shape.axes().iter().zip(&self.strides).rev() {
+            at += rest % length.max(1) * stride;
+            rest /= length.max(1);
+        }
+        at
+    }
+
+    /// Whether the axes are a permutation of a contiguous array's, some of them stretched: then an element-wise function may
+    /// go through the buffer in order, and keep the strides.
+    pub fn is_dense(&self) -> bool {
+        let mut stored = 1;
+        for (&length, &stride) in self.shape.axes().iter().zip(&self.strides) {
+            if stride != 0 {
+                stored *= length;
+            }
+        }
+        let range = self.range();
+        // Without overlap (no operation makes one, other than by a stride of zero), as many elements as places are all of them.
+        range.len() == stored
+    }
+
+    /// Stretched to `shape`, if it can be.
+    pub fn broadcast(&self, shape: Shape) -> Option<Self> {
+        let lead = shape.rank().checked_sub(self.shape.rank())?;
+        let mut strides = [0; MAX_RANK];
+        for (axis, (&from, &stride)) in self.shape.axes().iter().zip(&self.strides).enumerate() {
+            strides[lead + axis] = match (from, shape.axes()[lead + axis]) {
+                (a, b) if a == b => stride,
+                (1, _) => 0,
+                _ => return None,
+            };
+        }
+        Some(Self { shape, strides, offset: self.offset })
+    }
+
+    /// The same elements in row-major order under another shape, if no copy is needed. The shapes have as many elements.
+    pub fn reshape(&self, shape: Shape) -> Option<Self> {
+        if self.is_contiguous() {
+            return Some(Self { offset: self.offset, ..Self::contiguous(shape) });
+        }
+        let (old, new) = (self.shape.axes(), shape.axes());
+        let mut strides = [0; MAX_RANK];
+        let (mut i, mut j) = (0, 0);
+        while i < old.len() && j < new.len() {
+            // The smallest group of old axes that makes a group of new ones.
+            let (first, start) = (i, j);
+            let (mut left, mut right) = (old[i], new[j]);
+            while left != right {
+                if left < right {
+                    i += 1;
+                    left *= old.get(i)?;
+                } else {
+                    j += 1;
+                    right *= new.get(j)?;
+                }
+            }
+            let mut stride = None;
+            for axis in (first..=i).rev().filter(|&axis| old[axis] != 1) {
+                match stride {
+                    Some(expected) if expected != self.strides[axis] => return None,
+                    _ => stride = Some(self.strides[axis] * old[axis]),
+                }
+            }
+            let innermost = (first..=i).rev().find(|&axis| old[axis] != 1).map_or(1, |axis| self.strides[axis]);
+            let mut stride = innermost;
+            for axis in (start..=j).rev() {
+                strides[axis] = stride;
+                stride *= new[axis];
+            }
+            i += 1;
+            j += 1;
+        }
+        Some(Self { shape, strides, offset: self.offset })
+    }
+}

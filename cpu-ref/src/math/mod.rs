@@ -1,0 +1,4 @@
+//! Elementary functions whose loops vectorise.
+
+pub(crate) mod double;
+pub(crate) mod single;

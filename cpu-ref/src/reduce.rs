@@ -1,0 +1,213 @@
+//! Sums and maxima along an axis, in an order that depends on the shape only.
+
+use crate::copy::around;
+use crate::device::{CpuDevice, WORTHWHILE};
+use crate::float::Float;
+use crate::simd::{Kernel, vectorise};
+use crate::tensor::CpuTensor;
+use mfm_core::tensor::Reduce;
+use mfm_core::{Result, Tensor};
+
+/// Independent partial results along a row: several vectors of any instruction set.
+const LANES: usize = 32;
+/// Elements that are added in sequence; longer sums are sums of such blocks, so that the error grows with the logarithm only.
+const BLOCK: usize = 1 << 13;
+/// Rows that are added in sequence, for sums along columns.
+const ROWS: usize = 128;
+
+/// An associative operation. `join` must be `#[inline(always)]`.
+pub(crate) trait Fold<E>: Copy + Sync {
+    fn start(self) -> E;
+    fn join(self, a: E, b: E) -> E;
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Sum;
+impl<E: Float> Fold<E> for Sum {
+    #[inline(always)]
+    fn start(self) -> E {
+        E::ZERO
+    }
+
+    #[inline(always)]
+    fn join(self, a: E, b: E) -> E {
+        a + b
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Max;
+impl<E: Float> Fold<E> for Max {
+    #[inline(always)]
+    fn start(self) -> E {
+        -E::INFINITY
+    }
+
+    #[inline(always)]
+    fn join(self, a: E, b: E) -> E {
+        a.larger(b)
+    }
+}
+
+/// Folds one block of a row. It is `#[inline(always)]` for the kernels of other modules.
+#[inline(always)]
+pub(crate) fn fold_block<E: Float, F: Fold<E>>(row: &[E], f: F) -> E {
+    let mut lanes = [f.start(); LANES];
+    let chunks = row.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = f.join(*lane, x);
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = f.join(*lane, x);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = f.join(lanes[i], lanes[i + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// Folds every row of `x` into one element of `out`.
+struct FoldRows<'a, E, F> {
+    out: &'a mut [E],
+    x: &'a [E],
+    width: usize,
+    f: F,
+}
+
+impl<E: Float, F: Fold<E>> Kernel for FoldRows<'_, E, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        if self.width < LANES {
+            for (out, row) in self.out.iter_mut().zip(self.x.chunks_exact(self.width)) {
+                *out = row[1..].iter().fold(row[0], |sum, &x| self.f.join(sum, x));
+            }
+        } else {
+            for (out, row) in self.out.iter_mut().zip(self.x.chunks(self.width)) {
+                *out = fold_block(row, self.f);
+            }
+        }
+    }
+}
+
+/// Folds `x`, [rows, width], into `out`, [width].
+struct FoldColumns<'a, E, F> {
+    out: &'a mut [E],
+    x: &'a [E],
+    f: F,
+}
+
+impl<E: Float, F: Fold<E>> Kernel for FoldColumns<'_, E, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let width = self.out.len();
+        let mut rows = self.x.chunks_exact(width);
+        match rows.next() {
+            Some(first) => self.out.copy_from_slice(first),
+            None => self.out.fill(self.f.start()),
+        }
+        for row in rows {
+            for (out, &x) in self.out.iter_mut().zip(row) {
+                *out = self.f.join(*out, x);
+            }
+        }
+    }
+}
+
+/// As [`mfm_core::Tensor::reduce`].
+pub(crate) fn reduce<E: Float>(x: &CpuTensor<E>, op: Reduce, axis: usize) -> Result<CpuTensor<E>> {
+    let (_, length, _) = around(x.shape(), axis, "reduce")?;
+    if length == 1 {
+        return Ok(x.clone());
+    }
+    match op {
+        Reduce::Sum => fold(x, Sum, axis),
+        Reduce::Max => fold(x, Max, axis),
+    }
+}
+
+fn fold<E: Float, F: Fold<E>>(x: &CpuTensor<E>, f: F, axis: usize) -> Result<CpuTensor<E>> {
+    let shape = x.shape();
+    let (outer, length, inner) = around(shape, axis, "reduce")?;
+    let result = shape.with_axis(axis, 1)?;
+    let x = x.contiguous()?;
+    let device = x.home();
+    let values = x.as_slice().unwrap_or_default();
+    let mut buffer = device.buffer("reduce", result.elements())?;
+    let out = buffer.elements_mut();
+    if length == 0 {
+        out.fill(f.start());
+    } else if inner == 1 {
+        fold_rows(device, out, values, length, f)?;
+    } else if !out.is_empty() {
+        let pairs = out.chunks_exact_mut(inner).zip(values.chunks_exact(length * inner));
+        // Either there are many outer rows, or each is long.
+        let long = length > 4 * ROWS;
+        device.each(!long && outer > 1 && values.len() > WORTHWHILE, pairs, |(out, x)| fold_columns(device, out, x, f, long))?;
+    }
+    Ok(CpuTensor::new(buffer, result))
+}
+
+/// Folds every row of `width` elements into one.
+fn fold_rows<E: Float, F: Fold<E>>(device: &CpuDevice<E>, out: &mut [E], x: &[E], width: usize, f: F) -> Result<()> {
+    let worthwhile = x.len() > WORTHWHILE;
+    if width <= 2 * BLOCK {
+        let rows = (BLOCK / width).max(1);
+        let tasks = out.chunks_mut(rows).zip(x.chunks(rows * width));
+        return device.each(worthwhile, tasks, |(out, x)| {
+            vectorise(FoldRows { out, x, width, f });
+            Ok(())
+        });
+    }
+    // First the blocks of every row, then what they gave.
+    let blocks = width.div_ceil(BLOCK);
+    let mut partial = device.buffer("reduce", out.len() * blocks)?;
+    let rows = partial.elements_mut().chunks_exact_mut(blocks).zip(x.chunks_exact(width));
+    let tasks = rows.flat_map(|(partial, row)| partial.iter_mut().zip(row.chunks(BLOCK)));
+    device.each(worthwhile, tasks, |(out, x)| {
+        *out = vectorise(FoldBlock { x, f });
+        Ok(())
+    })?;
+    fold_rows(device, out, partial.elements(), blocks, f)
+}
+
+struct FoldBlock<'a, E, F> {
+    x: &'a [E],
+    f: F,
+}
+
+impl<E: Float, F: Fold<E>> Kernel for FoldBlock<'_, E, F> {
+    type Output = E;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> E {
+        fold_block(self.x, self.f)
+    }
+}
+
+/// Folds the rows of `x` into one row.
+pub(crate) fn fold_columns<E: Float, F: Fold<E>>(device: &CpuDevice<E>, out: &mut [E], x: &[E], f: F, parallel: bool) -> Result<()> {
+    let width = out.len();
+    let rows = x.len() / width;
+    if rows <= 2 * ROWS {
+        vectorise(FoldColumns { out, x, f });
+        return Ok(());
+    }
+    let mut partial = device.buffer("reduce", rows.div_ceil(ROWS) * width)?;
+    let tasks = partial.elements_mut().chunks_mut(width).zip(x.chunks(ROWS * width));
+    device.each(parallel && x.len() > WORTHWHILE, tasks, |(out, x)| {
+        vectorise(FoldColumns { out, x, f });
+        Ok(())
+    })?;
+    fold_columns(device, out, partial.elements(), f, parallel)
+}

@@ -1,0 +1,191 @@
+//! The tensor: a view of a shared buffer.
+
+use crate::buffer::Buffer;
+use crate::device::{CpuDevice, Shared};
+use crate::float::Float;
+use crate::layout::Layout;
+use crate::{copy, elementwise, fused, indexing, matmul, reduce, ternary};
+use alloc::vec::Vec;
+use core::fmt;
+use mfm_core::tensor::{Binary, Compare, Element, Fused, Pullback, Reduce, Transpose, Unary};
+use mfm_core::{Error, MAX_RANK, Result, Shape, Tensor};
+
+/// An array of f32 or f64 on the [`CpuDevice`]: a buffer that may be shared, an offset, a shape, and a stride for each axis.
+#[derive(Clone)]
+pub struct CpuTensor<E: Float> {
+    buffer: Shared<Buffer<E>>,
+    layout: Layout,
+}
+
+impl<E: Float> fmt::Debug for CpuTensor<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: Vec<E> = self.elements().iter().copied().take(8).collect();
+        f.debug_struct("CpuTensor").field("shape", &self.layout.shape).field("buffer", &shown).finish_non_exhaustive()
+    }
+}
+
+impl<E: Float> CpuTensor<E> {
+    /// A contiguous tensor of all of a buffer.
+    pub(crate) fn new(buffer: Buffer<E>, shape: Shape) -> Self {
+        Self::with_layout(buffer, Layout::contiguous(shape))
+    }
+
+    pub(crate) fn with_layout(buffer: Buffer<E>, layout: Layout) -> Self {
+        Self { buffer: Shared::new(buffer), layout }
+    }
+
+    /// The same buffer, seen in another way.
+    pub(crate) fn view(&self, layout: Layout) -> Self {
+        Self { buffer: Shared::clone(&self.buffer), layout }
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The whole buffer, as the layout's strides have it.
+    pub(crate) fn elements(&self) -> &[E] {
+        self.buffer.elements()
+    }
+
+    /// The elements in row-major order, if they lie so.
+    pub(crate) fn as_slice(&self) -> Option<&[E]> {
+        let range = self.layout.offset..self.layout.offset + self.layout.shape.elements();
+        if self.layout.is_contiguous() { self.elements().get(range) } else { None }
+    }
+
+    pub(crate) fn home(&self) -> &CpuDevice<E> {
+        self.buffer.device()
+    }
+
+    /// As [`Tensor::broadcast`].
+    pub(crate) fn stretched(&self, shape: Shape) -> Result<Self> {
+        let mismatch = Error::Shape { op: "broadcast", left: self.layout.shape, right: shape };
+        self.layout.broadcast(shape).map(|layout| self.view(layout)).ok_or(mismatch)
+    }
+
+    /// The same elements, one after another.
+    pub(crate) fn contiguous(&self) -> Result<Self> {
+        if self.layout.is_contiguous() { Ok(self.clone()) } else { copy::contiguous(self) }
+    }
+}
+
+impl<E: Float> Tensor for CpuTensor<E> {
+    type Device = CpuDevice<E>;
+
+    fn device(&self) -> CpuDevice<E> {
+        self.home().clone()
+    }
+
+    fn shape(&self) -> Shape {
+        self.layout.shape
+    }
+
+    fn to_vec<F: Element>(&self) -> Result<Vec<F>> {
+        let whole = self.contiguous()?;
+        let values = whole.as_slice().unwrap_or_default();
+        let mut out = Vec::new();
+        let bytes = values.len().saturating_mul(size_of::<F>());
+        out.try_reserve_exact(values.len()).map_err(|_| Error::OutOfMemory { op: "to_vec", bytes })?;
+        out.extend(values.iter().map(|x| F::from_f64(x.to_f64())));
+        Ok(out)
+    }
+
+    fn detach(&self) -> Self {
+        self.clone()
+    }
+
+    fn unary(&self, op: Unary) -> Result<Self> {
+        elementwise::unary(self, op)
+    }
+
+    fn binary(&self, op: Binary, other: &Self) -> Result<Self> {
+        elementwise::binary(self, op, other)
+    }
+
+    fn compare(&self, op: Compare, other: &Self) -> Result<Self> {
+        elementwise::compare(self, op, other)
+    }
+
+    fn select(&self, yes: &Self, no: &Self) -> Result<Self> {
+        ternary::select(self, yes, no)
+    }
+
+    fn reduce(&self, op: Reduce, axis: usize) -> Result<Self> {
+        reduce::reduce(self, op, axis)
+    }
+
+    fn broadcast(&self, shape: Shape) -> Result<Self> {
+        self.stretched(shape)
+    }
+
+    fn reshape(&self, shape: Shape) -> Result<Self> {
+        if shape.elements() != self.layout.shape.elements() {
+            return Err(Error::Shape { op: "reshape", left: self.layout.shape, right: shape });
+        }
+        match self.layout.reshape(shape) {
+            Some(layout) => Ok(self.view(layout)),
+            None => {
+                let whole = copy::contiguous(self)?;
+                Ok(whole.view(Layout { offset: whole.layout.offset, ..Layout::contiguous(shape) }))
+            }
+        }
+    }
+
+    fn permute(&self, axes: &[usize]) -> Result<Self> {
+        let from = &self.layout;
+        let rank = from.shape.rank();
+        if axes.len() != rank {
+            return Err(Error::Length { op: "permute", expected: rank, found: axes.len() });
+        }
+        let (mut lengths, mut strides, mut seen) = ([0; MAX_RANK], [0; MAX_RANK], [false; MAX_RANK]);
+        for (i, &axis) in axes.iter().enumerate() {
+            if axis >= rank || seen[axis] {
+                return Err(Error::Axis { op: "permute", axis, shape: from.shape });
+            }
+            seen[axis] = true;
+            lengths[i] = from.shape.axes()[axis];
+            strides[i] = from.strides[axis];
+        }
+        Ok(self.view(Layout { shape: Shape::new(&lengths[..rank])?, strides, offset: from.offset }))
+    }
+
+    fn slice(&self, axis: usize, start: usize, length: usize) -> Result<Self> {
+        let from = &self.layout;
+        let whole = *from.shape.axes().get(axis).ok_or(Error::Axis { op: "slice", axis, shape: from.shape })?;
+        let end = start.checked_add(length).filter(|&end| end <= whole);
+        if end.is_none() {
+            return Err(Error::Axis { op: "slice", axis: start.saturating_add(length), shape: from.shape });
+        }
+        let offset = if length == 0 { from.offset } else { from.offset + start * from.strides[axis] };
+        Ok(self.view(Layout { shape: from.shape.with_axis(axis, length)?, strides: from.strides, offset }))
+    }
+
+    fn concat(parts: &[&Self], axis: usize) -> Result<Self> {
+        copy::concat(parts, axis)
+    }
+
+    fn matmul(&self, other: &Self, transpose: Transpose) -> Result<Self> {
+        matmul::matmul(self, other, transpose)
+    }
+
+    fn gather(&self, axis: usize, index: &[usize]) -> Result<Self> {
+        indexing::gather(self, axis, index)
+    }
+
+    fn scatter_add(&self, axis: usize, index: &[usize], length: usize) -> Result<Self> {
+        indexing::scatter_add(self, axis, index, length)
+    }
+
+    fn fused(op: &Fused, inputs: &[&Self]) -> Result<Option<Self>> {
+        fused::value(op, inputs)
+    }
+
+    fn fused_vjp(op: &Fused, inputs: &[&Self], needed: &[bool]) -> Result<Option<(Self, Pullback<Self>)>> {
+        fused::vjp(op, inputs, needed)
+    }
+
+    fn fused_jvp(op: &Fused, inputs: &[&Self], tangents: &[Option<&Self>]) -> Result<Option<(Self, Self)>> {
+        fused::jvp(op, inputs, tangents)
+    }
+}

@@ -1,0 +1,78 @@
+//! Threads that share a list of tasks with their caller.
+
+use mfm_core::Result;
+
+/// The threads of a device, beside the caller's own.
+pub(crate) struct Workers {
+    #[cfg(feature = "std")]
+    pool: Option<rayon::ThreadPool>,
+}
+
+impl Workers {
+    /// The caller's thread alone.
+    pub fn inline() -> Self {
+        Self {
+            #[cfg(feature = "std")]
+            pool: None,
+        }
+    }
+
+    /// `threads` in all, the caller's among them.
+    #[cfg(feature = "std")]
+    pub fn with_threads(threads: usize) -> Result<Self> {
+        if threads <= 1 {
+            return Ok(Self::inline());
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(|i| alloc::format!("mfm-cpu-{i}")).build();
+        let failed = mfm_core::Error::Device { op: "threads", code: 0, message: "the threads could not be started" };
+        pool.map(|pool| Self { pool: Some(pool) }).map_err(|_| failed)
+    }
+
+    /// How many threads there are.
+    pub fn threads(&self) -> usize {
+        #[cfg(feature = "std")]
+        if let Some(pool) = &self.pool {
+            return pool.current_num_threads() + 1;
+        }
+        1
+    }
+
+    /// `work` on every task, on whichever thread is free if it is worth their while, else here. What a task does must depend on
+    /// the task alone, so that the result is the same on any number of threads. The first error is returned.
+    pub fn each<I>(&self, worthwhile: bool, tasks: I, work: impl Fn(I::Item) -> Result<()> + Sync) -> Result<()>
+    where
+        I: Iterator + Send,
+    {
+        #[cfg(feature = "std")]
+        if let Some(pool) = self.pool.as_ref().filter(|_| worthwhile) {
+            return shared(pool, tasks, work);
+        }
+        let _ = worthwhile;
+        let mut tasks = tasks;
+        tasks.try_for_each(work)
+    }
+}
+
+#[cfg(feature = "std")]
+fn shared<I: Iterator + Send>(pool: &rayon::ThreadPool, tasks: I, work: impl Fn(I::Item) -> Result<()> + Sync) -> Result<()> {
+    use std::sync::{Mutex, PoisonError};
+
+    // The queue, and the first error, which empties it.
+    let state = Mutex::new((Some(tasks), Ok(())));
+    let run = || {
+        loop {
+            let next = state.lock().unwrap_or_else(PoisonError::into_inner).0.as_mut().and_then(Iterator::next);
+            let Some(task) = next else { return };
+            if let Err(error) = work(task) {
+                *state.lock().unwrap_or_else(PoisonError::into_inner) = (None, Err(error));
+            }
+        }
+    };
+    pool.in_place_scope(|scope| {
+        for _ in 0..pool.current_num_threads() {
+            scope.spawn(|_| run());
+        }
+        run();
+    });
+    state.into_inner().unwrap_or_else(PoisonError::into_inner).1
+}
