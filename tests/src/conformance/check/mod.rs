@@ -1,0 +1,46 @@
+//! The checks: each takes a device and its tolerances, and returns what it found.
+
+mod derivatives;
+mod errors;
+mod faces;
+mod finite;
+mod host;
+mod noise;
+mod programs;
+mod runs;
+mod second;
+mod sentinels;
+mod special;
+mod special_derivatives;
+mod tapes;
+mod values;
+mod wild;
+
+pub use derivatives::{derivatives, first_derivatives};
+pub use errors::errors;
+pub use faces::{faces, support};
+pub use finite::finite_differences;
+pub use host::{creation, transfer};
+pub use noise::noise;
+pub use programs::{program_gradients, programs};
+pub use second::{second, second_derivatives};
+pub use sentinels::{repeatable, sentinels};
+pub use special::{special_binary, special_compare, special_hooks, special_reduce, special_select, special_unary};
+pub use special_derivatives::{maximum_ties, saturated_derivatives, select_without_nan};
+pub use tapes::{independence, tapes};
+pub use values::{composed_values, values};
+pub use wild::wild_arguments;
+
+use super::failure::Failure;
+use super::reference::ReferenceDevice;
+use super::tolerances::Tolerances;
+
+/// The judge of devices of this precision.
+fn judge(tolerances: &Tolerances) -> ReferenceDevice {
+    ReferenceDevice { relative: tolerances.relative }
+}
+
+/// The judge could not do what it was asked: a mistake in the suite.
+fn judge_failed(error: mfm_core::Error) -> Failure {
+    Failure::from(error).within("the reference itself")
+}

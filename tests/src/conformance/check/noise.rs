@@ -1,0 +1,56 @@
+//! The device draws core's noise, element by element.
+
+use super::host::same_bits;
+use crate::conformance::case::shape;
+use crate::conformance::failure::{Check, Within, require};
+use crate::conformance::reference::Number;
+use crate::conformance::tolerances::Tolerances;
+use mfm_core::{Device, Noise, Tensor};
+
+/// Every shape, seed, stream and offset gives core's numbers to rounding; a draw in parts is the whole draw, bit for bit.
+///
+/// # Errors
+/// The first difference.
+pub fn noise<D: Device>(device: &D, tolerances: &Tolerances) -> Check {
+    let sources = [
+        Noise::new(0),
+        Noise::new(7).stream(3),
+        Noise::from_seed([0xa5; 32]).stream(u64::MAX).skip(1),
+        Noise::new(1).fork(5).skip(63),
+        Noise::new(2).skip((1 << 40) + 17),
+    ];
+    let shapes: [&[usize]; 8] = [&[], &[0], &[1], &[3], &[257], &[2, 0, 3], &[33, 2, 5], &[1, 2, 1, 3, 1, 7]];
+    for source in &sources {
+        for axes in shapes {
+            let shape = shape(axes);
+            let place = || format!("{source:?}, shape {shape}");
+            let draw = device.normal(source, shape).within(place)?;
+            let mut exact = vec![0.0; shape.elements()];
+            source.fill_normal(&mut exact);
+            // A device may take logarithm, root, sine and cosine in its own precision.
+            let close = |(value, exact): (&f64, &f64)| tolerances.near(Number::new(*exact, 1.0 + exact.abs()), *value);
+            let values: Vec<f64> = draw.to_vec()?;
+            let first = values.iter().zip(&exact).position(|pair| !close(pair));
+            require(draw.shape() == shape && values.len() == exact.len() && first.is_none(), || {
+                format!("element {first:?} differs from core's: {:?} {:?}", first.map(|i| values[i]), first.map(|i| exact[i]))
+            })
+            .within(place)?;
+        }
+        splits(device, source).within(|| format!("{source:?}"))?;
+    }
+    Ok(())
+}
+
+fn splits<D: Device>(device: &D, source: &Noise) -> Check {
+    const WHOLE: usize = 300;
+    let draw = |noise: Noise, n: usize| device.normal(&noise, shape(&[n]))?.to_vec::<f64>();
+    let whole = draw(*source, WHOLE)?;
+    for parts in [&[1, 299][..], &[150, 150], &[63, 1, 2, 64, 65, 105], &[7; 42]] {
+        let mut joined = Vec::new();
+        for &part in parts {
+            joined.extend(draw(source.skip(joined.len() as u64), part)?);
+        }
+        same_bits(&whole[..joined.len()], &joined).within(|| format!("drawn in parts {parts:?}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! Values, in every layout.
+
+use super::{judge, judge_failed};
+use crate::conformance::case::Case;
+use crate::conformance::failure::{Check, Within};
+use crate::conformance::input::LAYOUTS;
+use crate::conformance::operation::Operation;
+use crate::conformance::tables::Group;
+use crate::conformance::tolerances::Tolerances;
+use mfm_core::Device;
+
+/// Every case of a group, in every layout, against the judge. Hooks are native where the backend has them.
+///
+/// # Errors
+/// The first difference.
+pub fn values<D: Device>(device: &D, tolerances: &Tolerances, group: Group) -> Check {
+    group.cases().iter().try_for_each(|case| value(device, tolerances, case))
+}
+
+/// The same for the composed body of a hook, whatever the backend has.
+///
+/// # Errors
+/// The first difference.
+pub fn composed_values<D: Device>(device: &D, tolerances: &Tolerances, group: Group) -> Check {
+    for case in group.cases() {
+        if let Operation::Fused(op) = case.operation {
+            value(device, tolerances, &Case { operation: Operation::Composed(op), ..case })?;
+        }
+    }
+    Ok(())
+}
+
+fn value<D: Device>(device: &D, tolerances: &Tolerances, case: &Case) -> Check {
+    let judge = judge(tolerances);
+    for layout in LAYOUTS {
+        let expected = case.build(&judge, layout).and_then(|inputs| case.run(&inputs)).map_err(judge_failed)?;
+        let actual = case.build(device, layout).and_then(|inputs| case.run(&inputs));
+        let place = || format!("{} ({layout:?})", case.name());
+        tolerances.agree(&expected, &actual.within(place)?).within(place)?;
+    }
+    Ok(())
+}

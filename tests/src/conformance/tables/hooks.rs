@@ -1,0 +1,154 @@
+//! Cases of the fused hooks: odd sizes, and every way in which their operands broadcast.
+
+use crate::conformance::case::{Case, shape};
+use crate::conformance::input::{Domain, Input};
+use crate::conformance::operation::{ACTIVATIONS, Operation};
+use mfm_core::tensor::{Fused, MAX_INPUTS};
+
+/// Rows and columns around the sizes of vectors, warps and blocks.
+const SIZES: [[usize; 2]; 18] = [
+    [0, 3],
+    [1, 1],
+    [7, 1],
+    [1, 2],
+    [7, 2],
+    [1, 3],
+    [7, 3],
+    [1000, 3],
+    [1, 17],
+    [7, 17],
+    [1000, 17],
+    [1, 255],
+    [7, 255],
+    [1, 256],
+    [7, 256],
+    [1, 257],
+    [7, 257],
+    [2, 1025],
+];
+
+fn case(op: Fused, shapes: &[&[usize]]) -> Case {
+    Case::new(Operation::Fused(op), Domain::Any, shapes)
+}
+
+pub fn linear() -> Vec<Case> {
+    let widths = [[3, 1], [1, 3], [17, 2], [2, 17], [255, 3], [3, 256], [257, 17], [16, 64]];
+    let mut cases = Vec::new();
+    for activation in ACTIVATIONS {
+        let op = Fused::Linear { activation };
+        let mut push = |x: &[usize], out: usize| {
+            let inner = x.last().copied().unwrap_or(0);
+            let with = |domain| Input::new(shape(&[out, inner]), domain);
+            let x = Input::new(shape(x), Domain::Small);
+            let weight = with(if inner > 32 { Domain::Small } else { Domain::Any });
+            let bias = Input::new(shape(&[out]), Domain::Any);
+            cases.push(Case { operation: Operation::Fused(op), inputs: vec![x, weight] });
+            cases.push(Case { operation: Operation::Fused(op), inputs: vec![x, weight, bias] });
+        };
+        widths.iter().for_each(|&[inner, out]| push(&[7, inner], out));
+        for (x, out) in [(&[3][..], 2), (&[0, 3], 2), (&[2, 0], 3), (&[2, 3], 0), (&[1, 17], 5), (&[1000, 3], 5), (&[2, 3, 4], 5)] {
+            push(x, out);
+        }
+    }
+    cases
+}
+
+pub fn activate() -> Vec<Case> {
+    let shapes: [&[usize]; 6] = [&[], &[0], &[3], &[7, 257], &[2, 0, 3], &[2, 1, 3, 2, 1, 2]];
+    let of = |activation| shapes.map(|axes| case(Fused::Activate { activation }, &[axes]));
+    ACTIVATIONS.into_iter().flat_map(of).collect()
+}
+
+pub fn linear_combination() -> Vec<Case> {
+    let factors = [1.0, -0.5, 0.3, 0.0, 2.0, -1.0, 1e-3, 7.0];
+    let lists: [&[&[usize]]; 11] = [
+        &[&[]],
+        &[&[7, 3]],
+        &[&[257], &[257]],
+        &[&[2, 3], &[2, 3], &[2, 3]],
+        &[&[2, 1], &[1, 3]],
+        &[&[], &[2, 3], &[3]],
+        &[&[2, 3], &[], &[1, 1]],
+        &[&[0, 3], &[1, 3]],
+        &[&[7usize, 17] as &[usize]; 4],
+        &[&[5usize, 2] as &[usize]; MAX_INPUTS],
+        &[&[4, 1, 1], &[1, 3, 1], &[1, 1, 2], &[4, 3, 2], &[2]],
+    ];
+    lists.map(|shapes| case(Fused::LinearCombination { factors }, shapes)).into()
+}
+
+/// Along every axis of shapes that are long in one of them.
+fn along_axes(op: impl Fn(usize) -> Fused) -> Vec<Case> {
+    let shapes: [&[usize]; 8] = [&[5], &[0], &[3, 0], &[0, 3], &[257, 3], &[4, 17, 3], &[2, 1, 5, 2], &[2, 1, 3, 2, 1, 2]];
+    let rows = SIZES.iter().map(|size| case(op(1), &[size]));
+    rows.chain(shapes.iter().flat_map(|axes| (0..axes.len()).map(|axis| case(op(axis), &[axes])))).collect()
+}
+
+pub fn softmax() -> Vec<Case> {
+    along_axes(|axis| Fused::Softmax { axis })
+}
+
+pub fn log_mean_exp() -> Vec<Case> {
+    let mut cases = along_axes(|axis| Fused::LogMeanExp { axis });
+    // The mean over nothing is NaN, which has no derivative to compare.
+    cases.retain(|case| {
+        !matches!(case.operation, Operation::Fused(Fused::LogMeanExp { axis }) if case.inputs[0].shape.axes()[axis] == 0)
+    });
+    cases
+}
+
+pub fn layer_norm() -> Vec<Case> {
+    let op = Fused::LayerNorm { epsilon: 1e-3 };
+    let modulated: [[&[usize]; 3]; 9] = [
+        [&[5], &[5], &[5]],
+        [&[7, 17], &[], &[]],
+        [&[7, 17], &[7, 17], &[7, 17]],
+        [&[7, 17], &[7, 1], &[17]],
+        [&[2, 5, 17], &[2, 1, 17], &[2, 1, 17]],
+        [&[2, 5, 3], &[1, 1, 3], &[5, 1]],
+        [&[3, 4], &[2, 3, 4], &[4]],
+        [&[1, 4], &[1, 4], &[3, 4]],
+        [&[2, 0, 3], &[3], &[3]],
+    ];
+    let rows = SIZES.iter().map(|[rows, columns]| case(op, &[&[*rows, *columns], &[*columns], &[*columns]]));
+    rows.chain(modulated.iter().map(|shapes| case(op, shapes))).collect()
+}
+
+pub fn attention() -> Vec<Case> {
+    let shapes: [[&[usize]; 3]; 17] = [
+        [&[1, 1], &[1, 1], &[1, 1]],
+        [&[3, 2], &[3, 2], &[3, 2]],
+        [&[3, 2], &[5, 2], &[5, 2]],
+        [&[3, 4], &[5, 4], &[5, 7]],
+        [&[17, 3], &[17, 3], &[17, 3]],
+        [&[2, 3, 16], &[2, 3, 16], &[2, 3, 16]],
+        [&[1, 64], &[65, 64], &[65, 64]],
+        [&[33, 17], &[31, 17], &[31, 17]],
+        [&[2, 257, 8], &[2, 257, 8], &[2, 257, 8]],
+        [&[2, 2, 7, 3], &[2, 2, 7, 3], &[2, 2, 7, 3]],
+        [&[2, 1, 3, 2], &[1, 2, 4, 2], &[4, 2]],
+        [&[0, 3, 2], &[0, 3, 2], &[0, 3, 2]],
+        [&[0, 2], &[3, 2], &[3, 2]],
+        [&[3, 2], &[0, 2], &[0, 2]],
+        [&[3, 0], &[5, 0], &[5, 4]],
+        [&[1, 2, 1, 2, 3, 2], &[2, 1, 1, 2, 2, 2], &[1, 1, 2, 2, 2, 2]],
+        [&[2, 1, 2], &[2, 1, 2], &[2, 1, 2]],
+    ];
+    shapes.map(|shapes| case(Fused::Attention, &shapes)).into()
+}
+
+pub fn gated_residual() -> Vec<Case> {
+    let shapes: [[&[usize]; 3]; 10] = [
+        [&[], &[], &[]],
+        [&[7, 3], &[7, 3], &[7, 3]],
+        [&[7, 257], &[257], &[7, 257]],
+        [&[7, 257], &[7, 1], &[7, 257]],
+        [&[2, 5, 17], &[2, 1, 17], &[2, 5, 17]],
+        [&[2, 3], &[], &[3]],
+        [&[3], &[2, 3], &[2, 1]],
+        [&[1, 3], &[2, 1], &[1, 1]],
+        [&[0, 3], &[3], &[0, 3]],
+        [&[1000, 3], &[1000, 1], &[1000, 3]],
+    ];
+    shapes.map(|shapes| case(Fused::GatedResidual, &shapes)).into()
+}

@@ -1,0 +1,21 @@
+//! The rules of differentiation, on the judge itself: against finite differences, and the suite's own footing.
+
+use mfm_tests::conformance::reference::ReferenceDevice;
+use mfm_tests::conformance::tables::{DIFFERENTIABLE, HOOKS};
+use mfm_tests::conformance::{Check, Tolerances, check};
+
+const JUDGE: ReferenceDevice = ReferenceDevice { relative: Tolerances::F64.relative };
+
+/// jvp, vjp, and both second orders of every primitive, against central differences.
+#[test]
+fn primitives_agree_with_finite_differences() -> Check {
+    DIFFERENTIABLE.into_iter().try_for_each(|group| check::finite_differences(&JUDGE, group))
+}
+
+/// The same for the composed body of every hook.
+#[test]
+fn hooks_agree_with_finite_differences() -> Check {
+    HOOKS.into_iter().try_for_each(|group| check::finite_differences(&JUDGE, group))
+}
+
+mfm_tests::conformance!(reference, JUDGE, Tolerances::F64);
