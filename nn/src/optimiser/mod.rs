@@ -1,0 +1,150 @@
+//! Optimisers. Their state is two moments of the shape of what they update, so a few operations on one flat vector of all parameters do.
+
+mod rate;
+
+use mfm_core::{Error, Operations, Result, Tensor};
+use rate::rectification;
+use serde::{Deserialize, Serialize};
+
+/// Which optimiser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Method {
+    /// Adam (Kingma, Ba, 2015); with a weight decay AdamW (Loshchilov, Hutter, 2019).
+    #[default]
+    Adam,
+    /// RAdam (Liu et al., 2020): Adam whose step is rectified while the second moment is uncertain.
+    RAdam,
+}
+
+/// The settings of an [`Optimiser`]; the defaults are PyTorch's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OptimiserConfig {
+    /// The method.
+    pub method: Method,
+    /// β₁ in [0, 1), the memory of the first moment.
+    pub first_decay: f64,
+    /// β₂ in [0, 1), the memory of the second moment.
+    pub second_decay: f64,
+    /// ε > 0, added to the root of the second moment.
+    pub epsilon: f64,
+    /// Decoupled weight decay, at least 0: parameters shrink by the factor 1 − rate · decay at each step.
+    pub weight_decay: f64,
+}
+
+impl Default for OptimiserConfig {
+    fn default() -> Self {
+        Self { method: Method::Adam, first_decay: 0.9, second_decay: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+impl OptimiserConfig {
+    /// RAdam with PyTorch's defaults.
+    pub fn radam() -> Self {
+        Self { method: Method::RAdam, ..Self::default() }
+    }
+
+    /// Checks that every field is in its range.
+    ///
+    /// # Errors
+    /// [`Error::Range`], naming the field.
+    pub fn check(&self) -> Result<()> {
+        for (what, value) in [("the first moment's decay", self.first_decay), ("the second moment's decay", self.second_decay)] {
+            if !(0.0..1.0).contains(&value) {
+                return Err(Error::Range { what, value, range: "at least 0 and below 1" });
+            }
+        }
+        if !(self.epsilon > 0.0 && self.epsilon.is_finite()) {
+            return Err(Error::Range { what: "the optimiser's epsilon", value: self.epsilon, range: "positive and finite" });
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return Err(Error::Range { what: "the weight decay", value: self.weight_decay, range: "finite and not negative" });
+        }
+        Ok(())
+    }
+}
+
+/// An optimiser and its state.
+#[derive(Clone, Debug)]
+pub struct Optimiser<T> {
+    config: OptimiserConfig,
+    /// The running mean of the gradient.
+    first: T,
+    /// The running mean of its square.
+    second: T,
+    /// The updates made so far.
+    steps: u64,
+}
+
+impl<T: Tensor> Optimiser<T> {
+    /// An optimiser that has seen nothing, for parameters of the shape of `parameters`.
+    ///
+    /// # Errors
+    /// [`Error::Range`] for a bad `config`, and whatever the device reports.
+    pub fn new(config: OptimiserConfig, parameters: &T) -> Result<Self> {
+        config.check()?;
+        Ok(Self { config, first: parameters.zeros_like()?, second: parameters.zeros_like()?, steps: 0 })
+    }
+
+    /// An optimiser that goes on from the moments that [`moments`](Self::moments) gave after `steps` updates.
+    ///
+    /// # Errors
+    /// [`Error::Range`] for a bad `config`, [`Error::Shape`] if the moments differ in shape.
+    pub fn resume(config: OptimiserConfig, first: T, second: T, steps: u64) -> Result<Self> {
+        config.check()?;
+        if first.shape() != second.shape() {
+            return Err(Error::Shape { op: "optimiser", left: first.shape(), right: second.shape() });
+        }
+        Ok(Self { config, first, second, steps })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> OptimiserConfig {
+        self.config
+    }
+
+    /// The first and the second moment.
+    pub fn moments(&self) -> (&T, &T) {
+        (&self.first, &self.second)
+    }
+
+    /// The updates made so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The parameters after one step against `gradient` at learning rate `rate`. With m, v the decaying means of g, g² and k the step:
+    ///
+    /// Adam: θ ← (1 − rate λ) θ − rate m̂/(√v̂ + ε), m̂ = m/(1 − β₁ᵏ), v̂ = v/(1 − β₂ᵏ).
+    /// RAdam: θ ← (1 − rate λ) θ − rate r m̂ √(1 − β₂ᵏ)/(√v + ε), where r is the rectification if its degrees of freedom ρ exceed 5, and
+    /// θ ← (1 − rate λ) θ − rate m̂ before (as in PyTorch).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the shapes differ from the moments'; nothing is changed then.
+    pub fn update(&mut self, parameters: &T, gradient: &T, rate: f64) -> Result<T> {
+        for shape in [parameters.shape(), gradient.shape()] {
+            if shape != self.first.shape() {
+                return Err(Error::Shape { op: "optimiser", left: self.first.shape(), right: shape });
+            }
+        }
+        let OptimiserConfig { method, first_decay, second_decay, epsilon, weight_decay } = self.config;
+        let step = self.steps + 1;
+        let first = T::linear_combination(&[(first_decay, &self.first), (1.0 - first_decay, gradient)])?;
+        let second = T::linear_combination(&[(second_decay, &self.second), (1.0 - second_decay, &gradient.square()?)])?;
+        let left_first = 1.0 - libm::pow(first_decay, step as f64);
+        let left_second = 1.0 - libm::pow(second_decay, step as f64);
+        let (direction, factor) = match method {
+            Method::Adam => {
+                // m̂/(√v̂ + ε) = √(1 − β₂ᵏ)/(1 − β₁ᵏ) · m/(√v + ε √(1 − β₂ᵏ))
+                let root = libm::sqrt(left_second);
+                (first.div(&second.sqrt()?.shift(epsilon * root)?)?, root / left_first)
+            }
+            Method::RAdam => match rectification(second_decay, step) {
+                Some(r) => (first.div(&second.sqrt()?.shift(epsilon)?)?, r * libm::sqrt(left_second) / left_first),
+                None => (first.clone(), 1.0 / left_first),
+            },
+        };
+        let updated = T::linear_combination(&[(1.0 - rate * weight_decay, parameters), (-rate * factor, &direction)])?;
+        (self.first, self.second, self.steps) = (first, second, step);
+        Ok(updated)
+    }
+}

@@ -1,0 +1,236 @@
+//! One training run.
+
+use super::{DataSource, Flat, LossInput, StepLoss, TrainError, TrainingConfig};
+use crate::ema;
+use crate::module::Module;
+use crate::optimiser::Optimiser;
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+use mfm_core::autodiff::{Tape, Var};
+use mfm_core::{Device, Error, Noise, Operations, Result, Shape, Tensor};
+
+/// All that a run must remember: with the same settings, data and loss, the steps that follow are the same bit by bit.
+#[derive(Clone, Debug)]
+pub struct TrainingState<T> {
+    /// The steps made.
+    pub step: u64,
+    /// All parameters as one vector ([`Flat`]).
+    pub parameters: T,
+    /// The optimiser's first moment, likewise.
+    pub first: T,
+    /// The optimiser's second moment, likewise.
+    pub second: T,
+    /// The moving average of the parameters, likewise; `None` without one.
+    pub average: Option<T>,
+}
+
+/// What happened in a step. Losses stay on the device until they are asked for.
+#[derive(Clone, Debug)]
+pub struct Step<T> {
+    /// The step, counted from 1.
+    pub step: u64,
+    /// The steps of the whole run.
+    pub steps: u64,
+    /// The loss, a scalar.
+    pub loss: T,
+    /// Its parts.
+    pub parts: Vec<(&'static str, T)>,
+    /// The learning rate.
+    pub rate: f64,
+    /// The gradient's norm, before it was clipped.
+    pub gradient_norm: f64,
+}
+
+impl<T: Tensor> Step<T> {
+    /// The loss as a number.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn loss_value(&self) -> Result<f64> {
+        number(&self.loss)
+    }
+
+    /// The parts of the loss as numbers, with their names.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn part_values(&self) -> Result<Vec<(&'static str, f64)>> {
+        self.parts.iter().map(|(name, value)| Ok((*name, number(value)?))).collect()
+    }
+}
+
+fn number<T: Tensor>(scalar: &T) -> Result<f64> {
+    scalar.to_vec::<f64>()?.first().copied().ok_or(Error::Length { op: "loss", expected: 1, found: 0 })
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps were made.
+    Finished,
+    /// The progress callback stopped it; it can go on.
+    Stopped,
+}
+
+/// A module in training.
+#[derive(Clone, Debug)]
+pub struct Trainer<T, M> {
+    config: TrainingConfig,
+    flat: Flat,
+    module: M,
+    parameters: T,
+    optimiser: Optimiser<T>,
+    average: Option<T>,
+    step: u64,
+}
+
+impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
+    /// A run from the beginning, from the module's parameters.
+    ///
+    /// # Errors
+    /// [`Error::Range`] for a bad `config`, and whatever the device reports.
+    pub fn new(config: TrainingConfig, module: &M) -> Result<Self> {
+        config.check()?;
+        let flat = Flat::of(module);
+        let mut tensors = Vec::new();
+        module.visit(&mut |_, tensor| tensors.push(tensor.clone()));
+        let parameters = flat.join(&tensors)?;
+        let optimiser = Optimiser::new(config.optimiser, &parameters)?;
+        let average = config.average.map(|_| parameters.clone());
+        let module = module.with_parameters(&flat.split(&parameters)?)?;
+        Ok(Self { config, flat, module, parameters, optimiser, average, step: 0 })
+    }
+
+    /// A run that goes on from `state`; of `module` only the form is taken.
+    ///
+    /// # Errors
+    /// [`Error::Range`] for a bad `config`; [`Error::Shape`] if the state is not of this module; [`Error::Unsupported`] if it has no moving
+    /// average where the settings ask for one.
+    pub fn resume(config: TrainingConfig, module: &M, state: TrainingState<T>) -> Result<Self> {
+        config.check()?;
+        let flat = Flat::of(module);
+        let shape = Shape::new(&[flat.length()])?;
+        let TrainingState { step, parameters, first, second, average } = state;
+        for tensor in [Some(&parameters), Some(&first), Some(&second), average.as_ref()].into_iter().flatten() {
+            if tensor.shape() != shape {
+                return Err(Error::Shape { op: "training state", left: shape, right: tensor.shape() });
+            }
+        }
+        if config.average.is_some() && average.is_none() {
+            return Err(Error::Unsupported { op: "training state", what: "it holds no moving average, but the settings ask for one" });
+        }
+        let optimiser = Optimiser::resume(config.optimiser, first, second, step)?;
+        let module = module.with_parameters(&flat.split(&parameters)?)?;
+        Ok(Self { config, flat, module, parameters, optimiser, average: average.filter(|_| config.average.is_some()), step })
+    }
+
+    /// What must be saved to go on later.
+    pub fn state(&self) -> TrainingState<T> {
+        let (first, second) = self.optimiser.moments();
+        TrainingState {
+            step: self.step,
+            parameters: self.parameters.clone(),
+            first: first.clone(),
+            second: second.clone(),
+            average: self.average.clone(),
+        }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &TrainingConfig {
+        &self.config
+    }
+
+    /// The steps made.
+    pub fn steps_made(&self) -> u64 {
+        self.step
+    }
+
+    /// The module with its present parameters.
+    pub fn module(&self) -> &M {
+        &self.module
+    }
+
+    /// The module to be used: with the moving average of the parameters if there is one.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn averaged(&self) -> Result<M> {
+        self.module.with_parameters(&self.flat.split(self.average.as_ref().unwrap_or(&self.parameters))?)
+    }
+
+    /// Makes the steps that are left, or until `progress` breaks.
+    ///
+    /// # Errors
+    /// As [`advance`](Self::advance).
+    pub fn run<L: Into<StepLoss<T>>>(
+        &mut self,
+        data: &mut impl DataSource<T>,
+        mut loss: impl FnMut(LossInput<'_, T, M>) -> Result<L>,
+        mut progress: impl FnMut(&Self, &Step<T>) -> ControlFlow<()>,
+    ) -> Result<Outcome, TrainError> {
+        while self.step < self.config.steps {
+            let step = self.advance(data, &mut loss)?;
+            if progress(self, &step).is_break() && self.step < self.config.steps {
+                return Ok(Outcome::Stopped);
+            }
+        }
+        Ok(Outcome::Finished)
+    }
+
+    /// Makes one step. Fork k of the run's noise belongs to step k: its fork 0 to the data source, its fork 1 to the loss.
+    ///
+    /// # Errors
+    /// Those of the source and the loss; [`TrainError::Gradient`] or [`TrainError::Overflow`] if the gradient is not finite. The run is then as
+    /// it was before the step.
+    pub fn advance<L: Into<StepLoss<T>>>(
+        &mut self,
+        data: &mut impl DataSource<T>,
+        loss: &mut impl FnMut(LossInput<'_, T, M>) -> Result<L>,
+    ) -> Result<Step<T>, TrainError> {
+        let step = self.step + 1;
+        let noise = Noise::new(self.config.seed).fork(step);
+        let samples = data.batch(step, self.config.batch, &noise.fork(0))?;
+        let (StepLoss { total, parts }, gradient) = {
+            let tape = Tape::new();
+            let mut variables = Vec::with_capacity(self.flat.entries().len());
+            let student = self.module.rebuild(&mut |_, tensor| {
+                let variable = tape.variable(tensor.clone());
+                variables.push(variable.clone());
+                Ok(variable)
+            })?;
+            let input = LossInput { frozen: &self.module, student: &student, samples: &samples, noise: &noise.fork(1), step };
+            let result: StepLoss<T> = loss(input)?.into();
+            let shape = result.total.shape();
+            if shape.elements() != 1 {
+                return Err(Error::Shape { op: "loss", left: shape, right: Shape::SCALAR }.into());
+            }
+            let gradients = tape.backward(&result.total, result.total.value().device().full(1.0, shape)?)?;
+            let parts = variables.iter().map(|variable| gradients.of_or_zeros(variable)).collect::<Result<Vec<T>>>()?;
+            (result, self.flat.join(&parts)?)
+        };
+        let norm = libm::sqrt(number(&gradient.square()?.sum_all()?)?);
+        if !norm.is_finite() {
+            return Err(match self.flat.first_non_finite(&gradient)? {
+                Some((parameter, index)) => TrainError::Gradient { parameter: parameter.into(), index, step },
+                None => TrainError::Overflow { what: "the gradient's norm", step },
+            });
+        }
+        let clipped = match self.config.clip {
+            Some(largest) if norm > largest => gradient.scale(largest / norm)?,
+            _ => gradient,
+        };
+        let rate = self.config.rate.at(step, self.config.steps);
+        // All that can fail comes before anything is changed.
+        let mut optimiser = self.optimiser.clone();
+        let parameters = optimiser.update(&self.parameters, &clipped, rate)?;
+        let average = match (&self.average, self.config.average) {
+            (Some(average), Some(decay)) => Some(ema::average(average, &parameters, decay, step)?),
+            _ => None,
+        };
+        let module = self.module.with_parameters(&self.flat.split(&parameters)?)?;
+        (self.module, self.parameters, self.optimiser, self.average, self.step) = (module, parameters, optimiser, average, step);
+        let loss = Var::into_value(total);
+        Ok(Step { step, steps: self.config.steps, loss, parts, rate, gradient_norm: norm })
+    }
+}
