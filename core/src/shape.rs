@@ -20,14 +20,15 @@ impl Shape {
     /// A shape from its axes.
     ///
     /// # Errors
-    /// [`Error::Rank`] if there are more than [`MAX_RANK`] axes, and [`Error::TooLarge`] if the number of elements overflows.
+    /// [`Error::Rank`] if there are more than [`MAX_RANK`] axes, and [`Error::TooLarge`] if the number of elements overflows, or
+    /// would with a one in place of every zero: so the product of any of the axes can be taken.
     pub fn new(axes: &[usize]) -> Result<Self> {
         if axes.len() > MAX_RANK {
             return Err(Error::Rank { op: "shape", rank: axes.len() });
         }
         let mut shape = Self { axes: [0; MAX_RANK], rank: axes.len() as u8 };
         shape.axes[..axes.len()].copy_from_slice(axes);
-        let elements = axes.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+        let elements = axes.iter().try_fold(1usize, |product, &n| product.checked_mul(n.max(1)));
         match elements {
             // A byte count must stay within isize, whatever the element.
             Some(n) if n <= isize::MAX as usize / 8 => Ok(shape),
@@ -133,5 +134,19 @@ impl fmt::Display for Shape {
 impl fmt::Debug for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zero_does_not_hide_an_overflow() {
+        for axes in [&[0, usize::MAX, 2][..], &[usize::MAX, 2, 0], &[1 << 40, 0, 1 << 40]] {
+            assert!(matches!(Shape::new(axes), Err(Error::TooLarge { .. })), "{axes:?}");
+        }
+        let empty = Shape::new(&[0, 1 << 40, 3]);
+        assert_eq!(empty.map(|shape| (shape.elements(), shape.item())), Ok((0, 3 << 40)));
     }
 }

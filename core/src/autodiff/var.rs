@@ -20,25 +20,32 @@ type Pull<T> = Box<dyn FnOnce(&T, &mut Sink<'_, T>) -> Result<()>>;
 
 /// The record of what was computed from its variables. Cheap to clone; every clone is the same tape.
 pub struct Tape<T> {
+    record: Rc<RefCell<Record<T>>>,
+}
+
+struct Record<T> {
+    /// The place of the first entry. Those before it have been used up; their places are never given again, so that a value
+    /// from before cannot be mistaken for one from after.
+    start: usize,
     /// One entry for each tracked value; `None` for a variable.
-    entries: Rc<RefCell<Vec<Option<Pull<T>>>>>,
+    entries: Vec<Option<Pull<T>>>,
 }
 
 impl<T> Clone for Tape<T> {
     fn clone(&self) -> Self {
-        Self { entries: Rc::clone(&self.entries) }
+        Self { record: Rc::clone(&self.record) }
     }
 }
 
 impl<T> Default for Tape<T> {
     fn default() -> Self {
-        Self { entries: Rc::default() }
+        Self { record: Rc::new(RefCell::new(Record { start: 0, entries: Vec::new() })) }
     }
 }
 
 impl<T> fmt::Debug for Tape<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tape({} entries)", self.entries.borrow().len())
+        write!(f, "Tape({} entries)", self.record.borrow().entries.len())
     }
 }
 
@@ -54,39 +61,45 @@ impl<T: Tensor> Tape<T> {
     }
 
     fn record(&self, value: T, pull: Option<Pull<T>>) -> Var<T> {
-        let mut entries = self.entries.borrow_mut();
-        entries.push(pull);
-        Var { value, place: Some(Place { tape: self.clone(), index: entries.len() - 1 }) }
+        let mut record = self.record.borrow_mut();
+        let index = record.start + record.entries.len();
+        record.entries.push(pull);
+        Var { value, place: Some(Place { tape: self.clone(), index }) }
     }
 
     /// The gradient of ⟨output, cotangent⟩ by everything on the tape, which is emptied: what an entry kept is freed as soon as it
-    /// has been used.
+    /// has been used. The tape then serves for new variables, but not for what was recorded before.
     ///
     /// # Errors
-    /// [`Error::Independent`] if the output depends on no variable, [`Error::Tape`] if it was recorded elsewhere (or the tape has
-    /// been used up), [`Error::Shape`] if the cotangent differs in shape from the output.
+    /// [`Error::Independent`] if the output depends on no variable, [`Error::Tape`] if it was recorded elsewhere (or depends on
+    /// what has been used up), [`Error::Shape`] if the cotangent differs in shape from the output.
     pub fn backward(&self, output: &Var<T>, cotangent: T) -> Result<Gradients<T>> {
         let place = output.place.as_ref().ok_or(Error::Independent { op: "backward" })?;
-        if !Rc::ptr_eq(&place.tape.entries, &self.entries) {
+        if !Rc::ptr_eq(&place.tape.record, &self.record) {
             return Err(Error::Tape { op: "backward" });
         }
         if cotangent.shape() != output.shape() {
             return Err(Error::Shape { op: "backward", left: cotangent.shape(), right: output.shape() });
         }
-        let mut entries = core::mem::take(&mut *self.entries.borrow_mut());
-        if place.index >= entries.len() {
-            return Err(Error::Tape { op: "backward" });
-        }
-        entries.truncate(place.index + 1);
+        let (start, mut entries) = {
+            let mut record = self.record.borrow_mut();
+            let start = record.start;
+            if place.index < start {
+                return Err(Error::Tape { op: "backward" });
+            }
+            record.start += record.entries.len();
+            (start, core::mem::take(&mut record.entries))
+        };
+        entries.truncate(place.index - start + 1);
         let mut slots: Vec<Option<T>> = Vec::new();
         slots.resize_with(entries.len(), || None);
-        slots[place.index] = Some(cotangent);
+        slots[place.index - start] = Some(cotangent);
         while let Some(entry) = entries.pop() {
             let Some(pull) = entry else { continue };
             // An intermediate value's cotangent is of no further use.
             let Some(g) = slots[entries.len()].take() else { continue };
             pull(&g, &mut |index, part| {
-                let slot = slots.get_mut(index).ok_or(Error::Tape { op: "backward" })?;
+                let slot = index.checked_sub(start).and_then(|i| slots.get_mut(i)).ok_or(Error::Tape { op: "backward" })?;
                 *slot = Some(match slot.take() {
                     Some(sum) => sum.add(&part)?,
                     None => part,
@@ -94,7 +107,7 @@ impl<T: Tensor> Tape<T> {
                 Ok(())
             })?;
         }
-        Ok(Gradients { tape: self.clone(), slots })
+        Ok(Gradients { tape: self.clone(), start, slots })
     }
 }
 
@@ -102,6 +115,8 @@ impl<T: Tensor> Tape<T> {
 #[derive(Debug)]
 pub struct Gradients<T> {
     tape: Tape<T>,
+    /// The place of the first slot.
+    start: usize,
     slots: Vec<Option<T>>,
 }
 
@@ -124,10 +139,10 @@ impl<T: Tensor> Gradients<T> {
 
     fn find(&self, variable: &Var<T>) -> Result<Option<&T>> {
         let Some(place) = &variable.place else { return Ok(None) };
-        if !Rc::ptr_eq(&place.tape.entries, &self.tape.entries) {
+        if !Rc::ptr_eq(&place.tape.record, &self.tape.record) {
             return Err(Error::Tape { op: "gradient" });
         }
-        Ok(self.slots.get(place.index).and_then(Option::as_ref))
+        Ok(place.index.checked_sub(self.start).and_then(|i| self.slots.get(i)).and_then(Option::as_ref))
     }
 }
 
@@ -182,7 +197,7 @@ impl<T: Tensor> Var<T> {
         let mut tape: Option<&Tape<T>> = None;
         for place in operands.iter().filter_map(|operand| operand.place.as_ref()) {
             match tape {
-                Some(tape) if !Rc::ptr_eq(&tape.entries, &place.tape.entries) => return Err(Error::Tape { op }),
+                Some(tape) if !Rc::ptr_eq(&tape.record, &place.tape.record) => return Err(Error::Tape { op }),
                 _ => tape = Some(&place.tape),
             }
         }

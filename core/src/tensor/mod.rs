@@ -77,7 +77,7 @@ pub enum Compare {
 pub enum Reduce {
     /// Σ (0 over an empty axis)
     Sum,
-    /// The maximum (−∞ over an empty axis); its derivative is shared equally among ties.
+    /// The maximum (NaN if there is one, −∞ over an empty axis); its derivative is shared equally among ties.
     Max,
 }
 
