@@ -7,6 +7,7 @@ extern crate std;
 
 pub mod classifier;
 pub mod ema;
+pub mod file;
 pub mod layer;
 pub mod mlp;
 pub mod model;
@@ -17,6 +18,7 @@ pub mod schedule;
 pub mod train;
 
 pub use classifier::{ClassMixtureReward, Classifier, ClassifierConfig};
+pub use file::{FileError, ModelFile, ModelHeader};
 pub use mlp::{Mlp, MlpConfig};
 pub use model::{Model, ModelConfig, NetworkConfig};
 pub use module::Module;

@@ -1,0 +1,110 @@
+//! What can be wrong with a file.
+
+use alloc::string::String;
+use core::fmt;
+use mfm_core::{Error, Shape};
+
+/// Why a file could not be read or written.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum FileError {
+    /// It does not begin with the magic of a model file.
+    Foreign,
+    /// Its format is newer than this library.
+    Newer {
+        /// Its version.
+        version: u32,
+        /// The newest version that can be read.
+        newest: u32,
+    },
+    /// It ends too early.
+    Truncated {
+        /// What is cut off.
+        what: String,
+        /// The length that is needed.
+        needed: u64,
+        /// The length that there is.
+        found: u64,
+    },
+    /// The checksum of a part is wrong: bytes have changed.
+    Checksum {
+        /// The part.
+        what: String,
+        /// Where it begins.
+        offset: u64,
+    },
+    /// Something is not as the format has it.
+    Malformed {
+        /// What.
+        what: &'static str,
+        /// Where.
+        offset: u64,
+    },
+    /// Two tensors have one name.
+    Duplicate {
+        /// The name.
+        tensor: String,
+    },
+    /// A tensor that the model needs is not there.
+    Missing {
+        /// Its name.
+        tensor: String,
+    },
+    /// A tensor that the model does not know.
+    Unknown {
+        /// Its name.
+        tensor: String,
+    },
+    /// A tensor has another shape than the model needs.
+    TensorShape {
+        /// Its name.
+        tensor: String,
+        /// The shape that the model needs.
+        expected: Shape,
+        /// The shape in the file.
+        found: Shape,
+    },
+    /// The tensor type or the model refused what the file holds.
+    Tensor(Error),
+    /// The operating system refused.
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// The path.
+        path: String,
+        /// The system's message.
+        message: String,
+    },
+}
+
+impl From<Error> for FileError {
+    fn from(error: Error) -> Self {
+        Self::Tensor(error)
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign => f.write_str("this is no model file: it does not begin with MFMMODEL"),
+            Self::Newer { version, newest } => {
+                write!(f, "the file has format version {version}, and this library reads versions 1 to {newest}; a newer library is needed")
+            }
+            Self::Truncated { what, needed, found } => {
+                write!(f, "the file is cut off in {what}: {needed} bytes are needed, there are {found}")
+            }
+            Self::Checksum { what, offset } => write!(f, "{what} (at byte {offset}) is corrupt: its checksum is wrong"),
+            Self::Malformed { what, offset } => write!(f, "malformed at byte {offset}: {what}"),
+            Self::Duplicate { tensor } => write!(f, "there are two tensors of the name {tensor}"),
+            Self::Missing { tensor } => write!(f, "the tensor {tensor} is missing"),
+            Self::Unknown { tensor } => write!(f, "the model has no use for the tensor {tensor}"),
+            Self::TensorShape { tensor, expected, found } => {
+                write!(f, "the tensor {tensor} has the shape {found}, where the model needs {expected}")
+            }
+            Self::Tensor(error) => error.fmt(f),
+            Self::Io { what, path, message } => write!(f, "{what} {path}: {message}"),
+        }
+    }
+}
+
+impl core::error::Error for FileError {}

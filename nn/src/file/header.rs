@@ -1,0 +1,96 @@
+//! What a file says about its model.
+
+use crate::model::ModelConfig;
+use crate::train::TrainingConfig;
+use alloc::string::String;
+use mfm_core::{Error, MAX_RANK, Result, Shape};
+use serde::{Deserialize, Serialize};
+
+/// A shape, as files hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemShape {
+    rank: u8,
+    axes: [u64; MAX_RANK],
+}
+
+impl From<Shape> for ItemShape {
+    fn from(shape: Shape) -> Self {
+        let mut axes = [0; MAX_RANK];
+        for (slot, axis) in axes.iter_mut().zip(shape.axes()) {
+            *slot = *axis as u64;
+        }
+        Self { rank: shape.rank() as u8, axes }
+    }
+}
+
+impl ItemShape {
+    /// The shape.
+    ///
+    /// # Errors
+    /// [`Error::Rank`] for a rank above [`MAX_RANK`] or an axis beyond it, [`Error::TooLarge`] if the elements cannot be counted.
+    pub fn shape(&self) -> Result<Shape> {
+        let rank = usize::from(self.rank);
+        let beyond = self.axes.get(rank..).is_none_or(|rest| rest.iter().any(|axis| *axis != 0));
+        if beyond {
+            return Err(Error::Rank { op: "shape in a file", rank });
+        }
+        let mut axes = [0; MAX_RANK];
+        for (slot, axis) in axes.iter_mut().zip(self.axes) {
+            *slot = usize::try_from(axis).map_err(|_| Error::TooLarge { op: "shape in a file", shape: Shape::SCALAR })?;
+        }
+        Shape::new(&axes[..rank])
+    }
+}
+
+/// Where a model comes from.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The training steps made.
+    pub steps: u64,
+    /// The seed of the run.
+    pub seed: u64,
+    /// What it was trained by, in words.
+    pub objective: String,
+    /// What it was trained on, in words.
+    pub data: String,
+    /// The library that wrote the file, name and version.
+    pub library: String,
+}
+
+/// That a file is a checkpoint: it holds a [`TrainingState`](crate::train::TrainingState) beside the model.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainingRecord {
+    /// The steps made.
+    pub step: u64,
+    /// The settings of the run.
+    pub config: TrainingConfig,
+    /// Whether there is a moving average.
+    pub average: bool,
+}
+
+/// What a file says about its model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelHeader {
+    /// The model's form, with its number of labels.
+    pub model: ModelConfig,
+    /// The path that it was trained for ([`Interpolant::name`](mfm_core::Interpolant::name)).
+    pub interpolant: String,
+    /// The shape of one item of data.
+    pub item: ItemShape,
+    /// Where it comes from.
+    pub provenance: Provenance,
+    /// The training state beside the model, if any.
+    pub training: Option<TrainingRecord>,
+}
+
+impl ModelHeader {
+    /// The header of a model for items of shape `item` on the path named `interpolant`, of unknown provenance.
+    pub fn new(model: ModelConfig, interpolant: impl Into<String>, item: Shape) -> Self {
+        Self { model, interpolant: interpolant.into(), item: item.into(), provenance: Provenance::default(), training: None }
+    }
+
+    /// The number of labels, 0 for none.
+    pub fn labels(&self) -> usize {
+        self.model.network.labels()
+    }
+}

@@ -1,0 +1,44 @@
+//! Model files: self-describing, checked to the last byte, readable in place.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0–7 | `MFMMODEL` |
+//! | 8–11 | format version, u32 |
+//! | 12–15 | length of the header, u32 |
+//! | 16–23 | length of the file, u64 |
+//! | 24–27 | CRC-32 of bytes 0–23 and the header |
+//! | 28–31 | zero |
+//! | 32– | the header: postcard of [`ModelHeader`], the number of tensors (u32), and an entry for each |
+//! | … | tensors, each at the next multiple of 64, row-major and little-endian; gaps are zero |
+//!
+//! Numbers are little-endian. An entry is name, rank, six axes, type, offset, length in bytes and CRC-32. Offsets are redundant, and must be
+//! those that the order implies, so tensors cannot overlap. A file ends with its last tensor.
+//!
+//! [`ModelFile::parse`] borrows the bytes, so a file can be mapped, or embedded with `include_bytes!`. Whatever the bytes are, it gives a file
+//! or an error, and allocates no more than a small multiple of what is really there.
+
+mod container;
+#[cfg(feature = "std")]
+mod disk;
+mod error;
+mod header;
+mod model_file;
+mod tensor;
+mod write;
+
+#[cfg(feature = "std")]
+pub use disk::{load, save};
+pub use error::FileError;
+pub use header::{ItemShape, ModelHeader, Provenance, TrainingRecord};
+pub use model_file::ModelFile;
+pub use tensor::{Precision, TensorView};
+pub use write::write_model;
+
+/// What a file begins with.
+pub const MAGIC: [u8; 8] = *b"MFMMODEL";
+
+/// The format version that this library writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+/// Tensors lie at multiples of this.
+pub const ALIGNMENT: usize = 64;

@@ -1,0 +1,106 @@
+//! A file that has been checked, and what can be made of it.
+
+use super::container::parse;
+use super::write::{MEAN, STATE, missing};
+use super::{FileError, ModelHeader, TensorView};
+use crate::model::Model;
+use crate::module::Module;
+use crate::train::TrainingState;
+use alloc::collections::BTreeSet;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use mfm_core::{Device, Shape};
+
+/// A model file in memory: its header and its tensors, in place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFile<'a> {
+    header: ModelHeader,
+    tensors: Vec<TensorView<'a>>,
+}
+
+impl<'a> ModelFile<'a> {
+    /// Reads and checks a whole file: every checksum, every length, every gap.
+    ///
+    /// # Errors
+    /// [`FileError`], naming what is wrong and where.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FileError> {
+        let (header, tensors) = parse(bytes)?;
+        Ok(Self { header, tensors })
+    }
+
+    /// What the file says about its model.
+    pub fn header(&self) -> &ModelHeader {
+        &self.header
+    }
+
+    /// The tensors, in order.
+    pub fn tensors(&self) -> &[TensorView<'a>] {
+        &self.tensors
+    }
+
+    /// A tensor by its name.
+    pub fn tensor(&self, name: &str) -> Option<&TensorView<'a>> {
+        self.tensors.iter().find(|tensor| tensor.name == name)
+    }
+
+    /// A tensor that must be there and have this shape.
+    fn expect(&self, name: &str, shape: Shape) -> Result<&TensorView<'a>, FileError> {
+        let tensor = self.tensor(name).ok_or_else(|| missing(name))?;
+        if tensor.shape != shape {
+            return Err(FileError::TensorShape { tensor: name.to_string(), expected: shape, found: tensor.shape });
+        }
+        Ok(tensor)
+    }
+
+    /// The model on a device: of a checkpoint, the one to be used (with the moving average, if that is how it was written).
+    ///
+    /// # Errors
+    /// [`FileError::Missing`], [`FileError::TensorShape`] or [`FileError::Unknown`] if the tensors are not those of the model;
+    /// [`FileError::Tensor`] for a configuration out of range, or whatever the device reports. Nothing is allocated for a tensor that is not
+    /// in the file.
+    pub fn to_model<D: Device>(&self, device: &D) -> Result<Model<D::Tensor>, FileError> {
+        let config = &self.header.model;
+        if self.header.item.shape()?.elements() != config.network.data() {
+            return Err(FileError::Malformed { what: "the item's shape is not that of the model's data", offset: 0 });
+        }
+        let mean: Vec<f64> = match &config.preconditioning {
+            Some(_) => self.expect(MEAN, Shape::new(&[config.network.data()])?)?.values().collect(),
+            None => Vec::new(),
+        };
+        let mut used = BTreeSet::new();
+        let model = Model::build(device, config, &mean, &mut |name, shape| {
+            let tensor = self.expect(name, shape)?;
+            used.insert(tensor.name);
+            tensor.to_tensor(device)
+        })?;
+        let known = |name| {
+            used.contains(name)
+                || (name == MEAN && config.preconditioning.is_some())
+                || (STATE.contains(&name) && self.header.training.is_some())
+        };
+        match self.tensors.iter().find(|tensor| !known(tensor.name)) {
+            Some(tensor) => Err(FileError::Unknown { tensor: tensor.name.to_string() }),
+            None => Ok(model),
+        }
+    }
+
+    /// The training state of a checkpoint on a device; `None` for a file that holds a model alone.
+    ///
+    /// # Errors
+    /// [`FileError::Missing`] or [`FileError::TensorShape`] if its tensors are not those of the model, and as
+    /// [`to_model`](Self::to_model).
+    pub fn to_training_state<D: Device>(&self, device: &D) -> Result<Option<TrainingState<D::Tensor>>, FileError> {
+        let Some(record) = &self.header.training else { return Ok(None) };
+        record.config.check()?;
+        let shape = Shape::new(&[self.to_model(device)?.parameter_count()])?;
+        let [parameters, first, second, average] = STATE;
+        let read = |name| self.expect(name, shape)?.to_tensor(device);
+        Ok(Some(TrainingState {
+            step: record.step,
+            parameters: read(parameters)?,
+            first: read(first)?,
+            second: read(second)?,
+            average: if record.average { Some(read(average)?) } else { None },
+        }))
+    }
+}

@@ -1,0 +1,141 @@
+//! Files as bytes.
+
+use super::container::{PREFIX, aligned, header_checksum};
+use super::tensor::Entry;
+use super::{FileError, MAGIC, ModelHeader, Precision, VERSION};
+use crate::model::Model;
+use crate::module::Module;
+use crate::train::TrainingState;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use mfm_core::{Shape, Tensor};
+
+/// The name of the data's mean in a file.
+pub(super) const MEAN: &str = "preconditioning.mean";
+/// The names of a training state in a file.
+pub(super) const STATE: [&str; 4] = ["training.parameters", "training.first", "training.second", "training.average"];
+
+/// A tensor to be written: f32 where that is exact, else f64.
+struct Content {
+    name: String,
+    shape: Shape,
+    precision: Precision,
+    bytes: Vec<u8>,
+}
+
+impl Content {
+    fn new(name: impl Into<String>, shape: Shape, values: &[f64]) -> Self {
+        let single = values.iter().all(|value| f64::from(*value as f32).to_bits() == value.to_bits());
+        let (precision, bytes) = if single {
+            (Precision::F32, values.iter().flat_map(|value| (*value as f32).to_le_bytes()).collect())
+        } else {
+            (Precision::F64, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        };
+        Self { name: name.into(), shape, precision, bytes }
+    }
+
+    fn tensor<T: Tensor>(name: &str, tensor: &T) -> Result<Self, FileError> {
+        Ok(Self::new(name, tensor.shape(), &tensor.to_vec::<f64>()?))
+    }
+}
+
+/// The bytes of a model file: `header` with its `model` and `training` replaced by those of what is written. With a training state the file
+/// is a checkpoint. Every number is stored exactly: as f32 where the whole tensor fits, else as f64.
+///
+/// # Errors
+/// [`FileError::Malformed`] for an item of another size than the model's or a training state without a record in the header;
+/// [`FileError::Tensor`] if a tensor cannot be read back.
+pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: Option<&TrainingState<T>>) -> Result<Vec<u8>, FileError> {
+    let mut header = header.clone();
+    header.model = model.config();
+    if header.item.shape()?.elements() != header.model.network.data() {
+        return Err(FileError::Malformed { what: "the item's shape is not that of the model's data", offset: 0 });
+    }
+    header.training = match (header.training, training) {
+        (_, None) => None,
+        (Some(record), Some(state)) => Some(super::TrainingRecord { step: state.step, average: state.average.is_some(), ..record }),
+        (None, Some(_)) => return Err(FileError::Malformed { what: "a training state needs a training record in the header", offset: 0 }),
+    };
+    let mut contents = Vec::new();
+    let mut failed = None;
+    model.visit(&mut |name, tensor| match Content::tensor(name, tensor) {
+        Ok(content) => contents.push(content),
+        Err(error) => failed = failed.take().or(Some(error)),
+    });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if let Some(mean) = model.mean() {
+        contents.push(Content::new(MEAN, Shape::new(&[mean.len()])?, mean));
+    }
+    if let Some(state) = training {
+        let tensors = [Some(&state.parameters), Some(&state.first), Some(&state.second), state.average.as_ref()];
+        for (name, tensor) in STATE.iter().zip(tensors) {
+            if let Some(tensor) = tensor {
+                contents.push(Content::tensor(name, tensor)?);
+            }
+        }
+    }
+    assemble(&header, &contents)
+}
+
+/// The header as bytes, if the first tensor is placed after a header of `length` bytes.
+fn encode(header: &ModelHeader, contents: &[Content], length: usize) -> Result<(Vec<u8>, Vec<usize>), FileError> {
+    let failed = |_| FileError::Malformed { what: "the header cannot be encoded", offset: PREFIX as u64 };
+    let too_long = FileError::Malformed { what: "the file would be too long", offset: 0 };
+    let mut bytes = postcard::to_allocvec(header).map_err(failed)?;
+    let count = u32::try_from(contents.len()).map_err(|_| too_long.clone())?;
+    bytes.extend(postcard::to_allocvec(&count).map_err(failed)?);
+    let (mut reached, mut offsets) = (PREFIX + length, Vec::with_capacity(contents.len()));
+    for content in contents {
+        let offset = aligned(reached).ok_or_else(|| too_long.clone())?;
+        let entry = Entry {
+            name: &content.name,
+            shape: content.shape.into(),
+            precision: content.precision,
+            offset: offset as u64,
+            length: content.bytes.len() as u64,
+            checksum: crc32fast::hash(&content.bytes),
+        };
+        bytes.extend(postcard::to_allocvec(&entry).map_err(failed)?);
+        offsets.push(offset);
+        reached = offset + content.bytes.len();
+    }
+    Ok((bytes, offsets))
+}
+
+fn assemble(header: &ModelHeader, contents: &[Content]) -> Result<Vec<u8>, FileError> {
+    // The header's length depends on the offsets in it, and they on its length; it only grows, so this ends.
+    let mut length = 0;
+    let (bytes, offsets) = loop {
+        let (bytes, offsets) = encode(header, contents, length)?;
+        if bytes.len() == length {
+            break (bytes, offsets);
+        }
+        length = bytes.len();
+    };
+    let end = match (offsets.last(), contents.last()) {
+        (Some(offset), Some(content)) => offset + content.bytes.len(),
+        _ => PREFIX + bytes.len(),
+    };
+    let length = u32::try_from(bytes.len()).map_err(|_| FileError::Malformed { what: "the header is too long", offset: 12 })?;
+    let mut file = Vec::with_capacity(end);
+    file.extend(MAGIC);
+    file.extend(VERSION.to_le_bytes());
+    file.extend(length.to_le_bytes());
+    file.extend((end as u64).to_le_bytes());
+    let checksum = header_checksum(&file, &bytes);
+    file.extend(checksum.to_le_bytes());
+    file.extend([0; 4]);
+    file.extend(bytes);
+    for (offset, content) in offsets.iter().zip(contents) {
+        file.resize(*offset, 0);
+        file.extend(&content.bytes);
+    }
+    Ok(file)
+}
+
+/// The place of `name` in an error.
+pub(super) fn missing(name: &str) -> FileError {
+    FileError::Missing { tensor: name.to_string() }
+}
