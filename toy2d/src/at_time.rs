@@ -23,8 +23,6 @@ use mfm_core::{Error, Result};
 pub struct AtTime {
     time: f64,
     path: Coefficients,
-    /// α̇ α, finite at t = 1 where the interpolant's α̇ is not.
-    noise_rate: f64,
     dimension: usize,
     components: Vec<Component>,
 }
@@ -49,16 +47,10 @@ impl AtTime {
     pub fn new(mixture: &GaussianMixture, path: &dyn Interpolant, t: f64) -> Result<Self> {
         check_time("the time of a mixture", t)?;
         let at = path.coefficients(t);
-        check::finite("the coefficients of an interpolant", &[at.alpha, at.beta, at.beta_dot])?;
+        check::finite("the coefficients of an interpolant", &[at.alpha, at.beta, at.beta_dot, at.noise_rate])?;
         let dimension = mixture.dimension();
         let components = mixture.weights().iter().zip(mixture.components());
-        Ok(Self {
-            time: t,
-            path: at,
-            noise_rate: noise_rate(path, &at),
-            dimension,
-            components: components.map(|(w, c)| Component::new(*w, c, &at)).collect::<Result<_>>()?,
-        })
+        Ok(Self { time: t, path: at, dimension, components: components.map(|(w, c)| Component::new(*w, c, &at)).collect::<Result<_>>()? })
     }
 
     /// t.
@@ -185,7 +177,7 @@ impl AtTime {
 
     fn drift_of(&self, posterior: &Posterior, out: &mut [f64]) {
         for ((b, mean), score) in out.iter_mut().zip(&posterior.mean).zip(&posterior.score) {
-            *b = self.path.beta_dot * mean - self.noise_rate * score;
+            *b = self.path.beta_dot * mean - self.path.noise_rate * score;
         }
     }
 
@@ -216,14 +208,4 @@ impl Component {
             constant: libm::log(weight) - 0.5 * (factor.log_determinant_from_factor() + d as f64 * LOG_TAU),
         })
     }
-}
-
-/// α̇ α; where α = 0 makes it NaN (α̇ infinite), its limit from below.
-pub(crate) fn noise_rate(path: &dyn Interpolant, at: &Coefficients) -> f64 {
-    let product = at.alpha_dot * at.alpha;
-    if product.is_finite() {
-        return product;
-    }
-    let before = path.coefficients(1.0 - f64::EPSILON);
-    before.alpha_dot * before.alpha
 }

@@ -48,10 +48,13 @@ impl<I: Interpolant> Interpolant for WithLatent<I> {
     fn coefficients(&self, t: f64) -> Coefficients {
         let path = self.path.coefficients(t);
         let a = self.latent.0;
+        if a == 0.0 {
+            return path;
+        }
         let alpha = hypot(path.alpha, a * sqrt(2.0 * t * (1.0 - t)));
         // d/dt (α² + γ²)/2 = α α̇ + a² (1 − 2t).
-        let alpha_dot = (path.alpha * path.alpha_dot + a * a * (1.0 - 2.0 * t)) / alpha;
-        Coefficients { alpha, alpha_dot, ..path }
+        let noise_rate = path.noise_rate + a * a * (1.0 - 2.0 * t);
+        Coefficients { alpha, alpha_dot: noise_rate / alpha, noise_rate, ..path }
     }
 
     /// By bisection: β/√(α² + γ²) must rise with t, as it does for a ≤ 1 on the linear path.
@@ -66,6 +69,6 @@ impl<I: Interpolant> Interpolant for WithLatent<I> {
     }
 
     fn name(&self) -> &'static str {
-        self.path.name()
+        if self.latent.0 == 0.0 { self.path.name() } else { "with a latent" }
     }
 }

@@ -25,6 +25,8 @@ pub struct Coefficients {
     pub alpha_dot: f64,
     /// dβ/dt.
     pub beta_dot: f64,
+    /// α̇ α, finite at both ends, also where α̇ is not.
+    pub noise_rate: f64,
 }
 
 impl Coefficients {
@@ -36,13 +38,26 @@ impl Coefficients {
     /// σ²/2 = (β̇/β) α² − α̇ α, half the squared diffusion of the SDE that shares the interpolant's marginals
     /// at its own noise level. Infinite where β = 0.
     pub fn half_sigma_squared(&self) -> f64 {
-        self.beta_dot / self.beta * self.alpha * self.alpha - self.alpha_dot * self.alpha
+        self.beta_dot / self.beta * self.alpha * self.alpha - self.noise_rate
     }
 
     /// The weights (of the drift, of the state) in the posterior mean D = (α b − α̇ x)/(α β̇ − α̇ β).
     pub fn posterior_mean_weights(&self) -> (f64, f64) {
-        let wronskian = self.alpha * self.beta_dot - self.alpha_dot * self.beta;
+        if self.alpha == 0.0 {
+            return (0.0, 1.0 / self.beta);
+        }
+        let wronskian = self.wronskian();
         (self.alpha / wronskian, -self.alpha_dot / wronskian)
+    }
+
+    /// α β̇ − α̇ β.
+    fn wronskian(&self) -> f64 {
+        self.alpha * self.beta_dot - self.alpha_dot * self.beta
+    }
+
+    /// α (α β̇ − α̇ β), finite where α̇ is not.
+    fn scaled_wronskian(&self) -> f64 {
+        self.alpha * self.alpha * self.beta_dot - self.noise_rate * self.beta
     }
 
     /// The signal-to-noise ratio β²/α². Infinite where α = 0.
@@ -83,8 +98,8 @@ pub struct PosteriorLook {
 
 /// A path from noise to data with Gaussian noise.
 ///
-/// Only [`coefficients`](Self::coefficients) and [`time_at`](Self::time_at) are required; override
-/// [`look`](Self::look) where a form without cancellation is known.
+/// Only [`coefficients`](Self::coefficients), [`time_at`](Self::time_at) and [`name`](Self::name) are required; override
+/// [`look`](Self::look) where a shorter form is known.
 pub trait Interpolant: Debug + Send + Sync {
     /// α_t, β_t and their derivatives at `t` in [0, 1].
     fn coefficients(&self, t: f64) -> Coefficients;
@@ -101,23 +116,35 @@ pub trait Interpolant: Debug + Send + Sync {
     /// v = (α̇_s/α_s) y + κ_s D_{t*}(x*), x*/α* = c y/α_s + k x/α_t, with r = hypot(β_s α_t, β_t α_s),
     /// c = β_s α_t/r and k = β_t α_s/r (c = 1, k = 0 where r = 0).
     ///
-    /// This default divides by α_s and is inexact near s = 1 and t = 1; the library's own paths override it.
-    /// Source: GLASS flows; DESIGN §4.
+    /// This default never divides by α: with W = α β̇ − α̇ β and den = α_s α_t/α* = r/β*, and with (b, x) in place of D,
+    /// v = (α_t W_s/(den W*)) b + ((α̇_s c β̇* − β̇_s α̇*)/W*) x* + (α̇_s α_s β_t/r²)(β_t y − β_s x), multiplied through by α* where α̇
+    /// is infinite. It is singular only at s = t = 1. Source: GLASS flows; DESIGN §4.
     fn look(&self, s: f64, t: f64) -> PosteriorLook {
         let (at_s, at_t) = (self.coefficients(s), self.coefficients(t));
         let two = TwoLooks::new(&at_s, &at_t);
-        let time = self.time_at(two.r / (at_s.alpha * at_t.alpha));
+        let product = at_s.alpha * at_t.alpha;
+        let time = self.time_at(two.r / product);
         let star = self.coefficients(time);
-        let (look_y, look_x) = (two.c * star.alpha / at_s.alpha, two.k * star.alpha / at_t.alpha);
-        let gain = at_s.kappa() / star.kappa();
-        let pull = -gain * star.alpha_dot / star.alpha;
+        // The larger of the two keeps its precision.
+        let per_den = if two.r > product { star.beta / two.r } else { star.alpha / product };
+        let (look_y, look_x) = (two.c * at_t.alpha * per_den, two.k * at_s.alpha * per_den);
+        let shrink = at_t.alpha * per_den;
+        let (of_drift, of_star) = if at_s.alpha_dot.is_finite() && star.alpha_dot.is_finite() {
+            let w = star.wronskian();
+            (shrink * at_s.wronskian() / w, (at_s.alpha_dot * two.c * star.beta_dot - at_s.beta_dot * star.alpha_dot) / w)
+        } else {
+            let w = star.scaled_wronskian();
+            let slopes = at_s.noise_rate * two.c * shrink * star.beta_dot - at_s.beta_dot * star.noise_rate;
+            (shrink * shrink * at_s.scaled_wronskian() / w, slopes / w)
+        };
+        let push = if two.r > 0.0 { at_s.noise_rate * (at_t.beta / two.r) / two.r } else { 0.0 };
         PosteriorLook {
             time,
             look_y,
             look_x,
-            velocity_y: at_s.alpha_dot / at_s.alpha + pull * look_y,
-            velocity_x: pull * look_x,
-            velocity_b: gain,
+            velocity_y: of_star * look_y + push * at_t.beta,
+            velocity_x: of_star * look_x - push * at_s.beta,
+            velocity_b: of_drift,
         }
     }
 

@@ -10,7 +10,7 @@ pub struct Linear;
 
 impl Interpolant for Linear {
     fn coefficients(&self, t: f64) -> Coefficients {
-        Coefficients { alpha: 1.0 - t, beta: t, alpha_dot: -1.0, beta_dot: 1.0 }
+        Coefficients { alpha: 1.0 - t, beta: t, alpha_dot: -1.0, beta_dot: 1.0, noise_rate: t - 1.0 }
     }
 
     fn time_at(&self, ratio: f64) -> f64 {
@@ -48,7 +48,7 @@ impl Interpolant for Trigonometric {
         // The nearer end decides, so that α_1 = 0 exactly.
         let (alpha, beta) =
             if t <= 0.5 { (cos(FRAC_PI_2 * t), sin(FRAC_PI_2 * t)) } else { (sin(FRAC_PI_2 * (1.0 - t)), cos(FRAC_PI_2 * (1.0 - t))) };
-        Coefficients { alpha, beta, alpha_dot: -FRAC_PI_2 * beta, beta_dot: FRAC_PI_2 * alpha }
+        Coefficients { alpha, beta, alpha_dot: -FRAC_PI_2 * beta, beta_dot: FRAC_PI_2 * alpha, noise_rate: -FRAC_PI_2 * alpha * beta }
     }
 
     fn time_at(&self, ratio: f64) -> f64 {
@@ -86,7 +86,7 @@ pub struct VariancePreserving;
 impl Interpolant for VariancePreserving {
     fn coefficients(&self, t: f64) -> Coefficients {
         let alpha = sqrt((1.0 - t) * (1.0 + t));
-        Coefficients { alpha, beta: t, alpha_dot: -t / alpha, beta_dot: 1.0 }
+        Coefficients { alpha, beta: t, alpha_dot: -t / alpha, beta_dot: 1.0, noise_rate: -t }
     }
 
     fn time_at(&self, ratio: f64) -> f64 {

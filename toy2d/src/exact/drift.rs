@@ -1,6 +1,5 @@
 //! The drift of a mixture, in tensor operations.
 
-use crate::at_time::noise_rate;
 use crate::linear_algebra::apply;
 use crate::mixture::GaussianMixture;
 use mfm_core::interpolant::{Interpolant, check_time};
@@ -69,7 +68,6 @@ impl<T: Tensor> Drift<T> for MixtureDrift {
         for &t in t {
             check_time("the time of a drift", t)?;
             let at = self.path.coefficients(t);
-            let noise_rate = noise_rate(self.path, &at);
             for (component, log_weight) in self.log_weights.iter().enumerate() {
                 let mut constant = *log_weight;
                 for axis in component * d..(component + 1) * d {
@@ -77,7 +75,7 @@ impl<T: Tensor> Drift<T> for MixtureDrift {
                     let variance = at.beta * at.beta * spread + at.alpha * at.alpha;
                     tables[0].push(at.beta * centre);
                     tables[1].push(1.0 / variance);
-                    tables[2].push((at.beta_dot * at.beta * spread + noise_rate) / variance);
+                    tables[2].push((at.beta_dot * at.beta * spread + at.noise_rate) / variance);
                     tables[3].push(at.beta_dot * centre);
                     constant -= 0.5 * variance.ln();
                 }
