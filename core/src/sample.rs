@@ -74,12 +74,12 @@ pub fn sample_by_diffusion<T: Tensor, M: MetaFlowMap<T>>(
     if !(epsilon >= 0.0 && epsilon.is_finite()) {
         return Err(Error::Range { what: "the diffusion", value: epsilon, range: "at least 0 and finite" });
     }
+    if grid.end >= 1.0 {
+        return Err(Error::Range { what: "the last time of a diffusion", value: grid.end, range: "below 1, where the score is infinite" });
+    }
     let mut x = x.clone();
     for (k, pair) in grid.times()?.windows(2).enumerate() {
         let (t, span) = (pair[0], pair[1] - pair[0]);
-        if t == 1.0 {
-            break;
-        }
         let at = flow.path.coefficients(t);
         let drift = flow.drift(t, &x)?;
         let (drift_weight, state_weight) = at.posterior_mean_weights();

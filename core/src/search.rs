@@ -102,9 +102,11 @@ impl<T: Tensor> Found<T> {
     /// The better of two finds, particle by particle.
     fn improve(self, samples: &T, rewards: &[f64]) -> Result<Self> {
         let particles = rewards.len();
-        let rows: Vec<usize> = (0..particles).map(|i| if rewards[i] > self.rewards[i] { particles + i } else { i }).collect();
+        // NaN is never better, and anything is better than NaN.
+        let better = |old: f64, new: f64| new > old || old.is_nan();
+        let rows: Vec<usize> = (0..particles).map(|i| if better(self.rewards[i], rewards[i]) { particles + i } else { i }).collect();
         let samples = T::concat(&[&self.samples, samples], 0)?.gather(0, &rows)?;
-        let rewards = self.rewards.iter().zip(rewards).map(|(a, b)| if b > a { *b } else { *a }).collect();
+        let rewards = self.rewards.iter().zip(rewards).map(|(a, b)| if better(*a, *b) { *b } else { *a }).collect();
         Ok(Self { samples, rewards })
     }
 }

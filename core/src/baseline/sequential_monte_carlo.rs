@@ -50,7 +50,9 @@ impl SequentialMonteCarlo {
             Potential::PosteriorMean => 1,
             Potential::Value(draws) => draws.count,
         };
-        self.grid.steps * (of_guide + look)
+        // One look at the start and one after each step, the last of which is the reward itself if the grid ends at 1.
+        let looks = self.grid.steps + usize::from(self.grid.end < 1.0);
+        self.grid.steps * of_guide + looks * look
     }
 
     /// Moves the population `x` from the first time of the grid to the last; the result is resampled, so all weights are equal.

@@ -1,6 +1,6 @@
 //! DPS, the baseline: the reward at the posterior mean in place of the mean of the exponential reward.
 
-use super::{Guidance, Guide};
+use super::{Guidance, Guide, half_sigma_squared};
 use crate::autodiff::{Tape, Var};
 use crate::draws::Draws;
 use crate::error::Result;
@@ -19,8 +19,8 @@ pub struct Dps<'a, R> {
 impl<T: Tensor, M: Lift<T>, R: Reward<T>> Guide<T, M> for Dps<'_, R> {
     fn guide(&self, flow: &Flow<'_, M>, t: f64, x: &T, _: &Noise) -> Result<Guidance<T>> {
         let lifted = flow.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
-        let at = flow.path.coefficients(t);
-        let (drift_weight, state_weight) = at.posterior_mean_weights();
+        let (drift_weight, state_weight) = flow.path.coefficients(t).posterior_mean_weights();
+        let scale = half_sigma_squared(flow.path, t)?;
         let [drift, gradient] = Draws::new(1).for_blocks(x, |(start, states), x| {
             let tape = Tape::new();
             let state = tape.variable(x.clone());
@@ -30,7 +30,7 @@ impl<T: Tensor, M: Lift<T>, R: Reward<T>> Guide<T, M> for Dps<'_, R> {
             let (_, slope) = self.reward.value_and_gradient(mean.value())?;
             Ok([drift.value().clone(), tape.backward(&mean, slope)?.of(&state)?])
         })?;
-        Ok(Guidance { drift, correction: Some(gradient.scale(at.half_sigma_squared())?), weights: None })
+        Ok(Guidance { drift, correction: Some(gradient.scale(scale)?), weights: None })
     }
 
     fn evaluations(&self) -> usize {

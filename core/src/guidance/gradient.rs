@@ -1,6 +1,6 @@
 //! MFM-G: the gradient of a log-mean-exponential through the map.
 
-use super::{Guidance, Guide, by_state};
+use super::{Guidance, Guide, by_state, half_sigma_squared};
 use crate::autodiff::{Tape, Var};
 use crate::draws::Draws;
 use crate::error::Result;
@@ -23,6 +23,7 @@ pub struct MfmGradient<'a, R> {
 
 impl<T: Tensor, M: Lift<T>, R: Reward<T>> Guide<T, M> for MfmGradient<'_, R> {
     fn guide(&self, flow: &Flow<'_, M>, t: f64, x: &T, noise: &Noise) -> Result<Guidance<T>> {
+        let scale = half_sigma_squared(flow.path, t)?;
         let lifted = flow.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
         let [gradient, weights] = self.draws.for_blocks(x, |(start, states), block| {
             let noise = self.draws.noise(noise, block, (start, states))?;
@@ -36,8 +37,7 @@ impl<T: Tensor, M: Lift<T>, R: Reward<T>> Guide<T, M> for MfmGradient<'_, R> {
             let cotangent = slopes.mul(&weights.reshape(slopes.shape().per_item(states * self.draws.count)?)?)?;
             Ok([tape.backward(&ends, cotangent)?.of(&state)?, weights])
         })?;
-        let correction = gradient.scale(flow.path.coefficients(t).half_sigma_squared())?;
-        Ok(Guidance { drift: flow.drift(t, x)?, correction: Some(correction), weights: Some(weights) })
+        Ok(Guidance { drift: flow.drift(t, x)?, correction: Some(gradient.scale(scale)?), weights: Some(weights) })
     }
 
     fn evaluations(&self) -> usize {

@@ -15,8 +15,9 @@ pub use gradient::MfmGradient;
 pub use gradient_free::MfmGradientFree;
 pub use value::{ValueEstimate, estimate_value};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
+use crate::interpolant::Interpolant;
 use crate::noise::Noise;
 use crate::shape::Shape;
 use crate::tensor::{Operations, Tensor};
@@ -42,6 +43,18 @@ pub trait Guide<T: Tensor, M: MetaFlowMap<T>> {
 
     /// Network evaluations for each state: a forward pass counts one, a backward pass two.
     fn evaluations(&self) -> usize;
+}
+
+/// σ²/2 at `t`, for estimators that multiply it by ∇V.
+///
+/// # Errors
+/// [`Error::Range`] where it is infinite, at t = 0.
+pub(crate) fn half_sigma_squared(path: &dyn Interpolant, t: f64) -> Result<f64> {
+    let value = path.coefficients(t).half_sigma_squared();
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(Error::Range { what: "the time of a guide by gradients", value: t, range: "above 0, where σ² is finite" })
 }
 
 /// No guidance: samples of the model itself.

@@ -5,7 +5,7 @@ use crate::mixture::GaussianMixture;
 use crate::reward::QuadraticReward;
 use crate::value::ValueAt;
 use mfm_core::guidance::{Guidance, Guide};
-use mfm_core::{Device, Flow, MetaFlowMap, Noise, Operations, Result, Tensor};
+use mfm_core::{Device, Error, Flow, MetaFlowMap, Noise, Operations, Result, Tensor};
 
 /// The exact Doob correction (σ²/2)∇V_t(x) of a mixture and a quadratic reward; the drift is the map's.
 #[derive(Clone, Debug)]
@@ -23,6 +23,9 @@ impl<T: Tensor, M: MetaFlowMap<T>> Guide<T, M> for ExactGradient<'_> {
         let (mut values, mut gradients) = (vec![0.0; x.shape().batch()], vec![0.0; states.len()]);
         value.values_and_gradients(&states, &mut values, &mut gradients)?;
         let scale = flow.path.coefficients(t).half_sigma_squared();
+        if !scale.is_finite() {
+            return Err(Error::Range { what: "the time of a guide by gradients", value: t, range: "above 0, where σ² is finite" });
+        }
         let correction = x.device().from_slice(&gradients, x.shape())?.scale(scale)?;
         Ok(Guidance { drift: flow.drift(t, x)?, correction: Some(correction), weights: None })
     }
