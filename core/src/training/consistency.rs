@@ -1,6 +1,6 @@
 //! The consistency losses: how jumps off the diagonal are made to agree with it.
 
-use super::objective::{States, vector};
+use super::objective::{Guided, States, vector};
 use crate::autodiff::{Dual, Var};
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, Lift, MetaFlowMap, Query};
@@ -50,6 +50,7 @@ pub(super) struct OffDiagonal<'a, T: Tensor, M: Lift<T>, D> {
     pub u: &'a [f64],
     pub place: &'a T,
     pub from_data: &'a T,
+    pub guided: Option<Guided>,
 }
 
 impl Consistency {
@@ -59,7 +60,7 @@ impl Consistency {
             Self::None => return Err(Error::Unsupported { op: "training", what: "there is no consistency loss to take" }),
             Self::Lagrangian(stop) => return off.lagrangian(*stop),
             Self::Semigroup => off.semigroup_target(noise)?,
-            Self::MeanFlow => off.eulerian_target(off.from_data)?,
+            Self::MeanFlow => off.eulerian_target(&off.guide(off.from_data, off.s, off.place)?)?,
             Self::Eulerian => off.eulerian_target(&off.velocity_at_s()?)?,
         };
         let query = off.states.query(off.s, off.u, off.place)?.constant();
@@ -97,9 +98,18 @@ impl<T: Tensor, M: Lift<T>, D: Drift<T>> OffDiagonal<'_, T, M, D> {
         match self.teacher {
             Some(teacher) => {
                 let states = self.states;
-                posterior_velocity(teacher, self.flow.path, self.s, self.place, states.t, states.x_t, states.condition)
+                let velocity = posterior_velocity(teacher, self.flow.path, self.s, self.place, states.t, states.x_t, states.condition)?;
+                self.guide(&velocity, self.s, self.place)
             }
             None => self.flow.map.velocity(&self.states.query(self.s, self.s, self.place)?),
+        }
+    }
+
+    /// A velocity of the data or of a teacher at (s, place), moved as the diagonal's targets are.
+    fn guide(&self, velocity: &T, s: &[f64], place: &T) -> Result<T> {
+        match self.guided {
+            Some(guided) => velocity.add(&guided.shift(self.flow, &self.states.query(s, s, place)?)?),
+            None => Ok(velocity.clone()),
         }
     }
 
@@ -140,7 +150,8 @@ impl<T: Tensor, M: Lift<T>, D: Drift<T>> OffDiagonal<'_, T, M, D> {
             }
             Some(teacher) => {
                 let end = end.value();
-                Var::constant(posterior_velocity(teacher, self.flow.path, self.u, end, states.t, states.x_t, states.condition)?)
+                let velocity = posterior_velocity(teacher, self.flow.path, self.u, end, states.t, states.x_t, states.condition)?;
+                Var::constant(self.guide(&velocity, self.u, end)?)
             }
             None if stop == StopGradient::Velocity => {
                 Var::constant(self.flow.map.velocity(&states.query(self.u, self.u, end.value())?)?)

@@ -51,9 +51,7 @@ impl LogNormaliser {
     /// # Errors
     /// [`Error::NonFinite`] for a reward that is NaN or +∞, with its index, or if all are −∞.
     pub fn update(&mut self, log_weights: &[f64]) -> Result<f64> {
-        if let Some(index) = log_weights.iter().position(|w| w.is_nan() || *w == f64::INFINITY) {
-            return Err(Error::NonFinite { what: "the reward", index });
-        }
+        check_rewards(log_weights)?;
         let top = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         if top == f64::NEG_INFINITY {
             return Err(Error::NonFinite { what: "the reward", index: 0 });
@@ -70,6 +68,14 @@ impl LogNormaliser {
         };
         self.count += 1;
         Ok(self.log_mean)
+    }
+}
+
+/// That no reward is NaN or +∞.
+fn check_rewards(rewards: &[f64]) -> Result<()> {
+    match rewards.iter().position(|r| r.is_nan() || *r == f64::INFINITY) {
+        Some(index) => Err(Error::NonFinite { what: "the reward", index }),
+        None => Ok(()),
     }
 }
 
@@ -126,7 +132,9 @@ impl FineTuning {
         let draw = Var::constant(device.normal(&noise.fork(2), x_t.shape())?);
         let end = lifted.posterior(&draw, &Var::constant(time.clone()), &state, condition)?;
         let (rewards, slopes) = reward.value_and_gradient(end.value())?;
-        let log_weights: Vec<f64> = rewards.to_vec::<f64>()?.into_iter().map(|r| self.strength * r).collect();
+        let rewards: Vec<f64> = rewards.to_vec()?;
+        check_rewards(&rewards)?;
+        let log_weights: Vec<f64> = rewards.iter().map(|r| self.strength * r).collect();
         let centre = match normaliser {
             Some(normaliser) => normaliser.update(&log_weights)?,
             None => 0.0,
@@ -148,7 +156,7 @@ impl FineTuning {
         let prediction = student.drift(&Var::constant(time), &Var::constant(x_t), condition)?;
         let residual = prediction.sub(&Var::constant(target))?;
         let total = weighted_mean_square(&residual, self.weight, None)?;
-        let mean_reward = log_weights.iter().sum::<f64>() / (n as f64 * self.strength);
+        let mean_reward = rewards.iter().sum::<f64>() / n as f64;
         Ok(FineTuningLoss { total, mean_reward, effective_sample_size: crate::categorical::effective_sample_size(&weights) })
     }
 }

@@ -39,7 +39,7 @@ pub struct Guided {
     pub null_label: usize,
     /// The share of the batch whose label is dropped.
     pub dropout: f64,
-    /// w ≥ 1 of model guidance: the target moves by ω sg(v(·, y) − v(·, ∅)), ω = 1 − 1/w. One for none.
+    /// w ≥ 1 of model guidance: every velocity of the data or of a teacher moves by ω sg(v(·, y) − v(·, ∅)), ω = 1 − 1/w. One for none.
     pub scale: f64,
 }
 
@@ -121,8 +121,9 @@ impl Objective {
             Some(teacher) => posterior_velocity(teacher, flow.path, &s, &place, &t, &x_t, condition)?,
             None => from_data,
         };
-        if let (Some(guided), Some(labels)) = (self.guided, &labels) {
-            target = target.add(&guided.shift(flow, &states.query(&s, &s, &place)?, labels)?)?;
+        let guided = self.guided.filter(|_| labels.is_some());
+        if let Some(guided) = guided {
+            target = target.add(&guided.shift(flow, &states.query(&s, &s, &place)?)?)?;
         }
         let query = states.query(&s, &s, &place)?.constant();
         let residual = student.velocity(&query)?.sub(&Var::constant(target))?;
@@ -135,7 +136,7 @@ impl Objective {
         let there = noise.fork(4);
         let (s, u) = self.times.pairs(n, &there);
         let (place, from_data) = interpolate(flow.path, &s, &device.normal(&there.stream(2), batch.x1.shape())?, batch.x1)?;
-        let off = OffDiagonal { flow, student, teacher, states: &states, s: &s, u: &u, place: &place, from_data: &from_data };
+        let off = OffDiagonal { flow, student, teacher, states: &states, s: &s, u: &u, place: &place, from_data: &from_data, guided };
         let residual = self.consistency.residual(&off, &there.stream(3))?;
         let consistency = weighted_mean_square(&residual, self.consistency_weight, flow.map.loss_weight(&s, &t).as_deref())?;
         Ok(Losses { diagonal: diagonal.value().clone(), consistency: consistency.value().clone(), total: diagonal.add(&consistency)? })
@@ -167,12 +168,12 @@ impl Objective {
 
 impl Guided {
     /// ω (v(·, y) − v(·, ∅)), which is zero where the label was dropped.
-    fn shift<T: Tensor, M: Lift<T>>(&self, flow: &Flow<'_, M>, query: &Query<'_, T>, labels: &[usize]) -> Result<T> {
+    pub(super) fn shift<T: Tensor, M: Lift<T>>(&self, flow: &Flow<'_, M>, query: &Query<'_, T>) -> Result<T> {
         let omega = 1.0 - 1.0 / self.scale;
         if omega == 0.0 {
             return query.x.zeros_like();
         }
-        let null = vec![self.null_label; labels.len()];
+        let null = [self.null_label];
         let with = flow.map.velocity(query)?;
         let without = flow.map.velocity(&Query { condition: Condition::labels(&null), ..query.clone() })?;
         with.sub(&without)?.scale(omega)
