@@ -201,7 +201,6 @@ impl TransportMap {
 impl<T: Tensor> MetaFlowMap<T> for TransportMap {
     fn velocity(&self, query: &Query<'_, T>) -> Result<T> {
         let draws = query.draws()?;
-        let rows = query.x.shape().batch();
         let (s, u) = (untracked_times(&query.s)?, untracked_times(&query.u)?);
         let t = untracked_times(&query.t)?;
         let count = s.len().max(u.len());
@@ -209,7 +208,6 @@ impl<T: Tensor> MetaFlowMap<T> for TransportMap {
         if span.iter().all(|h| *h == 0.0) {
             let t: Vec<f64> = if t.len() == 1 { t } else { t.iter().flat_map(|t| core::iter::repeat_n(*t, draws)).collect() };
             let x_t = query.x_t.repeat_items(draws)?;
-            let x_t = if x_t.shape().batch() == rows { x_t } else { x_t.broadcast(query.x.shape())? };
             return posterior_velocity(&self.drift, self.drift.path(), &s, &query.x, &t, &x_t, Condition::NONE);
         }
         if span.contains(&0.0) {
