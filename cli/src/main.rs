@@ -1,2 +1,8 @@
-//! .
-fn main() {}
+//! The command `mfm`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(mfm_cli::arguments::main())
+}

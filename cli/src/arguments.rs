@@ -1,0 +1,171 @@
+//! The command line.
+
+use crate::context::{Context, Json, Verbosity};
+use crate::failure::Result;
+use crate::progress::eprintln_quietly;
+use crate::{demo, toy2d};
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Train, sample and steer Meta Flow Maps
+#[derive(Debug, Parser)]
+#[command(name = "mfm", version, propagate_version = true, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// The seed of all noise
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, help_heading = "Everywhere")]
+    pub seed: u64,
+    /// Threads; results do not depend on how many [default: all]
+    #[arg(long, global = true, value_name = "N", value_parser = thread_count, help_heading = "Everywhere")]
+    pub threads: Option<usize>,
+    /// Machine-readable results to this file, or - for standard output
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    pub json: Option<PathBuf>,
+    /// Nothing on standard error but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Everywhere")]
+    pub quiet: bool,
+    /// Details on standard error
+    #[arg(short, long, global = true, help_heading = "Everywhere")]
+    pub verbose: bool,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Real digits, end to end: train, draw posteriors, estimate values and steer, with pictures
+    Demo(demo::Arguments),
+    /// The 2D experiment against exact mixtures, and linear-Gaussian inverse problems
+    Toy2d(toy2d::Arguments),
+}
+
+/// Runs the command line of this process and returns its exit status.
+pub fn main() -> u8 {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
+    match run(&arguments) {
+        Ok(()) => 0,
+        Err(failure) => {
+            if failure.status() != 0 {
+                eprintln_quietly(&format!("mfm: {failure}"));
+            }
+            failure.status()
+        }
+    }
+}
+
+/// Runs a parsed command line.
+///
+/// # Errors
+/// One sentence for the user.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let verbosity = match (arguments.quiet, arguments.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (_, true) => Verbosity::Verbose,
+        _ => Verbosity::Normal,
+    };
+    let json = arguments.json.as_ref().map(|path| if path.as_os_str() == "-" { Json::Stdout } else { Json::File(path.clone()) });
+    let context = Context::new(arguments.seed, arguments.threads, verbosity, json)?;
+    match &arguments.command {
+        Command::Demo(arguments) => demo::run(&context, arguments),
+        Command::Toy2d(arguments) => toy2d::run(&context, arguments),
+    }
+}
+
+/// Says what is wrong with the command line, or shows help, and returns the exit status.
+fn refuse(error: &clap::Error) -> u8 {
+    let shows = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand];
+    if shows.contains(&error.kind()) {
+        // That nobody reads the help is no failure.
+        let _ = error.print();
+    } else {
+        eprintln_quietly(&format!("mfm: {}", sentence(&error.render().to_string())));
+    }
+    error.exit_code().clamp(0, 2) as u8
+}
+
+/// The first paragraph of clap's message as one sentence.
+fn sentence(message: &str) -> String {
+    let lines = message.lines().map(str::trim).take_while(|line| !line.is_empty());
+    let text = lines.collect::<Vec<_>>().join(" ");
+    text.strip_prefix("error: ").unwrap_or(&text).to_owned()
+}
+
+/// A number of threads.
+fn thread_count(text: &str) -> Result<usize, String> {
+    match at_least_one(text)? {
+        count if count > 1024 => Err("at most 1024 threads can be used".into()),
+        count => Ok(count),
+    }
+}
+
+/// A whole number of at least one.
+///
+/// # Errors
+/// What is wrong, for clap to report.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(0) => Err("it must be at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("it must be a whole number of at least 1".into()),
+    }
+}
+
+/// A time between 0 and 1.
+///
+/// # Errors
+/// What is wrong, for clap to report.
+pub fn time(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(time) if (0.0..=1.0).contains(&time) => Ok(time),
+        Ok(_) => Err("a time must lie between 0 and 1".into()),
+        Err(_) => Err("it is not a number".into()),
+    }
+}
+
+/// A number above zero.
+///
+/// # Errors
+/// What is wrong, for clap to report.
+pub fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        Ok(_) => Err("it must be positive and finite".into()),
+        Err(_) => Err("it is not a number".into()),
+    }
+}
+
+/// A number of at least zero.
+///
+/// # Errors
+/// What is wrong, for clap to report.
+pub fn not_negative(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number >= 0.0 && number.is_finite() => Ok(number),
+        Ok(_) => Err("it must be at least 0 and finite".into()),
+        Err(_) => Err("it is not a number".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn one_sentence() {
+        assert_eq!(
+            sentence("error: the following were not provided:\n  --out <M>\n\nUsage: x"),
+            "the following were not provided: --out <M>"
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! Numbers from comma-separated text.
+
+use super::Numbers;
+use crate::failure::{Failure, Result, reason};
+use std::io::{self, Read};
+
+/// The numbers in gzip-compressed comma-separated text.
+pub(super) fn read_gzip(compressed: impl Read, source: &str) -> Result<Numbers> {
+    read(flate2::read::MultiGzDecoder::new(compressed), source)
+}
+
+/// The numbers in comma-separated text: one row a line, an optional line of headings (of which none is a number), no empty cells.
+pub(super) fn read(text: impl Read, source: &str) -> Result<Numbers> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text);
+    let mut record = csv::StringRecord::new();
+    let mut numbers = Numbers { values: Vec::new(), columns: 0 };
+    let mut is_first = true;
+    while reader.read_record(&mut record).map_err(|error| complain(error, source))? {
+        let line = record.position().map_or(0, csv::Position::line);
+        let is_heading = is_first && record.iter().all(|cell| cell.parse::<f64>().is_err());
+        if is_first && is_heading {
+            (is_first, numbers.columns) = (false, record.len());
+            continue;
+        }
+        is_first = false;
+        if numbers.columns == 0 {
+            numbers.columns = record.len();
+        }
+        if record.len() != numbers.columns {
+            let (found, wanted) = (record.len(), numbers.columns);
+            return Err(Failure::input(format!("{source}: line {line} has {found} values, but the lines before it have {wanted}")));
+        }
+        for (column, cell) in record.iter().enumerate() {
+            numbers.values.push(number(cell).map_err(|what| {
+                let row = numbers.values.len() / numbers.columns + 1;
+                Failure::input(format!("{source}: row {row} (line {line}), column {}: {what}", column + 1))
+            })?);
+        }
+    }
+    if numbers.values.is_empty() {
+        return Err(Failure::input(format!("{source}: there are no data in it")));
+    }
+    Ok(numbers)
+}
+
+/// One finite number.
+fn number(cell: &str) -> Result<f64, String> {
+    match cell.parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        Ok(value) if value.is_nan() => Err("the value is NaN".into()),
+        Ok(_) => Err(format!("the value {} is infinite", shortened(cell))),
+        Err(_) if cell.is_empty() => Err("the value is missing".into()),
+        Err(_) => Err(format!("{:?} is not a number", shortened(cell))),
+    }
+}
+
+/// The beginning of a cell.
+fn shortened(cell: &str) -> String {
+    if cell.chars().count() > 24 { cell.chars().take(24).chain(['…']).collect() } else { cell.to_owned() }
+}
+
+fn complain(error: csv::Error, source: &str) -> Failure {
+    let line = error.position().map(csv::Position::line);
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => match error.kind() {
+            io::ErrorKind::UnexpectedEof => Failure::input(format!("{source}: the compressed file is cut off")),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+                Failure::input(format!("{source}: the file is damaged, or is not compressed by gzip ({error})"))
+            }
+            _ => Failure::input(format!("cannot read {source}: {}", reason(&error))),
+        },
+        csv::ErrorKind::Utf8 { .. } => Failure::input(format!("{source}: line {} is not text", line.unwrap_or(0))),
+        other => Failure::input(format!("{source}: {other:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(text: &str) -> String {
+        read(text.as_bytes(), "data.csv").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn numbers_are_read() {
+        let numbers = read("x, y\n1, 2.5\n-3e2 ,4\n".as_bytes(), "").unwrap();
+        assert_eq!(numbers, Numbers { values: vec![1.0, 2.5, -300.0, 4.0], columns: 2 });
+        assert_eq!(read("\u{feff}1,2".as_bytes(), "").unwrap().values, [1.0, 2.0]);
+        assert_eq!(read("1,2\r\n\r\n3,4\r\n".as_bytes(), "").unwrap().values.len(), 4);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert_eq!(complaint(""), "data.csv: there are no data in it");
+        assert_eq!(complaint("x,y\n"), "data.csv: there are no data in it");
+        assert_eq!(complaint("1,2\n3,nan\n"), "data.csv: row 2 (line 2), column 2: the value is NaN");
+        assert_eq!(complaint("x,y\n1,-inf\n"), "data.csv: row 1 (line 2), column 2: the value -inf is infinite");
+        assert_eq!(complaint("1,2\n3\n"), "data.csv: line 2 has 1 values, but the lines before it have 2");
+        assert_eq!(complaint("1,2\n3,\n"), "data.csv: row 2 (line 2), column 2: the value is missing");
+        assert_eq!(complaint("1,b\n"), "data.csv: row 1 (line 1), column 2: \"b\" is not a number");
+        assert!(read(&b"1,2\n\xff\xfe,3\n"[..], "data.csv").unwrap_err().to_string().contains("line 2 is not text"));
+    }
+
+    #[test]
+    fn damaged_archives_are_named() {
+        let bytes = include_bytes!("../../data/digits.csv.gz");
+        let cut = read_gzip(&bytes[..bytes.len() / 2], "d.csv.gz").unwrap_err().to_string();
+        assert_eq!(cut, "d.csv.gz: the compressed file is cut off");
+        let foreign = read_gzip(&b"1,2\n3,4\n"[..], "d.csv.gz").unwrap_err().to_string();
+        assert!(foreign.starts_with("d.csv.gz: the "), "{foreign}");
+        let mut flipped = bytes.to_vec();
+        flipped[20_000] ^= 0x55;
+        assert!(read_gzip(&flipped[..], "d.csv.gz").is_err());
+    }
+}

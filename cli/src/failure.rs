@@ -1,0 +1,110 @@
+//! What ends a run early, as one sentence.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// The result of everything that can end a run.
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// Why a run ended early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// What was given cannot be used, or what is to be written cannot be: one sentence naming the thing and the place.
+    Input(String),
+    /// A mistake of this program's own.
+    Internal(String),
+    /// Nobody reads standard output any more, which is no failure at all.
+    BrokenPipe,
+}
+
+impl Failure {
+    /// Bad input.
+    pub fn input(sentence: impl Into<String>) -> Self {
+        Self::Input(sentence.into())
+    }
+
+    /// What the system said about a file.
+    pub fn file(doing: &str, path: &Path, error: &io::Error) -> Self {
+        Self::Input(format!("cannot {doing} {}: {}", path.display(), reason(error)))
+    }
+
+    /// The exit status.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Input(_) => 2,
+            Self::Internal(_) => 1,
+            Self::BrokenPipe => 0,
+        }
+    }
+
+    /// The same failure with its place before it.
+    #[must_use]
+    pub fn at(self, place: impl fmt::Display) -> Self {
+        match self {
+            Self::Input(sentence) => Self::Input(format!("{place}: {sentence}")),
+            Self::Internal(sentence) => Self::Internal(format!("{place}: {sentence}")),
+            Self::BrokenPipe => Self::BrokenPipe,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(sentence) => f.write_str(sentence),
+            Self::Internal(sentence) => write!(f, "internal error: {sentence}"),
+            Self::BrokenPipe => f.write_str("nobody reads standard output"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<mfm_core::Error> for Failure {
+    fn from(error: mfm_core::Error) -> Self {
+        use mfm_core::Error;
+        match error {
+            Error::Range { .. }
+            | Error::NonFinite { .. }
+            | Error::TooLarge { .. }
+            | Error::OutOfMemory { .. }
+            | Error::Unsupported { .. }
+            | Error::Device { .. }
+            | Error::Index { .. }
+            | Error::Cancelled => Self::Input(error.to_string()),
+            _ => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+/// Adds to an error where it arose.
+pub trait Place<T> {
+    /// The value, or the failure with `place` before it.
+    ///
+    /// # Errors
+    /// The failure.
+    fn at(self, place: impl fmt::Display) -> Result<T>;
+}
+
+impl<T, E: Into<Failure>> Place<T> for std::result::Result<T, E> {
+    fn at(self, place: impl fmt::Display) -> Result<T> {
+        self.map_err(|error| error.into().at(place))
+    }
+}
+
+/// What the system said, in plain words.
+pub fn reason(error: &io::Error) -> String {
+    use io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file or directory".into(),
+        ErrorKind::PermissionDenied => "permission denied".into(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full".into(),
+        ErrorKind::FileTooLarge => "the file would be larger than the system allows".into(),
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
+        ErrorKind::IsADirectory => "it is a directory".into(),
+        ErrorKind::NotADirectory => "a part of the path is not a directory".into(),
+        ErrorKind::InvalidFilename => "the file system does not allow this name".into(),
+        _ => error.to_string(),
+    }
+}

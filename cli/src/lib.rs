@@ -1,0 +1,18 @@
+//! The command `mfm`: data, training runs, samples, steering, pictures and progress, as a library that `main.rs` calls.
+#![forbid(unsafe_code)]
+
+pub mod arguments;
+pub mod context;
+pub mod data;
+pub mod demo;
+pub mod failure;
+pub mod output;
+pub mod picture;
+pub mod progress;
+pub mod table;
+pub mod toy2d;
+
+pub use context::Context;
+pub use failure::{Failure, Place, Result};
+pub use progress::Progress;
+pub use table::Table;

@@ -1,0 +1,126 @@
+//! Files that are written whole or not at all.
+
+use crate::failure::{Failure, Result};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Writes a file by `write`: to a temporary name beside it, synced, then renamed. If anything fails, what was there before stays.
+///
+/// A path that is no regular file (`/dev/stdout`, a pipe) is written to directly.
+///
+/// # Errors
+/// One sentence naming the path.
+pub fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let target = target(path)?;
+    let fail = |error: io::Error| Failure::file("write", path, &error);
+    if is_special(&target) {
+        let mut file = BufWriter::new(File::options().write(true).open(&target).map_err(fail)?);
+        return write(&mut file).and_then(|()| file.flush()).map_err(|error| quiet_pipe(&error).unwrap_or_else(|| fail(error)));
+    }
+    let mut file = BufWriter::new(temporary(&target).map_err(fail)?);
+    write(&mut file).and_then(|()| file.flush()).map_err(fail)?;
+    let file = file.into_inner().map_err(|error| fail(error.into_error()))?;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(&target).map_err(|error| fail(error.error))?;
+    Ok(())
+}
+
+/// Writes bytes; see [`write`].
+///
+/// # Errors
+/// One sentence naming the path.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    write(path, |file| file.write_all(bytes))
+}
+
+/// Checks that a file can be written at `path`, so that a long run does not end in vain.
+///
+/// # Errors
+/// One sentence naming the path.
+pub fn check(path: &Path) -> Result<()> {
+    let target = target(path)?;
+    if !is_special(&target) {
+        temporary(&target).map_err(|error| Failure::file("write", path, &error))?;
+    }
+    Ok(())
+}
+
+/// A directory for several files.
+#[derive(Clone, Debug)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// The directory at `path`, created if it is missing, and checked to be writable.
+    ///
+    /// # Errors
+    /// One sentence naming the path.
+    pub fn create(path: &Path) -> Result<Self> {
+        let fail = |error: io::Error| Failure::file("create the directory", path, &error);
+        if path.exists() && !path.is_dir() {
+            return Err(Failure::input(format!("cannot create the directory {}: it is a file", path.display())));
+        }
+        fs::create_dir_all(path).map_err(fail)?;
+        tempfile::Builder::new().prefix(".mfm-").tempfile_in(path).map_err(|error| Failure::file("write in", path, &error))?;
+        Ok(Self(path.to_owned()))
+    }
+
+    /// The path of a file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The directory's path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// Where to write for `path`, with the complaints that a rename would not make.
+fn target(path: &Path) -> Result<PathBuf> {
+    // A link stays a link: the file that it names is replaced.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let refuse = |why: &str| Err(Failure::input(format!("cannot write {}: {why}", path.display())));
+    if target.is_dir() {
+        return refuse("it is a directory");
+    }
+    if target.file_name().is_none() {
+        return refuse("it names no file");
+    }
+    if fs::metadata(&target).is_ok_and(|metadata| metadata.permissions().readonly()) {
+        return refuse("the file is read-only");
+    }
+    if !parent(&target).exists() {
+        return refuse(&format!("there is no directory {}", parent(path).display()));
+    }
+    Ok(target)
+}
+
+/// The directory of a file.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Whether the path is there and no regular file.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
+}
+
+/// A temporary file beside `target`, gone when dropped.
+fn temporary(target: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".mfm-").suffix(".tmp");
+    #[cfg(unix)]
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    #[cfg(unix)]
+    builder.permissions(permissions);
+    builder.tempfile_in(parent(target))
+}
+
+/// A broken pipe as what it is.
+pub(crate) fn quiet_pipe(error: &io::Error) -> Option<Failure> {
+    (error.kind() == io::ErrorKind::BrokenPipe).then_some(Failure::BrokenPipe)
+}

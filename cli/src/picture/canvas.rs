@@ -1,0 +1,139 @@
+//! Drawing by plotters at several times the size, then shrinking, so that every edge is smooth.
+
+use super::Picture;
+use super::palette::{Colour, PAPER};
+use crate::failure::{Failure, Result};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{FontTransform, register_font};
+
+/// By how much larger is drawn.
+const SCALE: usize = 3;
+/// The family under which the built-in font is registered.
+const FAMILY: &str = "mfm";
+
+/// How a text is placed by its point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Anchor {
+    /// The point is at the middle of its left edge.
+    Left,
+    /// At its centre.
+    Centre,
+    /// At the middle of its right edge.
+    Right,
+}
+
+/// A text's looks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Face {
+    pub size: f64,
+    pub colour: Colour,
+    pub bold: bool,
+    pub anchor: Anchor,
+    pub upright: bool,
+}
+
+impl Face {
+    pub fn new(size: f64, colour: Colour, anchor: Anchor) -> Self {
+        Self { size, colour, bold: false, anchor, upright: false }
+    }
+}
+
+/// A sheet to draw on; lengths are in pixels of the finished picture.
+pub(super) struct Canvas<'a> {
+    area: DrawingArea<BitMapBackend<'a>, Shift>,
+}
+
+/// A picture of the given size, drawn by `draw`.
+pub(super) fn picture(width: usize, height: usize, draw: impl FnOnce(&Canvas<'_>) -> Result<()>) -> Result<Picture> {
+    for (style, bytes) in [(FontStyle::Normal, dejavu::sans::regular()), (FontStyle::Bold, dejavu::sans::bold())] {
+        register_font(FAMILY, style, bytes).map_err(|_| Failure::Internal("the built-in font cannot be read".into()))?;
+    }
+    let (wide, high) = (width * SCALE, height * SCALE);
+    let mut large = vec![0; wide * high * 3];
+    {
+        let area = BitMapBackend::with_buffer(&mut large, (wide as u32, high as u32)).into_drawing_area();
+        let canvas = Canvas { area };
+        canvas.rectangle([0.0, 0.0], [width as f64, height as f64], PAPER)?;
+        draw(&canvas)?;
+        canvas.area.present().map_err(internal)?;
+    }
+    let mut rgb = Vec::with_capacity(width * height * 3);
+    for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+        for channel in 0..3 {
+            let at = |dy: usize, dx: usize| u32::from(large[((y * SCALE + dy) * wide + x * SCALE + dx) * 3 + channel]);
+            let sum: u32 = (0..SCALE * SCALE).map(|k| at(k / SCALE, k % SCALE)).sum();
+            rgb.push((sum as usize).div_ceil(SCALE * SCALE).min(255) as u8);
+        }
+    }
+    Ok(Picture { width, height, rgb })
+}
+
+impl Canvas<'_> {
+    /// A filled rectangle between two corners.
+    pub fn rectangle(&self, from: [f64; 2], to: [f64; 2], colour: Colour) -> Result<()> {
+        self.draw(&Rectangle::new([large(from), large(to)], style(colour, 1.0).filled()))
+    }
+
+    /// A polyline.
+    pub fn path(&self, points: &[[f64; 2]], colour: Colour, width: f64) -> Result<()> {
+        let width = (width * SCALE as f64).round().max(1.0) as u32;
+        self.draw(&PathElement::new(points.iter().copied().map(large).collect::<Vec<_>>(), style(colour, 1.0).stroke_width(width)))
+    }
+
+    /// A filled polygon.
+    pub fn polygon(&self, points: &[[f64; 2]], colour: Colour) -> Result<()> {
+        self.draw(&Polygon::new(points.iter().copied().map(large).collect::<Vec<_>>(), style(colour, 1.0)))
+    }
+
+    /// A dot.
+    pub fn dot(&self, centre: [f64; 2], radius: f64, colour: Colour, opacity: f64) -> Result<()> {
+        let radius = (radius * SCALE as f64).round().max(1.0) as i32;
+        self.draw(&Circle::new(large(centre), radius, style(colour, opacity).filled()))
+    }
+
+    /// A line of text.
+    pub fn text(&self, text: &str, at: [f64; 2], face: Face) -> Result<()> {
+        let horizontal = match face.anchor {
+            Anchor::Left => HPos::Left,
+            Anchor::Centre => HPos::Center,
+            Anchor::Right => HPos::Right,
+        };
+        let weight = if face.bold { FontStyle::Bold } else { FontStyle::Normal };
+        let mut font = FontDesc::new(FontFamily::Name(FAMILY), face.size * SCALE as f64, weight);
+        if face.upright {
+            font = font.transform(FontTransform::Rotate270);
+        }
+        let text_style = font.color(&style(face.colour, 1.0)).pos(Pos::new(horizontal, VPos::Center));
+        self.draw(&Text::new(text.to_owned(), large(at), text_style))
+    }
+
+    /// The width of a line of text.
+    pub fn text_width(&self, text: &str, size: f64) -> f64 {
+        let font = FontDesc::new(FontFamily::Name(FAMILY), size * SCALE as f64, FontStyle::Normal);
+        // A text that cannot be measured is taken for one of usual letters.
+        font.box_size(text).map_or(text.chars().count() as f64 * size * 0.6, |(width, _)| f64::from(width) / SCALE as f64)
+    }
+
+    fn draw<'b, E>(&self, element: &'b E) -> Result<()>
+    where
+        &'b E: plotters::element::PointCollection<'b, (i32, i32)>,
+        for<'c> E: plotters::element::Drawable<BitMapBackend<'c>>,
+    {
+        self.area.draw(element).map_err(internal)
+    }
+}
+
+fn large([x, y]: [f64; 2]) -> (i32, i32) {
+    let scaled = |v: f64| (v * SCALE as f64).round() as i32;
+    (scaled(x), scaled(y))
+}
+
+fn style(colour: Colour, opacity: f64) -> RGBAColor {
+    RGBColor(colour.0, colour.1, colour.2).mix(opacity)
+}
+
+fn internal(error: impl std::fmt::Display) -> Failure {
+    Failure::Internal(format!("drawing a picture: {error}"))
+}

@@ -1,0 +1,120 @@
+//! Grids of small grey images, enlarged, with captions.
+
+use super::Picture;
+use super::canvas::{Anchor, Face, picture};
+use super::palette::{Colour, INK, PAPER};
+use crate::failure::{Failure, Result};
+
+/// A row of images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageRow {
+    /// What stands before it; empty for nothing.
+    pub caption: String,
+    /// The images, one after another, each row by row from the top.
+    pub pixels: Vec<f32>,
+}
+
+/// A grid of small grey images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageGrid {
+    /// What stands above all; empty for nothing.
+    pub title: String,
+    /// The height and width of an image in its own pixels.
+    pub image: (usize, usize),
+    /// The side of one of these pixels in the picture.
+    pub magnify: usize,
+    /// The values of white and of black.
+    pub range: (f32, f32),
+    /// What stands above the columns; may be shorter than the rows.
+    pub columns: Vec<String>,
+    /// A wider gap after this many columns; 0 for none.
+    pub gap_after: usize,
+    /// The rows.
+    pub rows: Vec<ImageRow>,
+}
+
+impl ImageGrid {
+    /// An empty grid for square images of values from −1 (white) to 1 (black).
+    pub fn new(title: impl Into<String>, side: usize) -> Self {
+        let magnify = (56 / side.max(1)).max(1);
+        Self { title: title.into(), image: (side, side), magnify, range: (-1.0, 1.0), columns: Vec::new(), gap_after: 0, rows: Vec::new() }
+    }
+
+    /// The grid with captions above its columns.
+    #[must_use]
+    pub fn with_columns<C: Into<String>>(self, captions: impl IntoIterator<Item = C>) -> Self {
+        Self { columns: captions.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// The grid with a wider gap after its first columns.
+    #[must_use]
+    pub fn with_gap_after(self, columns: usize) -> Self {
+        Self { gap_after: columns, ..self }
+    }
+
+    /// The grid with one more row.
+    #[must_use]
+    pub fn with_row(mut self, caption: impl Into<String>, pixels: Vec<f32>) -> Self {
+        self.rows.push(ImageRow { caption: caption.into(), pixels });
+        self
+    }
+
+    /// Draws it.
+    ///
+    /// # Errors
+    /// If the pixels of a row are not whole images.
+    pub fn draw(&self) -> Result<Picture> {
+        const EDGE: f64 = 14.0;
+        const GAP: f64 = 4.0;
+        let (rows, columns) = self.image;
+        let item = rows * columns;
+        if item == 0 || self.rows.iter().any(|row| !row.pixels.len().is_multiple_of(item)) {
+            return Err(Failure::Internal(format!("a row of pictures is not made of images of {rows} by {columns}")));
+        }
+        let most = self.rows.iter().map(|row| row.pixels.len() / item).max().unwrap_or(0);
+        let (high, wide) = ((rows * self.magnify) as f64, (columns * self.magnify) as f64);
+        // A caption is at most so wide; DejaVu Sans at 12 pixels takes about 7 a letter.
+        let caption = self.rows.iter().map(|row| row.caption.chars().count()).max().unwrap_or(0);
+        let before = if caption == 0 { 0.0 } else { caption as f64 * 7.2 + 10.0 };
+        let head = if self.title.is_empty() { 0.0 } else { 30.0 };
+        let above = head + if self.columns.is_empty() { 0.0 } else { 20.0 };
+        let wider = if self.gap_after > 0 && self.gap_after < most { 14.0 } else { 0.0 };
+        // A title needs room even over few images.
+        let title = self.title.chars().count() as f64 * 9.3;
+        let width = (before + most as f64 * (wide + GAP) + wider).max(title) + 2.0 * EDGE;
+        let height = above + self.rows.len() as f64 * (high + GAP) + 2.0 * EDGE;
+        let left = |column: usize| EDGE + before + column as f64 * (wide + GAP) + if column >= self.gap_after { wider } else { 0.0 };
+        picture(width.ceil() as usize, height.ceil() as usize, |canvas| {
+            let bold = Face { bold: true, ..Face::new(15.0, INK, Anchor::Left) };
+            canvas.text(&self.title, [EDGE, EDGE + 10.0], bold)?;
+            for (column, text) in self.columns.iter().enumerate() {
+                canvas.text(text, [left(column) + wide / 2.0, EDGE + above - 9.0], Face::new(11.0, INK, Anchor::Centre))?;
+            }
+            for (i, row) in self.rows.iter().enumerate() {
+                let top = EDGE + above + i as f64 * (high + GAP);
+                canvas.text(&row.caption, [EDGE + before - 10.0, top + high / 2.0], Face::new(12.0, INK, Anchor::Right))?;
+                for (column, image) in row.pixels.chunks_exact(item).enumerate() {
+                    let corner = [left(column), top];
+                    canvas.rectangle(
+                        [corner[0] - 1.0, corner[1] - 1.0],
+                        [corner[0] + wide + 1.0, corner[1] + high + 1.0],
+                        Colour(0xd5, 0xd8, 0xdc),
+                    )?;
+                    for (k, &value) in image.iter().enumerate() {
+                        let (x, y) = ((k % columns * self.magnify) as f64, (k / columns * self.magnify) as f64);
+                        let (from, side) = ([corner[0] + x, corner[1] + y], self.magnify as f64);
+                        canvas.rectangle(from, [from[0] + side, from[1] + side], self.shade(value))?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn shade(&self, value: f32) -> Colour {
+        let (white, black) = self.range;
+        let share = f64::from((value - white) / (black - white));
+        // NaN is shown as what it is not: neither black nor white.
+        if share.is_nan() { Colour(0xc8, 0x37, 0x3c) } else { PAPER.mix(Colour(0x14, 0x18, 0x22), share) }
+    }
+}
