@@ -4,7 +4,7 @@ use crate::buffer::Buffer;
 use crate::float::Float;
 use crate::memory::{Block, Memory, Pool};
 use crate::tensor::CpuTensor;
-use crate::workers::Workers;
+use crate::workers::{Movable, Shareable, Workers};
 use core::fmt;
 use mfm_core::tensor::Element;
 use mfm_core::{Device, Error, Noise, Result, Shape};
@@ -109,9 +109,9 @@ impl<E: Float> CpuDevice<E> {
     }
 
     /// `work` on every task, by all threads if it is worth their while.
-    pub(crate) fn each<I>(&self, worthwhile: bool, tasks: I, work: impl Fn(I::Item) -> Result<()> + Sync) -> Result<()>
+    pub(crate) fn each<I>(&self, worthwhile: bool, tasks: I, work: impl Fn(I::Item) -> Result<()> + Shareable) -> Result<()>
     where
-        I: Iterator + Send,
+        I: Iterator + Movable,
     {
         self.0.workers.each(worthwhile, tasks, work)
     }

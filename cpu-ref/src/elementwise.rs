@@ -6,6 +6,7 @@ use crate::math::double::system;
 use crate::simd::{Kernel, vectorise};
 use crate::tensor::CpuTensor;
 use crate::walk::{Piece, Pieces, TASK, Walk};
+use crate::workers::Shareable;
 use mfm_core::tensor::{Binary, Compare, Tensor, Unary};
 use mfm_core::{Result, Shape};
 
@@ -100,7 +101,7 @@ pub(crate) fn map1<E: Float, F: Map1<E>>(op: &'static str, x: &CpuTensor<E>, f: 
 }
 
 /// Applies a function of slices to the elements that a tensor stores.
-fn along_buffer<E: Float>(op: &'static str, x: &CpuTensor<E>, f: impl Fn(&mut [E], &[E]) + Sync) -> Result<CpuTensor<E>> {
+fn along_buffer<E: Float>(op: &'static str, x: &CpuTensor<E>, f: impl Fn(&mut [E], &[E]) + Shareable) -> Result<CpuTensor<E>> {
     let whole;
     let x = if x.layout().is_dense() {
         x

@@ -107,9 +107,11 @@ fn system<E: Float>(out: &mut [E], a: Matrix<'_, E>, b: Matrix<'_, E>, accumulat
 
 #[cfg(not(feature = "std"))]
 fn system<E: Float>(out: &mut [E], a: Matrix<'_, E>, b: Matrix<'_, E>, accumulate: bool) {
-    use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder, linalg};
+    use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder, ShapeError, linalg};
 
-    let view = |x: Matrix<'_, E>| ArrayView2::from_shape((x.rows, x.columns).strides((x.rows_apart, x.columns_apart)), x.elements);
+    fn view<E>(x: Matrix<'_, E>) -> Result<ArrayView2<'_, E>, ShapeError> {
+        ArrayView2::from_shape((x.rows, x.columns).strides((x.rows_apart, x.columns_apart)), x.elements)
+    }
     let (m, n) = (a.rows, b.columns);
     if let (Ok(a), Ok(b), Ok(mut out)) = (view(a), view(b), ArrayViewMut2::from_shape((m, n), out)) {
         linalg::general_mat_mul(E::ONE, &a, &b, if accumulate { E::ONE } else { E::ZERO }, &mut out);

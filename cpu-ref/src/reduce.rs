@@ -1,5 +1,6 @@
 //! Sums and maxima along an axis, in an order that depends on the shape only.
 
+use crate::buffer::Buffer;
 use crate::copy::around;
 use crate::device::{CpuDevice, WORTHWHILE};
 use crate::float::Float;
@@ -14,6 +15,8 @@ const LANES: usize = 32;
 const BLOCK: usize = 1 << 13;
 /// Rows that are added in sequence, for sums along columns.
 const ROWS: usize = 128;
+/// Columns of partial sums that one task adds.
+const SPAN: usize = 1 << 12;
 
 /// An associative operation. `join` must be `#[inline(always)]`.
 pub(crate) trait Fold<E>: Copy + Sync {
@@ -210,4 +213,46 @@ pub(crate) fn fold_columns<E: Float, F: Fold<E>>(device: &CpuDevice<E>, out: &mu
         Ok(())
     })?;
     fold_columns(device, out, partial.elements(), f, parallel)
+}
+
+/// sum += each row of `x`.
+pub(crate) fn add_rows<E: Float>(sum: &mut [E], x: &[E]) {
+    vectorise(AddRows { sum, x });
+}
+
+struct AddRows<'a, E> {
+    sum: &'a mut [E],
+    x: &'a [E],
+}
+
+impl<E: Float> Kernel for AddRows<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for row in self.x.chunks_exact(self.sum.len().max(1)) {
+            for (sum, &x) in self.sum.iter_mut().zip(row) {
+                *sum += x;
+            }
+        }
+    }
+}
+
+/// The sum of `parts` arrays of `width` elements that follow one another.
+pub(crate) fn sum_parts<E: Float>(device: &CpuDevice<E>, all: Buffer<E>, parts: usize, width: usize) -> Result<Buffer<E>> {
+    if parts <= 1 {
+        return Ok(all);
+    }
+    let mut sum = device.buffer("sum", width)?;
+    let x = all.elements();
+    let pieces = sum.elements_mut().chunks_mut(SPAN).enumerate();
+    device.each(x.len() > WORTHWHILE, pieces, |(piece, out)| {
+        let start = piece * SPAN;
+        out.copy_from_slice(&x[start..][..out.len()]);
+        for part in 1..parts {
+            add_rows(out, &x[part * width + start..][..out.len()]);
+        }
+        Ok(())
+    })?;
+    Ok(sum)
 }

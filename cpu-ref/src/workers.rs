@@ -2,6 +2,18 @@
 
 use mfm_core::Result;
 
+/// What threads may share, and hand to one another: without threads, anything.
+#[cfg(feature = "std")]
+pub(crate) use core::marker::{Send as Movable, Sync as Shareable};
+#[cfg(not(feature = "std"))]
+pub(crate) trait Movable {}
+#[cfg(not(feature = "std"))]
+impl<T> Movable for T {}
+#[cfg(not(feature = "std"))]
+pub(crate) trait Shareable {}
+#[cfg(not(feature = "std"))]
+impl<T> Shareable for T {}
+
 /// The threads of a device, beside the caller's own.
 pub(crate) struct Workers {
     #[cfg(feature = "std")]
@@ -39,9 +51,9 @@ impl Workers {
 
     /// `work` on every task, on whichever thread is free if it is worth their while, else here. What a task does must depend on
     /// the task alone, so that the result is the same on any number of threads. The first error is returned.
-    pub fn each<I>(&self, worthwhile: bool, tasks: I, work: impl Fn(I::Item) -> Result<()> + Sync) -> Result<()>
+    pub fn each<I>(&self, worthwhile: bool, tasks: I, work: impl Fn(I::Item) -> Result<()> + Shareable) -> Result<()>
     where
-        I: Iterator + Send,
+        I: Iterator + Movable,
     {
         #[cfg(feature = "std")]
         if let Some(pool) = self.pool.as_ref().filter(|_| worthwhile) {

@@ -1,5 +1,7 @@
 //! Memory and threads.
 
+#![allow(clippy::unwrap_used)] // a failure is a failed test
+
 use mfm_core::autodiff::Tape;
 use mfm_core::tensor::Activation;
 use mfm_core::{Device, Error, Noise, Operations, Result, Shape, Tensor};

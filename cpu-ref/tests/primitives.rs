@@ -1,5 +1,7 @@
 //! Every primitive against a few lines of plain code, on contiguous, strided, stretched and empty operands.
 
+#![allow(clippy::unwrap_used, clippy::type_complexity)] // a failure is a failed test; tables of cases
+
 use mfm_core::tensor::{Binary, Compare, Reduce, Transpose, Unary};
 use mfm_core::{Device, Error, Noise, Operations, Result, Shape, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
