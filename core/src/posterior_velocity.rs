@@ -61,7 +61,8 @@ pub fn posterior_velocity<T: Tensor>(
     let star = y.mul(&weight(|l| l.look_y)?)?.add(&x.mul(&weight(|l| l.look_x)?)?)?;
     let times: Vec<f64> = looks.iter().map(|l| l.time).collect();
     let drift = teacher.drift(&times, &star, condition)?;
-    let pull = y.mul(&weight(|l| l.velocity_y)?)?.add(&x.mul(&weight(|l| l.velocity_x)?)?)?;
+    // Near s = t = 1 the two weights are large and opposite, and x − y is exact.
+    let pull = x.sub(y)?.mul(&weight(|l| l.velocity_x)?)?.add(&y.mul(&weight(|l| l.velocity_x + l.velocity_y)?)?)?;
     pull.add(&drift.mul(&weight(|l| l.velocity_b)?)?)
 }
 

@@ -117,8 +117,8 @@ pub trait Interpolant: Debug + Send + Sync {
     /// c = β_s α_t/r and k = β_t α_s/r (c = 1, k = 0 where r = 0).
     ///
     /// This default never divides by α: with W = α β̇ − α̇ β and den = α_s α_t/α* = r/β*, and with (b, x) in place of D,
-    /// v = (α_t W_s/(den W*)) b + ((α̇_s c β̇* − β̇_s α̇*)/W*) x* + (α̇_s α_s β_t/r²)(β_t y − β_s x), multiplied through by α* where α̇
-    /// is infinite. It is singular only at s = t = 1. Source: GLASS flows; DESIGN §4.
+    /// v = (α_t W_s/(den W*)) b + ((α̇_s c β̇* − β̇_s α̇*)/W*) x* + (α̇_s α_s β_t/r²)(β_t y − β_s x), multiplied through by α* on a path
+    /// whose α̇ is infinite at 1. It is singular only at s = t = 1. Source: GLASS flows; DESIGN §4.
     fn look(&self, s: f64, t: f64) -> PosteriorLook {
         let (at_s, at_t) = (self.coefficients(s), self.coefficients(t));
         let two = TwoLooks::new(&at_s, &at_t);
@@ -129,7 +129,7 @@ pub trait Interpolant: Debug + Send + Sync {
         let per_den = if two.r > product { star.beta / two.r } else { star.alpha / product };
         let (look_y, look_x) = (two.c * at_t.alpha * per_den, two.k * at_s.alpha * per_den);
         let shrink = at_t.alpha * per_den;
-        let (of_drift, of_star) = if at_s.alpha_dot.is_finite() && star.alpha_dot.is_finite() {
+        let (of_drift, of_star) = if self.coefficients(1.0).alpha_dot.is_finite() {
             let w = star.wronskian();
             (shrink * at_s.wronskian() / w, (at_s.alpha_dot * two.c * star.beta_dot - at_s.beta_dot * star.alpha_dot) / w)
         } else {
