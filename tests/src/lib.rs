@@ -1,3 +1,4 @@
 //! The tests that span crates: the conformance suite that every backend must pass, and the laws that every Meta Flow Map must obey.
 
 pub mod conformance;
+pub mod laws;

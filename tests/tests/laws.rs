@@ -1,0 +1,223 @@
+//! The laws on the exact maps of mixtures; and each law on a map that breaks it.
+
+mod support;
+
+use mfm_core::interpolant::{Interpolant, Linear};
+use mfm_core::{Condition, MetaFlowMap, Noise, Operations, Query, Result, Tensor};
+use mfm_cpu_ref::CpuDevice;
+use mfm_tests::conformance::{Check, Failure};
+use mfm_tests::laws::{self, DrawLaw, Probe};
+use mfm_toy2d::exact::{ExactFlowMap, MixtureDrift, TransportMap};
+use mfm_toy2d::{AtTime, GaussianMixture};
+use support::{F64, PATHS, device, gaussian, random_mixture, rows};
+
+fn probe(mixture: &GaussianMixture, path: &dyn Interpolant) -> Result<Probe<'static, F64>> {
+    let x1 = rows(&device(), &mixture.sample(24, &Noise::new(1))?, mixture.dimension())?;
+    Probe::on_path(path, &x1, 0.9, &Noise::new(2))
+}
+
+/// The laws that hold point by point but for the tangent; `tolerance` is the error of the map where it is not closed.
+fn pointwise(map: &impl MetaFlowMap<F64>, drift: &MixtureDrift, mixture: &GaussianMixture, tolerance: f64) -> Check {
+    let probe = probe(mixture, drift.path())?;
+    laws::identity(map, &probe, 1e-10)?;
+    laws::semigroup(map, &probe, tolerance)?;
+    laws::diagonal(map, drift, drift.path(), &probe, 1e-12)?;
+    laws::forgetful(map, &probe, 1e-10)?;
+    laws::shared_states(map, &probe, 3, 1e-12)
+}
+
+/// Null: draws and exact samples are of one law; 2,048 of each, four standard errors and two floors, at a state of the path.
+fn draws(map: &impl MetaFlowMap<F64>, mixture: &GaussianMixture, path: &dyn Interpolant, t: f64) -> Check {
+    let at = AtTime::new(mixture, path, t)?;
+    let (alpha, beta) = (at.coefficients().alpha, at.coefficients().beta);
+    let x1 = mixture.sample(1, &Noise::new(5))?;
+    let state: Vec<f64> = x1.iter().zip([0.4, -0.9, 0.2]).map(|(x, z)| beta * x + alpha * z).collect();
+    let posterior = at.posterior_mixture(&at.posterior(&state)?)?;
+    let state = rows(&device(), &state, mixture.dimension())?;
+    laws::posterior(map, (t, &state), Condition::NONE, |n, noise| posterior.sample(n, noise), &DrawLaw::EXACT, &Noise::new(6))
+}
+
+fn priors() -> Result<[GaussianMixture; 3]> {
+    Ok([GaussianMixture::paper(), random_mixture(3, 4, 11)?, gaussian(&[0.5, -1.0, 2.0], 0.7)?])
+}
+
+// The solver's error: 1e-8 is what sixteen spans leave at times up to 0.9, where the posterior is narrowest.
+#[test]
+fn the_exact_map_obeys_every_law_point_by_point() -> Check {
+    for mixture in &priors()? {
+        for path in PATHS {
+            let map = ExactFlowMap::new(mixture, path, 16)?;
+            let place = format!("{} on {path:?}", mixture.components().len());
+            pointwise(&map, &MixtureDrift::new(mixture, path), mixture, 1e-8).map_err(|failure| failure.within(&place))?;
+            // The error of the tangent is h² v'''/3, with derivatives that grow like powers of 1/(1 − t).
+            laws::tangent(&map, &probe(mixture, path)?, 1e-4, 1e-4).map_err(|failure| failure.within(&place))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_transport_map_obeys_every_law_point_by_point() -> Check {
+    for mixture in &priors()? {
+        for path in PATHS {
+            let map = TransportMap::new(mixture, path, 2);
+            let place = format!("{} on {path:?}", mixture.components().len());
+            pointwise(&map, &MixtureDrift::new(mixture, path), mixture, 1e-9).map_err(|failure| failure.within(&place))?;
+        }
+    }
+    Ok(())
+}
+
+// On the paper's mixture and on one Gaussian the transport is the flow of its diagonal; on a mixture in general it is not, as it says.
+#[test]
+fn the_transport_map_is_the_flow_only_where_it_says() -> Check {
+    let [paper, random, single] = priors()?;
+    for path in PATHS {
+        for mixture in [&paper, &single] {
+            laws::tangent(&TransportMap::new(mixture, path, 1), &probe(mixture, path)?, 1e-4, 1e-4)?;
+        }
+        let broken = laws::tangent(&TransportMap::new(&random, path, 1), &probe(&random, path)?, 1e-4, 1e-4);
+        refused(broken, "tends to")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn both_maps_are_one_on_the_papers_mixture() -> Check {
+    let mixture = GaussianMixture::paper();
+    for path in PATHS {
+        let (exact, transport) = (ExactFlowMap::new(&mixture, path, 16)?, TransportMap::new(&mixture, path, 2));
+        let probe = probe(&mixture, path)?;
+        let [s, _, u] = &probe.times;
+        let vector = |values: &[f64]| mfm_core::Device::from_slice(&device(), values, mfm_core::Shape::new(&[values.len()])?);
+        let (s, u, t) = (vector(s)?, vector(u)?, vector(&probe.t)?);
+        let query = Query { s, u, x: probe.place.clone(), t, x_t: probe.state.clone(), condition: Condition::NONE };
+        let (a, b): (F64, F64) = (exact.velocity(&query)?, transport.velocity(&query)?);
+        let error = support::relative_error(&a.to_vec()?, &b.to_vec()?, 1.0);
+        assert!(error < 1e-8, "{error} on {path:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn draws_of_the_transport_map_are_of_the_posterior() -> Check {
+    for mixture in &priors()? {
+        for path in PATHS {
+            let map = TransportMap::new(mixture, path, 2);
+            for t in [0.0, 0.4, 0.95] {
+                draws(&map, mixture, path, t).map_err(|failure| failure.within(&format!("t = {t} on {path:?}")))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn draws_of_the_exact_map_are_of_the_posterior() -> Check {
+    let [paper, random, single] = priors()?;
+    for (mixture, path) in [(&paper, PATHS[0]), (&random, PATHS[0]), (&random, PATHS[3]), (&single, PATHS[2])] {
+        draws(&ExactFlowMap::new(mixture, path, 2)?, mixture, path, 0.4).map_err(|failure| failure.within(&format!("on {path:?}")))?;
+    }
+    Ok(())
+}
+
+/// What is wrong with a map.
+#[derive(Clone, Copy)]
+enum Fault {
+    /// Jumps of no length move by a thousandth.
+    Restless,
+    /// The velocity at s in place of the average.
+    Instantaneous,
+    /// All velocities a thousandth too large.
+    Hasty,
+    /// Draws shrunk by a tenth.
+    Narrow,
+    /// The state in reverse.
+    Mirrored,
+    /// A thousandth of the state is remembered at t = 0.
+    Nostalgic,
+    /// The states in reverse order for their draws.
+    Shuffled,
+}
+
+struct Broken(TransportMap, Fault);
+
+impl MetaFlowMap<F64> for Broken {
+    fn velocity(&self, query: &Query<'_, F64>) -> Result<F64> {
+        let mut query = query.clone();
+        match self.1 {
+            Fault::Restless => self.0.velocity(&query),
+            Fault::Instantaneous => self.0.velocity(&Query { u: query.s.clone(), ..query }),
+            Fault::Hasty => self.0.velocity(&query)?.scale(1.001),
+            Fault::Narrow => F64::linear_combination(&[(0.9, &self.0.velocity(&query)?), (-0.1, &query.x)]),
+            Fault::Mirrored => {
+                query.x_t = query.x_t.neg()?;
+                self.0.velocity(&query)
+            }
+            Fault::Nostalgic => {
+                let memory = query.x_t.repeat_items(query.draws()?)?.scale(1e-3)?;
+                self.0.velocity(&query)?.add(&memory)
+            }
+            Fault::Shuffled => {
+                if query.draws()? > 1 {
+                    let last = query.x_t.shape().batch() - 1;
+                    query.x_t = query.x_t.gather(0, &(0..=last).rev().collect::<Vec<_>>())?;
+                }
+                self.0.velocity(&query)
+            }
+        }
+    }
+
+    fn map(&self, query: &Query<'_, F64>) -> Result<F64> {
+        let span = query.u.sub(&query.s)?.per_item(query.x.shape())?;
+        let moved = query.x.add(&self.velocity(query)?.mul(&span)?)?;
+        if matches!(self.1, Fault::Restless) { moved.shift(1e-3) } else { Ok(moved) }
+    }
+}
+
+/// That a law was broken, and which.
+fn refused(outcome: Check, law: &str) -> Check {
+    match outcome {
+        Ok(()) => Err(Failure::new(format!("a broken map passed the law '{law}'"))),
+        Err(failure) if failure.to_string().contains(law) => Ok(()),
+        Err(failure) => Err(failure.within("failed for another reason")),
+    }
+}
+
+#[test]
+fn each_law_catches_a_map_that_breaks_it() -> Check {
+    let (mixture, path) = (GaussianMixture::paper(), &Linear);
+    let drift = MixtureDrift::new(&mixture, path);
+    let probe = probe(&mixture, path)?;
+    let broken = |fault| Broken(TransportMap::new(&mixture, path, 1), fault);
+    refused(laws::identity(&broken(Fault::Restless), &probe, 1e-10), "X(s,s) = id")?;
+    refused(laws::semigroup(&broken(Fault::Restless), &probe, 1e-9), "X(s,u) = x + (u-s) v(s,u)")?;
+    refused(laws::semigroup(&broken(Fault::Instantaneous), &probe, 1e-9), "X(w,u) after X(s,w) = X(s,u)")?;
+    refused(laws::diagonal(&broken(Fault::Hasty), &drift, path, &probe, 1e-12), "v(s,s) = posterior velocity")?;
+    refused(laws::diagonal(&broken(Fault::Mirrored), &drift, path, &probe, 1e-12), "v(s,s) = posterior velocity")?;
+    refused(laws::forgetful(&broken(Fault::Nostalgic), &probe, 1e-10), "t = 0 forgets x_t")?;
+    refused(laws::shared_states(&broken(Fault::Shuffled), &probe, 3, 1e-12), "a state's draws are rows")?;
+    refused(draws(&broken(Fault::Narrow), &mixture, path, 0.3), "draws from the posterior")?;
+    refused(draws(&broken(Fault::Mirrored), &mixture, path, 0.3), "draws from the posterior")?;
+    // The same map without a fault passes, so it is the fault that is caught.
+    pointwise(&broken_by_nothing(&mixture), &drift, &mixture, 1e-9)?;
+    draws(&broken_by_nothing(&mixture), &mixture, path, 0.3)
+}
+
+fn broken_by_nothing(mixture: &GaussianMixture) -> TransportMap {
+    TransportMap::new(mixture, &Linear, 1)
+}
+
+// f32 on the device: a few roundings of coordinates up to 5, amplified by 1/(1 − t) ≤ 10.
+#[test]
+fn the_laws_hold_in_f32() -> Check {
+    let (mixture, device) = (GaussianMixture::paper(), CpuDevice::<f32>::new());
+    let x1 = rows(&device, &mixture.sample(24, &Noise::new(1))?, 2)?;
+    let probe = Probe::on_path(&Linear, &x1, 0.9, &Noise::new(2))?;
+    let (map, drift) = (TransportMap::new(&mixture, &Linear, 1), MixtureDrift::new(&mixture, &Linear));
+    laws::identity(&map, &probe, 1e-5)?;
+    laws::semigroup(&map, &probe, 1e-4)?;
+    laws::diagonal(&map, &drift, &Linear, &probe, 1e-5)?;
+    laws::forgetful(&map, &probe, 1e-5)?;
+    laws::shared_states(&map, &probe, 3, 1e-5)
+}
