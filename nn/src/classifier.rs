@@ -57,7 +57,7 @@ impl<T: Tensor> Classifier<T> {
     ///
     /// # Errors
     /// [`Error::Range`] for a bad `config`, and whatever the device reports.
-    pub fn new(device: &T::Device, config: &ClassifierConfig, noise: &Noise) -> Result<Self> {
+    pub fn new<D: Device<Tensor = T>>(device: &D, config: &ClassifierConfig, noise: &Noise) -> Result<Self> {
         Self::build(config, &mut fresh(device, noise, &[]))
     }
 

@@ -84,7 +84,7 @@ impl<T: Tensor> Mlp<T> {
     ///
     /// # Errors
     /// [`Error::Range`] for a bad `config`, and whatever the device reports.
-    pub fn new(device: &T::Device, config: &MlpConfig, noise: &Noise) -> Result<Self> {
+    pub fn new<D: Device<Tensor = T>>(device: &D, config: &MlpConfig, noise: &Noise) -> Result<Self> {
         let zeros: &[&str] = if config.zero_output { &["output."] } else { &[] };
         Self::build(config, &mut fresh(device, noise, zeros))
     }

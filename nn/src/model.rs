@@ -5,7 +5,7 @@ use crate::mlp::{Mlp, MlpConfig};
 use crate::module::Module;
 use crate::precondition::{GaussianConfig, Preconditioned};
 use alloc::vec::Vec;
-use mfm_core::{Error, Lift, MetaFlowMap, Noise, Query, Result, Tensor};
+use mfm_core::{Device, Error, Lift, MetaFlowMap, Noise, Query, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// The form of a model's network.
@@ -69,7 +69,7 @@ impl<T: Tensor> Model<T> {
     ///
     /// # Errors
     /// [`Error::Range`] for a bad `config`, [`Error::Length`] if the mean has another size than an item, and whatever the device reports.
-    pub fn new(device: &T::Device, config: &ModelConfig, mean: &[f64], noise: &Noise) -> Result<Self> {
+    pub fn new<D: Device<Tensor = T>>(device: &D, config: &ModelConfig, mean: &[f64], noise: &Noise) -> Result<Self> {
         let NetworkConfig::Mlp(mlp) = &config.network;
         let zeros: &[&str] = if mlp.zero_output { &["output."] } else { &[] };
         Self::build(device, config, mean, &mut fresh(device, noise, zeros))
@@ -79,7 +79,12 @@ impl<T: Tensor> Model<T> {
     ///
     /// # Errors
     /// As [`new`](Self::new), and those of `source`.
-    pub fn build<E: From<Error>>(device: &T::Device, config: &ModelConfig, mean: &[f64], source: &mut Source<'_, T, E>) -> Result<Self, E> {
+    pub fn build<D: Device<Tensor = T>, E: From<Error>>(
+        device: &D,
+        config: &ModelConfig,
+        mean: &[f64],
+        source: &mut Source<'_, T, E>,
+    ) -> Result<Self, E> {
         let NetworkConfig::Mlp(mlp) = &config.network;
         if let Some(gaussian) = &config.preconditioning {
             gaussian.check()?;

@@ -71,7 +71,7 @@ impl<N: MetaFlowMap<T>, T: Tensor> Preconditioned<N, T> {
     ///
     /// # Errors
     /// [`Error::Range`] for a bad `config`, [`Error::NonFinite`] for a bad mean, and whatever the device reports.
-    pub fn new(device: &T::Device, network: N, config: GaussianConfig, mean: &[f64]) -> Result<Self> {
+    pub fn new<D: Device<Tensor = T>>(device: &D, network: N, config: GaussianConfig, mean: &[f64]) -> Result<Self> {
         config.check()?;
         if let Some(index) = mean.iter().position(|value| !value.is_finite()) {
             return Err(Error::NonFinite { what: "the data's mean", index });
