@@ -17,7 +17,7 @@ use std::thread;
 /// Every law of a Meta Flow Map holds exactly but, in general, one: on the diagonal v_{s,s} is the posterior velocity, as it must be, while
 /// X is the flow of that velocity only for a single Gaussian of covariance a multiple of I, and for collinear means with one shared isotropic
 /// covariance (the paper's toy); elsewhere it is another map with the same laws. A posterior draw costs about a microsecond. Draws can be
-/// differentiated once by the noise and by the state, not by the times.
+/// differentiated once by the noise and by the state (those of a single Gaussian at common times to any order), not by the times.
 #[derive(Clone, Debug)]
 pub struct TransportMap {
     mixture: GaussianMixture,
@@ -170,9 +170,32 @@ impl Laws {
 }
 
 impl TransportMap {
+    /// X_{0,u}(ε) of a single Gaussian, the same affine map of ε and x_t for all rows: c + J ε + G x_t, differentiable to any order.
+    fn carry_affine<T: Tensor>(&self, query: &Query<'_, T>, u: f64, t: f64) -> Result<T> {
+        let (shape, device) = (query.x.shape(), query.x.device());
+        let (rows, d) = (shape.batch(), shape.item());
+        let zeros = vec![0.0; d];
+        let mut laws = Laws::new(self, self.drift.path(), (0.0, u, t), &zeros)?;
+        laws.carry(&zeros)?;
+        let offset = device.from_slice(laws.draw.point(), Shape::new(&[1, d])?)?;
+        let mut jacobian = vec![0.0; d * d];
+        laws.to.noise_jacobian(&mut laws.draw, &mut jacobian)?;
+        let by_noise = device.from_slice(&jacobian, Shape::new(&[d, d])?)?;
+        laws.to.state_jacobian(&mut laws.draw, &mut jacobian)?;
+        let by_state = device.from_slice(&jacobian, Shape::new(&[d, d])?)?;
+        let states = query.x_t.shape().batch();
+        let centre = query.x_t.reshape(Shape::new(&[states, d])?)?.matmul(&by_state, Transpose::RIGHT)?.add(&offset)?;
+        let spread = query.x.reshape(Shape::new(&[rows, d])?)?.matmul(&by_noise, Transpose::RIGHT)?;
+        let by_draw = Shape::new(&[states, rows / states, d])?;
+        spread.reshape(by_draw)?.add(&centre.reshape(Shape::new(&[states, 1, d])?)?)?.reshape(shape)
+    }
+
     /// X_{s,u}(x) with its first derivatives attached where they are taken.
     fn carry<T: Tensor>(&self, query: &Query<'_, T>, s: &[f64], u: &[f64], t: &[f64]) -> Result<T> {
         let draws = query.draws()?;
+        if let ([0.0], [u], [t], 1) = (s, u, t, self.mixture.components().len()) {
+            return self.carry_affine(query, *u, *t);
+        }
         let (by_noise, by_state) = (query.x.is_tracked(), query.x_t.is_tracked());
         if (by_noise || by_state) && (T::DERIVATIVES > 1 || s.iter().any(|s| *s != 0.0)) {
             return Err(Error::NotDifferentiable { op: "a transport of mixtures" });
