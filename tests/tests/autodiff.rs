@@ -1,5 +1,6 @@
 //! The rules of differentiation, on the judge itself: against finite differences, and the suite's own footing.
 
+use mfm_tests::conformance::broken::{BrokenDevice, Fault, every_mutant_is_caught};
 use mfm_tests::conformance::reference::ReferenceDevice;
 use mfm_tests::conformance::tables::{DIFFERENTIABLE, HOOKS};
 use mfm_tests::conformance::{Check, Tolerances, check};
@@ -19,3 +20,11 @@ fn hooks_agree_with_finite_differences() -> Check {
 }
 
 mfm_tests::conformance!(reference, JUDGE, Tolerances::F64);
+
+mfm_tests::conformance!(native_faces, BrokenDevice::new(Fault::None), Tolerances::F64);
+
+/// Every fault in the list is caught by the check that is there for it.
+#[test]
+fn the_suite_catches_every_mutant() -> Check {
+    every_mutant_is_caught()
+}

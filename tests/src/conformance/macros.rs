@@ -31,7 +31,7 @@ macro_rules! conformance {
                 saturated_derivatives saturated_derivatives(tolerances),
                 errors errors(), wild_arguments wild_arguments(tolerances),
                 tapes tapes(), independence independence(),
-                sentinels sentinels(), repeatable repeatable(),
+                large large(tolerances), sentinels sentinels(), repeatable repeatable(),
                 programs programs(tolerances), program_gradients program_gradients(tolerances));
 
             /// Says which native faces the device has.
@@ -70,8 +70,12 @@ macro_rules! conformance_tests {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_call {
-    ($check:ident, $device:ident, $tolerances:expr, ) => { $crate::conformance::check::$check(&$device) };
-    ($check:ident, $device:ident, $tolerances:expr, tolerances) => { $crate::conformance::check::$check(&$device, &$tolerances) };
+    ($check:ident, $device:ident, $tolerances:expr, ) => {
+        $crate::conformance::check::$check(&$device)
+    };
+    ($check:ident, $device:ident, $tolerances:expr, tolerances) => {
+        $crate::conformance::check::$check(&$device, &$tolerances)
+    };
     ($check:ident, $device:ident, $tolerances:expr, $group:ident) => {
         $crate::conformance::check::$check(&$device, &$tolerances, $crate::conformance::Group::$group)
     };

@@ -13,7 +13,7 @@ use mfm_core::Tensor;
 pub struct Tolerances {
     /// The error allowed for each unit: some ten to forty roundings.
     pub relative: f64,
-    /// Numbers below this may be flushed to zero.
+    /// Numbers below this may be lost: ten thousand times the smallest normal number, since factors follow on what was flushed.
     pub tiny: f64,
     /// Numbers above this are infinite.
     pub huge: f64,
@@ -21,9 +21,9 @@ pub struct Tolerances {
 
 impl Tolerances {
     /// For storage and arithmetic in f64.
-    pub const F64: Self = Self { relative: 1e-12, tiny: f64::MIN_POSITIVE, huge: f64::MAX };
+    pub const F64: Self = Self { relative: 1e-12, tiny: 1e4 * f64::MIN_POSITIVE, huge: f64::MAX };
     /// For storage and arithmetic in f32.
-    pub const F32: Self = Self { relative: 2e-6, tiny: f32::MIN_POSITIVE as f64, huge: f32::MAX as f64 };
+    pub const F32: Self = Self { relative: 2e-6, tiny: 1e4 * f32::MIN_POSITIVE as f64, huge: f32::MAX as f64 };
     /// For storage in bf16 with accumulation in f32.
     pub const BF16: Self = Self { relative: 3e-2, ..Self::F32 };
 
@@ -32,9 +32,7 @@ impl Tolerances {
     /// # Errors
     /// The first element that is too far.
     pub fn agree<T: Tensor>(&self, expected: &Reference, actual: &T) -> Check {
-        require(expected.shape() == actual.shape(), || {
-            format!("the shape is {} where {} is expected", actual.shape(), expected.shape())
-        })?;
+        require(expected.shape() == actual.shape(), || format!("the shape is {} where {} is expected", actual.shape(), expected.shape()))?;
         let values: Vec<f64> = actual.to_vec()?;
         require(values.len() == expected.numbers().len(), || format!("{} values for the shape {}", values.len(), actual.shape()))?;
         for (i, (number, value)) in expected.numbers().iter().zip(values).enumerate() {

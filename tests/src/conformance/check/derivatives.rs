@@ -26,43 +26,43 @@ pub(super) const COTANGENT: u64 = 201;
 pub fn derivatives<D: Device>(device: &D, tolerances: &Tolerances, group: Group) -> Check {
     for case in group.cases().iter().filter(|case| case.elements() <= LARGEST) {
         for layout in [Layout::Contiguous, Layout::Permuted] {
-            first_derivatives(device, tolerances, case, layout)?;
+            first_derivatives(device, tolerances, case, layout, &case.choices())?;
         }
         if let Operation::Fused(op) = case.operation {
             let composed = Case { operation: Operation::Composed(op), ..case.clone() };
-            first_derivatives(device, tolerances, &composed, Layout::Sliced)?;
+            first_derivatives(device, tolerances, &composed, Layout::Sliced, &case.choices())?;
         }
     }
     Ok(())
 }
 
-/// The derivatives of one case.
+/// The derivatives of one case, by each of some choices of its inputs.
 ///
 /// # Errors
 /// The first difference.
-pub fn first_derivatives<D: Device>(device: &D, tolerances: &Tolerances, case: &Case, layout: Layout) -> Check {
+pub fn first_derivatives<D: Device>(device: &D, tolerances: &Tolerances, case: &Case, layout: Layout, choices: &[Vec<bool>]) -> Check {
     let judge = judge(tolerances);
     let exact = (case.build(&judge, layout).map_err(judge_failed)?, case.directions(&judge, layout).map_err(judge_failed)?);
     let place = || format!("{} ({layout:?})", case.name());
     let own = (case.build(device, layout).within(place)?, case.directions(device, layout).within(place)?);
-    for chosen in case.choices() {
+    for chosen in choices {
         let place = |what: &str| format!("{} ({layout:?}), {what} by {chosen:?}", case.name());
-        let (value, tangent) = forward(case, &exact.0, &exact.1, &chosen).map_err(judge_failed)?;
-        let (own_value, own_tangent) = forward(case, &own.0, &own.1, &chosen).within(|| place("jvp"))?;
+        let (value, tangent) = forward(case, &exact.0, &exact.1, chosen).map_err(judge_failed)?;
+        let (own_value, own_tangent) = forward(case, &own.0, &own.1, chosen).within(|| place("jvp"))?;
         tolerances.agree(&value, &own_value).within(|| place("value with jvp"))?;
         tolerances.agree(&tangent, &own_tangent).within(|| place("jvp"))?;
 
         let cotangent = Input::new(value.shape(), Domain::Small);
         let weight = cotangent.build(&judge, layout, COTANGENT).map_err(judge_failed)?;
         let own_weight = cotangent.build(device, layout, COTANGENT)?;
-        let (_, gradients) = reverse(case, &exact.0, &weight, &chosen).map_err(judge_failed)?;
-        let (own_value, own_gradients) = reverse(case, &own.0, &own_weight, &chosen).within(|| place("vjp"))?;
+        let (_, gradients) = reverse(case, &exact.0, &weight, chosen).map_err(judge_failed)?;
+        let (own_value, own_gradients) = reverse(case, &own.0, &own_weight, chosen).within(|| place("vjp"))?;
         tolerances.agree(&value, &own_value).within(|| place("value with vjp"))?;
         for (gradient, own_gradient) in gradients.iter().zip(&own_gradients) {
             tolerances.agree(gradient, own_gradient).within(|| place("vjp"))?;
         }
 
-        let directions: Vec<&Reference> = exact.1.iter().zip(&chosen).filter(|(_, chosen)| **chosen).map(|(v, _)| v).collect();
+        let directions: Vec<&Reference> = exact.1.iter().zip(chosen).filter(|(_, chosen)| **chosen).map(|(v, _)| v).collect();
         let left = inner(&[&tangent], &[&weight], &[own_tangent.to_vec()?]);
         let own_gradients = own_gradients.iter().map(Tensor::to_vec).collect::<Result<Vec<_>, _>>()?;
         let right = inner(&gradients.iter().collect::<Vec<_>>(), &directions, &own_gradients);

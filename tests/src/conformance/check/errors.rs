@@ -40,7 +40,7 @@ type Mistake = (Operation, &'static [&'static [usize]], &'static [Kind]);
 const MAX: usize = usize::MAX;
 
 fn primitives() -> Vec<Mistake> {
-    use Kind::{Axis, Index, Length, Shape, TooLarge};
+    use Kind::{Axis, Index, Length, Rank, Shape, TooLarge};
     use Operation::{Concat, MatMul, Permute, Select, Slice};
     let gather = |axis, index: &[usize]| Operation::Gather { axis, index: index.to_vec() };
     let scatter = |axis, index: &[usize], length| Operation::ScatterAdd { axis, index: index.to_vec(), length };
@@ -86,9 +86,9 @@ fn primitives() -> Vec<Mistake> {
         (MatMul(Transpose::NONE), &[&[2, 3], &[2, 3]], &[Shape]),
         (MatMul(Transpose::RIGHT), &[&[2, 3], &[3, 2]], &[Shape]),
         (MatMul(Transpose::LEFT), &[&[2, 3], &[3, 2]], &[Shape]),
-        (MatMul(Transpose::NONE), &[&[3], &[3, 2]], &[Shape]),
-        (MatMul(Transpose::NONE), &[&[2, 3], &[3]], &[Shape]),
-        (MatMul(Transpose::NONE), &[&[], &[]], &[Shape]),
+        (MatMul(Transpose::NONE), &[&[3], &[3, 2]], &[Shape, Rank]),
+        (MatMul(Transpose::NONE), &[&[2, 3], &[3]], &[Shape, Rank]),
+        (MatMul(Transpose::NONE), &[&[], &[]], &[Shape, Rank]),
         (MatMul(Transpose::NONE), &[&[2, 2, 3], &[3, 3, 2]], &[Shape]),
         (gather(0, &[3]), &[&[3]], &[Index]),
         (gather(0, &[0, MAX]), &[&[3]], &[Index]),

@@ -28,7 +28,7 @@ pub use sentinels::{repeatable, sentinels};
 pub use special::{special_binary, special_compare, special_hooks, special_reduce, special_select, special_unary};
 pub use special_derivatives::{maximum_ties, saturated_derivatives, select_without_nan};
 pub use tapes::{independence, tapes};
-pub use values::{composed_values, values};
+pub use values::{composed_values, large, values};
 pub use wild::wild_arguments;
 
 use super::failure::Failure;

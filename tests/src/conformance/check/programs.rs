@@ -22,9 +22,9 @@ pub fn programs<D: Device>(device: &D, tolerances: &Tolerances) -> Check {
         let plan = program.plan(&judge).map_err(judge_failed)?;
         let expected = plan.run(plan.inputs(&judge).map_err(judge_failed)?)?;
         let actual = plan.run(plan.inputs(device)?)?;
-        (0..).zip(expected.iter().zip(&actual)).try_for_each(|(i, (expected, actual))| {
-            tolerances.agree(expected, actual).within(|| format!("tensor {i} of {plan:?}"))
-        })
+        (0..)
+            .zip(expected.iter().zip(&actual))
+            .try_for_each(|(i, (expected, actual))| tolerances.agree(expected, actual).within(|| format!("tensor {i} of {plan:?}")))
     })
 }
 
@@ -55,9 +55,10 @@ fn derivatives<D: Device>(plan: &Plan, device: &D) -> Result<Vec<D::Tensor>, Fai
     }
     let gradients = tape.backward(&total, device.full(1.0, mfm_core::Shape::SCALAR)?)?;
     let mut found = variables.iter().map(|x| gradients.of_or_zeros(x)).collect::<Result<Vec<_>, Error>>()?;
-    let moving = inputs.iter().zip(101..).map(|(x, seed)| {
-        Dual::new(x.clone(), Input::new(x.shape(), Domain::Small).build(device, Layout::Contiguous, seed)?)
-    });
+    let moving = inputs
+        .iter()
+        .zip(101..)
+        .map(|(x, seed)| Dual::new(x.clone(), Input::new(x.shape(), Domain::Small).build(device, Layout::Contiguous, seed)?));
     for computed in plan.run(moving.collect::<Result<Vec<_>, Error>>()?)? {
         found.push(computed.tangent().map_or_else(|| computed.value().zeros_like(), |tangent| Ok(tangent.clone()))?);
     }

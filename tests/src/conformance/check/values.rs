@@ -1,11 +1,11 @@
 //! Values, in every layout.
 
-use super::{judge, judge_failed};
+use super::{first_derivatives, judge, judge_failed};
 use crate::conformance::case::Case;
 use crate::conformance::failure::{Check, Within};
-use crate::conformance::input::LAYOUTS;
+use crate::conformance::input::{LAYOUTS, Layout};
 use crate::conformance::operation::Operation;
-use crate::conformance::tables::Group;
+use crate::conformance::tables::{self, Group};
 use crate::conformance::tolerances::Tolerances;
 use mfm_core::Device;
 
@@ -14,7 +14,7 @@ use mfm_core::Device;
 /// # Errors
 /// The first difference.
 pub fn values<D: Device>(device: &D, tolerances: &Tolerances, group: Group) -> Check {
-    group.cases().iter().try_for_each(|case| value(device, tolerances, case))
+    group.cases().iter().try_for_each(|case| value(device, tolerances, case, &LAYOUTS))
 }
 
 /// The same for the composed body of a hook, whatever the backend has.
@@ -24,15 +24,30 @@ pub fn values<D: Device>(device: &D, tolerances: &Tolerances, group: Group) -> C
 pub fn composed_values<D: Device>(device: &D, tolerances: &Tolerances, group: Group) -> Check {
     for case in group.cases() {
         if let Operation::Fused(op) = case.operation {
-            value(device, tolerances, &Case { operation: Operation::Composed(op), ..case })?;
+            value(device, tolerances, &Case { operation: Operation::Composed(op), ..case }, &LAYOUTS)?;
         }
     }
     Ok(())
 }
 
-fn value<D: Device>(device: &D, tolerances: &Tolerances, case: &Case) -> Check {
+/// The sizes at which a backend changes its ways: values and first derivatives.
+///
+/// # Errors
+/// The first difference.
+pub fn large<D: Device>(device: &D, tolerances: &Tolerances) -> Check {
+    for case in tables::large() {
+        value(device, tolerances, &case, &[Layout::Contiguous, Layout::Permuted, Layout::SlicedRows])?;
+        if !matches!(case.operation, Operation::Compare(_)) {
+            let all = case.choices().into_iter().max_by_key(|choice| choice.iter().filter(|chosen| **chosen).count());
+            first_derivatives(device, tolerances, &case, Layout::Contiguous, all.as_slice())?;
+        }
+    }
+    Ok(())
+}
+
+fn value<D: Device>(device: &D, tolerances: &Tolerances, case: &Case, layouts: &[Layout]) -> Check {
     let judge = judge(tolerances);
-    for layout in LAYOUTS {
+    for &layout in layouts {
         let expected = case.build(&judge, layout).and_then(|inputs| case.run(&inputs)).map_err(judge_failed)?;
         let actual = case.build(device, layout).and_then(|inputs| case.run(&inputs));
         let place = || format!("{} ({layout:?})", case.name());

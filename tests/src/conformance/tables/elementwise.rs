@@ -77,8 +77,7 @@ pub fn reduce_max() -> Vec<Case> {
 fn reduce(op: Reduce, domain: Domain) -> Vec<Case> {
     let longer: [&[usize]; 4] = [&[1000], &[3, 257], &[257, 3], &[33, 5, 2]];
     let along = |axes: &'static [usize]| {
-        (0..axes.len())
-            .map(move |axis| Case { operation: Operation::Reduce(op, axis), inputs: vec![Input::new(shape(axes), domain)] })
+        (0..axes.len()).map(move |axis| Case { operation: Operation::Reduce(op, axis), inputs: vec![Input::new(shape(axes), domain)] })
     };
     SHAPES.into_iter().chain(longer).flat_map(along).collect()
 }

@@ -91,9 +91,7 @@ pub fn softmax() -> Vec<Case> {
 pub fn log_mean_exp() -> Vec<Case> {
     let mut cases = along_axes(|axis| Fused::LogMeanExp { axis });
     // The mean over nothing is NaN, which has no derivative to compare.
-    cases.retain(|case| {
-        !matches!(case.operation, Operation::Fused(Fused::LogMeanExp { axis }) if case.inputs[0].shape.axes()[axis] == 0)
-    });
+    cases.retain(|case| !matches!(case.operation, Operation::Fused(Fused::LogMeanExp { axis }) if case.inputs[0].shape.axes()[axis] == 0));
     cases
 }
 
@@ -124,7 +122,7 @@ pub fn attention() -> Vec<Case> {
         [&[2, 3, 16], &[2, 3, 16], &[2, 3, 16]],
         [&[1, 64], &[65, 64], &[65, 64]],
         [&[33, 17], &[31, 17], &[31, 17]],
-        [&[2, 257, 8], &[2, 257, 8], &[2, 257, 8]],
+        [&[2, 33, 8], &[2, 33, 8], &[2, 33, 8]],
         [&[2, 2, 7, 3], &[2, 2, 7, 3], &[2, 2, 7, 3]],
         [&[2, 1, 3, 2], &[1, 2, 4, 2], &[4, 2]],
         [&[0, 3, 2], &[0, 3, 2], &[0, 3, 2]],

@@ -2,8 +2,11 @@
 
 mod elementwise;
 mod hooks;
+mod large;
 mod movement;
 mod products;
+
+pub use large::large;
 
 use super::case::Case;
 

@@ -1,0 +1,97 @@
+//! Which check must catch which fault.
+
+use super::{BrokenDevice, Fault};
+use crate::conformance::check;
+use crate::conformance::failure::{Check, require};
+use crate::conformance::tables::Group;
+use crate::conformance::tolerances::Tolerances;
+
+/// A check of a broken device.
+pub type Examination = fn(&BrokenDevice) -> Check;
+
+const T: Tolerances = Tolerances::F64;
+
+/// Every fault, with a check that must fail on it.
+#[rustfmt::skip]
+pub fn mutants() -> Vec<(Fault, Examination)> {
+    use Group::{Activate, Attention, Binary, Broadcast, Compare, Concat, Gather, GatedResidual, LayerNorm, Linear, LinearCombination};
+    use Group::{LogMeanExp, MatMul, Permute, ReduceMax, ReduceSum, Reshape, ScatterAdd, Slice, Unary};
+    vec![
+        (Fault::TanhApproximate, |d| check::values(d, &T, Unary)),
+        (Fault::SigmoidOverflows, |d| check::special_unary(d, &T)),
+        (Fault::ScaleInSinglePrecision, |d| check::values(d, &T, Unary)),
+        (Fault::SubtractSwapped, |d| check::values(d, &T, Binary)),
+        (Fault::LessEqualIsLess, |d| check::values(d, &T, Compare)),
+        (Fault::NanEqualsNan, |d| check::special_compare(d, &T)),
+        (Fault::SelectMultiplies, |d| check::special_select(d, &T)),
+        (Fault::SelectMultiplies, |d| check::select_without_nan(d, &T)),
+        (Fault::StridesForgotten, |d| check::values(d, &T, Unary)),
+        (Fault::StridesForgotten, |d| check::programs(d, &T)),
+        (Fault::SumDropsLast, |d| check::values(d, &T, ReduceSum)),
+        (Fault::SumDropsLast, |d| check::derivatives(d, &T, Binary)),
+        (Fault::SumDropsLastOfMany, |d| check::large(d, &T)),
+        (Fault::MaxStartsAtZero, |d| check::values(d, &T, ReduceMax)),
+        (Fault::MaxIgnoresNan, |d| check::special_reduce(d, &T)),
+        (Fault::EmptyMaxIsZero, |d| check::values(d, &T, ReduceMax)),
+        (Fault::BroadcastTiles, |d| check::values(d, &T, Broadcast)),
+        (Fault::BroadcastTiles, |d| check::derivatives(d, &T, ReduceSum)),
+        (Fault::ReshapeByColumns, |d| check::values(d, &T, Reshape)),
+        (Fault::PermuteInverts, |d| check::values(d, &T, Permute)),
+        (Fault::SliceOffByOne, |d| check::values(d, &T, Slice)),
+        (Fault::SliceOffByOne, |d| check::derivatives(d, &T, Concat)),
+        (Fault::ConcatReverses, |d| check::values(d, &T, Concat)),
+        (Fault::ConcatReverses, |d| check::derivatives(d, &T, Slice)),
+        (Fault::GatherSorts, |d| check::values(d, &T, Gather)),
+        (Fault::ScatterOverwrites, |d| check::values(d, &T, ScatterAdd)),
+        (Fault::ScatterOverwrites, |d| check::derivatives(d, &T, Gather)),
+        (Fault::SumDropsLast, |d| check::second(d, &T, Binary)),
+        (Fault::MatMulIgnoresRight, |d| check::values(d, &T, MatMul)),
+        (Fault::MatMulIgnoresRight, |d| check::derivatives(d, &T, MatMul)),
+        (Fault::MatMulOneItem, |d| check::values(d, &T, MatMul)),
+        (Fault::UnaryInPlace, |d| check::sentinels(d)),
+        (Fault::UnaryInPlace, |d| check::programs(d, &T)),
+        (Fault::SumInAnyOrder, |d| check::repeatable(d)),
+        (Fault::HostDropsSigns, |d| check::transfer(d, &T)),
+        (Fault::HostHalvesPrecision, |d| check::transfer(d, &T)),
+        (Fault::FullIsZero, |d| check::creation(d)),
+        (Fault::SliceClamps, |d| check::errors(d)),
+        (Fault::SliceClamps, |d| check::wild_arguments(d, &T)),
+        (Fault::GatherClamps, |d| check::errors(d)),
+        (Fault::ScatterTruncates, |d| check::errors(d)),
+        (Fault::BroadcastGrows, |d| check::errors(d)),
+        (Fault::NoiseIgnoresOffset, |d| check::noise(d, &T)),
+        (Fault::NoiseCutsPairs, |d| check::noise(d, &T)),
+        (Fault::NoiseIgnoresStream, |d| check::noise(d, &T)),
+        (Fault::SoftmaxWithoutMaximum, |d| check::special_hooks(d, &T)),
+        (Fault::GeluApproximate, |d| check::values(d, &T, Activate)),
+        (Fault::LogMeanExpForgetsMean, |d| check::values(d, &T, LogMeanExp)),
+        (Fault::LayerNormAddsEpsilonLater, |d| check::values(d, &T, LayerNorm)),
+        (Fault::AttentionUnscaled, |d| check::values(d, &T, Attention)),
+        (Fault::LinearForgetsBias, |d| check::values(d, &T, Linear)),
+        (Fault::ResidualForgetsGate, |d| check::values(d, &T, GatedResidual)),
+        (Fault::CombinationForgetsThird, |d| check::values(d, &T, LinearCombination)),
+        (Fault::HookBroadcastsBias, |d| check::errors(d)),
+        (Fault::JvpDropsTangent, |d| check::faces(d, &T, Attention)),
+        (Fault::JvpDropsTangent, |d| check::derivatives(d, &T, Attention)),
+        (Fault::JvpDropsTangent, |d| check::program_gradients(d, &T)),
+        (Fault::JvpNeedsFirst, |d| check::derivatives(d, &T, LayerNorm)),
+        (Fault::VjpDropsCotangent, |d| check::derivatives(d, &T, GatedResidual)),
+        (Fault::VjpZeroCotangent, |d| check::derivatives(d, &T, Linear)),
+        (Fault::VjpPacksNeeded, |d| check::derivatives(d, &T, Attention)),
+        (Fault::VjpForgetsBroadcast, |d| check::derivatives(d, &T, LayerNorm)),
+        (Fault::PullbackOnce, |d| check::faces(d, &T, Linear)),
+        (Fault::VjpValueWrong, |d| check::derivatives(d, &T, Activate)),
+    ]
+}
+
+/// Runs every examination on its mutant. That a device without a fault passes them all, the suite itself shows.
+///
+/// # Errors
+/// The mutants that pass.
+pub fn every_mutant_is_caught() -> Check {
+    let passes = |(i, (fault, examine)): (usize, (Fault, Examination))| {
+        examine(&BrokenDevice::new(fault)).is_ok().then(|| format!("{fault:?} by examination {i}"))
+    };
+    let missed: Vec<String> = mutants().into_iter().enumerate().filter_map(passes).collect();
+    require(missed.is_empty(), || format!("not caught: {}", missed.join(", ")))
+}
