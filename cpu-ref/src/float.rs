@@ -6,9 +6,60 @@ use mfm_core::tensor::Element;
 use ndarray::LinalgScalar;
 
 mod sealed {
+    #[cfg(not(feature = "std"))]
     pub trait Sealed {}
+    #[cfg(not(feature = "std"))]
     impl Sealed for f32 {}
+    #[cfg(not(feature = "std"))]
     impl Sealed for f64 {}
+
+    /// Vectors of an instruction set, where a loop is too intricate for the compiler to find them.
+    #[cfg(feature = "std")]
+    pub trait Sealed: Sized {
+        type Vector<S: pulp::Simd>: Copy;
+
+        /// A slice as vectors, and what is left.
+        fn vectors<S: pulp::Simd>(x: &[Self]) -> (&[Self::Vector<S>], &[Self]);
+        fn splat<S: pulp::Simd>(simd: S, x: Self) -> Self::Vector<S>;
+        /// a b + c
+        fn multiply_add<S: pulp::Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+        /// The sum of the lanes.
+        fn total<S: pulp::Simd>(simd: S, x: Self::Vector<S>) -> Self;
+    }
+
+    #[cfg(feature = "std")]
+    macro_rules! vectors {
+        ($type:ident, $vector:ident, $split:ident, $splat:ident, $multiply_add:ident, $total:ident) => {
+            impl Sealed for $type {
+                type Vector<S: pulp::Simd> = S::$vector;
+
+                #[inline(always)]
+                fn vectors<S: pulp::Simd>(x: &[Self]) -> (&[Self::Vector<S>], &[Self]) {
+                    S::$split(x)
+                }
+
+                #[inline(always)]
+                fn splat<S: pulp::Simd>(simd: S, x: Self) -> Self::Vector<S> {
+                    simd.$splat(x)
+                }
+
+                #[inline(always)]
+                fn multiply_add<S: pulp::Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S> {
+                    simd.$multiply_add(a, b, c)
+                }
+
+                #[inline(always)]
+                fn total<S: pulp::Simd>(simd: S, x: Self::Vector<S>) -> Self {
+                    simd.$total(x)
+                }
+            }
+        };
+    }
+
+    #[cfg(feature = "std")]
+    vectors!(f32, f32s, as_simd_f32s, splat_f32s, mul_add_e_f32s, reduce_sum_f32s);
+    #[cfg(feature = "std")]
+    vectors!(f64, f64s, as_simd_f64s, splat_f64s, mul_add_e_f64s, reduce_sum_f64s);
 }
 
 /// f32 or f64: what the loops of this crate are written over.

@@ -1,5 +1,7 @@
 //! The matrix product of one chunk, on one thread.
 
+#[cfg(feature = "std")]
+use crate::dots::{Rows, dots};
 use crate::float::Float;
 
 /// A matrix within a slice: element (i, j) is `elements[i rows_apart + j columns_apart]`.
@@ -51,6 +53,12 @@ impl<'a, E: Float> Matrix<'a, E> {
         self.elements.get(..self.rows * self.columns).filter(|_| fits)
     }
 
+    #[cfg(feature = "std")]
+    /// The rows, whose elements follow one another.
+    fn as_rows(self) -> Rows<'a, E> {
+        Rows { elements: self.elements, count: self.rows, length: self.columns, apart: self.rows_apart }
+    }
+
     /// Some of the rows.
     pub fn band(self, start: usize, rows: usize) -> Self {
         let elements = if rows == 0 { &[] } else { &self.elements[start * self.rows_apart..] };
@@ -70,6 +78,11 @@ pub(crate) fn product<E: Float>(out: &mut [E], a: Matrix<'_, E>, b: Matrix<'_, E
             out.fill(E::ZERO);
         }
         return;
+    }
+    // Few rows or columns: the general product would spend its time on bringing the operands into another order.
+    #[cfg(feature = "std")]
+    if (n <= 8 || (2..=48).contains(&m)) && !accumulate && k >= 16 && a.columns_apart == 1 && b.rows_apart == 1 {
+        return dots(out, a.as_rows(), b.transposed().as_rows());
     }
     system(out, a, b, accumulate);
 }

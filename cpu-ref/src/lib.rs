@@ -23,6 +23,8 @@ extern crate std;
 mod buffer;
 mod copy;
 mod device;
+#[cfg(feature = "std")]
+mod dots;
 mod elementwise;
 mod float;
 mod fused;
@@ -32,6 +34,7 @@ mod layout;
 mod math;
 mod matmul;
 mod memory;
+mod outer;
 mod reduce;
 mod simd;
 mod tensor;

@@ -10,13 +10,20 @@ use crate::tensor::CpuTensor;
 use mfm_core::tensor::Transpose;
 use mfm_core::{Error, MAX_RANK, Result, Shape, Tensor};
 
-/// Rows of one chunk.
+/// The most rows of one chunk.
 pub(crate) const ROWS: usize = 256;
+/// Rows from which a transposed right operand is better brought into row-major order once.
+pub(crate) const MANY: usize = 64;
 /// Multiplications below which threads are not worth their while.
 pub(crate) const WORTHWHILE: usize = 1 << 20;
 /// The terms of a long sum that are added in one go, and the most parts it is cut into.
 const DEPTH: usize = 512;
 const PARTS: usize = 16;
+
+/// How many of `rows` rows make a chunk: a few chunks at least, of a good size.
+pub(crate) fn chunk_rows(rows: usize) -> usize {
+    (rows / 4).next_multiple_of(32).clamp(MANY, ROWS)
+}
 
 /// A tensor as a batch of matrices.
 struct Stack<'a, E> {
@@ -114,16 +121,17 @@ pub(crate) fn single<E: Float>(device: &CpuDevice<E>, out: &mut [E], a: Matrix<'
         return fold_columns(device, out, partial.elements(), Sum, false);
     }
     let mut scratch = None;
-    if let Some(stored) = b.as_transposed().filter(|_| m > 2 * ROWS) {
+    if let Some(stored) = b.as_transposed().filter(|_| m >= MANY && n > 8) {
         // Each chunk would bring the right operand into row-major order for itself.
         let mut copy = device.buffer("matmul", k * n)?;
         copy::transpose(copy.elements_mut(), stored, k);
         scratch = Some(copy);
     }
     let b = scratch.as_ref().map_or(b, |copy| Matrix::row_major(copy.elements(), k, n));
-    let tasks = out.chunks_mut(ROWS * n).enumerate();
+    let size = chunk_rows(m);
+    let tasks = out.chunks_mut(size * n).enumerate();
     device.each(worthwhile, tasks, |(chunk, out)| {
-        product(out, a.band(chunk * ROWS, out.len() / n), b, false);
+        product(out, a.band(chunk * size, out.len() / n), b, false);
         Ok(())
     })
 }

@@ -66,14 +66,20 @@ pub(crate) fn fold_block<E: Float, F: Fold<E>>(row: &[E], f: F) -> E {
     for (lane, &x) in lanes.iter_mut().zip(rest) {
         *lane = f.join(*lane, x);
     }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] = f.join(lanes[i], lanes[i + width]);
-        }
-        width /= 2;
-    }
+    halve::<16, E, F>(&mut lanes, f);
+    halve::<8, E, F>(&mut lanes, f);
+    halve::<4, E, F>(&mut lanes, f);
+    halve::<2, E, F>(&mut lanes, f);
+    halve::<1, E, F>(&mut lanes, f);
     lanes[0]
+}
+
+/// Folds 2N lanes into N.
+#[inline(always)]
+fn halve<const N: usize, E: Float, F: Fold<E>>(lanes: &mut [E; LANES], f: F) {
+    for i in 0..N {
+        lanes[i] = f.join(lanes[i], lanes[i + N]);
+    }
 }
 
 /// Folds every row of `x` into one element of `out`.

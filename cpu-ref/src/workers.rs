@@ -56,7 +56,7 @@ impl Workers {
         I: Iterator + Movable,
     {
         #[cfg(feature = "std")]
-        if let Some(pool) = self.pool.as_ref().filter(|_| worthwhile) {
+        if let Some(pool) = self.pool.as_ref().filter(|_| worthwhile && tasks.size_hint().1.is_none_or(|most| most > 1)) {
             return shared(pool, tasks, work);
         }
         let _ = worthwhile;

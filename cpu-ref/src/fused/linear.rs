@@ -7,7 +7,8 @@ use crate::copy::transpose;
 use crate::device::CpuDevice;
 use crate::float::Float;
 use crate::gemm::{Matrix, product};
-use crate::matmul::{ROWS, WORTHWHILE};
+use crate::matmul::{MANY, WORTHWHILE, chunk_rows};
+use crate::outer::{FEW, outer_sum};
 use crate::reduce::sum_parts;
 use crate::tensor::CpuTensor;
 use alloc::boxed::Box;
@@ -45,7 +46,9 @@ struct Right<E: Float> {
 impl<E: Float> Right<E> {
     /// Copied into row-major order if many chunks use it.
     fn new(device: &CpuDevice<E>, weight: &CpuTensor<E>, rows: usize) -> Result<Self> {
-        let Some(elements) = weight.as_slice().filter(|_| rows > ROWS) else { return Ok(Self { copy: None }) };
+        let Some(elements) = weight.as_slice().filter(|_| rows >= MANY && weight.shape().batch() > 8) else {
+            return Ok(Self { copy: None });
+        };
         let mut copy = device.buffer("linear", elements.len())?;
         transpose(copy.elements_mut(), elements, weight.shape().item());
         Ok(Self { copy: Some(copy) })
@@ -97,12 +100,13 @@ impl<E: Float> Layer<E> {
         let right = Right::new(device, &self.weight, self.rows)?;
         let right = right.matrix(&self.weight);
         let x = Matrix::row_major(rows_of(&self.x), self.rows, self.inner);
-        let (activation, bias, size) = (self.activation, self.bias(), (ROWS * self.out).max(1));
+        let (activation, bias, chunk_rows) = (self.activation, self.bias(), chunk_rows(self.rows));
+        let size = (chunk_rows * self.out).max(1);
         let mut y = device.buffer("linear", self.rows * self.out)?;
         let chunks = y.elements_mut().chunks_mut(size).enumerate();
         if !wanted || activation == Activation::Identity {
             device.each(self.worthwhile(), chunks, |(chunk, y)| {
-                product(y, x.band(chunk * ROWS, y.len() / self.out), right, false);
+                product(y, x.band(chunk * chunk_rows, y.len() / self.out), right, false);
                 finish(activation, y, bias);
                 Ok(())
             })?;
@@ -110,7 +114,7 @@ impl<E: Float> Layer<E> {
         }
         let mut z = device.buffer("linear", self.rows * self.out)?;
         device.each(self.worthwhile(), chunks.zip(z.elements_mut().chunks_mut(size)), |((chunk, y), z)| {
-            product(z, x.band(chunk * ROWS, y.len() / self.out), right, false);
+            product(z, x.band(chunk * chunk_rows, y.len() / self.out), right, false);
             keep(activation, z, y, bias);
             Ok(())
         })?;
@@ -163,8 +167,8 @@ fn parts<'a, E: 'a>(slice: Option<&'a mut [E]>, length: usize) -> impl Iterator<
 impl<E: Float> Layer<E> {
     /// How many rows go into one partial sum of the weight's gradient: few enough for many threads, enough for few partial sums.
     fn group_rows(&self) -> usize {
-        let rows = (self.rows / 8).clamp(ROWS, 4 * ROWS).max(self.rows.div_ceil(32));
-        rows.next_multiple_of(ROWS)
+        let rows = (self.rows / 8).clamp(128, 1024).max(self.rows.div_ceil(32));
+        rows.next_multiple_of(chunk_rows(self.rows))
     }
 
     fn pull(&self, z: Option<&CpuTensor<E>>, g: &CpuTensor<E>, need: [bool; 3]) -> Result<[Option<CpuTensor<E>>; 3]> {
@@ -174,7 +178,7 @@ impl<E: Float> Layer<E> {
         let (rows, inner, out) = (self.rows, self.inner, self.out);
         let [need_x, need_w, need_b] = need;
         let need_b = need_b && self.bias.is_some();
-        let size = if need_w || need_b { self.group_rows() } else { ROWS };
+        let size = if need_w || need_b { self.group_rows() } else { chunk_rows(rows) };
         let groups = rows.div_ceil(size).max(1);
         let buffer = |wanted: bool, elements: usize| wanted.then(|| device.buffer("linear", elements)).transpose();
         let mut gx = buffer(need_x, rows * inner)?;
@@ -184,7 +188,10 @@ impl<E: Float> Layer<E> {
             // No group would write them.
             gw.iter_mut().chain(&mut gb).for_each(|buffer| buffer.elements_mut().fill(E::ZERO));
         }
-        let weight = left(&self.weight);
+        // With few inputs the product with the weight is one of dot products, for which its columns must lie together.
+        let columns = self.weight.permute(&[1, 0])?;
+        let columns = if need_x && inner <= 8 { columns.contiguous()? } else { columns };
+        let weight = left(&columns).transposed();
         let tasks = parts(gx.as_mut().map(Buffer::elements_mut), size * inner)
             .zip(parts(gw.as_mut().map(Buffer::elements_mut), out * inner))
             .zip(parts(gb.as_mut().map(Buffer::elements_mut), out))
@@ -200,16 +207,16 @@ impl<E: Float> Layer<E> {
 
     fn pull_group(&self, group: Group<'_, E>, weight: Matrix<'_, E>, g: &[E], z: Option<&[E]>) -> Result<()> {
         let Group { start, rows, mut gx, mut gw, mut gb } = group;
-        let (inner, out) = (self.inner, self.out);
+        let (inner, out, size) = (self.inner, self.out, chunk_rows(self.rows));
         let mut scratch = match z {
-            Some(_) => Some(self.x.home().buffer("linear", ROWS.min(rows) * out)?),
+            Some(_) => Some(self.x.home().buffer("linear", size.min(rows) * out)?),
             None => None,
         };
         if let Some(gb) = &mut gb {
             gb.fill(E::ZERO);
         }
-        for first in (0..rows).step_by(ROWS) {
-            let count = ROWS.min(rows - first);
+        for first in (0..rows).step_by(size) {
+            let count = size.min(rows - first);
             let span = (start + first) * out..(start + first + count) * out;
             let own = &g[span.clone()];
             // The cotangent of the pre-activation.
@@ -226,13 +233,19 @@ impl<E: Float> Layer<E> {
                     own
                 }
             };
+            let x = &rows_of(&self.x)[(start + first) * inner..][..count * inner];
+            if let Some(gw) = gw.as_deref_mut().filter(|_| inner <= FEW) {
+                if first == 0 {
+                    gw.fill(E::ZERO);
+                }
+                outer_sum(gw, gz, x, inner);
+            }
             let gz = Matrix::row_major(gz, count, out);
             if let Some(gx) = &mut gx {
                 product(&mut gx[first * inner..][..count * inner], gz, weight, false);
             }
-            if let Some(gw) = &mut gw {
-                let x = Matrix::row_major(&rows_of(&self.x)[(start + first) * inner..], count, inner);
-                product(gw, gz.transposed(), x, first > 0);
+            if let Some(gw) = gw.as_deref_mut().filter(|_| inner > FEW) {
+                product(gw, gz.transposed(), Matrix::row_major(x, count, inner), first > 0);
             }
         }
         Ok(())
@@ -259,12 +272,13 @@ pub(super) fn jvp<E: Float>(activation: Activation, inputs: &[&CpuTensor<E>], ta
     let moving = moving.as_ref().zip(tw.as_ref()).map(|(right, tw)| right.matrix(tw));
     let x = Matrix::row_major(rows_of(&layer.x), rows, inner);
     let tx = tx.as_ref().map(|tx| Matrix::row_major(rows_of(tx), rows, inner));
-    let size = (ROWS * out).max(1);
+    let chunk_rows = chunk_rows(rows);
+    let size = (chunk_rows * out).max(1);
     let mut y = device.buffer("linear", rows * out)?;
     let mut ty = device.buffer("linear", rows * out)?;
     let tasks = y.elements_mut().chunks_mut(size).zip(ty.elements_mut().chunks_mut(size)).enumerate();
     device.each(layer.worthwhile(), tasks, |(chunk, (y, ty))| {
-        let (start, count) = (chunk * ROWS, y.len() / out);
+        let (start, count) = (chunk * chunk_rows, y.len() / out);
         let mut z = device.buffer("linear", y.len())?;
         let mut tz = device.buffer("linear", y.len())?;
         let (z, tz) = (z.elements_mut(), tz.elements_mut());
