@@ -9,7 +9,7 @@ use mfm_core::{Device, Error, Noise, Operations, Result, Shape, Tensor};
 /// Where the parameters of a network under construction come from: a name and a shape give a tensor.
 pub type Source<'a, T, E> = dyn FnMut(&str, Shape) -> Result<T, E> + 'a;
 
-/// x Wᵀ + b, with W of [out, in] and b of [out].
+/// x Wᵀ + b, with W of `[out, in]` and b of `[out]`.
 #[derive(Clone, Debug)]
 pub struct Linear<T> {
     /// W.

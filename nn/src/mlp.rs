@@ -65,7 +65,7 @@ impl MlpConfig {
 ///
 /// The first layer is one linear map of [times (3 (1 + 2K)), x, x_t]; the features of the times are
 /// [s, u, t, sin πks, sin πku, sin πkt, cos πks, cos πku, cos πkt]. It is split by input wherever inputs are shared by several rows (a
-/// time of shape [1], one state for many draws), so that what is shared is computed once and broadcast.
+/// time of shape `[1]`, one state for many draws), so that what is shared is computed once and broadcast.
 /// Weights are [out, in]. Source: the 2D experiment of the reference benchmark.
 #[derive(Clone, Debug)]
 pub struct Mlp<T> {

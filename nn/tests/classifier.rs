@@ -1,4 +1,5 @@
 //! The classifier and its reward against plain arithmetic.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Optimisers against scalar arithmetic, schedules and averages against their formulas.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Gaussian preconditioning: with a silent network it is the exact map of a Gaussian, and obeys every law.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 
@@ -6,7 +7,7 @@ use common::{Device64, Tensor64, close, normal, small, tensor, values};
 use mfm_core::autodiff::{Dual, jvp};
 use mfm_core::interpolant::Linear;
 use mfm_core::posterior_velocity::{Drift, posterior_velocity};
-use mfm_core::{Condition, Error, Lift, MetaFlowMap, Noise, Operations, Query, Tensor};
+use mfm_core::{Condition, Device, Error, Lift, MetaFlowMap, Noise, Operations, Query, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_nn::{GaussianConfig, Mlp, MlpConfig, Module, Preconditioned};
 
@@ -205,21 +206,10 @@ fn only_the_network_has_parameters() {
     let map = Preconditioned::new(&device, inner, GaussianConfig::new(0.8), &MEAN).unwrap();
     assert_eq!(map.parameter_count(), count);
     let other: Preconditioned<Mlp<CpuTensor<f32>>, CpuTensor<f32>> =
-        map.rebuild(&mut |_, p| CpuDevice::<f32>::new().from_values(p)).unwrap();
+        map.rebuild(&mut |_, p| CpuDevice::<f32>::new().from_slice(&p.to_vec::<f64>()?, p.shape())).unwrap();
     assert_eq!(other.mean(), MEAN);
     for bad in [f64::NAN, 0.0, -1.0, f64::INFINITY] {
         let made = Preconditioned::new(&device, Silent, GaussianConfig::new(bad), &MEAN);
         assert!(matches!(made.map(|_: Preconditioned<Silent, Tensor64>| ()), Err(Error::Range { .. })));
-    }
-}
-
-/// A tensor of one type from that of another.
-trait FromValues {
-    fn from_values(&self, other: &Tensor64) -> mfm_core::Result<CpuTensor<f32>>;
-}
-
-impl FromValues for CpuDevice<f32> {
-    fn from_values(&self, other: &Tensor64) -> mfm_core::Result<CpuTensor<f32>> {
-        mfm_core::Device::from_slice(self, &other.to_vec::<f64>()?, other.shape())
     }
 }

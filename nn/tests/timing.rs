@@ -1,4 +1,5 @@
 //! How long the benchmark's network takes. Run with `cargo test --release -p mfm-nn --test timing -- --ignored --nocapture`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
 

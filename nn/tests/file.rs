@@ -1,0 +1,232 @@
+//! Model files: exact round trips; whatever bytes are read, there is a file or an error, never a panic.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use common::{normal, values};
+use mfm_core::{Condition, MetaFlowMap, Noise, Shape, Tensor};
+use mfm_cpu_ref::{CpuDevice, CpuTensor, Float};
+use mfm_nn::file::{FileError, ItemShape, ModelFile, ModelHeader, Precision, Provenance, load, save, write_model};
+use mfm_nn::{GaussianConfig, MlpConfig, Model, ModelConfig, Module};
+
+fn tiny() -> MlpConfig {
+    MlpConfig { data: 2, width: 3, depth: 2, frequencies: 1, labels: 1, zero_output: false }
+}
+
+fn model<E: Float>(preconditioned: bool) -> Model<CpuTensor<E>> {
+    let mut config = ModelConfig::mlp(tiny());
+    if preconditioned {
+        config = config.preconditioned(GaussianConfig::new(1.5));
+    }
+    Model::new(&CpuDevice::<E>::new(), &config, &[0.1, 0.25], &Noise::new(1)).unwrap()
+}
+
+fn header<T: Tensor>(model: &Model<T>) -> ModelHeader {
+    let mut header = ModelHeader::new(model.config(), "linear", Shape::new(&[1, 2]).unwrap());
+    header.provenance = Provenance { steps: 5, seed: 6, objective: "none".into(), data: "naught".into(), library: "mfm 0".into() };
+    header
+}
+
+fn bytes() -> Vec<u8> {
+    let model = model::<f32>(true);
+    write_model(&model, &header(&model), None).unwrap()
+}
+
+fn all<T: Tensor>(module: &impl Module<T>) -> Vec<(String, Vec<u64>)> {
+    module.parameters().iter().map(|(name, tensor)| (name.clone(), values(tensor).iter().map(|v| v.to_bits()).collect())).collect()
+}
+
+#[test]
+fn models_come_back_exactly() {
+    fn check<E: Float>(preconditioned: bool, precision: Precision) {
+        let device = CpuDevice::<E>::new();
+        let model = model::<E>(preconditioned);
+        let bytes = write_model(&model, &header(&model), None).unwrap();
+        let file = ModelFile::parse(&bytes).unwrap();
+        assert_eq!(*file.header(), header(&model));
+        assert_eq!((file.header().labels(), file.header().item.shape().unwrap().axes()), (1, &[1, 2][..]));
+        assert_eq!(file.tensor("first.weight").unwrap().precision, precision);
+        assert!(file.tensors().iter().all(|tensor| tensor.offset % 64 == 0));
+        assert!(file.to_training_state(&device).unwrap().is_none());
+        let back = file.to_model(&device).unwrap();
+        assert_eq!((all(&back), back.config(), back.mean()), (all(&model), model.config(), model.mean()));
+        let (x, time) = (normal(&device, 1, &[2, 2]), normal(&device, 2, &[1]));
+        let ask = |model: &Model<CpuTensor<E>>| values(&model.posterior(&x, &time, &x, Condition::labels(&[0])).unwrap());
+        assert_eq!(ask(&back), ask(&model));
+    }
+    check::<f32>(false, Precision::F32);
+    check::<f32>(true, Precision::F32);
+    check::<f64>(true, Precision::F64);
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let bytes = bytes();
+    for place in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1 << bit;
+            assert!(ModelFile::parse(&changed).is_err(), "bit {bit} of byte {place}");
+        }
+    }
+}
+
+#[test]
+fn every_truncation_and_extension_is_noticed() {
+    let mut bytes = bytes();
+    for length in 0..bytes.len() {
+        let error = ModelFile::parse(&bytes[..length]).unwrap_err();
+        let expected = if length == 0 { matches!(error, FileError::Foreign) } else { matches!(error, FileError::Truncated { .. }) };
+        assert!(expected, "{length}: {error}");
+    }
+    bytes.push(0);
+    assert!(matches!(ModelFile::parse(&bytes), Err(FileError::Malformed { .. })));
+}
+
+#[test]
+fn foreign_and_newer_files_say_so() {
+    assert_eq!(ModelFile::parse(b"PK\x03\x04 something else entirely, long enough"), Err(FileError::Foreign));
+    let mut newer = bytes();
+    newer[8] = 2;
+    assert_eq!(ModelFile::parse(&newer), Err(FileError::Newer { version: 2, newest: 1 }));
+}
+
+#[test]
+fn embedded_files_need_no_alignment() {
+    let mut shifted = vec![0];
+    shifted.extend(bytes());
+    let file = ModelFile::parse(&shifted[1..]).unwrap();
+    assert_eq!(all(&file.to_model(&CpuDevice::<f32>::new()).unwrap()), all(&model::<f32>(true)));
+}
+
+/// A tensor's entry as the format has it, to be forged.
+type Forged = (String, (u8, [u64; 6]), Precision, u64, u64, u32);
+
+fn forge(header: &ModelHeader, count: u32, mut entries: Vec<Forged>, body: &[u8]) -> Vec<u8> {
+    let encode = |entries: &[Forged]| {
+        let mut bytes = postcard::to_allocvec(header).unwrap();
+        bytes.extend(postcard::to_allocvec(&count).unwrap());
+        entries.iter().for_each(|entry| bytes.extend(postcard::to_allocvec(entry).unwrap()));
+        bytes
+    };
+    // Offsets are given from the first multiple of 64 after the header; 1000 bytes are always enough for it.
+    entries.iter_mut().for_each(|entry| entry.3 += 1024);
+    let mut bytes = encode(&entries);
+    let start = (32 + bytes.len()).next_multiple_of(64);
+    assert!(start <= 1024);
+    entries.iter_mut().for_each(|entry| entry.3 = entry.3.wrapping_sub(1024).wrapping_add(start as u64));
+    bytes = encode(&entries);
+    // Both offsets take two bytes.
+    assert_eq!((32 + bytes.len()).next_multiple_of(64), start);
+    let length = start + body.len();
+    let mut file = b"MFMMODEL".to_vec();
+    file.extend(1u32.to_le_bytes());
+    file.extend((bytes.len() as u32).to_le_bytes());
+    file.extend((length as u64).to_le_bytes());
+    let checksum = crc32fast::hash(&[&file[..], &bytes].concat());
+    file.extend(checksum.to_le_bytes());
+    file.extend([0; 4]);
+    file.extend(bytes);
+    file.resize(start, 0);
+    file.extend(body);
+    file
+}
+
+fn entry(name: &str, axes: &[u64], offset: u64, body: &[u8]) -> Forged {
+    let mut six = [0; 6];
+    six[..axes.len()].copy_from_slice(axes);
+    (name.into(), (axes.len() as u8, six), Precision::F32, offset, body.len() as u64, crc32fast::hash(body))
+}
+
+#[test]
+fn forged_tables_are_errors() {
+    let header = header(&model::<f32>(false));
+    let body = [0u8; 72];
+    let parse = |count, entries: Vec<Forged>| ModelFile::parse(&forge(&header, count, entries, &body)).map(|file| file.tensors().len());
+    let (a, b) = (entry("a", &[2], 0, &body[..8]), entry("b", &[1, 2], 64, &body[..8]));
+    assert_eq!(parse(2, vec![a.clone(), b.clone()]), Ok(2));
+    let change = |f: &dyn Fn(&mut Forged)| {
+        let mut changed = b.clone();
+        f(&mut changed);
+        parse(2, vec![a.clone(), changed]).unwrap_err()
+    };
+    assert_eq!(change(&|b| b.0 = "a".into()), FileError::Duplicate { tensor: "a".into() });
+    let cases: [&dyn Fn(&mut Forged); 8] = [
+        &|b| b.1.1[0] = 2,
+        &|b| b.1 = (200, [1; 6]),
+        &|b| b.1 = (1, [2, 2, 0, 0, 0, 0]),
+        &|b| b.1 = (6, [u64::MAX; 6]),
+        &|b| b.2 = Precision::F64,
+        &|b| b.3 = 0,
+        &|b| b.3 = 65,
+        &|b| b.4 = 4,
+    ];
+    for case in cases {
+        assert!(matches!(change(case), FileError::Malformed { .. }));
+    }
+    assert_eq!(change(&|b| b.5 ^= 1).to_string().split(' ').next(), Some("b"));
+    // A tensor of 2⁵⁰ bytes that are not there.
+    let claim = |b: &mut Forged| (b.1, b.4) = ((1, [1 << 48, 0, 0, 0, 0, 0]), 1 << 50);
+    assert!(matches!(change(&claim), FileError::Truncated { what, .. } if what == "b"));
+    // More entries than there are, and fewer.
+    assert!(matches!(parse(u32::MAX, vec![a.clone(), b.clone()]), Err(FileError::Malformed { .. })));
+    assert!(matches!(parse(1, vec![a, b]), Err(FileError::Malformed { .. })));
+}
+
+#[test]
+fn forged_models_are_errors() {
+    let device = CpuDevice::<f32>::new();
+    let good = header(&model::<f32>(false));
+    let body = [0u8; 4];
+    let open = |header: &ModelHeader, name: &str| {
+        let bytes = forge(header, 1, vec![entry(name, &[1], 0, &body)], &body);
+        ModelFile::parse(&bytes).unwrap().to_model(&device).map(|_| ()).unwrap_err()
+    };
+    assert_eq!(open(&good, "first.bias"), FileError::Missing { tensor: "first.weight".into() });
+    assert!(matches!(open(&good, "first.weight"), FileError::TensorShape { .. }));
+    let with = |change: &dyn Fn(&mut MlpConfig)| {
+        let mut config = tiny();
+        change(&mut config);
+        let mut header = good.clone();
+        header.item = ItemShape::from(Shape::new(&[config.data]).unwrap());
+        header.model = ModelConfig::mlp(config);
+        header
+    };
+    // Sizes that nothing could hold end at the first tensor that is not there.
+    assert!(matches!(open(&with(&|c| (c.width, c.depth) = (1 << 24, 1 << 24)), "a"), FileError::Missing { .. }));
+    assert!(matches!(open(&with(&|c| c.depth = usize::MAX), "a"), FileError::Tensor(mfm_core::Error::Range { .. })));
+    assert!(matches!(open(&with(&|c| c.width = 0), "a"), FileError::Tensor(mfm_core::Error::Range { .. })));
+    let mut wrong = good.clone();
+    wrong.item = ItemShape::from(Shape::new(&[3]).unwrap());
+    assert!(matches!(open(&wrong, "a"), FileError::Malformed { .. }));
+    let mut means = good.clone();
+    means.model = means.model.preconditioned(GaussianConfig::new(1.0));
+    assert_eq!(open(&means, "a"), FileError::Missing { tensor: "preconditioning.mean".into() });
+}
+
+#[test]
+fn a_header_that_does_not_fit_is_not_written() {
+    let model = model::<f32>(true);
+    let mut header = header(&model);
+    header.item = ItemShape::from(Shape::new(&[3]).unwrap());
+    assert!(matches!(write_model(&model, &header, None), Err(FileError::Malformed { .. })));
+}
+
+#[test]
+fn files_on_a_disk_are_replaced_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.mfm");
+    save(&path, b"old").unwrap();
+    save(&path, &bytes()).unwrap();
+    assert_eq!(load(&path).unwrap(), bytes());
+    // Nothing temporary is left.
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    let missing = folder.path().join("nowhere").join("model.mfm");
+    assert!(matches!(save(&missing, b"x"), Err(FileError::Io { .. })));
+    assert!(matches!(load(&missing), Err(FileError::Io { .. })));
+    assert!(matches!(load(folder.path()), Err(FileError::Io { .. })));
+    // A folder cannot be replaced by a file, and the temporary one is removed.
+    std::fs::create_dir(folder.path().join("taken")).unwrap();
+    assert!(matches!(save(folder.path().join("taken"), b"x"), Err(FileError::Io { .. })));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
+}
