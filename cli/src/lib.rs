@@ -2,13 +2,18 @@
 #![forbid(unsafe_code)]
 
 pub mod arguments;
+pub mod classifier;
+pub mod commands;
 pub mod context;
 pub mod data;
 pub mod demo;
 pub mod failure;
+pub mod model;
 pub mod output;
 pub mod picture;
 pub mod progress;
+pub mod reward;
+pub mod steering;
 pub mod table;
 pub mod toy2d;
 

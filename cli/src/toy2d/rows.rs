@@ -1,0 +1,233 @@
+//! Which plans are compared, and the rows they come to.
+
+use super::problem::{Distance, Problem, Spread};
+use crate::steering::{Estimator, Plan};
+use crate::table::number;
+use crate::{Context, Result, Table};
+use mfm_core::{Device, Flow, Lift, Noise, Tensor};
+use mfm_toy2d::exact::ExactGradient;
+use serde::Serialize;
+use std::time::Instant;
+
+/// One line of the table.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The estimator.
+    pub estimator: &'static str,
+    /// ODE, SDE, or bridge.
+    pub sampler: &'static str,
+    /// Posterior draws for each state.
+    pub draws: usize,
+    /// Time steps.
+    pub steps: usize,
+    /// MALA moves at each time.
+    pub moves: usize,
+    /// Network evaluations for each sample; a backward pass counts two.
+    pub evaluations: usize,
+    /// Sliced W2 to the target, the mean over the seeds.
+    pub sw2: f64,
+    /// Its standard deviation over the seeds; 0 for one.
+    pub sw2_deviation: f64,
+    /// MMD² to the target.
+    pub mmd: f64,
+    /// The mean reward of the samples.
+    pub mean_reward: f64,
+    /// Seconds for one seed.
+    pub seconds: f64,
+    /// The number of seeds.
+    pub seeds: usize,
+}
+
+/// What a row steers by.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry {
+    /// A plan with an estimator.
+    Plan(Plan),
+    /// The exact gradient, in this many steps of the ODE.
+    Exact(Plan),
+}
+
+/// An entry and the number of seeds it is run with.
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    pub entry: Entry,
+    pub seeds: usize,
+}
+
+impl Job {
+    pub fn new(plan: Plan, seeds: usize) -> Self {
+        Self { entry: Entry::Plan(plan), seeds }
+    }
+
+    /// Runs the job, and measures what it made.
+    pub fn run<T: Tensor, M: Lift<T>>(
+        &self,
+        context: &Context,
+        problem: &Problem,
+        flow: &Flow<'_, M>,
+        device: &T::Device,
+    ) -> Result<(Row, Vec<f64>)> {
+        let (Entry::Plan(plan) | Entry::Exact(plan)) = self.entry;
+        let name = self.name();
+        let progress =
+            context.progress(&format!("{name} {} {} × {}", plan.sampler(), plan.steps, plan.draws), (plan.steps * self.seeds) as u64);
+        let start = Instant::now();
+        let mut distances: Vec<Distance> = Vec::new();
+        let mut first = Vec::new();
+        let mut steering = 0.0;
+        for seed in 0..self.seeds as u64 {
+            let noise = context.noise.fork(1000 + seed);
+            let clock = Instant::now();
+            let points = self.samples(problem, flow, device, &noise, &mut |p| {
+                progress.advance(1);
+                if let Some(size) = p.effective_sample_size {
+                    progress.remark(format!("effective sample size {size:.1} of {}", plan.draws));
+                }
+                context.detail_above(&progress, format!("{name} step {} of {}: {p:?}", p.done, plan.steps));
+                Ok(())
+            })?;
+            steering += clock.elapsed().as_secs_f64();
+            distances.push(problem.distance(&points)?);
+            if first.is_empty() {
+                first = points;
+            }
+        }
+        drop(progress);
+        context.detail(format!("{name}: {:.1} s with measuring", start.elapsed().as_secs_f64()));
+        let over = |of: fn(&Distance) -> f64| Spread::of(&distances.iter().map(of).collect::<Vec<_>>());
+        let sliced = over(|d| d.sliced_wasserstein);
+        let row = Row {
+            estimator: name,
+            sampler: plan.sampler(),
+            draws: plan.draws,
+            steps: plan.steps,
+            moves: plan.moves,
+            evaluations: plan.evaluations(),
+            sw2: sliced.mean,
+            sw2_deviation: if self.seeds > 1 { sliced.deviation } else { 0.0 },
+            mmd: over(|d| d.mmd).mean,
+            mean_reward: over(|d| d.mean_reward).mean,
+            seconds: steering / self.seeds as f64,
+            seeds: self.seeds,
+        };
+        Ok((row, first))
+    }
+
+    fn name(&self) -> &'static str {
+        match self.entry {
+            Entry::Plan(plan) => plan.estimator.name(),
+            Entry::Exact(_) => "exact gradient",
+        }
+    }
+
+    fn samples<T: Tensor, M: Lift<T>>(
+        &self,
+        problem: &Problem,
+        flow: &Flow<'_, M>,
+        device: &T::Device,
+        noise: &Noise,
+        on_step: &mut dyn FnMut(crate::steering::Progress) -> mfm_core::Result<()>,
+    ) -> Result<Vec<f64>> {
+        let x = device.normal(&noise.stream(1), problem.shape()?)?;
+        let samples = match self.entry {
+            Entry::Plan(plan) => plan.run(flow, &problem.reward, &x, noise, on_step)?,
+            Entry::Exact(plan) => {
+                let guide = ExactGradient { mixture: &problem.prior, reward: &problem.reward };
+                plan.guided(flow, &guide, &x, noise, on_step)?
+            }
+        };
+        Ok(samples.to_vec()?)
+    }
+}
+
+/// The jobs on the paper's mixture. A full run takes every number of draws to 128 at 1,000 steps, with 20 seeds.
+pub fn paper_jobs(exact: bool, full: bool) -> Vec<Job> {
+    let (seeds, steps) = if full { (20, 1000) } else { (1, 200) };
+    let few = seeds.max(4);
+    let mut jobs = vec![Job::new(Plan::new(Estimator::Unsteered, 0, steps), seeds), Job::new(Plan::new(Estimator::Dps, 0, steps), seeds)];
+    if exact {
+        jobs.push(Job { entry: Entry::Exact(Plan::new(Estimator::Unsteered, 0, steps)), seeds: few });
+    }
+    let many: &[usize] = if full {
+        &[1, 4, 16, 64, 128]
+    } else if exact {
+        &[16, 64]
+    } else {
+        &[4, 16]
+    };
+    jobs.extend(many.iter().map(|&n| Job::new(Plan::new(Estimator::MfmGradient, n, steps), seeds)));
+    let many: &[usize] = if full { &[1, 4, 16, 64, 128] } else { &[4, 16] };
+    jobs.extend(many.iter().map(|&n| Job::new(Plan::new(Estimator::MfmGradientFree, n, steps), seeds)));
+    jobs.push(Job::new(Plan::new(Estimator::MfmGradientFree, 16, 250).by_sde(), seeds));
+    let many: &[(usize, usize)] = if full { &[(4, 16), (8, 8), (8, 16), (8, 32), (8, 64), (8, 128)] } else { &[(4, 16), (8, 8), (8, 32)] };
+    jobs.extend(many.iter().map(|&(steps, n)| Job::new(Plan::new(Estimator::Resampled, n, steps), few)));
+    jobs.push(Job::new(Plan { moves: 8, ..Plan::new(Estimator::Mcmc, 32, 8) }, few));
+    jobs
+}
+
+/// The jobs on an inverse problem.
+pub fn inverse_jobs(full: bool) -> Vec<Job> {
+    let seeds = if full { 20 } else { 1 };
+    let steps = 250;
+    let plan = |estimator, draws| Plan::new(estimator, draws, steps).by_sde();
+    vec![
+        Job::new(plan(Estimator::Unsteered, 0), seeds),
+        Job::new(plan(Estimator::Dps, 0), seeds),
+        Job::new(plan(Estimator::MfmGradient, 16), seeds),
+        Job::new(plan(Estimator::MfmGradientFree, 16), seeds),
+        Job::new(Plan::new(Estimator::Resampled, 64, 32), seeds),
+        Job::new(Plan { moves: 8, ..Plan::new(Estimator::Mcmc, 8, 32) }, seeds),
+        Job::new(Plan { moves: 40, ..Plan::new(Estimator::Mcmc, 8, 16) }, seeds),
+    ]
+}
+
+/// The rows as a table for people.
+pub fn table(rows: &[Row], floor: Spread, exact_reward: f64) -> Table {
+    let mut table = Table::new([
+        "estimator",
+        "sampler",
+        "draws",
+        "steps",
+        "moves",
+        "evaluations",
+        "sliced W2",
+        "× floor",
+        "MMD²",
+        "mean reward",
+        "seconds",
+        "seeds",
+    ]);
+    let dash = |n: usize| if n == 0 { "–".to_owned() } else { n.to_string() };
+    for row in rows {
+        let sw2 = if row.seeds > 1 { format!("{:.3} ± {:.3}", row.sw2, row.sw2_deviation) } else { format!("{:.3}", row.sw2) };
+        table.row([
+            row.estimator.to_owned(),
+            row.sampler.to_owned(),
+            dash(row.draws),
+            row.steps.to_string(),
+            dash(row.moves),
+            row.evaluations.to_string(),
+            sw2,
+            format!("{:.2}", row.sw2 / floor.mean),
+            format!("{:.5}", row.mmd),
+            number(row.mean_reward, 4),
+            format!("{:.1}", row.seconds),
+            row.seeds.to_string(),
+        ]);
+    }
+    table.row([
+        "exact against exact",
+        "–",
+        "–",
+        "–",
+        "–",
+        "–",
+        &format!("{:.3} ± {:.3}", floor.mean, floor.deviation),
+        "1.00",
+        "0",
+        &number(exact_reward, 4),
+        "–",
+        "20",
+    ]);
+    table
+}

@@ -1,0 +1,66 @@
+//! Training a network on a mixture.
+
+use super::problem::Problem;
+use crate::{Context, Failure, Result};
+use mfm_core::interpolant::Linear;
+use mfm_core::training::{NoTeacher, Objective};
+use mfm_core::{Device, Flow, Noise, Shape};
+use mfm_cpu_ref::CpuTensor;
+use mfm_nn::mlp::MlpConfig;
+use mfm_nn::schedule::LearningRate;
+use mfm_nn::train::{Samples, Trainer, TrainingConfig};
+use mfm_nn::{GaussianConfig, Model, ModelConfig};
+use std::ops::ControlFlow;
+
+/// The network's size, and how long it is trained.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipe {
+    pub width: usize,
+    pub depth: usize,
+    pub steps: u64,
+    pub batch: usize,
+    pub rate: f64,
+}
+
+/// A preconditioned network, trained on the prior with the diagonal and the semigroup objective.
+pub fn train(context: &Context, problem: &Problem, recipe: &Recipe) -> Result<Model<CpuTensor<f32>>> {
+    let device = &context.device;
+    let d = problem.dimension();
+    let covariance = problem.prior.covariance();
+    let variance = (0..d).map(|i| covariance[i * d + i]).sum::<f64>() / d as f64;
+    let network = MlpConfig { width: recipe.width, depth: recipe.depth, ..MlpConfig::new(d) };
+    let config = ModelConfig::mlp(network).preconditioned(GaussianConfig::new(variance.sqrt()));
+    let model = Model::new(device, &config, &problem.prior.mean(), &context.noise.fork(10))?;
+    let settings = TrainingConfig {
+        steps: recipe.steps,
+        batch: recipe.batch,
+        rate: LearningRate::cosine(recipe.rate, 200.min(recipe.steps / 5)),
+        seed: context.seed,
+        ..TrainingConfig::default()
+    };
+    let mut trainer = Trainer::new(settings, &model)?;
+    let mut data = |_: u64, size: usize, noise: &Noise| {
+        let rows = problem.prior.sample(size, noise)?;
+        Ok(Samples { x1: device.from_slice(&rows, Shape::new(&[size, d])?)?, labels: None })
+    };
+    let objective = Objective::default();
+    let progress = context.progress("training", recipe.steps);
+    let outcome = trainer.run(
+        &mut data,
+        |input| {
+            let flow = Flow::new(input.frozen, &Linear);
+            objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+        },
+        |_, step| {
+            if step.step % 100 == 0
+                && let Ok(loss) = step.loss_value()
+            {
+                progress.remark(format!("loss {loss:.3}"));
+            }
+            progress.advance(1);
+            ControlFlow::Continue(())
+        },
+    );
+    outcome.map_err(|error| Failure::Internal(error.to_string()))?;
+    Ok(trainer.averaged()?)
+}
