@@ -1,0 +1,136 @@
+//! What the demo shows.
+
+use super::digits::Digits;
+use super::steered::Run;
+use crate::data::DIGIT_SIDE;
+use crate::output::Directory;
+use crate::picture::{Axis, BLUE, Figure, GREY, ImageGrid, Layer, ORANGE, Panel, SERIES};
+use crate::{Context, Result};
+use mfm_core::guidance::estimate_value;
+use mfm_core::sample::sample_by_steps;
+use mfm_core::{Device, Draws, Flow, MetaFlowMap, Shape, Tensor as _, TimeGrid};
+use mfm_cpu_ref::CpuTensor;
+use mfm_nn::ClassMixtureReward;
+
+type Tensor = CpuTensor<f32>;
+
+const PIXELS: usize = DIGIT_SIDE * DIGIT_SIDE;
+const COLUMNS: usize = 16;
+
+/// Real digits, and samples in a few steps of the map.
+pub fn samples<M: MetaFlowMap<Tensor>>(context: &Context, flow: &Flow<'_, M>, digits: &Digits, out: &Directory) -> Result<()> {
+    let noise = context.noise.fork(20);
+    let real = (0..2).fold(ImageGrid::new("Digits: real, and of the model", DIGIT_SIDE), |grid, row| {
+        let name = if row == 0 { "real" } else { "" };
+        grid.with_row(name, digits.train.rows[row * COLUMNS * PIXELS..(row + 1) * COLUMNS * PIXELS].to_vec())
+    });
+    let x = context.device.normal(&noise, Shape::new(&[2 * COLUMNS, PIXELS])?)?;
+    let mut grid = real;
+    for steps in [1, 2, 4] {
+        let samples: Vec<f32> = sample_by_steps(flow, &TimeGrid::uniform(steps), &x)?.to_vec()?;
+        for (row, pixels) in samples.chunks_exact(COLUMNS * PIXELS).enumerate() {
+            let name = if row == 0 { format!("{steps} step{}", if steps == 1 { "" } else { "s" }) } else { String::new() };
+            grid = grid.with_row(name, pixels.to_vec());
+        }
+    }
+    grid.draw()?.save(&out.file("samples.png"))
+}
+
+/// Held-out digits under noise, and draws of what they may have been.
+pub fn posteriors<M: MetaFlowMap<Tensor>>(
+    context: &Context,
+    flow: &Flow<'_, M>,
+    reward: &ClassMixtureReward<Tensor>,
+    digits: &Digits,
+    out: &Directory,
+) -> Result<()> {
+    let noise = context.noise.fork(21);
+    let draws = COLUMNS - 2;
+    let names = ["digit".to_owned(), "x_t".to_owned()].into_iter().chain((1..=draws).map(|k| k.to_string()));
+    let mut grid = ImageGrid::new("Posterior draws p(x1 | x_t), one step each, with the value V_t of the state", DIGIT_SIDE)
+        .with_columns(names)
+        .with_gap_after(2);
+    for (k, t) in [0.1, 0.3, 0.5, 0.7, 0.9].into_iter().enumerate() {
+        for which in 0..2 {
+            let digit = digits.held_out.row(2 * k + which + 3);
+            let noise = noise.fork((2 * k + which) as u64);
+            let x_t = noised(digit, t, &noise);
+            let state = context.device.from_slice(&x_t, Shape::new(&[1, PIXELS])?)?;
+            let eps = context.device.normal(&noise.stream(1), Shape::new(&[draws, PIXELS])?)?;
+            let ends: Vec<f32> = flow.posterior(&eps, t, &state)?.to_vec()?;
+            let value = estimate_value(flow, reward, t, &state, Draws::new(256), &noise.stream(2))?;
+            let value: Vec<f64> = value.value.to_vec()?;
+            let pixels = digit.iter().copied().chain(x_t.iter().map(|v| v.clamp(-1.0, 1.0))).chain(ends).collect();
+            grid = grid.with_row(format!("t = {t}, V = {:.2}", value[0]), pixels);
+        }
+    }
+    grid.draw()?.save(&out.file("posteriors.png"))
+}
+
+/// x_t on the linear path.
+fn noised(digit: &[f32], t: f64, noise: &mfm_core::Noise) -> Vec<f32> {
+    let mut eps = vec![0.0; digit.len()];
+    noise.fill_normal(&mut eps);
+    digit.iter().zip(eps).map(|(x1, x0)| ((1.0 - t) * x0 + t * f64::from(*x1)) as f32).collect()
+}
+
+/// The value along t: the mean over held-out digits of each of a few classes, and the effective sample size.
+pub fn values<M: MetaFlowMap<Tensor>>(
+    context: &Context,
+    flow: &Flow<'_, M>,
+    reward: &ClassMixtureReward<Tensor>,
+    digits: &Digits,
+    out: &Directory,
+) -> Result<()> {
+    let labels = digits.held_out.labels.as_deref().unwrap_or(&[]);
+    let draws = 64;
+    let times: Vec<f64> = (0..10).map(|k| f64::from(k) / 10.0).collect();
+    let mut panel = Panel::new("The value V_t(x_t) of held-out digits", Axis::new("t", 0.0, 0.9), Axis::new("V", -9.0, 0.0));
+    let mut sizes = Panel::new("Effective sample size of 64 draws", Axis::new("t", 0.0, 0.9), Axis::new("", 0.0, 64.0));
+    for (class, colour) in [9, 5, 1, 0, 8].into_iter().zip(SERIES) {
+        let rows: Vec<usize> = (0..digits.held_out.len()).filter(|&i| labels.get(i) == Some(&class)).collect();
+        let (mut values, mut effective) = (Vec::new(), Vec::new());
+        for (k, &t) in times.iter().enumerate() {
+            let noise = context.noise.fork(22).fork((class * 100 + k) as u64);
+            let states: Vec<f32> =
+                rows.iter().enumerate().flat_map(|(i, &row)| noised(digits.held_out.row(row), t, &noise.stream(i as u64))).collect();
+            let x = context.device.from_slice(&states, Shape::new(&[rows.len(), PIXELS])?)?;
+            let estimate = estimate_value(flow, reward, t, &x, Draws::new(draws), &noise.fork(0))?;
+            let all: Vec<f64> = estimate.value.to_vec()?;
+            values.push([t, all.iter().sum::<f64>() / all.len() as f64]);
+            effective.push([t, estimate.concentration.effective_sample_size]);
+        }
+        panel = panel.with_named(format!("digit {class}"), Layer::curve(values, colour));
+        sizes = sizes.with_named(format!("{class}"), Layer::curve(effective, colour));
+    }
+    let figure = Figure::new("Wanted: 9 most, 5 and 7, 1 and 3; unwanted: even digits", 2).with_panel_size(430, 330);
+    figure.with(panel).with(sizes).draw()?.save(&out.file("values.png"))
+}
+
+/// Samples of each estimator.
+pub fn steered(runs: &[Run], out: &Directory) -> Result<()> {
+    let mut grid = ImageGrid::new("Steered to w ∝ [0,1,0,1,0,2,0,2,0,4]", DIGIT_SIDE);
+    for run in runs {
+        for row in 0..2 {
+            let name = if row == 0 { run.row.estimator } else { "" };
+            grid = grid.with_row(name, run.samples[row * COLUMNS * PIXELS..(row + 1) * COLUMNS * PIXELS].to_vec());
+        }
+    }
+    grid.draw()?.save(&out.file("steered.png"))
+}
+
+/// The shares of the classes of each estimator, beside the wanted ones.
+pub fn classes(runs: &[Run], wanted: &[f64; 10], out: &Directory) -> Result<()> {
+    let mut figure = Figure::new("Shares of the classes: samples (blue) and wanted (orange)", 3);
+    for run in runs {
+        let bars = |shares: &[f64], shift: f64| shares.iter().enumerate().map(|(class, share)| [class as f64 + shift, *share]).collect();
+        let axes = (Axis::named("class", (0..10).map(|class| class.to_string())), Axis::new("", 0.0, 0.5));
+        figure = figure.with(
+            Panel::new(format!("{}, L2 = {:.3}", run.row.estimator, run.row.l2), axes.0, axes.1)
+                .with(Layer::Bars { bars: bars(&run.row.classes, -0.2), width: 0.36, colour: BLUE })
+                .with(Layer::Bars { bars: bars(wanted, 0.2), width: 0.36, colour: ORANGE })
+                .with(Layer::Level { height: 0.1, colour: GREY }),
+        );
+    }
+    figure.draw()?.save(&out.file("classes.png"))
+}
