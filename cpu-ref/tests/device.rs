@@ -1,5 +1,6 @@
 //! Memory and threads.
 
+#![cfg(feature = "std")]
 #![allow(clippy::unwrap_used)] // a failure is a failed test
 
 use mfm_core::autodiff::Tape;
