@@ -1,0 +1,108 @@
+//! The evaluations that a sampler states are those that it makes: a forward pass counts one, with a backward pass three.
+
+use crate::Paper;
+use crate::support::counting::Counting;
+use crate::support::{F64, device, normal};
+use mfm_core::baseline::{Potential, SequentialMonteCarlo, best_of};
+use mfm_core::guidance::{Dps, Guide, MfmGradient, MfmGradientFree, Unsteered};
+use mfm_core::posterior_mcmc::{PosteriorMcmc, steer_by_mcmc};
+use mfm_core::resample::{Coupling, Resampling, steer_by_resampling};
+use mfm_core::sample::sample_by_refinement;
+use mfm_core::search::{Keep, Search};
+use mfm_core::steer::{Dynamics, Scheme, Steering, steer};
+use mfm_core::{Draws, Flow, Noise, Result, Shape, TimeGrid};
+use mfm_toy2d::exact::TransportMap;
+
+const SAMPLES: usize = 6;
+
+struct Meter {
+    paper: Paper,
+    map: Counting<TransportMap>,
+}
+
+impl Meter {
+    fn new() -> Result<Self> {
+        let paper = Paper::linear()?;
+        Ok(Self { map: Counting::new(paper.map.clone()), paper })
+    }
+
+    fn flow(&self) -> Flow<'_, Counting<TransportMap>> {
+        Flow::new(&self.map, self.paper.path)
+    }
+
+    #[track_caller]
+    fn expect(&self, stated: usize, what: &str) {
+        assert_eq!(self.map.take(), stated * SAMPLES, "{what}");
+    }
+}
+
+#[test]
+fn guides_and_equations_cost_what_they_say() -> Result<()> {
+    let meter = Meter::new()?;
+    let x: F64 = normal(&device(), SAMPLES, 2, 1)?;
+    let reward = &meter.paper.reward;
+    let draws = Draws { count: 5, rows: 12 };
+    let (free, gradient, dps) = (MfmGradientFree { reward, draws }, MfmGradient { reward, draws }, Dps { reward });
+    let guides: [(&str, &dyn Guide<F64, Counting<TransportMap>>); 4] =
+        [("unsteered", &Unsteered), ("gradient-free", &free), ("gradient", &gradient), ("DPS", &dps)];
+    for (what, guide) in guides {
+        guide.guide(&meter.flow(), 0.3, &x, &Noise::new(2))?;
+        meter.expect(guide.evaluations(), what);
+    }
+    for dynamics in [Dynamics::Ode, Dynamics::Sde] {
+        for scheme in [Scheme::Euler, Scheme::Heun] {
+            for end in [0.9, 1.0] {
+                let steering = Steering { dynamics, scheme, grid: TimeGrid { start: 0.1, end, steps: 4, power: 1.0 } };
+                steer(&meter.flow(), &free, &steering, &x, &Noise::new(2), &mut |_| Ok(()))?;
+                let of_guide = Guide::<F64, Counting<TransportMap>>::evaluations(&free);
+                meter.expect(steering.evaluations(of_guide), &format!("{dynamics:?}, {scheme:?}, to {end}"));
+            }
+        }
+    }
+    sample_by_refinement(&meter.flow(), &TimeGrid::uniform(4), &x, &Noise::new(2))?;
+    meter.expect(4, "refinement");
+    Ok(())
+}
+
+#[test]
+fn resampling_chains_and_searches_cost_what_they_say() -> Result<()> {
+    let meter = Meter::new()?;
+    let x: F64 = normal(&device(), SAMPLES, 2, 1)?;
+    let (reward, noise, grid) = (&meter.paper.reward, Noise::new(3), TimeGrid::uniform(3));
+    let draws = Draws { count: 5, rows: 12 };
+    let resampling = Resampling { grid, draws, coupling: Coupling::Bridge };
+    steer_by_resampling(&meter.flow(), reward, &resampling, &x, &noise, &mut |_, _| Ok(()))?;
+    meter.expect(resampling.evaluations(), "resampling");
+    for moves in [0, 1, 4] {
+        let options = PosteriorMcmc { fresh: draws, ..PosteriorMcmc::new(3, moves) };
+        steer_by_mcmc(&meter.flow(), reward, &options, &x, &noise, &mut |_| Ok(()))?;
+        meter.expect(options.evaluations(), "posterior MCMC");
+    }
+    // DESIGN §4 counts 368 and 1,120.
+    assert_eq!((PosteriorMcmc::new(16, 4).evaluations(), PosteriorMcmc::new(32, 8).evaluations()), (368, 1120));
+    let search = Search { grid, draws, keep: Keep::Overall, coupling: Coupling::FreshNoise };
+    search.run(&meter.flow(), reward, &x, &noise, &mut |_, _| Ok(()))?;
+    meter.expect(search.evaluations(), "search");
+    let _: F64 = best_of(&device(), &meter.flow(), reward, &grid, draws, Shape::new(&[SAMPLES, 2])?, &noise)?;
+    meter.expect(3 * 5, "the best of five, in three steps each");
+    Ok(())
+}
+
+#[test]
+fn populations_cost_what_they_say() -> Result<()> {
+    let meter = Meter::new()?;
+    let x: F64 = normal(&device(), SAMPLES, 2, 1)?;
+    let reward = &meter.paper.reward;
+    let draws = Draws { count: 5, rows: 12 };
+    for potential in [Potential::PosteriorMean, Potential::Value(draws)] {
+        for end in [0.9, 1.0] {
+            let population = SequentialMonteCarlo { grid: TimeGrid { start: 0.1, end, steps: 4, power: 1.0 }, potential, threshold: 0.5 };
+            population.run(&meter.flow(), reward, &Unsteered, &x, &Noise::new(4), &mut |_| Ok(()))?;
+            meter.expect(population.evaluations(1), &format!("{potential:?} to {end}, unsteered"));
+            let guide = MfmGradientFree { reward, draws };
+            population.run(&meter.flow(), reward, &guide, &x, &Noise::new(4), &mut |_| Ok(()))?;
+            meter.expect(population.evaluations(6), &format!("{potential:?} to {end}, guided"));
+        }
+    }
+    Ok(())
+}

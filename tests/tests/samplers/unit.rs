@@ -1,0 +1,127 @@
+//! Choices among weights, and bridges: laws in closed form.
+
+use crate::Paper;
+use crate::support::statistics::Mean;
+use crate::support::{F64, PATHS, device, normal};
+use mfm_core::categorical::{best, choose, effective_sample_size, normalise, systematic};
+use mfm_core::resample::{Coupling, renoise};
+use mfm_core::{Error, Noise, Operations, Result, Tensor};
+
+fn uniforms(n: usize, seed: u64) -> Vec<f64> {
+    let mut out = vec![0.0; n];
+    Noise::new(seed).fill_uniform(&mut out);
+    out
+}
+
+#[test]
+fn a_choice_is_the_inverse_of_the_cumulated_weights() {
+    let weights = [2.0, 0.0, 1.0, 5.0];
+    for (uniform, expected) in [(0.0, 0), (0.2499, 0), (0.25, 2), (0.3749, 2), (0.375, 3), (0.999, 3)] {
+        assert_eq!(choose(&weights, uniform), expected, "{uniform}");
+    }
+    // What cannot be chosen is not: trailing zeros, NaN; and nothing at all is the first.
+    assert_eq!(choose(&[1.0, 0.0, f64::NAN], 1.0 - 1e-16), 0);
+    assert_eq!(choose(&[f64::NAN, 1.0], 0.0), 1);
+    assert_eq!(choose(&[0.0, 0.0], 0.7), 0);
+    // Null: index 2 with probability 1/8. 2^16 choices, 4 standard errors.
+    let hits = uniforms(1 << 16, 1).into_iter().filter(|u| choose(&weights, *u) == 2).count() as f64;
+    let n = f64::from(1 << 16);
+    assert!((hits / n - 0.125).abs() < 4.0 * (0.125 * 0.875 / n).sqrt(), "{hits}");
+}
+
+#[test]
+fn systematic_resampling_takes_each_index_by_its_share() {
+    let weights = [0.1, 2.0, 0.0, 0.7, 1.2];
+    let total: f64 = weights.iter().sum();
+    for count in [1, 4, 100] {
+        let mut mean = Mean::default();
+        for uniform in uniforms(4096, 2) {
+            let chosen = systematic(&weights, count, uniform);
+            assert!(chosen.len() == count && chosen.is_sorted());
+            let copies: Vec<f64> = (0..5).map(|i| chosen.iter().filter(|c| **c == i).count() as f64).collect();
+            for (copies, weight) in copies.iter().zip(&weights) {
+                // Up to rounding by one, always.
+                assert!((copies - count as f64 * weight / total).abs() < 1.0, "{copies} of {weight}");
+            }
+            mean.add(&[copies[0], copies[1], copies[3], copies[4]]);
+        }
+        // Null: unbiased. 4,096 uniform numbers, 4.5 standard errors for the worst of 12.
+        let expected = [0.1, 2.0, 0.7, 1.2].map(|w| count as f64 * w / total);
+        // At a count of 100 the copies of an index may hardly vary, and then they are its share.
+        let off = mean.mean().iter().zip(mean.standard_error()).zip(&expected).all(|((m, e), x)| (m - x).abs() < 4.5 * e + 1e-9);
+        assert!(off, "{count}: {mean:?} against {expected:?}");
+    }
+    assert_eq!(systematic(&[0.0, 1.0, 0.0], 3, 0.999_999_999), [1, 1, 1]);
+}
+
+#[test]
+fn weights_are_normalised_and_counted() {
+    assert_eq!(effective_sample_size(&[0.25; 4]), 4.0);
+    assert_eq!(effective_sample_size(&[0.0, 3.0, 0.0]), 1.0);
+    assert!((effective_sample_size(&[1.0, 2.0]) - 9.0 / 5.0).abs() < 1e-15);
+    assert_eq!(effective_sample_size(&[]), 0.0);
+    let weights = normalise(&[1000.0, 1000.0 - core::f64::consts::LN_2, f64::NEG_INFINITY]);
+    assert!(weights[0] == 1.0 && (weights[1] - 0.5).abs() < 1e-12 && weights[2] == 0.0, "{weights:?}");
+    assert_eq!(normalise(&[f64::NEG_INFINITY, f64::NAN]), [1.0, 1.0]);
+    assert_eq!(normalise(&[0.0, f64::NAN])[1], 0.0);
+    assert_eq!((best(&[1.0, 3.0, f64::NAN, 3.0]), best(&[f64::NAN, -1.0]), best(&[f64::NAN; 2])), (1, 1, 1));
+}
+
+#[test]
+fn bridges_compose_and_keep_the_marginal() -> Result<()> {
+    let times = [0.0, 1e-6, 0.2, 0.5, 0.9, 1.0 - 1e-9, 1.0];
+    for path in PATHS {
+        for (i, &t) in times.iter().enumerate() {
+            for (j, &w) in times.iter().enumerate().skip(i) {
+                // x_t = α_t z + β_t x1 goes to α_w z' + β_w x1.
+                let (at, next, bridge) = (path.coefficients(t), path.coefficients(w), path.bridge(t, w)?);
+                let data = bridge.data + bridge.state * at.beta;
+                let variance = (bridge.state * at.alpha).powi(2) + bridge.deviation.powi(2);
+                assert!((data - next.beta).abs() < 1e-12, "{path:?}, {t}, {w}: {bridge:?}");
+                assert!((variance - next.alpha.powi(2)).abs() < 1e-14, "{path:?}, {t}, {w}: {bridge:?}");
+                for &u in &times[j..] {
+                    let (second, whole) = (path.bridge(w, u)?, path.bridge(t, u)?);
+                    let composed = [
+                        second.data + second.state * bridge.data,
+                        second.state * bridge.state,
+                        (second.state * bridge.deviation).hypot(second.deviation),
+                    ];
+                    for (found, expected) in composed.iter().zip([whole.data, whole.state, whole.deviation]) {
+                        assert!((found - expected).abs() < 1e-8, "{path:?}, {t}, {w}, {u}: {composed:?} against {whole:?}");
+                    }
+                }
+            }
+        }
+        assert!(matches!(path.bridge(0.5, 0.4), Err(Error::Range { .. })));
+        assert!(matches!(path.bridge(0.5, f64::NAN), Err(Error::Range { .. })));
+    }
+    Ok(())
+}
+
+// Null: with x1 from the prior and x_t on the path, every coupling gives x_u on the path given x1: mean β_u x1, variance α_u², and with the
+// bridge covariance with x_t as in closed form. 2^16 numbers, 4.5 standard errors for the worst of 24.
+#[test]
+fn couplings_keep_the_marginal() -> Result<()> {
+    for path in PATHS {
+        let paper = Paper::new(path)?;
+        let (t, u) = (0.3, 0.6);
+        let (at, next) = (path.coefficients(t), path.coefficients(u));
+        let n = 1 << 15;
+        let (x1, z): (F64, F64) = (normal(&device(), n, 2, 20)?, normal(&device(), n, 2, 21)?);
+        let x_t = F64::linear_combination(&[(at.alpha, &z), (at.beta, &x1)])?;
+        let clean: Vec<f64> = x1.to_vec()?;
+        for coupling in [Coupling::Bridge, Coupling::SameNoise, Coupling::FreshNoise] {
+            let moved: Vec<f64> = renoise(&paper.flow(), coupling, (t, u), &x_t, &x1, &Noise::new(22))?.to_vec()?;
+            let noise: Vec<f64> = moved.iter().zip(&clean).map(|(x, x1)| (x - next.beta * x1) / next.alpha).collect();
+            let terms: Vec<f64> = noise.iter().zip(&clean).flat_map(|(z, x1)| [*z, z * z, z * x1]).collect();
+            let off = Mean::of_rows(&terms, 3).errors_from(&[0.0, 1.0, 0.0]);
+            assert!(off < 4.5, "{path:?}, {coupling:?}: {off}");
+            if coupling == Coupling::SameNoise {
+                assert!(crate::support::relative_error(&noise, &z.to_vec::<f64>()?, 1.0) < 1e-12);
+            }
+            let end: Vec<f64> = renoise(&paper.flow(), coupling, (t, 1.0), &x_t, &x1, &Noise::new(22))?.to_vec()?;
+            assert_eq!(end, clean);
+        }
+    }
+    Ok(())
+}
