@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::commands::{info, posterior, sample, steer, train, value};
 use crate::context::{Context, Json, Verbosity};
 use crate::failure::Result;
 use crate::progress::eprintln_quietly;
@@ -39,6 +40,18 @@ pub enum Command {
     Demo(demo::Arguments),
     /// The 2D experiment against exact mixtures, and linear-Gaussian inverse problems
     Toy2d(toy2d::Arguments),
+    /// Train a model on data from a file, or on the built-in digits
+    Train(train::Arguments),
+    /// Draw samples of a model
+    Sample(sample::Arguments),
+    /// Draw clean data given noisy states
+    Posterior(posterior::Arguments),
+    /// Estimate the value of a reward at noisy states
+    Value(value::Arguments),
+    /// Draw samples aimed at a reward
+    Steer(steer::Arguments),
+    /// Show what is in a model file, and check it
+    Info(info::Arguments),
 }
 
 /// Runs the command line of this process and returns its exit status.
@@ -73,6 +86,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::Demo(arguments) => demo::run(&context, arguments),
         Command::Toy2d(arguments) => toy2d::run(&context, arguments),
+        Command::Train(arguments) => train::run(&context, arguments),
+        Command::Sample(arguments) => sample::run(&context, arguments),
+        Command::Posterior(arguments) => posterior::run(&context, arguments),
+        Command::Value(arguments) => value::run(&context, arguments),
+        Command::Steer(arguments) => steer::run(&context, arguments),
+        Command::Info(arguments) => info::run(&context, arguments),
     }
 }
 
@@ -123,6 +142,18 @@ pub fn time(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(time) if (0.0..=1.0).contains(&time) => Ok(time),
         Ok(_) => Err("a time must lie between 0 and 1".into()),
+        Err(_) => Err("it is not a number".into()),
+    }
+}
+
+/// A share: at least 0, below 1.
+///
+/// # Errors
+/// What is wrong, for clap to report.
+pub fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
+        Ok(_) => Err("it must be at least 0 and below 1".into()),
         Err(_) => Err("it is not a number".into()),
     }
 }

@@ -69,8 +69,11 @@ fn parse(bytes: &[u8]) -> Result<Numbers, String> {
     Ok(Numbers { values, columns })
 }
 
+/// How an element is read.
+type Decode = fn(&[u8]) -> f64;
+
 /// The size of an element, and how it is read.
-fn decoder(kind: &str) -> Result<(usize, fn(&[u8]) -> f64), String> {
+fn decoder(kind: &str) -> Result<(usize, Decode), String> {
     fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
         let mut array = [0; N];
         array.copy_from_slice(bytes);

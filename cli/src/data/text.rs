@@ -2,11 +2,17 @@
 
 use super::Numbers;
 use crate::failure::{Failure, Result, reason};
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 /// The numbers in gzip-compressed comma-separated text.
 pub(super) fn read_gzip(compressed: impl Read, source: &str) -> Result<Numbers> {
-    read(flate2::read::MultiGzDecoder::new(compressed), source)
+    let mut compressed = BufReader::new(compressed);
+    let start = compressed.fill_buf().map_err(|error| Failure::input(format!("cannot read {source}: {}", reason(&error))))?;
+    match start {
+        [] => Err(Failure::input(format!("{source}: the file is empty"))),
+        [0x1f] | [0x1f, 0x8b, ..] => read(flate2::bufread::MultiGzDecoder::new(compressed), source),
+        _ => Err(Failure::input(format!("{source}: the file is not compressed by gzip, as its name says"))),
+    }
 }
 
 /// The numbers in comma-separated text: one row a line, an optional line of headings (of which none is a number), no empty cells.
@@ -65,7 +71,7 @@ fn complain(error: csv::Error, source: &str) -> Failure {
         csv::ErrorKind::Io(error) => match error.kind() {
             io::ErrorKind::UnexpectedEof => Failure::input(format!("{source}: the compressed file is cut off")),
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-                Failure::input(format!("{source}: the file is damaged, or is not compressed by gzip ({error})"))
+                Failure::input(format!("{source}: the compressed file is damaged ({error})"))
             }
             _ => Failure::input(format!("cannot read {source}: {}", reason(&error))),
         },
@@ -108,7 +114,7 @@ mod tests {
         let cut = read_gzip(&bytes[..bytes.len() / 2], "d.csv.gz").unwrap_err().to_string();
         assert_eq!(cut, "d.csv.gz: the compressed file is cut off");
         let foreign = read_gzip(&b"1,2\n3,4\n"[..], "d.csv.gz").unwrap_err().to_string();
-        assert!(foreign.starts_with("d.csv.gz: the "), "{foreign}");
+        assert!(foreign.starts_with("d.csv.gz: the file is not compressed"), "{foreign}");
         let mut flipped = bytes.to_vec();
         flipped[20_000] ^= 0x55;
         assert!(read_gzip(&flipped[..], "d.csv.gz").is_err());

@@ -210,7 +210,7 @@ fn draw_arrows(canvas: &Canvas<'_>, frame: &Frame<'_>, arrows: &[([f64; 2], [f64
         let (tail, tip) = (frame.at([*x, *y]), frame.at([x + scale * dx, y + scale * dy]));
         let (across, down) = (tip[0] - tail[0], tip[1] - tail[1]);
         let length = across.hypot(down);
-        if !frame.contains(tail) || !frame.contains(tip) || !(length > 1.0) {
+        if !frame.contains(tail) || !frame.contains(tip) || length.is_nan() || length <= 1.0 {
             continue;
         }
         let head = (0.42 * length).clamp(1.5, 5.5);

@@ -1,0 +1,91 @@
+//! Classifiers, trained on the spot from labelled data.
+
+use crate::context::Context;
+use crate::data::Dataset;
+use crate::failure::{Failure, Place, Result};
+use crate::model::random_rows;
+use crate::table::number;
+use mfm_cpu_ref::CpuTensor;
+use mfm_nn::optimiser::OptimiserConfig;
+use mfm_nn::train::{LossInput, StepLoss, TrainError};
+use mfm_nn::{Classifier, ClassifierConfig, LearningRate, Trainer, TrainingConfig};
+use std::ops::ControlFlow;
+
+/// How a classifier is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// The width of its hidden layers.
+    pub width: usize,
+    /// Their number.
+    pub depth: usize,
+    /// Training steps.
+    pub steps: u64,
+    /// The batch size.
+    pub batch: usize,
+    /// The seed; classifiers of different seeds judge independently.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { width: 128, depth: 2, steps: 600, batch: 256, seed: 1 }
+    }
+}
+
+/// Trains a classifier on labelled data by cross-entropy, with a moving average of its weights.
+///
+/// # Errors
+/// If the data have no labels, or training fails.
+pub fn train(context: &Context, data: &Dataset, settings: &Settings) -> Result<Classifier<CpuTensor<f32>>> {
+    let Some(labels) = &data.labels else { return Err(Failure::input(format!("{}: a classifier needs labels", data.source))) };
+    let form = ClassifierConfig { data: data.dimension, width: settings.width, depth: settings.depth, classes: data.label_count() };
+    let classifier = Classifier::new(&context.device, &form, &mfm_core::Noise::new(settings.seed))?;
+    let config = TrainingConfig {
+        steps: settings.steps,
+        batch: settings.batch,
+        rate: LearningRate::cosine(2e-3, settings.steps / 20),
+        optimiser: OptimiserConfig { weight_decay: 1e-2, ..OptimiserConfig::default() },
+        clip: Some(1.0),
+        average: Some(0.99),
+        seed: settings.seed,
+    };
+    let rows = data.tensor(&context.device)?;
+    let progress = context.progress("training a classifier", settings.steps);
+    let mut trainer = Trainer::new(config, &classifier)?;
+    let run = trainer.run(
+        &mut |_, size, noise: &_| random_rows(&rows, Some(labels), size, noise),
+        |input: LossInput<'_, CpuTensor<f32>, Classifier<CpuTensor<f32>>>| {
+            let labels = input.samples.labels.as_deref().unwrap_or(&[]);
+            let x = mfm_core::autodiff::Var::constant(input.samples.x1.clone());
+            Ok(StepLoss::from(input.student.cross_entropy(&x, labels)?))
+        },
+        |_, _| {
+            progress.advance(1);
+            ControlFlow::Continue(())
+        },
+    );
+    run.map_err(failure).at(format!("training a classifier on {}", data.source))?;
+    let classifier = trainer.averaged()?;
+    drop(progress);
+    let share = accuracy(context, &classifier, data)?;
+    context.detail(format!("the classifier names {} % of {} rightly", number(100.0 * share, 4), data.source));
+    Ok(classifier)
+}
+
+/// The share of the data whose label is the classifier's.
+///
+/// # Errors
+/// If the data do not fit the classifier.
+pub fn accuracy(context: &Context, classifier: &Classifier<CpuTensor<f32>>, data: &Dataset) -> Result<f64> {
+    let found = classifier.classify(&data.tensor(&context.device)?)?;
+    let right = found.iter().zip(data.labels.iter().flatten()).filter(|(a, b)| a == b).count();
+    Ok(right as f64 / found.len().max(1) as f64)
+}
+
+/// What ended a training run, as a failure: a gradient that is not finite is the fault of data or settings.
+pub(crate) fn failure(error: TrainError) -> Failure {
+    match error {
+        TrainError::Tensor(error) => error.into(),
+        other => Failure::input(format!("{other}; try a lower learning rate, or data of usual size")),
+    }
+}

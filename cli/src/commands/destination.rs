@@ -1,0 +1,170 @@
+//! Where samples go: to a `.csv`, `.npy` or `.png` file, or as text to standard output.
+
+use crate::context::Context;
+use crate::data::{save_csv, save_npy};
+use crate::failure::{Failure, Result};
+use crate::output;
+use crate::picture::{Axis, BLUE, Figure, ImageGrid, Layer, ORANGE, Panel, Picture};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// Where samples go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Comma-separated text on standard output.
+    Stdout,
+    /// Comma-separated text.
+    Csv(PathBuf),
+    /// A NumPy array.
+    Npy(PathBuf),
+    /// A picture.
+    Png(PathBuf),
+}
+
+/// Samples in groups of equal size, each of which may belong to a state.
+#[derive(Clone, Copy, Debug)]
+pub struct Samples<'a> {
+    /// What they are.
+    pub title: &'a str,
+    /// The numbers, row after row.
+    pub rows: &'a [f32],
+    /// The numbers in a row.
+    pub dimension: usize,
+    /// The states, one for each group; empty for one group without a state.
+    pub states: &'a [f32],
+}
+
+impl Destination {
+    /// The destination of a path, none for standard output, for samples of `dimension`; checked to be writable.
+    ///
+    /// # Errors
+    /// One sentence naming the path.
+    pub fn new(path: Option<&Path>, dimension: usize) -> Result<Self> {
+        let Some(path) = path else { return Ok(Self::Stdout) };
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let is_device = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
+        let destination = match extension.as_str() {
+            "csv" => Self::Csv(path.to_owned()),
+            "npy" => Self::Npy(path.to_owned()),
+            "png" if is_drawable(dimension) => Self::Png(path.to_owned()),
+            "png" => {
+                let why = format!("a picture needs one or two dimensions, or square images, and the data have {dimension} dimensions");
+                return Err(Failure::input(format!("cannot draw {}: {why}", path.display())));
+            }
+            _ if is_device => Self::Csv(path.to_owned()),
+            _ => return Err(Failure::input(format!("cannot write {}: samples go to a .csv, .npy or .png file", path.display()))),
+        };
+        output::check(path)?;
+        Ok(destination)
+    }
+
+    /// Whether samples go to standard output.
+    pub fn is_stdout(&self) -> bool {
+        *self == Self::Stdout
+    }
+
+    /// Writes the samples.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn write(&self, context: &Context, samples: &Samples<'_>) -> Result<()> {
+        match self {
+            Self::Stdout if context.stdout_is_json() => Ok(()),
+            Self::Stdout => {
+                let mut text = String::new();
+                for row in samples.rows.chunks(samples.dimension.max(1)) {
+                    let cells: Vec<String> = row.iter().map(f32::to_string).collect();
+                    // Writing to a string cannot fail.
+                    let _ = writeln!(text, "{}", cells.join(","));
+                }
+                context.print(text.trim_end())
+            }
+            Self::Csv(path) => save_csv(path, samples.rows, samples.dimension),
+            Self::Npy(path) => save_npy(path, samples.rows, samples.dimension),
+            Self::Png(path) => samples.draw()?.save(path),
+        }
+    }
+}
+
+/// The side of square images of so many pixels.
+fn side(dimension: usize) -> Option<usize> {
+    let side = dimension.isqrt();
+    (side >= 3 && side * side == dimension).then_some(side)
+}
+
+fn is_drawable(dimension: usize) -> bool {
+    dimension <= 2 || side(dimension).is_some()
+}
+
+impl Samples<'_> {
+    /// The groups, each with its state.
+    fn groups(&self) -> Vec<(&[f32], &[f32])> {
+        let states: Vec<&[f32]> = self.states.chunks_exact(self.dimension).collect();
+        if states.is_empty() {
+            return vec![(&[], self.rows)];
+        }
+        let size = self.rows.len() / states.len();
+        states.into_iter().zip(self.rows.chunks_exact(size.max(1))).collect()
+    }
+
+    fn draw(&self) -> Result<Picture> {
+        match side(self.dimension) {
+            Some(side) => self.images(side).draw(),
+            None => self.panels().draw(),
+        }
+    }
+
+    fn images(&self, side: usize) -> ImageGrid {
+        const ACROSS: usize = 10;
+        const DOWN: usize = 16;
+        let (low, high) = self.rows.iter().fold((f32::MAX, f32::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
+        let mut grid = ImageGrid::new(self.title, side);
+        // Images from −1 to 1 are shown as they are, with what overshoots cut.
+        grid.range = if low > -2.0 && high < 2.0 { (-1.0, 1.0) } else { (low, high) };
+        if self.states.is_empty() {
+            let rows = self.rows.chunks(ACROSS * self.dimension).take(DOWN);
+            return rows.fold(grid, |grid, row| grid.with_row("", row.to_vec()));
+        }
+        let grid = grid.with_columns(["state", "draws"]).with_gap_after(1);
+        self.groups().into_iter().take(DOWN).fold(grid, |grid, (state, draws)| {
+            let shown = draws.len().min(ACROSS * self.dimension);
+            grid.with_row("", [state, &draws[..shown]].concat())
+        })
+    }
+
+    fn panels(&self) -> Figure {
+        const MOST: usize = 9;
+        let groups = self.groups();
+        let axis = |name: &str, k: usize| {
+            let all = self.rows.iter().chain(self.states).skip(k).step_by(self.dimension);
+            Axis::fit(name, all.map(|value| f64::from(*value)))
+        };
+        let figure = Figure::new(self.title, groups.len().min(3)).with_panel_size(360, 360);
+        groups.into_iter().enumerate().take(MOST).fold(figure, |figure, (i, (state, draws))| {
+            let title = if state.is_empty() { String::new() } else { format!("state {}", i + 1) };
+            if self.dimension == 1 {
+                return figure.with(histogram(title, axis("x", 0), draws));
+            }
+            let points = |rows: &[f32]| rows.chunks_exact(2).map(|p| [f64::from(p[0]), f64::from(p[1])]).collect::<Vec<_>>();
+            let mut panel = Panel::new(title, axis("x₁", 0), axis("x₂", 1)).with(Layer::points(points(draws), BLUE));
+            if !state.is_empty() {
+                panel = panel.with(Layer::Points { points: points(state), colour: ORANGE, radius: 4.0, opacity: 1.0 });
+            }
+            figure.with(panel)
+        })
+    }
+}
+
+/// The density of numbers as bars.
+fn histogram(title: String, x: Axis, values: &[f32]) -> Panel {
+    const BARS: usize = 40;
+    let width = (x.high - x.low) / BARS as f64;
+    let mut heights = vec![0.0; BARS];
+    for &value in values {
+        let bar = ((f64::from(value) - x.low) / width) as usize;
+        heights[bar.min(BARS - 1)] += 1.0 / (values.len() as f64 * width);
+    }
+    let highest = heights.iter().copied().fold(0.0, f64::max);
+    let bars = heights.into_iter().enumerate().map(|(i, height)| [x.low + (i as f64 + 0.5) * width, height]).collect();
+    Panel::new(title, x, Axis::new("density", 0.0, 1.05 * highest)).with(Layer::Bars { bars, width, colour: BLUE })
+}

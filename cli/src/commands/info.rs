@@ -1,0 +1,106 @@
+//! `mfm info`: what is in a model file.
+
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::model::{LoadedModel, read};
+use crate::table::{Table, count};
+use mfm_nn::{ModelFile, Module, NetworkConfig};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// The options of `mfm info`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// The model file
+    pub model: PathBuf,
+}
+
+#[derive(Debug, Serialize)]
+struct TensorRow<'a> {
+    name: &'a str,
+    shape: Vec<usize>,
+    bytes: usize,
+    offset: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    file: String,
+    bytes: usize,
+    network: String,
+    dimension: usize,
+    labels: usize,
+    interpolant: &'a str,
+    preconditioning: Option<f64>,
+    parameters: usize,
+    steps: u64,
+    seed: u64,
+    objective: &'a str,
+    data: &'a str,
+    library: &'a str,
+    tensors: Vec<TensorRow<'a>>,
+}
+
+/// Runs `mfm info`. That it succeeds means that all checksums are right and that the model can be loaded.
+///
+/// # Errors
+/// One sentence for the user.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+    let model = LoadedModel::load(&arguments.model, &context.device)?;
+    let bytes = read(&arguments.model)?;
+    let file = ModelFile::parse(&bytes).map_err(|error| Failure::input(format!("{}: {error}", arguments.model.display())))?;
+    let header = file.header();
+    let network = match &header.model.network {
+        NetworkConfig::Mlp(mlp) => format!("MLP, {} hidden layers of {}, {} frequencies", mlp.depth, mlp.width, mlp.frequencies),
+        other => format!("{other:?}"),
+    };
+    let tensors: Vec<TensorRow<'_>> = file
+        .tensors()
+        .iter()
+        .map(|tensor| TensorRow {
+            name: tensor.name,
+            shape: tensor.shape.axes().to_vec(),
+            bytes: tensor.bytes.len(),
+            offset: tensor.offset,
+        })
+        .collect();
+    let from = &header.provenance;
+    let report = Report {
+        file: model.source.clone(),
+        bytes: bytes.len(),
+        network,
+        dimension: model.dimension(),
+        labels: header.labels(),
+        interpolant: &header.interpolant,
+        preconditioning: header.model.preconditioning.map(|gaussian| gaussian.deviation),
+        parameters: model.model.parameter_count(),
+        steps: from.steps,
+        seed: from.seed,
+        objective: &from.objective,
+        data: &from.data,
+        library: &from.library,
+        tensors,
+    };
+    let preconditioning = match report.preconditioning {
+        Some(deviation) => format!("Gaussian, deviation {deviation:.4}"),
+        None => "none".into(),
+    };
+    let mut facts = Table::new(["", ""]);
+    facts.row(["file", &format!("{}, {} bytes, all checksums right", report.file, count(report.bytes))]);
+    facts.row(["network", &report.network]);
+    facts.row(["data", &format!("{} numbers a sample", report.dimension)]);
+    facts.row(["labels", &(if report.labels == 0 { "none".into() } else { format!("0 to {}", report.labels - 1) })]);
+    facts.row(["path", report.interpolant]).row(["preconditioning", &preconditioning]);
+    facts.row(["parameters", &count(report.parameters)]);
+    facts.row(["trained", &format!("{} steps, seed {}", count(report.steps as usize), report.seed)]);
+    facts.row(["objective", report.objective]).row(["trained on", report.data]).row(["written by", report.library]);
+    context.print(facts.to_string().lines().skip(2).collect::<Vec<_>>().join("\n"))?;
+
+    let mut table = Table::new(["tensor", "shape", "bytes", "at byte"]);
+    for (row, tensor) in report.tensors.iter().zip(file.tensors()) {
+        table.row([row.name.to_owned(), tensor.shape.to_string(), count(row.bytes), count(row.offset)]);
+    }
+    context.print("")?;
+    context.table(&table)?;
+    context.results(&report)
+}

@@ -1,0 +1,93 @@
+//! `mfm posterior`: draws of clean data given noisy states.
+
+use super::destination::{Destination, Samples};
+use crate::arguments::{at_least_one, time};
+use crate::context::Context;
+use crate::data::{self, LabelColumn};
+use crate::failure::{Place, Result};
+use crate::model::LoadedModel;
+use crate::table::{Table, count, number};
+use mfm_core::sample::posterior_by_steps;
+use mfm_core::{Draws, TimeGrid};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// The options of `mfm posterior`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// The model file
+    pub model: PathBuf,
+    /// The states: a .csv, .csv.gz or .npy file, one a row
+    #[arg(long, value_name = "FILE")]
+    pub state: PathBuf,
+    /// The time of the states: 0 is noise, 1 is data
+    #[arg(long, value_name = "T", value_parser = time, allow_negative_numbers = true)]
+    pub time: f64,
+    /// Draws for each state
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least_one)]
+    pub draws: usize,
+    /// Steps of the map for each draw
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = at_least_one)]
+    pub steps: usize,
+    /// The label, for a model that knows labels
+    #[arg(long, value_name = "L")]
+    pub label: Option<usize>,
+    /// The file to write: .csv or .npy, the draws of a state in consecutive rows, or .png [default: text on standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    model: &'a str,
+    states: usize,
+    time: f64,
+    draws: usize,
+    steps: usize,
+    seconds: f64,
+    /// For each state its draws, only if they went to no file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    posterior: Option<Vec<Vec<&'a [f32]>>>,
+}
+
+/// Runs `mfm posterior`.
+///
+/// # Errors
+/// One sentence for the user.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+    let model = LoadedModel::load(&arguments.model, &context.device)?;
+    let dimension = model.dimension();
+    let destination = Destination::new(arguments.out.as_deref(), dimension)?;
+    let label = model.label(arguments.label)?;
+    let data = data::load(&arguments.state, LabelColumn::None)?;
+    let states = model.states(&data, &context.device)?;
+    let &Arguments { time, draws, steps, .. } = arguments;
+
+    let start = Instant::now();
+    let progress = context.progress("drawing", data.len() as u64);
+    let (flow, draws_at_once, grid) = (model.flow(&label), Draws::new(draws), TimeGrid::uniform(steps));
+    let [samples] = draws_at_once
+        .for_blocks(&states, |block, part| {
+            let noise = draws_at_once.noise(&context.noise, part, block)?;
+            let samples = posterior_by_steps(&flow, &grid, &noise, time, part)?;
+            progress.advance(block.1 as u64);
+            Ok([samples])
+        })
+        .at(&model.source)?;
+    let rows = model.numbers(&samples)?;
+    drop(progress);
+    let seconds = start.elapsed().as_secs_f64();
+
+    let title = format!("Draws of the posterior at t = {time}");
+    destination.write(context, &Samples { title: &title, rows: &rows, dimension, states: &data.rows })?;
+    if !destination.is_stdout() {
+        let mut table = Table::new(["states", "time", "draws", "steps", "seconds"]);
+        table.row([count(data.len()), time.to_string(), count(draws), steps.to_string(), number(seconds, 3)]);
+        context.table(&table)?;
+    }
+    let posterior = destination
+        .is_stdout()
+        .then(|| rows.chunks_exact(draws * dimension).map(|group| group.chunks_exact(dimension).collect()).collect());
+    context.results(&Report { model: &model.source, states: data.len(), time, draws, steps, seconds, posterior })
+}

@@ -1,0 +1,244 @@
+//! `mfm steer`: samples aimed at a reward.
+
+mod run;
+
+use super::destination::{Destination, Samples};
+use crate::arguments::{at_least_one, not_negative, positive, time};
+use crate::context::Context;
+use crate::failure::{Place, Result};
+use crate::model::{LoadedModel, shape};
+use crate::reward::{self, AnyReward};
+use crate::table::{Table, count, number};
+use clap::ValueEnum;
+use mfm_core::resample::Coupling;
+use mfm_core::steer::{Dynamics, Scheme};
+use mfm_core::{Device, Reward, Tensor};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+pub use run::Diagnostics;
+
+/// The options of `mfm steer`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// The model file
+    pub model: PathBuf,
+    #[arg(long, value_name = "REWARD", help = reward::HELP)]
+    #[allow(missing_docs)] // the help is its documentation
+    pub reward: String,
+    /// How to steer
+    #[arg(long, value_name = "ESTIMATOR", default_value = "resampled")]
+    pub estimator: Estimator,
+    /// How many samples (particles, for smc and search)
+    #[arg(short = 'n', long = "samples", value_name = "N", default_value_t = 100, value_parser = at_least_one)]
+    pub samples: usize,
+    /// Time steps [default: 100 for an ODE or SDE, 1 for best-of-n, 16 for mcmc, else 8]
+    #[arg(long, value_name = "K", value_parser = at_least_one)]
+    pub steps: Option<usize>,
+    /// Posterior draws for each state; fresh starts for mcmc, candidates for best-of-n [default: 32 for resampled, 8 for mcmc, else 16]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub draws: Option<usize>,
+    /// The label, for a model that knows labels
+    #[arg(long, value_name = "L")]
+    pub label: Option<usize>,
+    /// The file to write: .csv, .npy or .png [default: text on standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+
+    /// Which equation is integrated
+    #[arg(long, value_name = "DYNAMICS", default_value = "ode", help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    pub dynamics: Equation,
+    /// How it is integrated
+    #[arg(long, value_name = "SCHEME", default_value = "euler", help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    pub scheme: Integrator,
+    /// The first time, at which noise stands for the state
+    #[arg(long, value_name = "T", default_value_t = 0.01, value_parser = time, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    pub start: f64,
+    /// Steer only from this time on
+    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = time, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    pub steer_from: f64,
+    /// Steer only up to this time
+    #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = time, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    pub steer_until: f64,
+    /// A factor on the correction
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = not_negative, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    pub damping: f64,
+    /// Rescale each correction to this multiple of the drift's norm
+    #[arg(long, value_name = "MULTIPLE", value_parser = positive, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    pub rescale: Option<f64>,
+    /// Shorten each correction to this multiple of the drift's norm
+    #[arg(long, value_name = "MULTIPLE", value_parser = positive, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    pub clip: Option<f64>,
+
+    /// Above 1 the time grid is finer at its start, below 1 at its end
+    #[arg(long, value_name = "POWER", default_value_t = 1.0, value_parser = positive)]
+    pub power: f64,
+    /// Chain moves at each time, for mcmc
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub moves: usize,
+    /// How the next state is made, for resampled, mcmc and search
+    #[arg(long, value_name = "COUPLING", default_value = "bridge")]
+    pub coupling: Renoising,
+    /// All particles go on from the best draw of all, for search
+    #[arg(long)]
+    pub keep_overall: bool,
+    /// Resample below this share of the particles, for smc
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = time)]
+    pub threshold: f64,
+}
+
+/// A way to steer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Estimator {
+    /// Not at all: samples of the model itself
+    Unsteered,
+    /// By the reward's gradient at the posterior mean
+    Dps,
+    /// By the gradient of the value through posterior draws
+    MfmG,
+    /// By weighted posterior draws, without gradients
+    MfmGf,
+    /// By choosing posterior draws, exact in law for many draws
+    Resampled,
+    /// By Markov chains in the noise of the one-step map
+    Mcmc,
+    /// The best of several samples
+    BestOfN,
+    /// By a population of weighted particles (twisted diffusion sampler)
+    Smc,
+    /// By keeping the best draws and renoising
+    Search,
+}
+
+/// An equation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Equation {
+    /// The guided ordinary differential equation
+    Ode,
+    /// The guided stochastic one
+    Sde,
+}
+
+/// An integrator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Integrator {
+    /// One evaluation a step
+    Euler,
+    /// Two, of second order
+    Heun,
+}
+
+/// A coupling of successive states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Renoising {
+    /// The Gaussian bridge
+    Bridge,
+    /// The noise that the state had
+    SameNoise,
+    /// Fresh noise
+    FreshNoise,
+}
+
+impl From<Equation> for Dynamics {
+    fn from(equation: Equation) -> Self {
+        match equation {
+            Equation::Ode => Self::Ode,
+            Equation::Sde => Self::Sde,
+        }
+    }
+}
+
+impl From<Integrator> for Scheme {
+    fn from(integrator: Integrator) -> Self {
+        match integrator {
+            Integrator::Euler => Self::Euler,
+            Integrator::Heun => Self::Heun,
+        }
+    }
+}
+
+impl From<Renoising> for Coupling {
+    fn from(renoising: Renoising) -> Self {
+        match renoising {
+            Renoising::Bridge => Self::Bridge,
+            Renoising::SameNoise => Self::SameNoise,
+            Renoising::FreshNoise => Self::FreshNoise,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    model: &'a str,
+    reward: &'a str,
+    estimator: String,
+    samples: usize,
+    steps: usize,
+    draws: usize,
+    evaluations: usize,
+    mean_reward: f64,
+    seconds: f64,
+    diagnostics: &'a [Diagnostics],
+    /// Only if they went to no file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<Vec<&'a [f32]>>,
+}
+
+/// Runs `mfm steer`.
+///
+/// # Errors
+/// One sentence for the user.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+    let model = LoadedModel::load(&arguments.model, &context.device)?;
+    let dimension = model.dimension();
+    let destination = Destination::new(arguments.out.as_deref(), dimension)?;
+    let label = model.label(arguments.label)?;
+    let plan = run::Plan::new(arguments)?;
+    let reward = AnyReward::new(context, &arguments.reward, dimension)?;
+    let n = arguments.samples;
+    let x = context.device.normal(&context.noise.fork(0), shape(n, dimension)?).at(format!("--samples {n}"))?;
+
+    let start = Instant::now();
+    let progress = context.progress("steering", plan.steps as u64);
+    let mut diagnostics = Vec::new();
+    let samples = plan.run(&model.flow(&label), &reward, &x, &context.noise.fork(1), &mut |step: Diagnostics| {
+        context.detail_above(&progress, step);
+        diagnostics.push(step);
+        progress.advance(1);
+        Ok(())
+    });
+    let samples = samples.at(&model.source)?;
+    let rows = model.numbers(&samples)?;
+    drop(progress);
+    let seconds = start.elapsed().as_secs_f64();
+    let rewards = reward.value(&samples)?.to_vec::<f64>()?;
+    let mean_reward = rewards.iter().sum::<f64>() / rewards.len() as f64;
+
+    let name = arguments.estimator.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let title = format!("{} samples by {name}, mean reward {}", count(n), number(mean_reward, 3));
+    destination.write(context, &Samples { title: &title, rows: &rows, dimension, states: &[] })?;
+    let evaluations = plan.evaluations();
+    if destination.is_stdout() {
+        context.say(format!("mean reward {}, {} evaluations a sample", number(mean_reward, 4), count(evaluations)));
+    } else {
+        let mut table = Table::new(["estimator", "samples", "steps", "draws", "evaluations", "mean reward", "seconds"]);
+        let (steps, draws) = (plan.steps.to_string(), plan.draws.to_string());
+        table.row([name.clone(), count(n), steps, draws, count(evaluations), number(mean_reward, 4), number(seconds, 3)]);
+        context.table(&table)?;
+    }
+    let rows = destination.is_stdout().then(|| rows.chunks_exact(dimension).collect());
+    context.results(&Report {
+        model: &model.source,
+        reward: &arguments.reward,
+        estimator: name,
+        samples: n,
+        steps: plan.steps,
+        draws: plan.draws,
+        evaluations,
+        mean_reward,
+        seconds,
+        diagnostics: &diagnostics,
+        rows,
+    })
+}

@@ -1,0 +1,378 @@
+//! `mfm train`: a Meta Flow Map from data.
+
+use crate::arguments::{at_least_one, not_negative, positive};
+use crate::classifier::failure;
+use crate::context::{Context, Verbosity};
+use crate::data::{self, Dataset, LabelColumn, Standardisation};
+use crate::failure::{Failure, Place, Result};
+use crate::model::{random_rows, save};
+use crate::output;
+use crate::table::{Table, count, number};
+use clap::ValueEnum;
+use mfm_core::interpolant::{Linear, Trigonometric, VariancePreserving};
+use mfm_core::training::{AdaptiveWeight, Consistency, Guided, NoTeacher, Objective, StopGradient, TimeLaw};
+use mfm_core::{Flow, Interpolant, Shape};
+use mfm_cpu_ref::CpuTensor;
+use mfm_nn::optimiser::{Method, OptimiserConfig};
+use mfm_nn::schedule::{Decay, LearningRate};
+use mfm_nn::train::LossInput;
+use mfm_nn::{GaussianConfig, MlpConfig, Model, ModelConfig, ModelHeader, Module, Trainer, TrainingConfig};
+use serde::Serialize;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// The options of `mfm train`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// The data: a .csv, .csv.gz or .npy file of one sample a row
+    #[arg(required_unless_present = "digits", conflicts_with = "digits")]
+    pub data: Option<PathBuf>,
+    /// Train on the built-in handwritten digits (8×8, with labels)
+    #[arg(long)]
+    pub digits: bool,
+    /// The column of the data that holds labels: none, first, last, or a number counted from 1
+    #[arg(long, value_name = "COLUMN", default_value = "none")]
+    pub label_column: LabelColumn,
+    /// The model file to write
+    #[arg(short, long, value_name = "MODEL")]
+    pub out: PathBuf,
+
+    /// The width of the hidden layers
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one, help_heading = "Network")]
+    pub width: usize,
+    /// The number of hidden layers
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one, help_heading = "Network")]
+    pub depth: usize,
+    /// The number of frequencies by which each time enters
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one, help_heading = "Network")]
+    pub frequencies: usize,
+    /// Gaussian preconditioning: the network learns only what a Gaussian does not know (on the linear path)
+    #[arg(long, value_name = "WHETHER", default_value = "auto", help_heading = "Network")]
+    pub precondition: Switch,
+    /// Condition the model on the data's labels
+    #[arg(long, help_heading = "Network")]
+    pub labels: bool,
+
+    /// The path from noise to data
+    #[arg(long, value_name = "PATH", default_value = "linear", help_heading = "Objective")]
+    pub interpolant: Path,
+    /// The loss that makes jumps agree with the velocity
+    #[arg(long, value_name = "LOSS", default_value = "semigroup", help_heading = "Objective")]
+    pub consistency: Loss,
+    /// Steps over which the longest jump grows from none to all
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Objective")]
+    pub jump_warm_up: u64,
+    /// The power p of the adaptive weight (‖Δ‖² + 0.01)^−p on both losses
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = not_negative, help_heading = "Objective")]
+    pub adaptive_power: f64,
+    /// The share of labels that are dropped, with --labels
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = crate::arguments::share, help_heading = "Objective")]
+    pub label_dropout: f64,
+
+    /// Training steps
+    #[arg(long, value_name = "N", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Optimiser")]
+    pub steps: u64,
+    /// Samples in a batch
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one, help_heading = "Optimiser")]
+    pub batch: usize,
+    /// The method
+    #[arg(long, value_name = "METHOD", default_value = "adam", help_heading = "Optimiser")]
+    pub optimiser: Optimiser,
+    /// The learning rate
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3, value_parser = positive, help_heading = "Optimiser")]
+    pub learning_rate: f64,
+    /// Steps over which the learning rate rises
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Optimiser")]
+    pub warm_up: u64,
+    /// Keep the learning rate instead of lowering it along a cosine
+    #[arg(long, help_heading = "Optimiser")]
+    pub constant_rate: bool,
+    /// Decoupled weight decay
+    #[arg(long, value_name = "DECAY", default_value_t = 0.0, value_parser = not_negative, help_heading = "Optimiser")]
+    pub weight_decay: f64,
+    /// The decay of the moving average of the weights, 0 for none
+    #[arg(long, value_name = "DECAY", default_value_t = 0.999, value_parser = crate::arguments::share, help_heading = "Optimiser")]
+    pub ema: f64,
+    /// The largest norm of the gradient, 0 for no limit
+    #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = not_negative, help_heading = "Optimiser")]
+    pub clip: f64,
+}
+
+/// On, off, or as is best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// On where it can be.
+    Auto,
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// A path from noise to data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Path {
+    /// α = 1 − t, β = t
+    Linear,
+    /// α = cos(πt/2), β = sin(πt/2)
+    Trigonometric,
+    /// α = √(1 − t²), β = t
+    VariancePreserving,
+}
+
+impl Path {
+    fn interpolant(self) -> &'static dyn Interpolant {
+        match self {
+            Self::Linear => &Linear,
+            Self::Trigonometric => &Trigonometric,
+            Self::VariancePreserving => &VariancePreserving,
+        }
+    }
+}
+
+/// A consistency loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Loss {
+    /// Two jumps make one
+    Semigroup,
+    /// The average velocity from the data's velocity and a derivative along the path
+    MeanFlow,
+    /// The same with the model's own velocity
+    Eulerian,
+    /// The end of a jump moves with the velocity there
+    Lagrangian,
+    /// None: a flow model, whose jumps mean nothing
+    None,
+}
+
+impl Loss {
+    fn consistency(self) -> Consistency {
+        match self {
+            Self::Semigroup => Consistency::Semigroup,
+            Self::MeanFlow => Consistency::MeanFlow,
+            Self::Eulerian => Consistency::Eulerian,
+            Self::Lagrangian => Consistency::Lagrangian(StopGradient::default()),
+            Self::None => Consistency::None,
+        }
+    }
+}
+
+/// An optimiser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Optimiser {
+    /// Adam, or AdamW with a weight decay
+    Adam,
+    /// RAdam
+    Radam,
+}
+
+/// The losses after a step.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct LossRow {
+    step: u64,
+    diagonal: f64,
+    consistency: f64,
+    gradient_norm: f64,
+    learning_rate: f64,
+}
+
+/// What `--json` reports.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    model: String,
+    data: &'a str,
+    samples: usize,
+    dimension: usize,
+    parameters: usize,
+    steps: u64,
+    losses: &'a [LossRow],
+    seconds: f64,
+}
+
+/// Runs `mfm train`.
+///
+/// # Errors
+/// One sentence for the user.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+    output::check(&arguments.out)?;
+    let data = match &arguments.data {
+        Some(path) => data::load(path, arguments.label_column)?,
+        None => data::digits()?,
+    };
+    if arguments.labels && data.labels.is_none() {
+        return Err(Failure::input(format!("--labels: {} has no labels; name their column by --label-column", data.source)));
+    }
+    let (config, mean) = form(arguments, &data)?;
+    let model = Model::<CpuTensor<f32>>::new(&context.device, &config, &mean, &context.noise.fork(0)).at(&data.source)?;
+    let parameters = model.parameter_count();
+    context.say(format!(
+        "{}: {} samples of {} numbers; a network of {} parameters",
+        data.source,
+        count(data.len()),
+        data.dimension,
+        count(parameters)
+    ));
+    let start = Instant::now();
+    let (model, losses) = train(context, arguments, &data, &model)?;
+    let seconds = start.elapsed().as_secs_f64();
+
+    let mut header = ModelHeader::new(config, arguments.interpolant.interpolant().name(), Shape::new(&[data.dimension])?);
+    header.provenance.steps = arguments.steps;
+    header.provenance.seed = context.seed;
+    header.provenance.data = format!("{} samples of {}", data.len(), data.source);
+    header.provenance.objective = describe(arguments);
+    header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+    save(&arguments.out, &model, &header)?;
+
+    let model = arguments.out.display().to_string();
+    let mut table = Table::new(["model", "samples", "parameters", "steps", "diagonal loss", "consistency loss", "seconds"]);
+    let last = losses.last();
+    let shown = |of: fn(&LossRow) -> f64| last.map(|row| number(of(row), 4)).unwrap_or_default();
+    let (diagonal, consistency) = (shown(|row| row.diagonal), shown(|row| row.consistency));
+    table.row([
+        model.clone(),
+        count(data.len()),
+        count(parameters),
+        count(arguments.steps as usize),
+        diagonal,
+        consistency,
+        number(seconds, 3),
+    ]);
+    context.table(&table)?;
+    context.results(&Report {
+        model,
+        data: &data.source,
+        samples: data.len(),
+        dimension: data.dimension,
+        parameters,
+        steps: arguments.steps,
+        losses: &losses,
+        seconds,
+    })
+}
+
+/// The model's form, and the mean of the data.
+fn form(arguments: &Arguments, data: &Dataset) -> Result<(ModelConfig, Vec<f64>)> {
+    let labels = if arguments.labels { data.label_count() } else { 0 };
+    let network = MlpConfig {
+        width: arguments.width,
+        depth: arguments.depth,
+        frequencies: arguments.frequencies,
+        labels,
+        ..MlpConfig::new(data.dimension)
+    };
+    let config = ModelConfig::mlp(network);
+    let is_linear = arguments.interpolant == Path::Linear;
+    if arguments.precondition == Switch::On && !is_linear {
+        return Err(Failure::input("--precondition on: it is known for --interpolant linear alone"));
+    }
+    if arguments.precondition == Switch::Off || !is_linear {
+        return Ok((config, Vec::new()));
+    }
+    let Standardisation { mean, deviation } = Standardisation::of(data);
+    let gaussian = GaussianConfig::new(f64::from(deviation));
+    gaussian.check().at(&data.source)?;
+    Ok((config.preconditioned(gaussian), mean.into_iter().map(f64::from).collect()))
+}
+
+/// The objective in words, for the file.
+fn describe(arguments: &Arguments) -> String {
+    let of = |value: &dyn ToString| value.to_string();
+    let name = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
+    format!(
+        "diagonal and {} losses from data; {} at {}, batch {}, average {}, clip {}",
+        name(arguments.consistency.to_possible_value()),
+        name(arguments.optimiser.to_possible_value()),
+        of(&arguments.learning_rate),
+        arguments.batch,
+        of(&arguments.ema),
+        of(&arguments.clip),
+    )
+}
+
+fn settings(arguments: &Arguments, seed: u64) -> TrainingConfig {
+    let method = match arguments.optimiser {
+        Optimiser::Adam => Method::Adam,
+        Optimiser::Radam => Method::RAdam,
+    };
+    let decay = if arguments.constant_rate { Decay::Constant } else { Decay::Cosine { floor: 0.01 } };
+    TrainingConfig {
+        steps: arguments.steps,
+        batch: arguments.batch,
+        rate: LearningRate { peak: arguments.learning_rate, warm_up: arguments.warm_up.min(arguments.steps / 2), decay },
+        optimiser: OptimiserConfig { method, weight_decay: arguments.weight_decay, ..OptimiserConfig::default() },
+        clip: (arguments.clip > 0.0).then_some(arguments.clip),
+        average: (arguments.ema > 0.0).then_some(arguments.ema),
+        seed,
+    }
+}
+
+/// The trained model (its moving average, if there is one), and the losses along the way.
+fn train(
+    context: &Context,
+    arguments: &Arguments,
+    data: &Dataset,
+    model: &Model<CpuTensor<f32>>,
+) -> Result<(Model<CpuTensor<f32>>, Vec<LossRow>)> {
+    let path = arguments.interpolant.interpolant();
+    let adaptive = AdaptiveWeight { power: arguments.adaptive_power, ..AdaptiveWeight::NONE };
+    let guided = Guided { null_label: data.label_count(), dropout: arguments.label_dropout, scale: 1.0 };
+    let objective = Objective {
+        consistency: arguments.consistency.consistency(),
+        diagonal_weight: adaptive,
+        consistency_weight: adaptive,
+        guided: arguments.labels.then_some(guided),
+        ..Objective::default()
+    };
+    let rows = data.tensor(&context.device)?;
+    let labels = data.labels.as_deref().filter(|_| arguments.labels);
+    let mut trainer = Trainer::new(settings(arguments, context.seed), model)?;
+    let progress = context.progress("training", arguments.steps);
+    let every = (arguments.steps / 200).max(1);
+    let mut losses = Vec::new();
+    let mut broken = None;
+    let outcome = trainer.run(
+        &mut |_, size, noise: &_| random_rows(&rows, labels, size, noise),
+        |input: LossInput<'_, CpuTensor<f32>, Model<CpuTensor<f32>>>| {
+            let span = if arguments.jump_warm_up == 0 { 1.0 } else { (input.step as f64 / arguments.jump_warm_up as f64).min(1.0) };
+            let objective = Objective { times: TimeLaw { span, ..objective.times }, ..objective };
+            objective.loss(&Flow::new(input.frozen, path), input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+        },
+        |_, step| {
+            progress.advance(1);
+            if step.step % every != 0 && step.step != step.steps {
+                return ControlFlow::Continue(());
+            }
+            match step.part_values() {
+                Err(error) => {
+                    broken = Some(error);
+                    return ControlFlow::Break(());
+                }
+                Ok(parts) => {
+                    let part = |name: &str| parts.iter().find(|(other, _)| *other == name).map_or(0.0, |(_, value)| *value);
+                    let (diagonal, consistency) = (part("diagonal"), part("consistency"));
+                    losses.push(LossRow {
+                        step: step.step,
+                        diagonal,
+                        consistency,
+                        gradient_norm: step.gradient_norm,
+                        learning_rate: step.rate,
+                    });
+                    let remark = format!("losses {} + {}", number(diagonal, 4), number(consistency, 4));
+                    if context.verbosity == Verbosity::Verbose {
+                        let more = format!("gradient {}, rate {}", number(step.gradient_norm, 3), number(step.rate, 3));
+                        context.detail_above(&progress, format!("step {}: {remark}, {more}", step.step));
+                    }
+                    progress.remark(remark);
+                }
+            }
+            ControlFlow::Continue(())
+        },
+    );
+    if let Some(error) = broken {
+        return Err(error.into());
+    }
+    outcome.map_err(failure).at(format!("training on {}", data.source))?;
+    Ok((trainer.averaged()?, losses))
+}

@@ -1,0 +1,144 @@
+//! Models in files, and what commands need of them.
+
+use crate::data::Dataset;
+use crate::failure::{Failure, Result};
+use crate::output;
+use mfm_core::interpolant::{Linear, Trigonometric, VariancePreserving};
+use mfm_core::{Condition, Flow, Interpolant, Noise, Shape, Tensor};
+use mfm_cpu_ref::{CpuDevice, CpuTensor};
+use mfm_nn::file::{FileError, write_model};
+use mfm_nn::train::Samples;
+use mfm_nn::{Model, ModelFile, ModelHeader};
+use std::path::Path;
+
+/// A model from a file.
+#[derive(Debug)]
+pub struct LoadedModel {
+    /// The model.
+    pub model: Model<CpuTensor<f32>>,
+    /// What the file says about it.
+    pub header: ModelHeader,
+    /// The path that it was trained for.
+    pub path: Box<dyn Interpolant>,
+    /// The file.
+    pub source: String,
+}
+
+impl LoadedModel {
+    /// The model in a file, all of it checked.
+    ///
+    /// # Errors
+    /// One sentence naming the file.
+    pub fn load(path: &Path, device: &CpuDevice<f32>) -> Result<Self> {
+        let bytes = read(path)?;
+        let source = path.display().to_string();
+        let fail = |error: FileError| Failure::input(format!("{source}: {error}"));
+        let file = ModelFile::parse(&bytes).map_err(fail)?;
+        let model = file.to_model(device).map_err(fail)?;
+        let header = file.header().clone();
+        let Some(path) = interpolant(&header.interpolant) else {
+            return Err(Failure::input(format!("{source}: its path {:?} is not known", header.interpolant)));
+        };
+        Ok(Self { model, header, path, source })
+    }
+
+    /// The dimension of the data.
+    pub fn dimension(&self) -> usize {
+        self.header.model.network.data()
+    }
+
+    /// The model as samplers take it; `label` holds no label or one.
+    pub fn flow<'a>(&'a self, label: &'a [usize]) -> Flow<'a, Model<CpuTensor<f32>>> {
+        let condition = if label.is_empty() { Condition::NONE } else { Condition::labels(label) };
+        Flow::new(&self.model, &*self.path).with_condition(condition)
+    }
+
+    /// Checks a label and gives it as a list of one, or none.
+    ///
+    /// # Errors
+    /// If the model has no labels, or not this one.
+    pub fn label(&self, label: Option<usize>) -> Result<Vec<usize>> {
+        let count = self.header.labels();
+        match label {
+            None => Ok(Vec::new()),
+            Some(label) if label < count => Ok(vec![label]),
+            Some(label) if count == 0 => Err(Failure::input(format!("--label {label}: {} knows no labels", self.source))),
+            Some(label) => Err(Failure::input(format!("--label {label}: {} knows the labels 0 to {}", self.source, count - 1))),
+        }
+    }
+
+    /// States for this model from a data file, [n, dimension].
+    ///
+    /// # Errors
+    /// If the rows are of another dimension.
+    pub fn states(&self, data: &Dataset, device: &CpuDevice<f32>) -> Result<CpuTensor<f32>> {
+        data.expect_dimension(self.dimension(), &self.source)?;
+        data.tensor(device)
+    }
+
+    /// The numbers of samples, all of which must be finite.
+    ///
+    /// # Errors
+    /// If the model gives NaN or infinity.
+    pub fn numbers(&self, samples: &CpuTensor<f32>) -> Result<Vec<f32>> {
+        let rows = samples.to_vec::<f32>()?;
+        match rows.iter().position(|value| !value.is_finite()) {
+            None => Ok(rows),
+            Some(place) => {
+                let (row, column) = (place / self.dimension() + 1, place % self.dimension() + 1);
+                Err(Failure::input(format!("{} gave a NaN or infinity in row {row}, column {column} of its samples", self.source)))
+            }
+        }
+    }
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+/// One sentence naming the file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(Failure::input(format!("cannot read {}: it is no regular file", path.display()))),
+        Ok(_) => std::fs::read(path).map_err(|error| Failure::file("read", path, &error)),
+        Err(error) => Err(Failure::file("read", path, &error)),
+    }
+}
+
+/// Writes a model file, whole or not at all.
+///
+/// # Errors
+/// One sentence naming the path.
+pub fn save(path: &Path, model: &Model<CpuTensor<f32>>, header: &ModelHeader) -> Result<()> {
+    let bytes = write_model(model, header, None).map_err(|error| Failure::Internal(format!("{}: {error}", path.display())))?;
+    output::write_bytes(path, &bytes)
+}
+
+/// The path of a name.
+pub fn interpolant(name: &str) -> Option<Box<dyn Interpolant>> {
+    let all: [Box<dyn Interpolant>; 3] = [Box::new(Linear), Box::new(Trigonometric), Box::new(VariancePreserving)];
+    all.into_iter().find(|path| path.name() == name)
+}
+
+/// `size` random rows of [n, d], with their labels: a batch for training.
+///
+/// # Errors
+/// Whatever the device reports.
+pub fn random_rows(
+    rows: &CpuTensor<f32>,
+    labels: Option<&[usize]>,
+    size: usize,
+    noise: &Noise,
+) -> mfm_core::Result<Samples<CpuTensor<f32>>> {
+    let mut chosen = vec![0; size];
+    noise.fill_below(rows.shape().batch(), &mut chosen);
+    let labels = labels.map(|labels| chosen.iter().filter_map(|&i| labels.get(i).copied()).collect());
+    Ok(Samples { x1: rows.gather(0, &chosen)?, labels })
+}
+
+/// The shape [n, d].
+///
+/// # Errors
+/// If that is more than can be addressed.
+pub fn shape(n: usize, d: usize) -> Result<Shape> {
+    Ok(Shape::new(&[n, d])?)
+}

@@ -1,0 +1,125 @@
+//! From data to steered samples, and that the same seed gives the same.
+
+mod common;
+
+use common::{Folder, TRAIN, texts};
+
+fn rows(text: &str) -> Vec<Vec<f64>> {
+    text.lines().map(|line| line.split(',').map(|cell| cell.parse().unwrap()).collect()).collect()
+}
+
+#[test]
+fn from_data_to_steered_samples() {
+    let folder = Folder::with_model();
+    folder.write("states.csv", b"0.1,0.2\n-0.4,0.3\n0.5,-0.5\n");
+    let info = folder.succeeds(&["info", "model.mfm", "--json", "info.json"]);
+    assert!(info.contains("2 hidden layers of 24") && info.contains("all checksums right") && info.contains("20 steps"), "{info}");
+    let info: serde_json::Value = serde_json::from_slice(&folder.read("info.json")).unwrap();
+    assert_eq!((info["dimension"].as_u64(), info["interpolant"].as_str()), (Some(2), Some("linear")));
+
+    for method in [&[][..], &["--steps", "3"], &["--refine", "2"], &["--ode", "4"], &["--sde", "4"]] {
+        let samples = rows(&folder.succeeds(&[&["sample", "model.mfm", "-n", "7"], method].concat()));
+        assert!(samples.len() == 7 && samples.iter().all(|row| row.len() == 2), "{method:?}");
+    }
+    for name in ["s.csv", "s.npy", "s.png"] {
+        let table = folder.succeeds(&["sample", "model.mfm", "-n", "50", "-o", name]);
+        assert!(table.contains("evaluations"), "{table}");
+        assert!(!folder.read(name).is_empty());
+    }
+    assert!(folder.read("s.png").starts_with(b"\x89PNG"));
+    let given = ["posterior", "model.mfm", "--state", "states.csv", "--time", "0.5", "--draws", "5"];
+    assert_eq!(rows(&folder.succeeds(&given)).len(), 15);
+    folder.succeeds(&[&given[..], &["-o", "p.png"]].concat());
+    // What was written is read again, in either form.
+    folder.succeeds(&["posterior", "model.mfm", "--state", "s.npy", "--time", "1", "--draws", "1", "-o", "end.csv"]);
+    assert_eq!(rows(&String::from_utf8(folder.read("end.csv")).unwrap()).len(), 50);
+
+    let value = ["value", "model.mfm", "--state", "states.csv", "--time", "0.5", "--reward", "linear:1,0", "--json", "-"];
+    let value: serde_json::Value = serde_json::from_str(&folder.succeeds(&value)).unwrap();
+    assert_eq!(value["values"].as_array().unwrap().len(), 3);
+
+    for estimator in ["unsteered", "dps", "mfm-g", "mfm-gf", "resampled", "mcmc", "best-of-n", "smc", "search"] {
+        let steer =
+            ["steer", "model.mfm", "--reward", "target:0.5,0,0.5", "--estimator", estimator, "--steps", "4", "--draws", "4", "-n", "6"];
+        let report = folder.succeeds(&[&steer[..], &["--json", "-"]].concat());
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        assert_eq!(report["rows"].as_array().unwrap().len(), 6, "{estimator}");
+        assert!(report["mean_reward"].as_f64().unwrap() <= 0.0, "{estimator}");
+        let steps = if estimator == "best-of-n" { 0 } else { 4 };
+        assert_eq!(report["diagnostics"].as_array().unwrap().len(), steps, "{estimator}");
+    }
+    let sde =
+        ["steer", "model.mfm", "--reward", "linear:1,1", "--estimator", "mfm-gf", "--dynamics", "sde", "--steps", "5", "-n", "3", "-v"];
+    let (_, err) = texts(&folder.run(&sde));
+    assert!(err.contains("step 5, effective sample size") && err.contains("correction norm"), "{err}");
+}
+
+#[test]
+fn labels_and_every_loss() {
+    let folder = Folder::new();
+    folder.write("labelled.csv", (0..40).map(|k| format!("{},{},{}\n", k % 2 * 2 - 1, k % 3 - 1, k % 2)).collect::<String>().as_bytes());
+    let small = ["--steps", "3", "--width", "8", "--depth", "1", "--batch", "16", "--label-column", "last"];
+    for (loss, path) in [
+        ("semigroup", "linear"),
+        ("mean-flow", "trigonometric"),
+        ("eulerian", "linear"),
+        ("lagrangian", "linear"),
+        ("none", "trigonometric"),
+    ] {
+        let train = ["train", "labelled.csv", "-o", "m.mfm", "--labels", "--consistency", loss, "--interpolant", path];
+        folder.succeeds(&[&train[..], &small].concat());
+        assert_eq!(rows(&folder.succeeds(&["sample", "m.mfm", "-n", "3", "--label", "1"])).len(), 3);
+    }
+    folder.refuses(&["sample", "m.mfm", "--label", "2"], &["--label 2", "m.mfm knows the labels 0 to 1"]);
+    let classes = ["steer", "m.mfm", "--reward", "classes:labelled.csv:0,1", "-n", "4", "--steps", "2", "--draws", "4"];
+    assert_eq!(rows(&folder.succeeds(&classes)).len(), 4);
+    folder.refuses(&["steer", "m.mfm", "--reward", "classes:labelled.csv:0,1,1"], &["2 classes, but 3 weights"]);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_on_any_number_of_threads() {
+    let folder = Folder::new();
+    folder.points();
+    let run = |threads: &str, seed: &str| {
+        let always = ["--threads", threads, "--seed", seed];
+        let train = ["train", "points.csv", "-o", "model.mfm", "--steps", "6", "--width", "32", "--depth", "2", "--batch", "3000"];
+        folder.succeeds(&[&train[..], &always].concat());
+        let model = folder.read("model.mfm");
+        let samples = folder.succeeds(&[&["sample", "model.mfm", "-n", "9000", "--refine", "2"], &always[..]].concat());
+        let steer = ["steer", "model.mfm", "--reward", "linear:1,1", "-n", "500", "--draws", "8", "--steps", "3"];
+        (model, samples, folder.succeeds(&[&steer[..], &always].concat()))
+    };
+    let one = run("1", "5");
+    assert!(one == run("2", "5"), "one and two threads differ");
+    assert!(one != run("2", "6"), "two seeds agree");
+}
+
+#[test]
+fn the_first_samples_do_not_depend_on_how_many_follow() {
+    let folder = Folder::with_model();
+    let few = folder.succeeds(&["sample", "model.mfm", "-n", "3", "--sde", "3"]);
+    let many = folder.succeeds(&["sample", "model.mfm", "-n", "100", "--sde", "3"]);
+    let (few, many) = (rows(&few).concat(), rows(&many).concat());
+    assert!(few.iter().zip(&many).all(|(a, b)| (a - b).abs() < 1e-4), "{few:?} {:?}", &many[..6]);
+}
+
+#[test]
+fn nobody_reading_is_no_failure() {
+    let folder = Folder::with_model();
+    let mut child = folder.command(&["sample", "model.mfm", "-n", "30000", "-q"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn results_go_to_standard_output_and_the_rest_to_standard_error() {
+    let folder = Folder::new();
+    folder.points();
+    let (out, err) = texts(&folder.run(&TRAIN));
+    assert!(out.contains("diagonal loss") && err.contains("60 samples of 2 numbers"), "{out}{err}");
+    let (out, _) = texts(&folder.run(&[&TRAIN[..], &["--json", "-"]].concat()));
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["losses"].as_array().unwrap().len(), 20);
+    let help = folder.run(&["--help"]);
+    assert!(help.status.success() && texts(&help).0.contains("posterior"));
+}
