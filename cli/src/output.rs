@@ -26,7 +26,7 @@ pub fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) 
     Ok(())
 }
 
-/// Writes bytes; see [`write`].
+/// Writes bytes; see [`write()`].
 ///
 /// # Errors
 /// One sentence naming the path.

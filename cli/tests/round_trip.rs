@@ -1,5 +1,7 @@
 //! From data to steered samples, and that the same seed gives the same.
 
+#![allow(clippy::unwrap_used)] // also in helpers of tests
+
 mod common;
 
 use common::{Folder, TRAIN, texts};

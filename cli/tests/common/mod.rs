@@ -1,5 +1,6 @@
 //! Running the command `mfm` in a folder of its own.
-#![allow(dead_code)] // each test file uses a part of it
+#![allow(dead_code, missing_docs)] // each test file uses a part of it
+#![allow(clippy::unwrap_used)] // a helper of tests
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,156 @@
+//! The options of `mfm train`.
+
+use crate::arguments::{at_least_one, not_negative, positive, share};
+use crate::data::LabelColumn;
+use clap::ValueEnum;
+use mfm_core::Interpolant;
+use mfm_core::interpolant::{Linear, Trigonometric, VariancePreserving};
+use mfm_core::training::{Consistency, StopGradient};
+use std::path::PathBuf;
+
+/// The options of `mfm train`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// The data: a .csv, .csv.gz or .npy file of one sample a row
+    #[arg(required_unless_present = "digits", conflicts_with = "digits")]
+    pub data: Option<PathBuf>,
+    /// Train on the built-in handwritten digits (8×8, with labels)
+    #[arg(long)]
+    pub digits: bool,
+    /// The column of the data that holds labels: none, first, last, or a number counted from 1
+    #[arg(long, value_name = "COLUMN", default_value = "none")]
+    pub label_column: LabelColumn,
+    /// The model file to write
+    #[arg(short, long, value_name = "MODEL")]
+    pub out: PathBuf,
+
+    /// The width of the hidden layers
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one, help_heading = "Network")]
+    pub width: usize,
+    /// The number of hidden layers
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one, help_heading = "Network")]
+    pub depth: usize,
+    /// The number of frequencies by which each time enters
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one, help_heading = "Network")]
+    pub frequencies: usize,
+    /// Gaussian preconditioning: the network learns only what a Gaussian does not know (on the linear path)
+    #[arg(long, value_name = "WHETHER", default_value = "auto", help_heading = "Network")]
+    pub precondition: Switch,
+    /// Condition the model on the data's labels
+    #[arg(long, help_heading = "Network")]
+    pub labels: bool,
+
+    /// The path from noise to data
+    #[arg(long, value_name = "PATH", default_value = "linear", help_heading = "Objective")]
+    pub interpolant: Path,
+    /// The loss that makes jumps agree with the velocity
+    #[arg(long, value_name = "LOSS", default_value = "semigroup", help_heading = "Objective")]
+    pub consistency: Loss,
+    /// Steps over which the longest jump grows from none to all
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Objective")]
+    pub jump_warm_up: u64,
+    /// The power p of the adaptive weight (‖Δ‖² + 0.01)^−p on both losses
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = not_negative, help_heading = "Objective")]
+    pub adaptive_power: f64,
+    /// The share of labels that are dropped, with --labels
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share, help_heading = "Objective")]
+    pub label_dropout: f64,
+
+    /// Training steps
+    #[arg(long, value_name = "N", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Optimiser")]
+    pub steps: u64,
+    /// Samples in a batch
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one, help_heading = "Optimiser")]
+    pub batch: usize,
+    /// The method
+    #[arg(long, value_name = "METHOD", default_value = "adam", help_heading = "Optimiser")]
+    pub optimiser: Optimiser,
+    /// The learning rate
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3, value_parser = positive, help_heading = "Optimiser")]
+    pub learning_rate: f64,
+    /// Steps over which the learning rate rises
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Optimiser")]
+    pub warm_up: u64,
+    /// Keep the learning rate instead of lowering it along a cosine
+    #[arg(long, help_heading = "Optimiser")]
+    pub constant_rate: bool,
+    /// Decoupled weight decay
+    #[arg(long, value_name = "DECAY", default_value_t = 0.0, value_parser = not_negative, help_heading = "Optimiser")]
+    pub weight_decay: f64,
+    /// The decay of the moving average of the weights, 0 for none
+    #[arg(long, value_name = "DECAY", default_value_t = 0.999, value_parser = share, help_heading = "Optimiser")]
+    pub ema: f64,
+    /// The largest norm of the gradient, 0 for no limit
+    #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = not_negative, help_heading = "Optimiser")]
+    pub clip: f64,
+}
+
+/// On, off, or as is best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// On where it can be.
+    Auto,
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// A path from noise to data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Path {
+    /// α = 1 − t, β = t
+    Linear,
+    /// α = cos(πt/2), β = sin(πt/2)
+    Trigonometric,
+    /// α = √(1 − t²), β = t
+    VariancePreserving,
+}
+
+impl Path {
+    /// The path itself.
+    pub fn interpolant(self) -> &'static dyn Interpolant {
+        match self {
+            Self::Linear => &Linear,
+            Self::Trigonometric => &Trigonometric,
+            Self::VariancePreserving => &VariancePreserving,
+        }
+    }
+}
+
+/// A consistency loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Loss {
+    /// Two jumps make one
+    Semigroup,
+    /// The average velocity from the data's velocity and a derivative along the path
+    MeanFlow,
+    /// The same with the model's own velocity
+    Eulerian,
+    /// The end of a jump moves with the velocity there
+    Lagrangian,
+    /// None: a flow model, whose jumps mean nothing
+    None,
+}
+
+impl Loss {
+    /// The loss itself.
+    pub fn consistency(self) -> Consistency {
+        match self {
+            Self::Semigroup => Consistency::Semigroup,
+            Self::MeanFlow => Consistency::MeanFlow,
+            Self::Eulerian => Consistency::Eulerian,
+            Self::Lagrangian => Consistency::Lagrangian(StopGradient::default()),
+            Self::None => Consistency::None,
+        }
+    }
+}
+
+/// An optimiser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Optimiser {
+    /// Adam, or AdamW with a weight decay
+    Adam,
+    /// RAdam
+    Radam,
+}
