@@ -124,3 +124,35 @@ fn temporary(target: &Path) -> io::Result<tempfile::NamedTempFile> {
 pub(crate) fn quiet_pipe(error: &io::Error) -> Option<Failure> {
     (error.kind() == io::ErrorKind::BrokenPipe).then_some(Failure::BrokenPipe)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_what_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write_bytes(&path, b"old").unwrap();
+        let failed = write(&path, |file| {
+            file.write_all(b"half of the new")?;
+            Err(io::ErrorKind::StorageFull.into())
+        });
+        assert!(failed.unwrap_err().to_string().ends_with("a.txt: the disk is full"));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        write_bytes(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn directories_are_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::create(&folder.path().join("a/b")).unwrap();
+        write_bytes(&directory.file("c.txt"), b"").unwrap();
+        let complaint = Directory::create(&folder.path().join("a/b/c.txt")).unwrap_err().to_string();
+        assert!(complaint.contains("c.txt: it is a file"), "{complaint}");
+        assert!(Directory::create(&folder.path().join("a/b/c.txt/d")).unwrap_err().to_string().contains("not a directory"));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

@@ -106,6 +106,23 @@ fn the_first_samples_do_not_depend_on_how_many_follow() {
 }
 
 #[test]
+fn a_run_that_goes_on_is_the_same_run() {
+    let folder = Folder::new();
+    folder.points();
+    folder.succeeds(&[&TRAIN[..], &["--checkpoint", "run.mfm", "--checkpoint-every", "8"]].concat());
+    let whole = folder.read("model.mfm");
+    folder.write("model.mfm", b"");
+    // The last checkpoint is of step 16 of 20.
+    let resume = ["--checkpoint", "run.mfm", "--resume"];
+    let (_, err) = texts(&folder.run(&[&TRAIN[..], &resume].concat()));
+    assert!(err.contains("going on after step 16"), "{err}");
+    assert!(folder.read("model.mfm") == whole, "a resumed run differs");
+    folder.refuses(&[&TRAIN[..], &resume, &["--seed", "1"]].concat(), &["cannot resume from run.mfm", "another seed"]);
+    folder.refuses(&[&TRAIN[..], &["--checkpoint", "model.mfm", "--resume"]].concat(), &["model.mfm", "not a checkpoint"]);
+    folder.refuses(&[&TRAIN[..], &["--resume"]].concat(), &["--checkpoint"]);
+}
+
+#[test]
 fn nobody_reading_is_no_failure() {
     let folder = Folder::with_model();
     let mut child = folder.command(&["sample", "model.mfm", "-n", "30000", "-q"]).stdout(std::process::Stdio::piped()).spawn().unwrap();

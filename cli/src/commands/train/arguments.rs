@@ -23,6 +23,15 @@ pub struct Arguments {
     /// The model file to write
     #[arg(short, long, value_name = "MODEL")]
     pub out: PathBuf,
+    /// Save the run to this file now and then
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Steps between two checkpoints
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
+    pub checkpoint_every: u64,
+    /// Go on from the checkpoint, if it is there; the weights will be those of a run that was never interrupted
+    #[arg(long, requires = "checkpoint")]
+    pub resume: bool,
 
     /// The width of the hidden layers
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one, help_heading = "Network")]

@@ -1,11 +1,15 @@
 //! `mfm train`: a Meta Flow Map from data.
 
 mod arguments;
+mod checkpoint;
+mod watch;
 
 pub use arguments::{Arguments, Loss, Optimiser, Path, Switch};
 
+use self::checkpoint::Checkpoint;
+use self::watch::{LossRow, Watch};
 use crate::classifier::failure;
-use crate::context::{Context, Verbosity};
+use crate::context::Context;
 use crate::data::{self, Dataset, Standardisation};
 use crate::failure::{Failure, Place, Result};
 use crate::model::{random_rows, save};
@@ -20,18 +24,7 @@ use mfm_nn::schedule::{Decay, LearningRate};
 use mfm_nn::train::LossInput;
 use mfm_nn::{GaussianConfig, MlpConfig, Model, ModelConfig, ModelHeader, Module, Trainer, TrainingConfig};
 use serde::Serialize;
-use std::ops::ControlFlow;
 use std::time::Instant;
-
-/// The losses after a step.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct LossRow {
-    step: u64,
-    diagonal: f64,
-    consistency: f64,
-    gradient_norm: f64,
-    learning_rate: f64,
-}
 
 /// What `--json` reports.
 #[derive(Debug, Serialize)]
@@ -69,16 +62,15 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         data.dimension,
         count(parameters)
     ));
-    let start = Instant::now();
-    let (model, losses) = train(context, arguments, &data, &model)?;
-    let seconds = start.elapsed().as_secs_f64();
-
     let mut header = ModelHeader::new(config, arguments.interpolant.interpolant().name(), Shape::new(&[data.dimension])?);
     header.provenance.steps = arguments.steps;
     header.provenance.seed = context.seed;
     header.provenance.data = format!("{} samples of {}", data.len(), data.source);
     header.provenance.objective = describe(arguments);
     header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+    let start = Instant::now();
+    let (model, losses) = train(context, arguments, &data, &model, &header)?;
+    let seconds = start.elapsed().as_secs_f64();
     save(&arguments.out, &model, &header)?;
 
     let model = arguments.out.display().to_string();
@@ -170,6 +162,7 @@ fn train(
     arguments: &Arguments,
     data: &Dataset,
     model: &Model<CpuTensor<f32>>,
+    header: &ModelHeader,
 ) -> Result<(Model<CpuTensor<f32>>, Vec<LossRow>)> {
     let path = arguments.interpolant.interpolant();
     let adaptive = AdaptiveWeight { power: arguments.adaptive_power, ..AdaptiveWeight::NONE };
@@ -183,11 +176,23 @@ fn train(
     };
     let rows = data.tensor(&context.device)?;
     let labels = data.labels.as_deref().filter(|_| arguments.labels);
-    let mut trainer = Trainer::new(settings(arguments, context.seed), model)?;
-    let progress = context.progress("training", arguments.steps);
-    let every = (arguments.steps / 200).max(1);
-    let mut losses = Vec::new();
-    let mut broken = None;
+    let config = settings(arguments, context.seed);
+    let checkpoint = match &arguments.checkpoint {
+        Some(path) => Some(Checkpoint::new(path, arguments.checkpoint_every, header, config)?),
+        None => None,
+    };
+    let state = match &checkpoint {
+        Some(checkpoint) if arguments.resume => checkpoint.load(&context.device)?,
+        _ => None,
+    };
+    let mut trainer = match state {
+        Some(state) => Trainer::resume(config, model, state)?,
+        None => Trainer::new(config, model)?,
+    };
+    if trainer.steps_made() > 0 {
+        context.say(format!("going on after step {}", count(trainer.steps_made() as usize)));
+    }
+    let mut watch = Watch::new(context, checkpoint.as_ref(), trainer.steps_made(), arguments.steps);
     let outcome = trainer.run(
         &mut |_, size, noise: &_| random_rows(&rows, labels, size, noise),
         |input: LossInput<'_, CpuTensor<f32>, Model<CpuTensor<f32>>>| {
@@ -195,40 +200,11 @@ fn train(
             let objective = Objective { times: TimeLaw { span, ..objective.times }, ..objective };
             objective.loss(&Flow::new(input.frozen, path), input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
         },
-        |_, step| {
-            progress.advance(1);
-            if step.step % every != 0 && step.step != step.steps {
-                return ControlFlow::Continue(());
-            }
-            match step.part_values() {
-                Err(error) => {
-                    broken = Some(error);
-                    return ControlFlow::Break(());
-                }
-                Ok(parts) => {
-                    let part = |name: &str| parts.iter().find(|(other, _)| *other == name).map_or(0.0, |(_, value)| *value);
-                    let (diagonal, consistency) = (part("diagonal"), part("consistency"));
-                    losses.push(LossRow {
-                        step: step.step,
-                        diagonal,
-                        consistency,
-                        gradient_norm: step.gradient_norm,
-                        learning_rate: step.rate,
-                    });
-                    let remark = format!("losses {} + {}", number(diagonal, 4), number(consistency, 4));
-                    if context.verbosity == Verbosity::Verbose {
-                        let more = format!("gradient {}, rate {}", number(step.gradient_norm, 3), number(step.rate, 3));
-                        context.detail_above(&progress, format!("step {}: {remark}, {more}", step.step));
-                    }
-                    progress.remark(remark);
-                }
-            }
-            ControlFlow::Continue(())
-        },
+        |trainer, step| watch.look(trainer, step),
     );
-    if let Some(error) = broken {
-        return Err(error.into());
+    if let Some(failure) = watch.broken {
+        return Err(failure);
     }
     outcome.map_err(failure).at(format!("training on {}", data.source))?;
-    Ok((trainer.averaged()?, losses))
+    Ok((trainer.averaged()?, watch.losses))
 }
