@@ -17,10 +17,10 @@ pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
     /// The seed of all noise
-    #[arg(long, global = true, value_name = "N", default_value_t = 0, help_heading = "Everywhere")]
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, allow_negative_numbers = true, help_heading = "Everywhere")]
     pub seed: u64,
     /// Threads; results do not depend on how many [default: all]
-    #[arg(long, global = true, value_name = "N", value_parser = thread_count, help_heading = "Everywhere")]
+    #[arg(long, global = true, value_name = "N", value_parser = thread_count, allow_negative_numbers = true, help_heading = "Everywhere")]
     pub threads: Option<usize>,
     /// Machine-readable results to this file, or - for standard output
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]

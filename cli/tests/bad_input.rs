@@ -67,13 +67,14 @@ fn bad_numbers_on_the_command_line() {
     folder.write("state.csv", b"0.5,0.5\n");
     let posterior = |more: &[&'static str]| [&["posterior", "model.mfm", "--state", "state.csv"], more].concat();
     folder.refuses(&["sample", "model.mfm", "-n", "0"], &["--samples", "at least 1"]);
-    folder.refuses(&["sample", "model.mfm", "-n", "-3"], &["-3"]);
+    folder.refuses(&["sample", "model.mfm", "-n", "-3"], &["'-3'", "--samples", "at least 1"]);
+    folder.refuses(&["sample", "model.mfm", "--seed", "-1"], &["'-1'", "--seed"]);
     folder.refuses(&["sample", "model.mfm", "-n", "9999999999999999"], &["--samples 9999999999999999", "no room"]);
     folder.refuses(&["sample", "model.mfm", "-n", "18446744073709551615"], &["more elements than can be addressed"]);
     folder.refuses(&["sample", "model.mfm", "--steps", "0"], &["--steps", "at least 1"]);
     folder.refuses(&["sample", "model.mfm", "--ode", "4", "--sde", "4"], &["--ode", "--sde"]);
     folder.refuses(&posterior(&["--time", "1.5"]), &["--time", "between 0 and 1"]);
-    folder.refuses(&posterior(&["--time", "-0.1"]), &["-0.1"]);
+    folder.refuses(&posterior(&["--time", "-0.1"]), &["--time", "-0.1"]);
     folder.refuses(&posterior(&["--time", "nan"]), &["--time", "between 0 and 1"]);
     folder.refuses(&posterior(&["--time", "0.5", "--draws", "0"]), &["--draws", "at least 1"]);
     folder.refuses(&posterior(&["--time", "0.5", "--label", "1"]), &["--label 1", "model.mfm knows no labels"]);

@@ -25,10 +25,10 @@ pub struct Arguments {
     #[arg(long, value_name = "T", value_parser = time, allow_negative_numbers = true)]
     pub time: f64,
     /// Draws for each state
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = at_least_one, allow_negative_numbers = true)]
     pub draws: usize,
     /// Steps of the map for each draw
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = at_least_one)]
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = at_least_one, allow_negative_numbers = true)]
     pub steps: usize,
     /// The label, for a model that knows labels
     #[arg(long, value_name = "L")]

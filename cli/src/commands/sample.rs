@@ -26,7 +26,7 @@ pub struct Arguments {
     /// The model file
     pub model: PathBuf,
     /// How many samples
-    #[arg(short = 'n', long = "samples", value_name = "N", default_value_t = 100, value_parser = at_least_one)]
+    #[arg(short = 'n', long = "samples", value_name = "N", default_value_t = 100, value_parser = at_least_one, allow_negative_numbers = true)]
     pub samples: usize,
     /// How they are made
     #[command(flatten)]
@@ -44,16 +44,16 @@ pub struct Arguments {
 #[group(multiple = false)]
 pub struct Method {
     /// By K steps of the map [default: 1]
-    #[arg(long, value_name = "K", value_parser = at_least_one)]
+    #[arg(long, value_name = "K", value_parser = at_least_one, allow_negative_numbers = true)]
     pub steps: Option<usize>,
     /// By K rounds of posterior draw and renoising
-    #[arg(long, value_name = "K", value_parser = at_least_one)]
+    #[arg(long, value_name = "K", value_parser = at_least_one, allow_negative_numbers = true)]
     pub refine: Option<usize>,
     /// By K steps of Heun along the ODE
-    #[arg(long, value_name = "K", value_parser = at_least_one)]
+    #[arg(long, value_name = "K", value_parser = at_least_one, allow_negative_numbers = true)]
     pub ode: Option<usize>,
     /// By K steps of Euler–Maruyama along the SDE
-    #[arg(long, value_name = "K", value_parser = at_least_one)]
+    #[arg(long, value_name = "K", value_parser = at_least_one, allow_negative_numbers = true)]
     pub sde: Option<usize>,
 }
 

@@ -24,7 +24,7 @@ pub struct Arguments {
     #[arg(long, value_name = "T", value_parser = time, allow_negative_numbers = true)]
     pub time: f64,
     /// Posterior draws for each state
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one, allow_negative_numbers = true)]
     pub draws: usize,
     #[arg(long, value_name = "REWARD", help = reward::HELP)]
     #[allow(missing_docs)] // the help is its documentation

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 /// How rewards are written on the command line.
 pub const HELP: &str = "The reward r(x); samples aim at the model's density times exp r:
-  linear:H1,H2,...            hᵀx
-  target:C1,C2,...,SIGMA      −|x − c|²/(2 σ²)
-  observation:FILE.json       −|A x − y|²/(2 σ²) of {\"a\": [[..], ..], \"y\": [..], \"sigma\": S}
-  quadratic:FILE.json         −½ xᵀPx + hᵀx + c of {\"curvature\": [[..], ..], \"slope\": [..], \"offset\": C}
-  classes:DATA:W0,W1,...      log Σ wᵢ p(class i | x), by a classifier trained on DATA: digits, or a .csv, .csv.gz or .npy file
-                              whose last column is the label";
+linear:H1,H2,...        hᵀx
+target:C1,C2,...,SIGMA  −|x − c|²/(2 σ²)
+observation:FILE.json   −|A x − y|²/(2 σ²), {\"a\": [[..], ..], \"y\": [..], \"sigma\": S}
+quadratic:FILE.json     −½ xᵀPx + hᵀx + c, {\"curvature\": [[..], ..], \"slope\": [..]}
+classes:DATA:W0,W1,...  log Σ wᵢ p(class i | x), by a classifier trained on DATA:
+                        digits, or a file whose last column is the label";
 
 /// A reward as the command line gives it.
 #[derive(Clone, Debug, PartialEq)]

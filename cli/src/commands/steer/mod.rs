@@ -31,13 +31,13 @@ pub struct Arguments {
     #[arg(long, value_name = "ESTIMATOR", default_value = "resampled")]
     pub estimator: Estimator,
     /// How many samples (particles, for smc and search)
-    #[arg(short = 'n', long = "samples", value_name = "N", default_value_t = 100, value_parser = at_least_one)]
+    #[arg(short = 'n', long = "samples", value_name = "N", default_value_t = 100, value_parser = at_least_one, allow_negative_numbers = true)]
     pub samples: usize,
     /// Time steps [default: 100 for an ODE or SDE, 1 for best-of-n, 16 for mcmc, else 8]
-    #[arg(long, value_name = "K", value_parser = at_least_one)]
+    #[arg(long, value_name = "K", value_parser = at_least_one, allow_negative_numbers = true)]
     pub steps: Option<usize>,
     /// Posterior draws for each state; fresh starts for mcmc, candidates for best-of-n [default: 32 for resampled, 8 for mcmc, else 16]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub draws: Option<usize>,
     /// The label, for a model that knows labels
     #[arg(long, value_name = "L")]
@@ -53,26 +53,26 @@ pub struct Arguments {
     #[arg(long, value_name = "SCHEME", default_value = "euler", help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
     pub scheme: Integrator,
     /// The first time, at which noise stands for the state
-    #[arg(long, value_name = "T", default_value_t = 0.01, value_parser = time, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    #[arg(long, value_name = "T", default_value_t = 0.01, value_parser = time, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
     pub start: f64,
     /// Steer only from this time on
-    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = time, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = time, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
     pub steer_from: f64,
     /// Steer only up to this time
-    #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = time, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = time, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
     pub steer_until: f64,
     /// A factor on the correction
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = not_negative, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
     pub damping: f64,
     /// Rescale each correction to this multiple of the drift's norm
-    #[arg(long, value_name = "MULTIPLE", value_parser = positive, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    #[arg(long, value_name = "MULTIPLE", value_parser = positive, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
     pub rescale: Option<f64>,
     /// Shorten each correction to this multiple of the drift's norm
-    #[arg(long, value_name = "MULTIPLE", value_parser = positive, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    #[arg(long, value_name = "MULTIPLE", value_parser = positive, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
     pub clip: Option<f64>,
 
     /// Above 1 the time grid is finer at its start, below 1 at its end
-    #[arg(long, value_name = "POWER", default_value_t = 1.0, value_parser = positive)]
+    #[arg(long, value_name = "POWER", default_value_t = 1.0, value_parser = positive, allow_negative_numbers = true)]
     pub power: f64,
     /// Chain moves at each time, for mcmc
     #[arg(long, value_name = "N", default_value_t = 4)]
@@ -84,7 +84,7 @@ pub struct Arguments {
     #[arg(long)]
     pub keep_overall: bool,
     /// Resample below this share of the particles, for smc
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = time)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = time, allow_negative_numbers = true)]
     pub threshold: f64,
 }
 

@@ -27,20 +27,20 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
     /// Steps between two checkpoints
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
     pub checkpoint_every: u64,
     /// Go on from the checkpoint, if it is there; the weights will be those of a run that was never interrupted
     #[arg(long, requires = "checkpoint")]
     pub resume: bool,
 
     /// The width of the hidden layers
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one, help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Network")]
     pub width: usize,
     /// The number of hidden layers
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one, help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Network")]
     pub depth: usize,
     /// The number of frequencies by which each time enters
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one, help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Network")]
     pub frequencies: usize,
     /// Gaussian preconditioning: the network learns only what a Gaussian does not know (on the linear path)
     #[arg(long, value_name = "WHETHER", default_value = "auto", help_heading = "Network")]
@@ -59,23 +59,23 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Objective")]
     pub jump_warm_up: u64,
     /// The power p of the adaptive weight (‖Δ‖² + 0.01)^−p on both losses
-    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = not_negative, help_heading = "Objective")]
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "Objective")]
     pub adaptive_power: f64,
     /// The share of labels that are dropped, with --labels
-    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share, help_heading = "Objective")]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share, allow_negative_numbers = true, help_heading = "Objective")]
     pub label_dropout: f64,
 
     /// Training steps
-    #[arg(long, value_name = "N", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Optimiser")]
+    #[arg(long, value_name = "N", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true, help_heading = "Optimiser")]
     pub steps: u64,
     /// Samples in a batch
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one, help_heading = "Optimiser")]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Optimiser")]
     pub batch: usize,
     /// The method
     #[arg(long, value_name = "METHOD", default_value = "adam", help_heading = "Optimiser")]
     pub optimiser: Optimiser,
     /// The learning rate
-    #[arg(long, value_name = "RATE", default_value_t = 1e-3, value_parser = positive, help_heading = "Optimiser")]
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3, value_parser = positive, allow_negative_numbers = true, help_heading = "Optimiser")]
     pub learning_rate: f64,
     /// Steps over which the learning rate rises
     #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Optimiser")]
@@ -84,13 +84,13 @@ pub struct Arguments {
     #[arg(long, help_heading = "Optimiser")]
     pub constant_rate: bool,
     /// Decoupled weight decay
-    #[arg(long, value_name = "DECAY", default_value_t = 0.0, value_parser = not_negative, help_heading = "Optimiser")]
+    #[arg(long, value_name = "DECAY", default_value_t = 0.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "Optimiser")]
     pub weight_decay: f64,
     /// The decay of the moving average of the weights, 0 for none
-    #[arg(long, value_name = "DECAY", default_value_t = 0.999, value_parser = share, help_heading = "Optimiser")]
+    #[arg(long, value_name = "DECAY", default_value_t = 0.999, value_parser = share, allow_negative_numbers = true, help_heading = "Optimiser")]
     pub ema: f64,
     /// The largest norm of the gradient, 0 for no limit
-    #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = not_negative, help_heading = "Optimiser")]
+    #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "Optimiser")]
     pub clip: f64,
 }
 
