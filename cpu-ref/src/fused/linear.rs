@@ -184,9 +184,9 @@ impl<E: Float> Layer<E> {
         let mut gx = buffer(need_x, rows * inner)?;
         let mut gw = buffer(need_w, groups * out * inner)?;
         let mut gb = buffer(need_b, groups * out)?;
-        if rows == 0 {
+        if rows == 0 || out == 0 {
             // No group would write them.
-            gw.iter_mut().chain(&mut gb).for_each(|buffer| buffer.elements_mut().fill(E::ZERO));
+            [&mut gx, &mut gw, &mut gb].into_iter().flatten().for_each(|buffer| buffer.elements_mut().fill(E::ZERO));
         }
         // With few inputs the product with the weight is one of dot products, for which its columns must lie together.
         let columns = self.weight.permute(&[1, 0])?;
