@@ -172,6 +172,8 @@ fn training_that_diverges_writes_nothing() {
     let folder = Folder::new();
     folder.write("large.csv", b"1e30,-1e30\n-1e30,2e30\n3e30,1e30\n");
     let words = ["large.csv"];
+    folder.points();
+    folder.refuses(&[&TRAIN[..], &["--learning-rate", "1e9", "--clip", "0"]].concat(), &["points.csv", "step", "learning rate"]);
     folder.refuses(&["train", "large.csv", "-o", "m.mfm", "--steps", "3", "--precondition", "off"], &words);
     folder.refuses(&["train", "large.csv", "-o", "m.mfm", "--steps", "3"], &words);
 }

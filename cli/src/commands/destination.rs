@@ -117,10 +117,8 @@ impl Samples<'_> {
     fn images(&self, side: usize) -> ImageGrid {
         const ACROSS: usize = 10;
         const DOWN: usize = 16;
-        let (low, high) = self.rows.iter().fold((f32::MAX, f32::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
         let mut grid = ImageGrid::new(self.title, side);
-        // Images from −1 to 1 are shown as they are, with what overshoots cut.
-        grid.range = if low > -2.0 && high < 2.0 { (-1.0, 1.0) } else { (low, high) };
+        grid.range = grey_range(self.rows);
         if self.states.is_empty() {
             let rows = self.rows.chunks(ACROSS * self.dimension).take(DOWN);
             return rows.fold(grid, |grid, row| grid.with_row("", row.to_vec()));
@@ -153,6 +151,15 @@ impl Samples<'_> {
             figure.with(panel)
         })
     }
+}
+
+/// What is white and what is black: −1 and 1 where most pixels are between them, with what overshoots cut, else where most pixels are.
+fn grey_range(pixels: &[f32]) -> (f32, f32) {
+    let mut sorted = pixels.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let at = |share: usize| sorted.get(sorted.len().saturating_sub(1) * share / 100).copied().unwrap_or(0.0);
+    let (low, high) = (at(2), at(98));
+    if low > -1.6 && high < 1.6 || low >= high { (-1.0, 1.0) } else { (low, high) }
 }
 
 /// The density of numbers as bars.

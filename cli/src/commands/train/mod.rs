@@ -203,7 +203,7 @@ fn train(
         |trainer, step| watch.look(trainer, step),
     );
     if let Some(failure) = watch.broken {
-        return Err(failure);
+        return Err(failure.at(format!("training on {}", data.source)));
     }
     outcome.map_err(failure).at(format!("training on {}", data.source))?;
     Ok((trainer.averaged()?, watch.losses))
