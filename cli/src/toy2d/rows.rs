@@ -32,6 +32,8 @@ pub struct Row {
     pub mmd: f64,
     /// The mean reward of the samples.
     pub mean_reward: f64,
+    /// Samples that ran away, of all seeds: NaN, infinite or beyond 50. They are measured as 0, or 50 away.
+    pub lost: usize,
     /// Seconds for one seed.
     pub seconds: f64,
     /// The number of seeds.
@@ -74,11 +76,11 @@ impl Job {
         let start = Instant::now();
         let mut distances: Vec<Distance> = Vec::new();
         let mut first = Vec::new();
-        let mut steering = 0.0;
+        let (mut steering, mut lost) = (0.0, 0);
         for seed in 0..self.seeds as u64 {
             let noise = context.noise.fork(1000 + seed);
             let clock = Instant::now();
-            let points = self.samples(problem, flow, device, &noise, &mut |p| {
+            let mut points = self.samples(problem, flow, device, &noise, &mut |p| {
                 progress.advance(1);
                 if let Some(size) = p.effective_sample_size {
                     progress.remark(format!("effective sample size {size:.1} of {}", plan.draws));
@@ -87,6 +89,7 @@ impl Job {
                 Ok(())
             })?;
             steering += clock.elapsed().as_secs_f64();
+            lost += contain(&mut points, problem.dimension());
             distances.push(problem.distance(&points)?);
             if first.is_empty() {
                 first = points;
@@ -107,6 +110,7 @@ impl Job {
             sw2_deviation: if self.seeds > 1 { sliced.deviation } else { 0.0 },
             mmd: over(|d| d.mmd).mean,
             mean_reward: over(|d| d.mean_reward).mean,
+            lost,
             seconds: steering / self.seeds as f64,
             seeds: self.seeds,
         };
@@ -138,6 +142,17 @@ impl Job {
         };
         Ok(samples.to_vec()?)
     }
+}
+
+/// Brings samples that ran away back to where a distance can be measured, and counts them.
+fn contain(points: &mut [f64], dimension: usize) -> usize {
+    const REACH: f64 = 50.0;
+    let away = |v: &f64| !v.is_finite() || v.abs() > REACH;
+    let lost = points.chunks_exact(dimension).filter(|point| point.iter().any(away)).count();
+    for value in points.iter_mut() {
+        *value = if value.is_nan() { 0.0 } else { value.clamp(-REACH, REACH) };
+    }
+    lost
 }
 
 /// The jobs on the paper's mixture. A full run takes every number of draws to 128 at 1,000 steps, with 20 seeds.
@@ -194,6 +209,7 @@ pub fn table(rows: &[Row], floor: Spread, exact_reward: f64) -> Table {
         "× floor",
         "MMD²",
         "mean reward",
+        "lost",
         "seconds",
         "seeds",
     ]);
@@ -211,6 +227,7 @@ pub fn table(rows: &[Row], floor: Spread, exact_reward: f64) -> Table {
             format!("{:.2}", row.sw2 / floor.mean),
             format!("{:.5}", row.mmd),
             number(row.mean_reward, 4),
+            row.lost.to_string(),
             format!("{:.1}", row.seconds),
             row.seeds.to_string(),
         ]);
@@ -226,6 +243,7 @@ pub fn table(rows: &[Row], floor: Spread, exact_reward: f64) -> Table {
         "1.00",
         "0",
         &number(exact_reward, 4),
+        "0",
         "–",
         "20",
     ]);
