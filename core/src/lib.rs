@@ -1,4 +1,19 @@
-//! The mathematics of Meta Flow Maps over one tensor trait.
+//! Meta Flow Maps: the mathematics, over one tensor trait.
+//!
+//! Times run from noise (t = 0) to data (t = 1): x_t = α_t x0 + β_t x1 with x0 ~ N(0, I). A [`MetaFlowMap`] turns noise into samples of the
+//! posterior p(x1 | x_t) in one differentiable step; everything else follows from those draws.
+//!
+//! | module | what is there |
+//! |---|---|
+//! | [`tensor`], [`autodiff`], [`shape`], [`error`] | the trait that backends implement, derivatives in both directions |
+//! | [`noise`] | explicit, counter-based noise |
+//! | [`interpolant`], [`times`] | α and β, and grids of times |
+//! | [`flow_map`], [`posterior_velocity`] | the sampling contract, and the velocity that a map must have on its diagonal |
+//! | [`reward`], [`guidance`], [`draws`] | rewards, estimators of the value V_t(x) = log E\[exp r(X1) \| x_t = x\] and its gradient |
+//! | [`sample`], [`steer`], [`resample`], [`posterior_mcmc`], [`search`], [`baseline`] | samplers |
+//! | [`training`] | objectives, and fine-tuning to a reward |
+//!
+//! Every operation that can fail returns a [`Result`]; nothing panics on bad input.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;

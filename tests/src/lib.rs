@@ -2,3 +2,8 @@
 
 pub mod conformance;
 pub mod laws;
+
+/// The example in the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -40,6 +40,18 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
+/// C's start-up code and memory functions; the standard library would have brought them.
+#[link(name = "c")]
+unsafe extern "C" {}
+
+/// `alloc` comes compiled for unwinding; nothing here unwinds, so the two symbols it names are never called.
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}
+
+/// See [`rust_eh_personality`].
+#[unsafe(no_mangle)]
+extern "C" fn _Unwind_Resume() {}
+
 use mfm_core::autodiff::gradient;
 use mfm_core::{Device, MetaFlowMap, Noise, Operations, Result, Shape, Tensor};
 use mfm_cpu_ref::CpuDevice;

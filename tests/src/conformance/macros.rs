@@ -9,7 +9,7 @@ pub fn available<D, E: Display>(name: &str, device: Result<D, E>) -> Option<D> {
     device.map_err(|error| writeln!(std::io::stderr(), "NOT TESTED: {name}: {error}")).ok()
 }
 
-/// One test for each primitive, hook and property, in a module `$name`. See [`crate::conformance`].
+/// One test for each primitive, hook and property, in a module `$name`. See [`conformance`](mod@crate::conformance).
 #[macro_export]
 macro_rules! conformance {
     ($name:ident, try $device:expr, $tolerances:expr) => {

@@ -12,7 +12,7 @@
 //! so that a backend's own tests can call a single one, and so that this suite can be tested: `broken` holds backends with one
 //! fault each, and the suite must catch every one.
 //!
-//! The judge is the [`reference`] interpreter. With each number it carries the rounding error that an honest evaluation may have
+//! The judge is the [`reference`](mod@reference) interpreter. With each number it carries the rounding error that an honest evaluation may have
 //! collected; see [`Tolerances`].
 
 pub mod broken;

@@ -1,0 +1,255 @@
+//! Speed beside PyTorch: the same network, the same batch, the same cores, f32, in one run.
+//!
+//! `cargo bench -p mfm-tests`. PyTorch is run where `../shared/bench` holds its programs and `MFM_PYTHON` (or `python3`) can import torch;
+//! elsewhere only our side is timed, and that is said. The two alternate, and the ratio is of medians. No figure is asserted.
+
+use criterion::Criterion;
+use mfm_core::guidance::{Guide, MfmGradient, MfmGradientFree};
+use mfm_core::interpolant::Linear;
+use mfm_core::training::{NoTeacher, Objective};
+use mfm_core::{Condition, Device, Draws, Flow, MetaFlowMap, Noise, Result, Shape, Tensor};
+use mfm_cpu_ref::{CpuDevice, CpuTensor};
+use mfm_nn::mlp::{Mlp, MlpConfig};
+use mfm_nn::train::{Samples, Trainer, TrainingConfig};
+use mfm_nn::{Model, ModelConfig};
+use mfm_toy2d::{GaussianMixture, QuadraticReward};
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const BATCH: usize = 4096;
+/// How often the two sides alternate.
+const ROUNDS: usize = 2;
+
+type Tensor32 = CpuTensor<f32>;
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Times `work` through criterion, and answers the median of a call in seconds.
+fn time(criterion: &mut Criterion, name: &str, mut work: impl FnMut()) -> f64 {
+    let seconds = RefCell::new(Vec::new());
+    criterion.bench_function(name, |bencher| {
+        bencher.iter_custom(|calls| {
+            let mut total = Duration::ZERO;
+            for _ in 0..calls {
+                let start = Instant::now();
+                work();
+                let one = start.elapsed();
+                seconds.borrow_mut().push(one.as_secs_f64());
+                total += one;
+            }
+            total
+        });
+    });
+    median(&mut seconds.into_inner())
+}
+
+/// The PyTorch programs, where they can be run.
+struct PyTorch {
+    python: String,
+    programs: PathBuf,
+    scratch: tempfile::TempDir,
+}
+
+impl PyTorch {
+    fn find() -> Result<Self, String> {
+        let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/bench");
+        let programs = programs.canonicalize().map_err(|_| "../shared/bench is absent".to_owned())?;
+        let python = std::env::var("MFM_PYTHON").unwrap_or_else(|_| "python3".into());
+        let torch = Command::new(&python).args(["-c", "import torch"]).output();
+        if !torch.is_ok_and(|output| output.status.success()) {
+            return Err(format!("{python} cannot import torch (set MFM_PYTHON)"));
+        }
+        let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+        Ok(Self { python, programs, scratch })
+    }
+
+    /// What a program prints.
+    fn run(&self, program: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new(&self.python);
+        command.current_dir(self.scratch.path()).env("PYTHONPATH", &self.programs);
+        if program == "-c" {
+            command.arg("-c")
+        } else {
+            command.arg(self.programs.join(program))
+        };
+        let output = command.args(arguments).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    }
+}
+
+/// The number after `mark`.
+fn number_after(text: &str, mark: &str) -> Option<f64> {
+    let rest = text.split(mark).nth(1)?.trim_start();
+    rest.split(|c: char| !(c.is_ascii_digit() || c == '.')).next()?.parse().ok()
+}
+
+fn report(what: &str, ours: &mut [f64], theirs: &mut [f64]) {
+    let (ours, theirs) = (median(ours), if theirs.is_empty() { f64::NAN } else { median(theirs) });
+    if theirs.is_nan() {
+        println!("RATIO {what}: ours {:.3} ms, PyTorch not measured", 1e3 * ours);
+    } else {
+        println!("RATIO {what}: ours {:.3} ms, PyTorch {:.3} ms, {:.2} × as fast", 1e3 * ours, 1e3 * theirs, theirs / ours);
+    }
+}
+
+/// The rate of one large matrix product, in operations a second: the floor of the training step.
+fn product_rate(device: &CpuDevice<f32>) -> Result<f64> {
+    let a = device.normal(&Noise::new(1), Shape::new(&[BATCH, 256])?)?;
+    let b = device.normal(&Noise::new(2), Shape::new(&[256, 256])?)?;
+    let mut best = f64::INFINITY;
+    for _ in 0..40 {
+        let start = Instant::now();
+        std::hint::black_box(a.matmul(&b, mfm_core::tensor::Transpose::NONE)?);
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(2.0 * BATCH as f64 * 256.0 * 256.0 / best)
+}
+
+fn training(criterion: &mut Criterion, device: &CpuDevice<f32>, torch: Option<&PyTorch>) -> Result<()> {
+    let prior = GaussianMixture::paper();
+    let model: Model<Tensor32> = Model::new(device, &ModelConfig::mlp(MlpConfig::new(2)), &[], &Noise::new(1))?;
+    let mut trainer = Trainer::new(TrainingConfig { steps: u64::MAX, ..TrainingConfig::default() }, &model)?;
+    let objective = Objective::default();
+    let mut data = |_: u64, size: usize, noise: &Noise| {
+        Ok(Samples { x1: device.from_slice(&prior.sample(size, noise)?, Shape::new(&[size, 2])?)?, labels: None })
+    };
+    let mut step = || {
+        let advanced = trainer.advance(&mut data, &mut |input: mfm_nn::train::LossInput<'_, Tensor32, Model<Tensor32>>| {
+            let flow = Flow::new(input.frozen, &Linear);
+            objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+        });
+        std::hint::black_box(advanced.expect("a training step"));
+    };
+    for _ in 0..5 {
+        step();
+    }
+    let before = device.memory();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let threads = device.threads().to_string();
+    for _ in 0..ROUNDS {
+        if let Some(torch) = torch {
+            let runs =
+                ["eager_fused", "compile_fused"].map(|mode| number_after(&torch.run("time2d.py", &[mode, "30", &threads]), "wall median"));
+            println!("PyTorch eager, compiled (ms): {runs:?}");
+            theirs.extend(runs.into_iter().flatten().reduce(f64::min).map(|ms| ms / 1e3));
+        }
+        ours.push(time(criterion, "training step, 4 × 256, batch 4096", &mut step));
+    }
+    let after = device.memory();
+    println!(
+        "memory: live {} → {} bytes, pooled {} → {}, allocations {} → {}",
+        before.live, after.live, before.pooled, after.pooled, before.allocations, after.allocations
+    );
+    report("training step", &mut ours, &mut theirs);
+    // Four forward passes and two backward ones of twice the work; the first layer's inputs need no gradient.
+    let (first, hidden, last) = (55.0 * 256.0, 3.0 * 256.0 * 256.0, 256.0 * 2.0);
+    let operations = 2.0 * BATCH as f64 * (8.0 * (hidden + last) + 6.0 * first);
+    let floor = operations / product_rate(device)?;
+    println!(
+        "FLOOR training step: {:.1} GFLOP, {:.1} ms at the rate of one large product, {:.0} % of it reached",
+        operations / 1e9,
+        1e3 * floor,
+        100.0 * floor / median(&mut ours)
+    );
+    Ok(())
+}
+
+fn steering(criterion: &mut Criterion, device: &CpuDevice<f32>, torch: Option<&PyTorch>) -> Result<()> {
+    let model = Mlp::new(device, &MlpConfig::new(2), &Noise::new(1))?;
+    let flow = Flow::new(&model, &Linear);
+    let reward = QuadraticReward::paper();
+    let draws = Draws { count: 16, rows: 8192 };
+    let x = device.normal(&Noise::new(2), Shape::new(&[BATCH, 2])?)?;
+    let threads = device.threads().to_string();
+    let (mut ours_free, mut ours_gradient, mut theirs_free, mut theirs_gradient) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    if let Some(torch) = torch {
+        torch.run("train2d.py", &["1", "bench", &threads]);
+    }
+    for _ in 0..ROUNDS {
+        if let Some(torch) = torch {
+            for (modes, label) in [(&[][..], "eager"), (&["highest", "16384", "compile"][..], "compiled")] {
+                let arguments: Vec<&str> = ["bench_1.pt", &threads].into_iter().chain(modes.iter().copied()).collect();
+                let text = torch.run("time_steer.py", &arguments);
+                let line = |name: &str| {
+                    text.lines().find(|line| line.contains(&format!(" {name} N=16:"))).and_then(|line| number_after(line, "wall"))
+                };
+                let (free, gradient) = (line("GF"), line("G"));
+                println!("PyTorch {label}, a step of 4096 × 16 (ms): gradient-free {free:?}, gradient {gradient:?}");
+                theirs_free.extend(free.map(|ms| ms / 1e3));
+                theirs_gradient.extend(gradient.map(|ms| ms / 1e3));
+            }
+        }
+        let guide = MfmGradientFree { reward: &reward, draws };
+        ours_free.push(time(criterion, "steering step, MFM-GF, 4096 × 16", || {
+            std::hint::black_box(guide.guide(&flow, 0.5, &x, &Noise::new(3)).expect("a step"));
+        }));
+        let guide = MfmGradient { reward: &reward, draws };
+        ours_gradient.push(time(criterion, "steering step, MFM-G, 4096 × 16", || {
+            std::hint::black_box(guide.guide(&flow, 0.5, &x, &Noise::new(3)).expect("a step"));
+        }));
+    }
+    // The better of eager and compiled.
+    let best = |all: &[f64]| -> Vec<f64> { all.chunks(2).filter_map(|pair| pair.iter().copied().reduce(f64::min)).collect() };
+    report("steering step, MFM-GF (4096 samples × 16 draws; × 250 for a run)", &mut ours_free, &mut best(&theirs_free));
+    report("steering step, MFM-G (4096 samples × 16 draws; × 250 for a run)", &mut ours_gradient, &mut best(&theirs_gradient));
+    Ok(())
+}
+
+/// One posterior draw at batch 1 in PyTorch, eager and compiled, in microseconds.
+const SINGLE: &str = "
+import sys, time, torch, statistics
+from model import MFM
+torch.set_num_threads(1)
+m = MFM().eval()
+z, o, t = torch.zeros(1, 1), torch.ones(1, 1), torch.full((1, 1), 0.5)
+x, e = torch.randn(1, 1, 2), torch.randn(1, 1, 2)
+with torch.no_grad():
+    for name, f in (('eager', m), ('compiled', torch.compile(m))):
+        for _ in range(500): f(z, o, e, t, x)
+        ts = []
+        for _ in range(3000):
+            a = time.perf_counter(); r = e + f(z, o, e, t, x); ts.append(time.perf_counter() - a)
+        print(name, 1e6 * statistics.median(ts))
+";
+
+fn single(criterion: &mut Criterion, torch: Option<&PyTorch>) -> Result<()> {
+    let device = CpuDevice::<f32>::with_threads(1)?;
+    let model = Mlp::new(&device, &MlpConfig::new(2), &Noise::new(1))?;
+    let one = Shape::new(&[1, 2])?;
+    let (noise, x_t) = (device.normal(&Noise::new(2), one)?, device.normal(&Noise::new(3), one)?);
+    let t = device.full(0.5, Shape::new(&[1])?)?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        if let Some(torch) = torch {
+            let text = torch.run("-c", &[SINGLE]);
+            let runs = ["eager", "compiled"].map(|name| number_after(&text, name));
+            println!("PyTorch eager, compiled (µs): {runs:?}");
+            theirs.extend(runs.into_iter().flatten().reduce(f64::min).map(|us| us / 1e6));
+        }
+        ours.push(time(criterion, "one posterior draw, batch 1", || {
+            std::hint::black_box(model.posterior(&noise, &t, &x_t, Condition::NONE).expect("a draw"));
+        }));
+    }
+    report("one posterior draw, batch 1", &mut ours, &mut theirs);
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    let torch = PyTorch::find();
+    if let Err(reason) = &torch {
+        println!("PyTorch is not measured: {reason}");
+    }
+    let torch = torch.as_ref().ok();
+    let device = CpuDevice::<f32>::new();
+    let mut slow = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(5)).configure_from_args();
+    training(&mut slow, &device, torch)?;
+    steering(&mut slow, &device, torch)?;
+    let mut fast = Criterion::default().measurement_time(Duration::from_secs(3)).configure_from_args();
+    single(&mut fast, torch)?;
+    Ok(())
+}
