@@ -125,7 +125,7 @@ fn recipe(arguments: &Arguments) -> Recipe {
     let steps = |default: u64| arguments.train_steps.map_or(default, |n| n as u64);
     match (arguments.full, arguments.problem) {
         (true, _) => Recipe { width: 256, depth: 4, steps: steps(20_000), batch: 4096, rate: 1e-3 },
-        (false, Kind::Paper) => Recipe { width: 128, depth: 4, steps: steps(6_000), batch: 1024, rate: 3e-3 },
+        (false, Kind::Paper) => Recipe { width: 128, depth: 4, steps: steps(12_000), batch: 1024, rate: 4e-3 },
         (false, Kind::Inverse) => Recipe { width: 256, depth: 3, steps: steps(3_000), batch: 512, rate: 1e-3 },
     }
 }

@@ -44,7 +44,7 @@ pub fn train(context: &Context, problem: &Problem, recipe: &Recipe) -> Result<Mo
         Ok(Samples { x1: device.from_slice(&rows, Shape::new(&[size, d])?)?, labels: None })
     };
     // The weight 1/c² leaves little effort for early times, whose errors are the largest in the samples: so these are drawn more often.
-    let objective = Objective { times: TimeLaw { at_zero: 0.35, power: 2.5, ..TimeLaw::default() }, ..Objective::default() };
+    let objective = Objective { times: TimeLaw { at_zero: 0.2, ..TimeLaw::default() }, ..Objective::default() };
     let progress = context.progress("training", recipe.steps);
     let outcome = trainer.run(
         &mut data,

@@ -40,7 +40,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// C's start-up code and memory functions; the standard library would have brought them.
+// C's start-up code and memory functions; the standard library would have brought them.
 #[link(name = "c")]
 unsafe extern "C" {}
 
