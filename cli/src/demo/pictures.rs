@@ -85,7 +85,7 @@ pub fn values<M: MetaFlowMap<Tensor>>(
     let labels = digits.held_out.labels.as_deref().unwrap_or(&[]);
     let draws = 64;
     let times: Vec<f64> = (0..10).map(|k| f64::from(k) / 10.0).collect();
-    let mut panel = Panel::new("The value V_t(x_t) of held-out digits", Axis::new("t", 0.0, 0.9), Axis::new("V", -9.0, 0.0));
+    let mut panel = Panel::new("The value V_t(x_t) of held-out digits", Axis::new("t", 0.0, 0.9), Axis::new("V", -16.0, 0.0));
     let mut sizes = Panel::new("Effective sample size of 64 draws", Axis::new("t", 0.0, 0.9), Axis::new("", 0.0, 64.0));
     for (class, colour) in [9, 5, 1, 0, 8].into_iter().zip(SERIES) {
         let rows: Vec<usize> = (0..digits.held_out.len()).filter(|&i| labels.get(i) == Some(&class)).collect();
