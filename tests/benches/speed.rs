@@ -2,6 +2,7 @@
 //!
 //! `cargo bench -p mfm-tests`. PyTorch is run where `../shared/bench` holds its programs and `MFM_PYTHON` (or `python3`) can import torch;
 //! elsewhere only our side is timed, and that is said. The two alternate, and the ratio is of medians. No figure is asserted.
+#![allow(clippy::expect_used)] // A benchmark may stop where a call fails.
 
 use criterion::Criterion;
 use mfm_core::guidance::{Guide, MfmGradient, MfmGradientFree};
