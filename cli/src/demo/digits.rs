@@ -18,7 +18,7 @@ pub struct Digits {
 }
 
 impl Digits {
-    pub fn load(_: &Context) -> Result<Self> {
+    pub fn load() -> Result<Self> {
         let (train, held_out) = split_digits()?;
         Ok(Self { train, held_out })
     }

@@ -46,7 +46,7 @@ struct Results {
 /// One sentence for the user.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let out = Directory::create(&arguments.out)?;
-    let digits = Digits::load(context)?;
+    let digits = Digits::load()?;
     context.say(format!("{} digits to train on, {} held out", digits.train.len(), digits.held_out.len()));
 
     let half = digits.halves();
