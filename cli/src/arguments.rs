@@ -4,9 +4,11 @@ use crate::commands::{info, posterior, sample, steer, train, value};
 use crate::context::{Context, Json, Verbosity};
 use crate::failure::Result;
 use crate::progress::eprintln_quietly;
-use crate::{demo, toy2d};
+use crate::{demo, device, toy2d};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use mfm_core::Tensor;
+use mfm_cpu_ref::CpuTensor;
 use std::path::PathBuf;
 
 /// Train, sample and steer Meta Flow Maps
@@ -82,16 +84,21 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         _ => Verbosity::Normal,
     };
     let json = arguments.json.as_ref().map(|path| if path.as_os_str() == "-" { Json::Stdout } else { Json::File(path.clone()) });
-    let context = Context::new(arguments.seed, arguments.threads, verbosity, json)?;
-    match &arguments.command {
-        Command::Demo(arguments) => demo::run(&context, arguments),
-        Command::Toy2d(arguments) => toy2d::run(&context, arguments),
-        Command::Train(arguments) => train::run(&context, arguments),
-        Command::Sample(arguments) => sample::run(&context, arguments),
-        Command::Posterior(arguments) => posterior::run(&context, arguments),
-        Command::Value(arguments) => value::run(&context, arguments),
-        Command::Steer(arguments) => steer::run(&context, arguments),
-        Command::Info(arguments) => info::run(&context, arguments),
+    let device = device::host::<f32>(arguments.threads)?;
+    dispatch(&Context::<CpuTensor<f32>>::new(device, arguments.seed, arguments.threads, verbosity, json)?, &arguments.command)
+}
+
+/// Runs a command on the context's device.
+fn dispatch<T: Tensor>(context: &Context<T>, command: &Command) -> Result<()> {
+    match command {
+        Command::Demo(arguments) => demo::run(context, arguments),
+        Command::Toy2d(arguments) => toy2d::run(context, arguments),
+        Command::Train(arguments) => train::run(context, arguments),
+        Command::Sample(arguments) => sample::run(context, arguments),
+        Command::Posterior(arguments) => posterior::run(context, arguments),
+        Command::Value(arguments) => value::run(context, arguments),
+        Command::Steer(arguments) => steer::run(context, arguments),
+        Command::Info(arguments) => info::run(context, arguments),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::data::Dataset;
 use crate::failure::{Failure, Place, Result};
 use crate::model::random_rows;
 use crate::table::number;
-use mfm_cpu_ref::CpuTensor;
+use mfm_core::Tensor;
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::{LossInput, StepLoss, TrainError};
 use mfm_nn::{Classifier, ClassifierConfig, LearningRate, Trainer, TrainingConfig};
@@ -36,7 +36,7 @@ impl Default for Settings {
 ///
 /// # Errors
 /// If the data have no labels, or training fails.
-pub fn train(context: &Context, data: &Dataset, settings: &Settings) -> Result<Classifier<CpuTensor<f32>>> {
+pub fn train<T: Tensor>(context: &Context<T>, data: &Dataset, settings: &Settings) -> Result<Classifier<T>> {
     let Some(labels) = &data.labels else { return Err(Failure::input(format!("{}: a classifier needs labels", data.source))) };
     let form = ClassifierConfig { data: data.dimension, width: settings.width, depth: settings.depth, classes: data.label_count() };
     let classifier = Classifier::new(&context.device, &form, &mfm_core::Noise::new(settings.seed))?;
@@ -54,7 +54,7 @@ pub fn train(context: &Context, data: &Dataset, settings: &Settings) -> Result<C
     let mut trainer = Trainer::new(config, &classifier)?;
     let run = trainer.run(
         &mut |_, size, noise: &_| random_rows(&rows, Some(labels), size, noise),
-        |input: LossInput<'_, CpuTensor<f32>, Classifier<CpuTensor<f32>>>| {
+        |input: LossInput<'_, T, Classifier<T>>| {
             let labels = input.samples.labels.as_deref().unwrap_or(&[]);
             let x = mfm_core::autodiff::Var::constant(input.samples.x1.clone());
             Ok(StepLoss::from(input.student.cross_entropy(&x, labels)?))
@@ -76,7 +76,7 @@ pub fn train(context: &Context, data: &Dataset, settings: &Settings) -> Result<C
 ///
 /// # Errors
 /// If the data do not fit the classifier.
-pub fn accuracy(context: &Context, classifier: &Classifier<CpuTensor<f32>>, data: &Dataset) -> Result<f64> {
+pub fn accuracy<T: Tensor>(context: &Context<T>, classifier: &Classifier<T>, data: &Dataset) -> Result<f64> {
     let found = classifier.classify(&data.tensor(&context.device)?)?;
     let right = found.iter().zip(data.labels.iter().flatten()).filter(|(a, b)| a == b).count();
     Ok(right as f64 / found.len().max(1) as f64)

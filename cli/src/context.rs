@@ -4,8 +4,7 @@ use crate::failure::{Failure, Result};
 use crate::output;
 use crate::progress::{Progress, eprintln_quietly};
 use crate::table::Table;
-use mfm_core::Noise;
-use mfm_cpu_ref::CpuDevice;
+use mfm_core::{Noise, Tensor};
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::Write;
@@ -35,9 +34,11 @@ pub enum Json {
 
 /// What every subcommand is given.
 #[derive(Debug)]
-pub struct Context {
+pub struct Context<T: Tensor> {
     /// The device on which everything is computed.
-    pub device: CpuDevice<f32>,
+    pub device: T::Device,
+    /// How many threads the command line asked for.
+    pub threads: Option<usize>,
     /// The seed, as given.
     pub seed: u64,
     /// Noise from the seed; fork it for each purpose.
@@ -49,20 +50,16 @@ pub struct Context {
     started: Instant,
 }
 
-impl Context {
+impl<T: Tensor> Context<T> {
     /// A context.
     ///
     /// # Errors
-    /// If the threads cannot be started, or the file for results cannot be written.
-    pub fn new(seed: u64, threads: Option<usize>, verbosity: Verbosity, json: Option<Json>) -> Result<Self> {
-        let device = match threads {
-            None => CpuDevice::new(),
-            Some(threads) => CpuDevice::with_threads(threads)?,
-        };
+    /// If the file for results cannot be written.
+    pub fn new(device: T::Device, seed: u64, threads: Option<usize>, verbosity: Verbosity, json: Option<Json>) -> Result<Self> {
         if let Some(Json::File(path)) = &json {
             output::check(path)?;
         }
-        Ok(Self { device, seed, noise: Noise::new(seed), verbosity, json, started: Instant::now() })
+        Ok(Self { device, threads, seed, noise: Noise::new(seed), verbosity, json, started: Instant::now() })
     }
 
     /// Seconds since the start.

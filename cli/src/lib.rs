@@ -7,6 +7,7 @@ pub mod commands;
 pub mod context;
 pub mod data;
 pub mod demo;
+pub mod device;
 pub mod failure;
 pub mod model;
 pub mod output;

@@ -5,7 +5,6 @@ use crate::failure::{Failure, Result};
 use crate::output;
 use mfm_core::interpolant::{Linear, Trigonometric, VariancePreserving};
 use mfm_core::{Condition, Flow, Interpolant, Noise, Shape, Tensor};
-use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_nn::file::{FileError, write_model};
 use mfm_nn::train::Samples;
 use mfm_nn::{Model, ModelFile, ModelHeader};
@@ -13,9 +12,9 @@ use std::path::Path;
 
 /// A model from a file.
 #[derive(Debug)]
-pub struct LoadedModel {
+pub struct LoadedModel<T: Tensor> {
     /// The model.
-    pub model: Model<CpuTensor<f32>>,
+    pub model: Model<T>,
     /// What the file says about it.
     pub header: ModelHeader,
     /// The path that it was trained for.
@@ -24,12 +23,12 @@ pub struct LoadedModel {
     pub source: String,
 }
 
-impl LoadedModel {
+impl<T: Tensor> LoadedModel<T> {
     /// The model in a file, all of it checked.
     ///
     /// # Errors
     /// One sentence naming the file.
-    pub fn load(path: &Path, device: &CpuDevice<f32>) -> Result<Self> {
+    pub fn load(path: &Path, device: &T::Device) -> Result<Self> {
         let bytes = read(path)?;
         let source = path.display().to_string();
         let fail = |error: FileError| Failure::input(format!("{source}: {error}"));
@@ -48,7 +47,7 @@ impl LoadedModel {
     }
 
     /// The model as samplers take it; `label` holds no label or one.
-    pub fn flow<'a>(&'a self, label: &'a [usize]) -> Flow<'a, Model<CpuTensor<f32>>> {
+    pub fn flow<'a>(&'a self, label: &'a [usize]) -> Flow<'a, Model<T>> {
         let condition = if label.is_empty() { Condition::NONE } else { Condition::labels(label) };
         Flow::new(&self.model, &*self.path).with_condition(condition)
     }
@@ -71,7 +70,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// If the rows are of another dimension.
-    pub fn states(&self, data: &Dataset, device: &CpuDevice<f32>) -> Result<CpuTensor<f32>> {
+    pub fn states(&self, data: &Dataset, device: &T::Device) -> Result<T> {
         data.expect_dimension(self.dimension(), &self.source)?;
         data.tensor(device)
     }
@@ -80,7 +79,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// If the model gives NaN or infinity.
-    pub fn numbers(&self, samples: &CpuTensor<f32>) -> Result<Vec<f32>> {
+    pub fn numbers(&self, samples: &T) -> Result<Vec<f32>> {
         let rows = samples.to_vec::<f32>()?;
         match rows.iter().position(|value| !value.is_finite()) {
             None => Ok(rows),
@@ -108,7 +107,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// One sentence naming the path.
-pub fn save(path: &Path, model: &Model<CpuTensor<f32>>, header: &ModelHeader) -> Result<()> {
+pub fn save<T: Tensor>(path: &Path, model: &Model<T>, header: &ModelHeader) -> Result<()> {
     let bytes = write_model(model, header, None).map_err(|error| Failure::Internal(format!("{}: {error}", path.display())))?;
     output::write_bytes(path, &bytes)
 }
@@ -123,12 +122,7 @@ pub fn interpolant(name: &str) -> Option<Box<dyn Interpolant>> {
 ///
 /// # Errors
 /// Whatever the device reports.
-pub fn random_rows(
-    rows: &CpuTensor<f32>,
-    labels: Option<&[usize]>,
-    size: usize,
-    noise: &Noise,
-) -> mfm_core::Result<Samples<CpuTensor<f32>>> {
+pub fn random_rows<T: Tensor>(rows: &T, labels: Option<&[usize]>, size: usize, noise: &Noise) -> mfm_core::Result<Samples<T>> {
     let mut chosen = vec![0; size];
     noise.fill_below(rows.shape().batch(), &mut chosen);
     let labels = labels.map(|labels| chosen.iter().filter_map(|&i| labels.get(i).copied()).collect());

@@ -5,6 +5,7 @@ use crate::data::{save_csv, save_npy};
 use crate::failure::{Failure, Result};
 use crate::output;
 use crate::picture::{Axis, BLUE, Figure, ImageGrid, Layer, ORANGE, Panel, Picture};
+use mfm_core::Tensor;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +68,7 @@ impl Destination {
     ///
     /// # Errors
     /// If they cannot be written.
-    pub fn write(&self, context: &Context, samples: &Samples<'_>) -> Result<()> {
+    pub fn write<T: Tensor>(&self, context: &Context<T>, samples: &Samples<'_>) -> Result<()> {
         match self {
             Self::Stdout if context.stdout_is_json() => Ok(()),
             Self::Stdout => {

@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::model::{LoadedModel, read};
 use crate::table::{Table, count};
+use mfm_core::Tensor;
 use mfm_nn::{ModelFile, Module, NetworkConfig};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -45,8 +46,8 @@ struct Report<'a> {
 ///
 /// # Errors
 /// One sentence for the user.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
-    let model = LoadedModel::load(&arguments.model, &context.device)?;
+pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
+    let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
     let bytes = read(&arguments.model)?;
     let file = ModelFile::parse(&bytes).map_err(|error| Failure::input(format!("{}: {error}", arguments.model.display())))?;
     let header = file.header();

@@ -8,7 +8,7 @@ use crate::failure::{Place, Result};
 use crate::model::LoadedModel;
 use crate::table::{Table, count, number};
 use mfm_core::sample::posterior_by_steps;
-use mfm_core::{Draws, TimeGrid};
+use mfm_core::{Draws, Tensor, TimeGrid};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -55,8 +55,8 @@ struct Report<'a> {
 ///
 /// # Errors
 /// One sentence for the user.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
-    let model = LoadedModel::load(&arguments.model, &context.device)?;
+pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
+    let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
     let dimension = model.dimension();
     let destination = Destination::new(arguments.out.as_deref(), dimension)?;
     let label = model.label(arguments.label)?;

@@ -8,8 +8,7 @@ use crate::model::{LoadedModel, shape};
 use crate::table::{Table, count, number};
 use mfm_core::sample::{sample_by_integration, sample_by_refinement, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
-use mfm_core::{Device, Noise, TimeGrid};
-use mfm_cpu_ref::CpuTensor;
+use mfm_core::{Device, Noise, Tensor, TimeGrid};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -75,7 +74,7 @@ impl Method {
         }
     }
 
-    fn run(&self, model: &LoadedModel, label: &[usize], x: &CpuTensor<f32>, noise: &Noise) -> mfm_core::Result<CpuTensor<f32>> {
+    fn run<T: Tensor>(&self, model: &LoadedModel<T>, label: &[usize], x: &T, noise: &Noise) -> mfm_core::Result<T> {
         let flow = model.flow(label);
         match *self {
             Self { refine: Some(k), .. } => sample_by_refinement(&flow, &TimeGrid::uniform(k), x, noise),
@@ -103,8 +102,8 @@ struct Report<'a> {
 ///
 /// # Errors
 /// One sentence for the user.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
-    let model = LoadedModel::load(&arguments.model, &context.device)?;
+pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
+    let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
     let dimension = model.dimension();
     let destination = Destination::new(arguments.out.as_deref(), dimension)?;
     let label = model.label(arguments.label)?;

@@ -49,8 +49,8 @@ struct Report<'a> {
 ///
 /// # Errors
 /// One sentence for the user.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
-    let model = LoadedModel::load(&arguments.model, &context.device)?;
+pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
+    let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
     let label = model.label(arguments.label)?;
     let data = data::load(&arguments.state, LabelColumn::None)?;
     let states = model.states(&data, &context.device)?;

@@ -2,7 +2,6 @@
 
 use crate::failure::{Failure, Result};
 use mfm_core::{Device, Noise, Shape};
-use mfm_cpu_ref::{CpuDevice, CpuTensor};
 
 /// Samples, one a row, all finite.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +41,7 @@ impl Dataset {
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn tensor(&self, device: &CpuDevice<f32>) -> Result<CpuTensor<f32>> {
+    pub fn tensor<D: Device>(&self, device: &D) -> Result<D::Tensor> {
         Ok(device.from_slice(&self.rows, Shape::new(&[self.len(), self.dimension])?)?)
     }
 

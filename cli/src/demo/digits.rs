@@ -2,8 +2,7 @@
 
 use crate::data::{Dataset, split_digits};
 use crate::{Context, Result};
-use mfm_core::{Device, Noise, Shape};
-use mfm_cpu_ref::{CpuDevice, CpuTensor};
+use mfm_core::{Device, Noise, Shape, Tensor};
 use mfm_nn::Classifier;
 use mfm_nn::train::Samples;
 
@@ -29,7 +28,7 @@ impl Digits {
     }
 
     /// The share of the held-out digits that `classifier` tells right.
-    pub fn accuracy(&self, context: &Context, classifier: &Classifier<CpuTensor<f32>>) -> Result<f64> {
+    pub fn accuracy<T: Tensor>(&self, context: &Context<T>, classifier: &Classifier<T>) -> Result<f64> {
         let told = classifier.classify(&self.held_out.tensor(&context.device)?)?;
         let labels = self.held_out.labels.as_deref().unwrap_or(&[]);
         let right = told.iter().zip(labels).filter(|(told, label)| told == label).count();
@@ -38,7 +37,7 @@ impl Digits {
 }
 
 /// Random rows of `data`, with noise of the given deviation besides the dequantisation.
-pub fn batch(data: &Dataset, device: &CpuDevice<f32>, size: usize, extra: f64, noise: &Noise) -> mfm_core::Result<Samples<CpuTensor<f32>>> {
+pub fn batch<D: Device>(data: &Dataset, device: &D, size: usize, extra: f64, noise: &Noise) -> mfm_core::Result<Samples<D::Tensor>> {
     let mut rows = vec![0; size];
     noise.fill_below(data.len(), &mut rows);
     let mut jitter = vec![0.0; size * data.dimension];

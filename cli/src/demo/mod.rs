@@ -9,8 +9,8 @@ use crate::output::Directory;
 use crate::table::number;
 use crate::{Context, Result, Table};
 use digits::Digits;
-use mfm_core::Flow;
 use mfm_core::interpolant::Linear;
+use mfm_core::{Flow, Tensor};
 use mfm_nn::ClassMixtureReward;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ struct Results {
 ///
 /// # Errors
 /// One sentence for the user.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
     let out = Directory::create(&arguments.out)?;
     let digits = Digits::load()?;
     context.say(format!("{} digits to train on, {} held out", digits.train.len(), digits.held_out.len()));

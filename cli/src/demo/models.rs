@@ -5,21 +5,18 @@ use crate::data::Dataset;
 use crate::{Context, Failure, Result};
 use mfm_core::interpolant::Linear;
 use mfm_core::training::{NoTeacher, Objective};
-use mfm_core::{Flow, Noise};
-use mfm_cpu_ref::CpuTensor;
+use mfm_core::{Flow, Noise, Tensor};
 use mfm_nn::mlp::MlpConfig;
 use mfm_nn::schedule::LearningRate;
 use mfm_nn::train::{DataSource, LossInput, StepLoss, Trainer, TrainingConfig};
 use mfm_nn::{Classifier, ClassifierConfig, GaussianConfig, Model, ModelConfig, Module};
 use std::ops::ControlFlow;
 
-type Tensor = CpuTensor<f32>;
-
 /// Noise on the digits that a classifier is trained on: it must also judge digits that are not quite real.
 const CLASSIFIER_NOISE: f64 = 0.25;
 
 /// A classifier of clean digits.
-pub fn classifier(context: &Context, what: &str, data: &Dataset, width: usize, noise: &Noise) -> Result<Classifier<Tensor>> {
+pub fn classifier<T: Tensor>(context: &Context<T>, what: &str, data: &Dataset, width: usize, noise: &Noise) -> Result<Classifier<T>> {
     let config = ClassifierConfig { data: data.dimension, width, depth: 2, classes: 10 };
     let fresh = Classifier::new(&context.device, &config, noise)?;
     let settings = TrainingConfig {
@@ -45,7 +42,7 @@ pub fn classifier(context: &Context, what: &str, data: &Dataset, width: usize, n
 }
 
 /// A class-agnostic Meta Flow Map of the digits: a preconditioned MLP.
-pub fn meta_flow_map(context: &Context, digits: &Digits) -> Result<Model<Tensor>> {
+pub fn meta_flow_map<T: Tensor>(context: &Context<T>, digits: &Digits) -> Result<Model<T>> {
     let data = &digits.train;
     let d = data.dimension;
     let n = data.len() as f64;
@@ -81,13 +78,13 @@ pub fn meta_flow_map(context: &Context, digits: &Digits) -> Result<Model<Tensor>
 }
 
 /// Trains with progress, and gives the averaged module.
-fn train<M: Module<Tensor, Over<Tensor> = M>, L: Into<StepLoss<Tensor>>>(
-    context: &Context,
+fn train<T: Tensor, M: Module<T, Over<T> = M>, L: Into<StepLoss<T>>>(
+    context: &Context<T>,
     what: &str,
     settings: TrainingConfig,
     fresh: &M,
-    data: &mut impl DataSource<Tensor>,
-    loss: impl FnMut(LossInput<'_, Tensor, M>) -> mfm_core::Result<L>,
+    data: &mut impl DataSource<T>,
+    loss: impl FnMut(LossInput<'_, T, M>) -> mfm_core::Result<L>,
 ) -> Result<M> {
     let mut trainer = Trainer::new(settings, fresh)?;
     let progress = context.progress(what, settings.steps);

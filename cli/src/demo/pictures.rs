@@ -8,17 +8,14 @@ use crate::picture::{Axis, BLUE, Figure, GREY, ImageGrid, Layer, ORANGE, Panel, 
 use crate::{Context, Result};
 use mfm_core::guidance::estimate_value;
 use mfm_core::sample::sample_by_steps;
-use mfm_core::{Device, Draws, Flow, MetaFlowMap, Shape, Tensor as _, TimeGrid};
-use mfm_cpu_ref::CpuTensor;
+use mfm_core::{Device, Draws, Flow, MetaFlowMap, Shape, Tensor, TimeGrid};
 use mfm_nn::ClassMixtureReward;
-
-type Tensor = CpuTensor<f32>;
 
 const PIXELS: usize = DIGIT_SIDE * DIGIT_SIDE;
 const COLUMNS: usize = 16;
 
 /// Real digits, and samples in a few steps of the map.
-pub fn samples<M: MetaFlowMap<Tensor>>(context: &Context, flow: &Flow<'_, M>, digits: &Digits, out: &Directory) -> Result<()> {
+pub fn samples<T: Tensor, M: MetaFlowMap<T>>(context: &Context<T>, flow: &Flow<'_, M>, digits: &Digits, out: &Directory) -> Result<()> {
     let noise = context.noise.fork(20);
     let real = (0..2).fold(ImageGrid::new("Digits: real, and of the model", DIGIT_SIDE), |grid, row| {
         let name = if row == 0 { "real" } else { "" };
@@ -37,10 +34,10 @@ pub fn samples<M: MetaFlowMap<Tensor>>(context: &Context, flow: &Flow<'_, M>, di
 }
 
 /// Held-out digits under noise, and draws of what they may have been.
-pub fn posteriors<M: MetaFlowMap<Tensor>>(
-    context: &Context,
+pub fn posteriors<T: Tensor, M: MetaFlowMap<T>>(
+    context: &Context<T>,
     flow: &Flow<'_, M>,
-    reward: &ClassMixtureReward<Tensor>,
+    reward: &ClassMixtureReward<T>,
     digits: &Digits,
     out: &Directory,
 ) -> Result<()> {
@@ -75,10 +72,10 @@ fn noised(digit: &[f32], t: f64, noise: &mfm_core::Noise) -> Vec<f32> {
 }
 
 /// The value along t: the mean over held-out digits of each of a few classes, and the effective sample size.
-pub fn values<M: MetaFlowMap<Tensor>>(
-    context: &Context,
+pub fn values<T: Tensor, M: MetaFlowMap<T>>(
+    context: &Context<T>,
     flow: &Flow<'_, M>,
-    reward: &ClassMixtureReward<Tensor>,
+    reward: &ClassMixtureReward<T>,
     digits: &Digits,
     out: &Directory,
 ) -> Result<()> {

@@ -2,13 +2,10 @@
 
 use crate::steering::{Estimator, Plan};
 use crate::{Context, Result};
-use mfm_core::{Device, Flow, Lift, Shape, Tensor as _};
-use mfm_cpu_ref::CpuTensor;
+use mfm_core::{Device, Flow, Lift, Shape, Tensor};
 use mfm_nn::{ClassMixtureReward, Classifier};
 use serde::Serialize;
 use std::time::Instant;
-
-type Tensor = CpuTensor<f32>;
 
 /// Samples of each estimator.
 pub const SAMPLES: usize = 1024;
@@ -44,11 +41,11 @@ pub struct Run {
 }
 
 /// All estimators, from the same noise.
-pub fn run_all<M: Lift<Tensor>>(
-    context: &Context,
+pub fn run_all<T: Tensor, M: Lift<T>>(
+    context: &Context<T>,
     flow: &Flow<'_, M>,
-    reward: &ClassMixtureReward<Tensor>,
-    judge: &Classifier<Tensor>,
+    reward: &ClassMixtureReward<T>,
+    judge: &Classifier<T>,
     wanted: &[f64; 10],
 ) -> Result<Vec<Run>> {
     let plans = [

@@ -10,26 +10,25 @@ use crate::classifier;
 use crate::context::Context;
 use crate::data::{self, LabelColumn};
 use crate::failure::{Failure, Place, Result};
-use mfm_core::Reward;
 use mfm_core::reward::ByDifferentiation;
-use mfm_cpu_ref::CpuTensor;
+use mfm_core::{Reward, Tensor};
 use mfm_nn::ClassMixtureReward;
 
 /// A reward of the command line, ready for samples.
 #[derive(Clone, Debug)]
-pub enum AnyReward {
+pub enum AnyReward<T: Tensor> {
     /// A closed form.
     Formula(ByDifferentiation<Formula>),
     /// A mixture of classes, by a classifier.
-    Classes(Box<ClassMixtureReward<CpuTensor<f32>>>),
+    Classes(Box<ClassMixtureReward<T>>),
 }
 
-impl AnyReward {
+impl<T: Tensor> AnyReward<T> {
     /// The reward that `text` describes, for samples of `dimension`. The classifier of a mixture of classes is trained here.
     ///
     /// # Errors
     /// One sentence naming the reward.
-    pub fn new(context: &Context, text: &str, dimension: usize) -> Result<Self> {
+    pub fn new(context: &Context<T>, text: &str, dimension: usize) -> Result<Self> {
         match Specification::parse(text)? {
             Specification::Formula(formula) => {
                 if formula.dimension() != dimension {
@@ -57,15 +56,15 @@ impl AnyReward {
     }
 }
 
-impl Reward<CpuTensor<f32>> for AnyReward {
-    fn value(&self, x: &CpuTensor<f32>) -> mfm_core::Result<CpuTensor<f32>> {
+impl<T: Tensor> Reward<T> for AnyReward<T> {
+    fn value(&self, x: &T) -> mfm_core::Result<T> {
         match self {
             Self::Formula(reward) => reward.value(x),
             Self::Classes(reward) => reward.value(x),
         }
     }
 
-    fn value_and_gradient(&self, x: &CpuTensor<f32>) -> mfm_core::Result<(CpuTensor<f32>, CpuTensor<f32>)> {
+    fn value_and_gradient(&self, x: &T) -> mfm_core::Result<(T, T)> {
         match self {
             Self::Formula(reward) => reward.value_and_gradient(x),
             Self::Classes(reward) => reward.value_and_gradient(x),

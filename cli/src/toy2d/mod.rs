@@ -11,7 +11,7 @@ use crate::{Context, Result};
 use mfm_core::interpolant::Linear;
 use mfm_core::sample::sample_by_steps;
 use mfm_core::{Device, Flow, Lift, Tensor, TimeGrid};
-use mfm_cpu_ref::{CpuDevice, CpuTensor};
+use mfm_cpu_ref::CpuTensor;
 use mfm_toy2d::InverseProblemSpec;
 use mfm_toy2d::exact::TransportMap;
 use problem::Problem;
@@ -91,7 +91,7 @@ struct Unconditional {
 ///
 /// # Errors
 /// One sentence for the user.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
     let out = Directory::create(&arguments.out)?;
     let noise = context.noise.fork(1);
     let problem = match arguments.problem {
@@ -108,16 +108,17 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         }
     };
     if arguments.exact {
-        let map = TransportMap::new(&problem.prior, &Linear, context.device.threads());
-        let device = CpuDevice::<f64>::with_threads(context.device.threads())?;
-        return experiment::<CpuTensor<f64>, _>(context, arguments, &problem, &Flow::new(&map, &Linear), &device, &out, 0.0);
+        // Closed forms in f64 are the host's business, whatever the device.
+        let device = crate::device::host::<f64>(context.threads)?;
+        let map = TransportMap::new(&problem.prior, &Linear, device.threads());
+        return experiment::<_, CpuTensor<f64>, _>(context, arguments, &problem, &Flow::new(&map, &Linear), &device, &out, 0.0);
     }
     let recipe = recipe(arguments);
     context.say(format!("training a network of {} × {} for {} steps of {}", recipe.depth, recipe.width, recipe.steps, recipe.batch));
     let before = context.seconds();
     let model = train::train(context, &problem, &recipe)?;
     let seconds = context.seconds() - before;
-    experiment::<CpuTensor<f32>, _>(context, arguments, &problem, &Flow::new(&model, &Linear), &context.device, &out, seconds)
+    experiment::<_, T, _>(context, arguments, &problem, &Flow::new(&model, &Linear), &context.device, &out, seconds)
 }
 
 /// The network and its training: small by default, the reference's size for a full run.
@@ -130,8 +131,8 @@ fn recipe(arguments: &Arguments) -> Recipe {
     }
 }
 
-fn experiment<T: Tensor, M: Lift<T>>(
-    context: &Context,
+fn experiment<C: Tensor, T: Tensor, M: Lift<T>>(
+    context: &Context<C>,
     arguments: &Arguments,
     problem: &Problem,
     flow: &Flow<'_, M>,

@@ -62,9 +62,9 @@ impl Job {
     }
 
     /// Runs the job, and measures what it made.
-    pub fn run<T: Tensor, M: Lift<T>>(
+    pub fn run<C: Tensor, T: Tensor, M: Lift<T>>(
         &self,
-        context: &Context,
+        context: &Context<C>,
         problem: &Problem,
         flow: &Flow<'_, M>,
         device: &T::Device,

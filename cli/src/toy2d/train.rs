@@ -4,8 +4,7 @@ use super::problem::Problem;
 use crate::{Context, Failure, Result};
 use mfm_core::interpolant::Linear;
 use mfm_core::training::{NoTeacher, Objective, TimeLaw};
-use mfm_core::{Device, Flow, Noise, Shape};
-use mfm_cpu_ref::CpuTensor;
+use mfm_core::{Device, Flow, Noise, Shape, Tensor};
 use mfm_nn::mlp::MlpConfig;
 use mfm_nn::schedule::LearningRate;
 use mfm_nn::train::{Samples, Trainer, TrainingConfig};
@@ -23,7 +22,7 @@ pub struct Recipe {
 }
 
 /// A preconditioned network, trained on the prior with the diagonal and the semigroup objective.
-pub fn train(context: &Context, problem: &Problem, recipe: &Recipe) -> Result<Model<CpuTensor<f32>>> {
+pub fn train<T: Tensor>(context: &Context<T>, problem: &Problem, recipe: &Recipe) -> Result<Model<T>> {
     let device = &context.device;
     let d = problem.dimension();
     let covariance = problem.prior.covariance();

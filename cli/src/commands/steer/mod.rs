@@ -189,8 +189,8 @@ struct Report<'a> {
 ///
 /// # Errors
 /// One sentence for the user.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
-    let model = LoadedModel::load(&arguments.model, &context.device)?;
+pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
+    let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
     let dimension = model.dimension();
     let destination = Destination::new(arguments.out.as_deref(), dimension)?;
     let label = model.label(arguments.label)?;

@@ -3,7 +3,7 @@
 use crate::failure::{Failure, Result};
 use crate::model::read;
 use crate::output;
-use mfm_cpu_ref::{CpuDevice, CpuTensor};
+use mfm_core::{Device, Tensor};
 use mfm_nn::file::{FileError, TrainingRecord, write_model};
 use mfm_nn::{Model, ModelFile, ModelHeader, Trainer, TrainingConfig, TrainingState};
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If the file is damaged, or belongs to another run.
-    pub fn load(&self, device: &CpuDevice<f32>) -> Result<Option<TrainingState<CpuTensor<f32>>>> {
+    pub fn load<D: Device>(&self, device: &D) -> Result<Option<TrainingState<D::Tensor>>> {
         if !self.path.exists() {
             return Ok(None);
         }
@@ -55,7 +55,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn save(&self, trainer: &Trainer<CpuTensor<f32>, Model<CpuTensor<f32>>>) -> Result<()> {
+    pub fn save<T: Tensor>(&self, trainer: &Trainer<T, Model<T>>) -> Result<()> {
         if !trainer.steps_made().is_multiple_of(self.every) {
             return Ok(());
         }

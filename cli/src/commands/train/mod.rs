@@ -17,8 +17,7 @@ use crate::output;
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
 use mfm_core::training::{AdaptiveWeight, Guided, NoTeacher, Objective, TimeLaw};
-use mfm_core::{Flow, Shape};
-use mfm_cpu_ref::CpuTensor;
+use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::optimiser::{Method, OptimiserConfig};
 use mfm_nn::schedule::{Decay, LearningRate};
 use mfm_nn::train::LossInput;
@@ -43,7 +42,7 @@ struct Report<'a> {
 ///
 /// # Errors
 /// One sentence for the user.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
     output::check(&arguments.out)?;
     let data = match &arguments.data {
         Some(path) => data::load(path, arguments.label_column)?,
@@ -53,7 +52,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         return Err(Failure::input(format!("--labels: {} has no labels; name their column by --label-column", data.source)));
     }
     let (config, mean) = form(arguments, &data)?;
-    let model = Model::<CpuTensor<f32>>::new(&context.device, &config, &mean, &context.noise.fork(0)).at(&data.source)?;
+    let model = Model::<T>::new(&context.device, &config, &mean, &context.noise.fork(0)).at(&data.source)?;
     let parameters = model.parameter_count();
     context.say(format!(
         "{}: {} samples of {} numbers; a network of {} parameters",
@@ -157,13 +156,13 @@ fn settings(arguments: &Arguments, seed: u64) -> TrainingConfig {
 }
 
 /// The trained model (its moving average, if there is one), and the losses along the way.
-fn train(
-    context: &Context,
+fn train<T: Tensor>(
+    context: &Context<T>,
     arguments: &Arguments,
     data: &Dataset,
-    model: &Model<CpuTensor<f32>>,
+    model: &Model<T>,
     header: &ModelHeader,
-) -> Result<(Model<CpuTensor<f32>>, Vec<LossRow>)> {
+) -> Result<(Model<T>, Vec<LossRow>)> {
     let path = arguments.interpolant.interpolant();
     let adaptive = AdaptiveWeight { power: arguments.adaptive_power, ..AdaptiveWeight::NONE };
     let guided = Guided { null_label: data.label_count(), dropout: arguments.label_dropout, scale: 1.0 };
@@ -195,7 +194,7 @@ fn train(
     let mut watch = Watch::new(context, checkpoint.as_ref(), trainer.steps_made(), arguments.steps);
     let outcome = trainer.run(
         &mut |_, size, noise: &_| random_rows(&rows, labels, size, noise),
-        |input: LossInput<'_, CpuTensor<f32>, Model<CpuTensor<f32>>>| {
+        |input: LossInput<'_, T, Model<T>>| {
             let span = if arguments.jump_warm_up == 0 { 1.0 } else { (input.step as f64 / arguments.jump_warm_up as f64).min(1.0) };
             let objective = Objective { times: TimeLaw { span, ..objective.times }, ..objective };
             objective.loss(&Flow::new(input.frozen, path), input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)

@@ -5,7 +5,7 @@ use crate::context::{Context, Verbosity};
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
 use crate::table::number;
-use mfm_cpu_ref::CpuTensor;
+use mfm_core::Tensor;
 use mfm_nn::train::Step;
 use mfm_nn::{Model, Trainer};
 use serde::Serialize;
@@ -22,8 +22,8 @@ pub(super) struct LossRow {
 }
 
 /// Who looks on.
-pub(super) struct Watch<'a> {
-    context: &'a Context,
+pub(super) struct Watch<'a, T: Tensor> {
+    context: &'a Context<T>,
     progress: Progress,
     checkpoint: Option<&'a Checkpoint>,
     every: u64,
@@ -33,16 +33,16 @@ pub(super) struct Watch<'a> {
     pub broken: Option<Failure>,
 }
 
-impl<'a> Watch<'a> {
+impl<'a, T: Tensor> Watch<'a, T> {
     /// `made` of `steps` steps are made already.
-    pub fn new(context: &'a Context, checkpoint: Option<&'a Checkpoint>, made: u64, steps: u64) -> Self {
+    pub fn new(context: &'a Context<T>, checkpoint: Option<&'a Checkpoint>, made: u64, steps: u64) -> Self {
         let progress = context.progress("training", steps);
         progress.advance(made);
         Self { context, progress, checkpoint, every: (steps / 200).max(1), losses: Vec::new(), broken: None }
     }
 
     /// Looks at a step.
-    pub fn look(&mut self, trainer: &Trainer<CpuTensor<f32>, Model<CpuTensor<f32>>>, step: &Step<CpuTensor<f32>>) -> ControlFlow<()> {
+    pub fn look(&mut self, trainer: &Trainer<T, Model<T>>, step: &Step<T>) -> ControlFlow<()> {
         match self.try_look(trainer, step) {
             Ok(()) => ControlFlow::Continue(()),
             Err(failure) => {
@@ -52,7 +52,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn try_look(&mut self, trainer: &Trainer<CpuTensor<f32>, Model<CpuTensor<f32>>>, step: &Step<CpuTensor<f32>>) -> Result<()> {
+    fn try_look(&mut self, trainer: &Trainer<T, Model<T>>, step: &Step<T>) -> Result<()> {
         self.progress.advance(1);
         if let Some(checkpoint) = self.checkpoint {
             checkpoint.save(trainer)?;
