@@ -1,0 +1,100 @@
+// Copies between any two layouts, and constants.
+#include "space.cuh"
+
+// Σ coordinate · stride of element i over all axes but `without`, which has been taken out of the count.
+struct Plane {
+  const Space& space;
+  int without;
+  __device__ __forceinline__ void offsets(long long i, const View& from, const View& to, long long& source, long long& target) const {
+    source = target = 0;
+#pragma unroll 1
+    for (int axis = space.rank - 2; axis >= 0; --axis) {
+      if (axis == without) continue;
+      const long long length = space.length[axis], rest = i / length, coordinate = i - rest * length;
+      source += coordinate * from.stride[axis];
+      target += coordinate * to.stride[axis];
+      i = rest;
+    }
+  }
+};
+
+constexpr int TILE = 32;
+
+// The axis along which `from` is contiguous while `to` is along the last, if a transposition by tiles pays; −1 otherwise.
+__device__ __forceinline__ int transposed_axis(const CopyArgs& args) {
+  const int last = args.space.rank - 1;
+  if (last < 1 || args.to.stride[last] != 1 || args.from.stride[last] <= 1 || args.space.length[last] < TILE / 2) return -1;
+#pragma unroll 1
+  for (int axis = 0; axis < last; ++axis) {
+    if (args.from.stride[axis] == 1 && args.space.length[axis] >= TILE / 2) return axis;
+  }
+  return -1;
+}
+
+// Tiles of 32 × 32 through shared memory, so that both sides are contiguous.
+template <class T>
+__device__ __forceinline__ void copy_transposed(const CopyArgs& args, int axis) {
+  SHARED(T, tile, [TILE][TILE + 1]);
+  const int last = args.space.rank - 1;
+  const long long rows = args.space.length[axis], columns = args.space.length[last];
+  const long long down = (rows + TILE - 1) / TILE, across = (columns + TILE - 1) / TILE;
+  const long long tiles = args.space.elements / (rows * columns) * down * across;
+  const int x = threadIdx.x % TILE, y = threadIdx.x / TILE, step = blockDim.x / TILE;
+  for (long long t = blockIdx.x; t < tiles; t += gridDim.x) {
+    long long source, target;
+    Plane{args.space, axis}.offsets(t / (down * across), args.from, args.to, source, target);
+    const long long row = t / across % down * TILE, column = t % across * TILE;
+    const T* const from = static_cast<const T*>(args.from.data) + source;
+    T* const to = static_cast<T*>(const_cast<void*>(args.to.data)) + target;
+    for (int k = y; k < TILE; k += step) {
+      if (row + x < rows && column + k < columns) tile[k][x] = from[row + x + (column + k) * args.from.stride[last]];
+    }
+    __syncthreads();
+    for (int k = y; k < TILE; k += step) {
+      if (row + k < rows && column + x < columns) to[(row + k) * args.to.stride[axis] + column + x] = tile[x][k];
+    }
+    __syncthreads();
+  }
+}
+
+template <class T>
+__device__ __forceinline__ void copy(const CopyArgs& args) {
+  constexpr int N = LANES<T>;
+  const int axis = transposed_axis(args);
+  if (axis >= 0) return copy_transposed<T>(args, axis);
+  const Access from_access = access_of<T>(args.space, args.from), to_access = access_of<T>(args.space, args.to);
+  const T* const from = static_cast<const T*>(args.from.data);
+  T* const to = static_cast<T*>(const_cast<void*>(args.to.data));
+  const View* const views[2] = {&args.from, &args.to};
+  const long long stride = args.space.rank > 0 ? args.from.stride[args.space.rank - 1] : 0;
+  const long long vectors = to_access == Access::Vector ? whole_vectors<T>(args.space) : 0;
+  long long offset[2];
+  for (long long v = grid_start(); v < vectors; v += grid_stride()) {
+    offsets(args.space, args.space.rank, views, v * N, offset);
+    if (from_access == Access::Vector) {
+      *reinterpret_cast<uint4*>(to + offset[1]) = *reinterpret_cast<const uint4*>(from + offset[0]);
+    } else {
+      float x[N];
+      load_along(from + offset[0], from_access, stride, x);
+      store_lanes(to + offset[1], x);
+    }
+  }
+  for (long long i = vectors * N + grid_start(); i < args.space.elements; i += grid_stride()) {
+    offsets(args.space, args.space.rank, views, i, offset);
+    to[offset[1]] = from[offset[0]];
+  }
+}
+KERNEL_OF_BOTH(copy, CopyArgs, POINTWISE_THREADS)
+
+template <class T>
+__device__ __forceinline__ void fill(const FillArgs& args) {
+  constexpr int N = LANES<T>;
+  T* const out = static_cast<T*>(args.out);
+  float value[N];
+#pragma unroll
+  for (int lane = 0; lane < N; ++lane) value[lane] = args.value;
+  const long long vectors = is_aligned(out) ? args.elements / N : 0;
+  for (long long v = grid_start(); v < vectors; v += grid_stride()) store_lanes(out + v * N, value);
+  for (long long i = vectors * N + grid_start(); i < args.elements; i += grid_stride()) store(out + i, args.value);
+}
+KERNEL_OF_BOTH(fill, FillArgs, POINTWISE_THREADS)

@@ -1,0 +1,75 @@
+// What differs between CUDA and the host: how a kernel and a shared array are written, and the instructions that have no name in C++.
+// On the host, host/emulator.hpp is included before.
+#pragma once
+
+#include "abi.h"
+
+#define ALL_LANES 0xffffffffu
+constexpr int WARP_SIZE = 32;
+
+#ifdef __CUDACC__
+
+#define KERNEL(name, Args, threads) extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args args)
+#define SHARED(T, name, extent) __shared__ __align__(16) T name extent
+
+// bf16 bits of a float, to nearest even.
+__device__ __forceinline__ unsigned short round_bf16(float value) {
+  unsigned short bits;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+  return bits;
+}
+
+// Two numbers as bf16 in one word, the first in the lower half.
+__device__ __forceinline__ unsigned round_bf16_pair(float low, float high) {
+  unsigned word;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+  return word;
+}
+
+// d += a b of a 16 × 16 and a 16 × 8 matrix.
+__device__ __forceinline__ void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// Four 8 × 8 matrices of 16-bit numbers from shared memory, whose rows the lanes name: matrices 0, 1, 2, 3 by lanes 0–7, 8–15, 16–23, 24–31.
+template <bool TRANSPOSED>
+__device__ __forceinline__ void load_matrices(unsigned (&out)[4], const void* row) {
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  if (TRANSPOSED) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"(address)
+                 : "memory");
+  } else {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"(address)
+                 : "memory");
+  }
+}
+
+#else
+
+inline unsigned short round_bf16(float value) { return host::round_bf16(value); }
+inline unsigned round_bf16_pair(float low, float high) { return host::round_bf16(low) | unsigned(host::round_bf16(high)) << 16; }
+inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { host::mma_bf16(d, a, b); }
+template <bool TRANSPOSED>
+inline void load_matrices(unsigned (&out)[4], const void* row) {
+  host::load_matrices(out, row, TRANSPOSED);
+}
+
+#endif
+
+// The first element or block of this thread in a loop over the grid's x, and the loop's step.
+__device__ __forceinline__ long long grid_start() { return static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x; }
+__device__ __forceinline__ long long grid_stride() { return static_cast<long long>(gridDim.x) * blockDim.x; }
+
+constexpr int POINTWISE_THREADS = 256;
+constexpr int ROW_THREADS = 1024;
+
+// A kernel for both types of storage, from a function template over the type.
+#define KERNEL_OF_BOTH(name, Args, threads)          \
+  KERNEL(name##_f32, Args, threads) { name<float>(args); } \
+  KERNEL(name##_bf16, Args, threads) { name<bf16>(args); }

@@ -1,0 +1,114 @@
+// Element-wise operations over operands that broadcast.
+#include "functions.cuh"
+#include "space.cuh"
+
+template <class T>
+__device__ __forceinline__ void unary(const UnaryArgs& args) {
+  pointwise<T, 1, 1>(args.space, {&args.x}, {static_cast<T*>(args.out)},
+                     [&](const float(&x)[1], float(&y)[1]) { y[0] = unary(args.op, args.constant, x[0]); });
+}
+KERNEL_OF_BOTH(unary, UnaryArgs, POINTWISE_THREADS)
+
+template <class T>
+__device__ __forceinline__ void binary(const BinaryArgs& args) {
+  pointwise<T, 2, 1>(args.space, {&args.a, &args.b}, {static_cast<T*>(args.out)},
+                     [&](const float(&x)[2], float(&y)[1]) { y[0] = binary(args.op, x[0], x[1]); });
+}
+KERNEL_OF_BOTH(binary, BinaryArgs, POINTWISE_THREADS)
+
+template <class T>
+__device__ __forceinline__ void select(const SelectArgs& args) {
+  pointwise<T, 3, 1>(args.space, {&args.mask, &args.yes, &args.no}, {static_cast<T*>(args.out)},
+                     [](const float(&x)[3], float(&y)[1]) { y[0] = x[0] != 0.0f ? x[1] : x[2]; });
+}
+KERNEL_OF_BOTH(select, SelectArgs, POINTWISE_THREADS)
+
+// K operands at most, so that a combination of two does not hold the registers of eight.
+template <class T, int K>
+__device__ __forceinline__ void combine_up_to(const CombineArgs& args) {
+  const View* views[K];
+#pragma unroll
+  for (int k = 0; k < K; ++k) views[k] = &args.x[k];
+  const View* const(&fixed)[K] = views;
+  pointwise<T, K, 1>(args.space, fixed, {static_cast<T*>(args.out)}, [&](const float(&x)[K], float(&y)[1]) {
+    float sum = args.factor[0] * x[0];
+#pragma unroll
+    for (int k = 1; k < K; ++k) {
+      if (k < args.terms) sum += args.factor[k] * x[k];
+    }
+    y[0] = sum;
+  });
+}
+
+template <class T>
+__device__ __forceinline__ void combine(const CombineArgs& args) {
+  if (args.terms <= 2) {
+    combine_up_to<T, 2>(args);
+  } else if (args.terms <= 4) {
+    combine_up_to<T, 4>(args);
+  } else {
+    combine_up_to<T, 8>(args);
+  }
+}
+KERNEL_OF_BOTH(combine, CombineArgs, POINTWISE_THREADS)
+
+template <class T>
+__device__ __forceinline__ void gated_residual(const GatedResidualArgs& args) {
+  pointwise<T, 3, 1>(args.space, {&args.x, &args.gate, &args.branch}, {static_cast<T*>(args.out)},
+                     [](const float(&x)[3], float(&y)[1]) { y[0] = x[0] + x[1] * x[2]; });
+}
+KERNEL_OF_BOTH(gated_residual, GatedResidualArgs, POINTWISE_THREADS)
+
+template <class T>
+__device__ __forceinline__ void gated_residual_jvp(const GatedResidualArgs& args) {
+  // A missing tangent adds nothing, even to an infinite factor.
+  const bool gate = args.tgate.data != nullptr, branch = args.tbranch.data != nullptr;
+  pointwise<T, 6, 2>(args.space, {&args.x, &args.gate, &args.branch, &args.tx, &args.tgate, &args.tbranch},
+                     {static_cast<T*>(args.out), static_cast<T*>(args.tangent)}, [&](const float(&x)[6], float(&y)[2]) {
+                       y[0] = x[0] + x[1] * x[2];
+                       float sum = x[3];
+                       if (gate) sum += x[4] * x[2];
+                       if (branch) sum += x[1] * x[5];
+                       y[1] = sum;
+                     });
+}
+KERNEL_OF_BOTH(gated_residual_jvp, GatedResidualArgs, POINTWISE_THREADS)
+
+// The space and the views of contiguous operands.
+struct Line {
+  Space space;
+  View x, g;
+  __device__ __forceinline__ explicit Line(const ActivateArgs& args) : space{}, x{}, g{} {
+    space.elements = space.length[0] = args.elements;
+    space.rank = 1;
+    x.data = args.x, x.stride[0] = 1;
+    g.data = args.g, g.stride[0] = 1;
+  }
+};
+
+template <class T>
+__device__ __forceinline__ void activate(const ActivateArgs& args) {
+  const Line line(args);
+  pointwise<T, 1, 1>(line.space, {&line.x}, {static_cast<T*>(args.out)},
+                     [&](const float(&x)[1], float(&y)[1]) { y[0] = activation(args.op, x[0]); });
+}
+KERNEL_OF_BOTH(activate, ActivateArgs, POINTWISE_THREADS)
+
+template <class T>
+__device__ __forceinline__ void activate_vjp(const ActivateArgs& args) {
+  const Line line(args);
+  pointwise<T, 2, 1>(line.space, {&line.x, &line.g}, {static_cast<T*>(args.out)},
+                     [&](const float(&x)[2], float(&y)[1]) { y[0] = activation_slope(args.op, x[0]) * x[1]; });
+}
+KERNEL_OF_BOTH(activate_vjp, ActivateArgs, POINTWISE_THREADS)
+
+template <class T>
+__device__ __forceinline__ void activate_jvp(const ActivateArgs& args) {
+  const Line line(args);
+  pointwise<T, 2, 2>(line.space, {&line.x, &line.g}, {static_cast<T*>(args.out), static_cast<T*>(args.tangent)},
+                     [&](const float(&x)[2], float(&y)[2]) {
+                       y[0] = activation(args.op, x[0]);
+                       y[1] = activation_slope(args.op, x[0]) * x[1];
+                     });
+}
+KERNEL_OF_BOTH(activate_jvp, ActivateArgs, POINTWISE_THREADS)

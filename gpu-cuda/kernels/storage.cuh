@@ -1,0 +1,52 @@
+// Numbers in memory: f32 or bf16, one at a time or 16 bytes at once. Arithmetic is in f32.
+#pragma once
+
+#include "device.cuh"
+
+struct bf16 {
+  unsigned short bits;
+};
+
+__device__ __forceinline__ float bf16_low(unsigned word) { return __uint_as_float(word << 16); }
+__device__ __forceinline__ float bf16_high(unsigned word) { return __uint_as_float(word & 0xffff0000u); }
+
+__device__ __forceinline__ float load(const float* p) { return *p; }
+__device__ __forceinline__ float load(const bf16* p) { return bf16_low(p->bits); }
+__device__ __forceinline__ void store(float* p, float value) { *p = value; }
+__device__ __forceinline__ void store(bf16* p, float value) { p->bits = round_bf16(value); }
+
+// How many elements 16 bytes hold.
+template <class T>
+constexpr int LANES = 16 / sizeof(T);
+
+__device__ __forceinline__ bool is_aligned(const void* p) { return (reinterpret_cast<unsigned long long>(p) & 15) == 0; }
+
+// 16 bytes at once; the address is a multiple of 16.
+__device__ __forceinline__ void load_lanes(const float* p, float (&out)[4]) {
+  const float4 v = *reinterpret_cast<const float4*>(p);
+  out[0] = v.x, out[1] = v.y, out[2] = v.z, out[3] = v.w;
+}
+__device__ __forceinline__ void load_lanes(const bf16* p, float (&out)[8]) {
+  const uint4 v = *reinterpret_cast<const uint4*>(p);
+  out[0] = bf16_low(v.x), out[1] = bf16_high(v.x), out[2] = bf16_low(v.y), out[3] = bf16_high(v.y);
+  out[4] = bf16_low(v.z), out[5] = bf16_high(v.z), out[6] = bf16_low(v.w), out[7] = bf16_high(v.w);
+}
+__device__ __forceinline__ void store_lanes(float* p, const float (&v)[4]) { *reinterpret_cast<float4*>(p) = float4{v[0], v[1], v[2], v[3]}; }
+__device__ __forceinline__ void store_lanes(bf16* p, const float (&v)[8]) {
+  *reinterpret_cast<uint4*>(p) =
+      make_uint4(round_bf16_pair(v[0], v[1]), round_bf16_pair(v[2], v[3]), round_bf16_pair(v[4], v[5]), round_bf16_pair(v[6], v[7]));
+}
+
+// `count` ≤ N elements one at a time.
+template <int N, class T>
+__device__ __forceinline__ void load_some(const T* p, int count, float (&out)[N]) {
+#pragma unroll
+  for (int k = 0; k < N; ++k) out[k] = k < count ? load(p + k) : 0.0f;
+}
+template <int N, class T>
+__device__ __forceinline__ void store_some(T* p, int count, const float (&v)[N]) {
+#pragma unroll
+  for (int k = 0; k < N; ++k) {
+    if (k < count) store(p + k, v[k]);
+  }
+}
