@@ -67,7 +67,7 @@ __device__ __forceinline__ long long grid_start() { return static_cast<long long
 __device__ __forceinline__ long long grid_stride() { return static_cast<long long>(gridDim.x) * blockDim.x; }
 
 constexpr int POINTWISE_THREADS = 256;
-constexpr int ROW_THREADS = 1024;
+constexpr int ROW_THREADS = 512;
 
 // A kernel for both types of storage, from a function template over the type.
 #define KERNEL_OF_BOTH(name, Args, threads)          \

@@ -50,3 +50,21 @@ __device__ __forceinline__ void store_some(T* p, int count, const float (&v)[N])
     if (k < count) store(p + k, v[k]);
   }
 }
+
+// LANES elements, or `count` of them where a row ends or is not aligned.
+template <class T>
+__device__ __forceinline__ void store_part(T* p, int count, const float (&v)[LANES<T>]) {
+  if (count == LANES<T> && is_aligned(p)) {
+    store_lanes(p, v);
+  } else {
+    store_some(p, count, v);
+  }
+}
+template <class T>
+__device__ __forceinline__ void load_part(const T* p, int count, float (&out)[LANES<T>]) {
+  if (count == LANES<T> && is_aligned(p)) {
+    load_lanes(p, out);
+  } else {
+    load_some(p, count, out);
+  }
+}

@@ -1,0 +1,173 @@
+// Layer norm over rows, modulated by a scale and a shift that broadcast.
+#include "space.cuh"
+#include "warp.cuh"
+
+// The contiguous rows of x.
+struct NormRows {
+  long long count, width;
+  int last; // the axis of the columns
+  __device__ __forceinline__ explicit NormRows(const Space& space)
+      : count(space.elements / space.length[space.rank - 1]), width(space.length[space.rank - 1]), last(space.rank - 1) {}
+};
+
+// A row of an operand that is stretched over others, or of one that is missing.
+template <class T>
+struct StretchedRow {
+  const T* data;
+  long long stride;
+  __device__ __forceinline__ StretchedRow(const Space& space, const View& view, long long row) : data(nullptr), stride(0) {
+    if (view.data == nullptr) return;
+    const View* const views[1] = {&view};
+    long long offset[1];
+    offsets(space, space.rank - 1, views, row, offset);
+    data = static_cast<const T*>(view.data) + offset[0];
+    stride = view.stride[space.rank - 1];
+  }
+  // `count` elements from `start` on; zeros where the operand is missing.
+  __device__ __forceinline__ void load_at(long long start, int count, float (&out)[LANES<T>]) const {
+    if (data == nullptr) {
+#pragma unroll
+      for (int lane = 0; lane < LANES<T>; ++lane) out[lane] = 0.0f;
+    } else if (stride == 1 && count == LANES<T> && is_aligned(data + start)) {
+      load_lanes(data + start, out);
+    } else {
+#pragma unroll
+      for (int lane = 0; lane < LANES<T>; ++lane) out[lane] = lane < count ? load(data + (start + lane) * stride) : 0.0f;
+    }
+  }
+};
+
+// The mean of a row and 1/√(variance + ε), in every thread. The second pass finds the row in the cache.
+template <class T>
+__device__ __forceinline__ void moments(const T* row, long long width, float epsilon, float& mean, float& rate) {
+  const float share = 1.0f / static_cast<float>(width);
+  float sum = 0.0f;
+  for_row(row, width, [&](long long, int, const float(&x)[LANES<T>]) {
+    float part = 0.0f;
+#pragma unroll
+    for (int lane = 0; lane < LANES<T>; ++lane) part += x[lane];
+    sum += part;
+  });
+  const float average = fold_block(sum, 0.0f, Sum()) * share;
+  float squares = 0.0f;
+  for_row(row, width, [&](long long, int count, const float(&x)[LANES<T>]) {
+    float part = 0.0f;
+#pragma unroll
+    for (int lane = 0; lane < LANES<T>; ++lane) part += lane < count ? (x[lane] - average) * (x[lane] - average) : 0.0f;
+    squares += part;
+  });
+  mean = average;
+  rate = 1.0f / sqrtf(fold_block(squares, 0.0f, Sum()) * share + epsilon);
+}
+
+template <class T>
+__device__ __forceinline__ void layer_norm(const LayerNormArgs& args) {
+  constexpr int N = LANES<T>;
+  const NormRows rows(args.space);
+  for (long long r = blockIdx.x; r < rows.count; r += gridDim.x) {
+    const T* const x = static_cast<const T*>(args.x) + r * rows.width;
+    T* const out = static_cast<T*>(args.out) + r * rows.width;
+    const StretchedRow<T> scale(args.space, args.scale, r), shift(args.space, args.shift, r);
+    float mean, rate;
+    moments(x, rows.width, args.epsilon, mean, rate);
+    for_row(x, rows.width, [&](long long start, int count, const float(&v)[N]) {
+      float s[N], t[N], y[N];
+      scale.load_at(start, count, s);
+      shift.load_at(start, count, t);
+#pragma unroll
+      for (int lane = 0; lane < N; ++lane) y[lane] = (v[lane] - mean) * rate * (1.0f + s[lane]) + t[lane];
+      store_part(out + start, count, y);
+    });
+    if (threadIdx.x == 0) {
+      if (args.mean != nullptr) args.mean[r] = mean;
+      if (args.rate != nullptr) args.rate[r] = rate;
+    }
+  }
+}
+KERNEL_OF_BOTH(layer_norm, LayerNormArgs, ROW_THREADS)
+
+// avg h and avg h n of a row, where h = g (1 + scale) and n = (x − mean) rate.
+template <class T>
+__device__ __forceinline__ void projections(const T* x, const T* g, const StretchedRow<T>& scale, long long width, float mean, float rate, float& h_mean,
+                                            float& hn_mean) {
+  constexpr int N = LANES<T>;
+  float h_sum = 0.0f, hn_sum = 0.0f;
+  for_row(x, width, [&](long long start, int count, const float(&v)[N]) {
+    float s[N], w[N], part = 0.0f, product = 0.0f;
+    scale.load_at(start, count, s);
+    load_part(g + start, count, w);
+#pragma unroll
+    for (int lane = 0; lane < N; ++lane) {
+      const float h = w[lane] * (1.0f + s[lane]);
+      part += h;
+      product += lane < count ? h * ((v[lane] - mean) * rate) : 0.0f;
+    }
+    h_sum += part;
+    hn_sum += product;
+  });
+  const float share = 1.0f / static_cast<float>(width);
+  h_mean = fold_block(h_sum, 0.0f, Sum()) * share;
+  hn_mean = fold_block(hn_sum, 0.0f, Sum()) * share;
+}
+
+template <class T>
+__device__ __forceinline__ void layer_norm_vjp(const LayerNormArgs& args) {
+  constexpr int N = LANES<T>;
+  const NormRows rows(args.space);
+  for (long long r = blockIdx.x; r < rows.count; r += gridDim.x) {
+    const T* const x = static_cast<const T*>(args.x) + r * rows.width;
+    const T* const g = static_cast<const T*>(args.g) + r * rows.width;
+    const StretchedRow<T> scale(args.space, args.scale, r);
+    const float mean = args.mean[r], rate = args.rate[r];
+    float h_mean = 0.0f, hn_mean = 0.0f;
+    if (args.gx != nullptr) projections(x, g, scale, rows.width, mean, rate, h_mean, hn_mean);
+    for_row(x, rows.width, [&](long long start, int count, const float(&v)[N]) {
+      float s[N], w[N], gx[N], gs[N];
+      scale.load_at(start, count, s);
+      load_part(g + start, count, w);
+#pragma unroll
+      for (int lane = 0; lane < N; ++lane) {
+        const float n = (v[lane] - mean) * rate;
+        gx[lane] = rate * (w[lane] * (1.0f + s[lane]) - h_mean - n * hn_mean);
+        gs[lane] = w[lane] * n;
+      }
+      if (args.gx != nullptr) store_part(static_cast<T*>(args.gx) + r * rows.width + start, count, gx);
+      if (args.gscale != nullptr) store_part(static_cast<T*>(args.gscale) + r * rows.width + start, count, gs);
+    });
+  }
+}
+KERNEL_OF_BOTH(layer_norm_vjp, LayerNormArgs, ROW_THREADS)
+
+template <class T>
+__device__ __forceinline__ void layer_norm_jvp(const LayerNormArgs& args) {
+  constexpr int N = LANES<T>;
+  const NormRows rows(args.space);
+  const View none = {};
+  for (long long r = blockIdx.x; r < rows.count; r += gridDim.x) {
+    const T* const x = static_cast<const T*>(args.x) + r * rows.width;
+    const T* const tx = args.tx != nullptr ? static_cast<const T*>(args.tx) + r * rows.width : nullptr;
+    const StretchedRow<T> scale(args.space, args.scale, r), shift(args.space, args.shift, r);
+    const StretchedRow<T> tscale(args.space, args.tscale, r), tshift(args.space, args.tshift, r), ones(args.space, none, r);
+    float mean, rate, t_mean = 0.0f, tn_mean = 0.0f;
+    moments(x, rows.width, args.epsilon, mean, rate);
+    if (tx != nullptr) projections(x, tx, ones, rows.width, mean, rate, t_mean, tn_mean);
+    for_row(x, rows.width, [&](long long start, int count, const float(&v)[N]) {
+      float s[N], shifted[N], w[N], ts[N], y[N], tangent[N];
+      scale.load_at(start, count, s);
+      shift.load_at(start, count, shifted);
+      tscale.load_at(start, count, ts);
+      tshift.load_at(start, count, tangent);
+      if (tx != nullptr) load_part(tx + start, count, w);
+#pragma unroll
+      for (int lane = 0; lane < N; ++lane) {
+        const float n = (v[lane] - mean) * rate;
+        y[lane] = n * (1.0f + s[lane]) + shifted[lane];
+        if (tscale.data != nullptr) tangent[lane] += n * ts[lane];
+        if (tx != nullptr) tangent[lane] += (1.0f + s[lane]) * (rate * (w[lane] - t_mean - n * tn_mean));
+      }
+      store_part(static_cast<T*>(args.out) + r * rows.width + start, count, y);
+      store_part(static_cast<T*>(args.tangent) + r * rows.width + start, count, tangent);
+    });
+  }
+}
+KERNEL_OF_BOTH(layer_norm_jvp, LayerNormArgs, ROW_THREADS)
