@@ -196,12 +196,16 @@ impl<E: Float, F: Map2<E>> Kernel for Loop2<'_, E, F> {
     fn run<const FMA: bool>(self) {
         let Self { piece, walk, a, b, f } = self;
         let (width, column) = (piece.width, piece.column);
-        let rows = piece.out.chunks_exact_mut(width).enumerate().map(|(r, out)| (walk.row(piece.row + r), out));
-        match walk.steps() {
-            [0, 0] => rows.for_each(|([i, j], out)| out.fill(f.at::<FMA>(a[i], b[j]))),
-            [0, _] => rows.for_each(|([i, j], out)| row2::<FMA, E, F>(out, Same(a[i]), Row(&b[j + column..][..width]), f)),
-            [_, 0] => rows.for_each(|([i, j], out)| row2::<FMA, E, F>(out, Row(&a[i + column..][..width]), Same(b[j]), f)),
-            _ => rows.for_each(|([i, j], out)| row2::<FMA, E, F>(out, Row(&a[i + column..][..width]), Row(&b[j + column..][..width]), f)),
+        let steps = walk.steps();
+        for (r, out) in piece.out.chunks_exact_mut(width).enumerate() {
+            let [i, j] = walk.row(piece.row + r);
+            let span = |at: usize| at + column..at + column + width;
+            match steps {
+                [0, 0] => out.fill(f.at::<FMA>(a[i], b[j])),
+                [0, _] => row2::<FMA, E, F>(out, Same(a[i]), Row(&b[span(j)]), f),
+                [_, 0] => row2::<FMA, E, F>(out, Row(&a[span(i)]), Same(b[j]), f),
+                [_, _] => row2::<FMA, E, F>(out, Row(&a[span(i)]), Row(&b[span(j)]), f),
+            }
         }
     }
 }

@@ -97,7 +97,10 @@ impl<E: Float, F: Fold<E>> Kernel for FoldRows<'_, E, F> {
     fn run<const FMA: bool>(self) {
         if self.width < LANES {
             for (out, row) in self.out.iter_mut().zip(self.x.chunks_exact(self.width)) {
-                *out = row[1..].iter().fold(row[0], |sum, &x| self.f.join(sum, x));
+                *out = row[0];
+                for &x in &row[1..] {
+                    *out = self.f.join(*out, x);
+                }
             }
         } else {
             for (out, row) in self.out.iter_mut().zip(self.x.chunks(self.width)) {

@@ -1,6 +1,7 @@
 //! Loops compiled for several instruction sets, chosen at run time.
 
-/// A loop that the compiler vectorises. `run` must be `#[inline(always)]`, and so must everything it calls.
+/// A loop that the compiler vectorises. `run` must be `#[inline(always)]`, and so must everything it calls: what is not inlined is
+/// compiled without the chosen instructions. So no work in closures that an iterator calls (`for_each`, `fold`), only in `for` loops.
 pub(crate) trait Kernel {
     type Output;
 

@@ -134,12 +134,16 @@ impl<E: Float, A: Nonlinear<E>> Kernel for Finish<'_, E, A> {
                     }
                 }
             }
-            None => self.z.iter_mut().for_each(|z| *z = self.activation.value::<FMA>(*z)),
+            None => {
+                for z in self.z.iter_mut() {
+                    *z = self.activation.value::<FMA>(*z);
+                }
+            }
         }
     }
 }
 
-/// z += bias, y = act(z) in rows as long as the bias.
+/// z += bias, y = act(z), then z = act′(z), in rows as long as the bias.
 struct Keep<'a, E, A> {
     z: &'a mut [E],
     y: &'a mut [E],
@@ -147,55 +151,59 @@ struct Keep<'a, E, A> {
     activation: A,
 }
 
+impl<E: Float, A: Nonlinear<E>> Keep<'_, E, A> {
+    /// Both at once, so that they share their exponential.
+    #[inline(always)]
+    fn at<const FMA: bool>(activation: A, z: &mut E, y: &mut E, bias: E) {
+        let x = *z + bias;
+        *y = activation.value::<FMA>(x);
+        *z = activation.slope::<FMA>(x);
+    }
+}
+
 impl<E: Float, A: Nonlinear<E>> Kernel for Keep<'_, E, A> {
     type Output = ();
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        match self.bias {
-            Some(bias) => {
-                for (row, y) in self.z.chunks_exact_mut(bias.len()).zip(self.y.chunks_exact_mut(bias.len())) {
-                    for ((z, &b), y) in row.iter_mut().zip(bias).zip(y) {
-                        *z += b;
-                        *y = self.activation.value::<FMA>(*z);
-                    }
-                }
+        let Some(bias) = self.bias else {
+            for (z, y) in self.z.iter_mut().zip(self.y) {
+                Self::at::<FMA>(self.activation, z, y, E::ZERO);
             }
-            None => {
-                for (z, y) in self.z.iter().zip(self.y) {
-                    *y = self.activation.value::<FMA>(*z);
-                }
+            return;
+        };
+        for (row, y) in self.z.chunks_exact_mut(bias.len()).zip(self.y.chunks_exact_mut(bias.len())) {
+            for ((z, &b), y) in row.iter_mut().zip(bias).zip(y) {
+                Self::at::<FMA>(self.activation, z, y, b);
             }
         }
     }
 }
 
-/// out = g act′(z), and adds its rows to `sum`.
-struct Slope<'a, E, A> {
+/// out = g slope, and adds its rows to `sum`.
+struct Slope<'a, E> {
     out: &'a mut [E],
     g: &'a [E],
-    z: &'a [E],
+    slope: &'a [E],
     sum: Option<&'a mut [E]>,
     width: usize,
-    activation: A,
 }
 
-impl<E: Float, A: Nonlinear<E>> Kernel for Slope<'_, E, A> {
+impl<E: Float> Kernel for Slope<'_, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let f = self.activation;
         let Some(sum) = self.sum else {
-            for ((out, &g), &z) in self.out.iter_mut().zip(self.g).zip(self.z) {
-                *out = g * f.slope::<FMA>(z);
+            for ((out, &g), &slope) in self.out.iter_mut().zip(self.g).zip(self.slope) {
+                *out = g * slope;
             }
             return;
         };
-        let rows = self.out.chunks_exact_mut(self.width).zip(self.g.chunks_exact(self.width)).zip(self.z.chunks_exact(self.width));
-        for ((out, g), z) in rows {
-            for (((out, &g), &z), sum) in out.iter_mut().zip(g).zip(z).zip(sum.iter_mut()) {
-                *out = g * f.slope::<FMA>(z);
+        let rows = self.out.chunks_exact_mut(self.width).zip(self.g.chunks_exact(self.width)).zip(self.slope.chunks_exact(self.width));
+        for ((out, g), slope) in rows {
+            for (((out, &g), &slope), sum) in out.iter_mut().zip(g).zip(slope).zip(sum.iter_mut()) {
+                *out = g * slope;
                 *sum += *out;
             }
         }
@@ -210,17 +218,17 @@ pub(crate) fn finish<E: Float>(activation: Activation, z: &mut [E], bias: Option
     with_activation!(activation, activation => vectorise(Finish { z, bias, activation }));
 }
 
-/// z += bias, y = act(z) in rows.
+/// z += bias, y = act(z), then z = act′(z), in rows.
 pub(crate) fn keep<E: Float>(activation: Activation, z: &mut [E], y: &mut [E], bias: Option<&[E]>) {
     if !z.is_empty() {
         with_activation!(activation, activation => vectorise(Keep { z, y, bias, activation }));
     }
 }
 
-/// out = g act′(z); its rows are added to `sum`.
-pub(crate) fn slope<E: Float>(activation: Activation, out: &mut [E], g: &[E], z: &[E], sum: Option<&mut [E]>, width: usize) {
-    if !z.is_empty() {
-        with_activation!(activation, activation => vectorise(Slope { out, g, z, sum, width, activation }));
+/// out = g slope in rows of `width`, which are added to `sum`.
+pub(crate) fn multiply<E: Float>(out: &mut [E], g: &[E], slope: &[E], sum: Option<&mut [E]>, width: usize) {
+    if !out.is_empty() {
+        vectorise(Slope { out, g, slope, sum, width });
     }
 }
 

@@ -28,17 +28,16 @@ impl<E: Float> Kernel for Combine<'_, E> {
         let steps = walk.steps();
         for (r, out) in piece.out.chunks_exact_mut(piece.width).enumerate() {
             let at = walk.row(piece.row + r);
-            let row = |k: usize, x: &'_ [E]| (steps[k] == 0, if steps[k] == 0 { at[k] } else { at[k] + piece.column }, x.len());
             for (k, &(factor, x)) in terms.iter().enumerate() {
-                let (same, start, _) = row(k, x);
-                match (k, same) {
-                    (0, true) => out.fill(factor * x[start]),
-                    (0, false) => out.iter_mut().zip(&x[start..]).for_each(|(out, &x)| *out = factor * x),
-                    (_, true) => {
-                        let term = factor * x[start];
-                        out.iter_mut().for_each(|out| *out += term);
+                if steps[k] == 0 {
+                    let term = factor * x[at[k]];
+                    for out in out.iter_mut() {
+                        *out = if k == 0 { term } else { *out + term };
                     }
-                    (_, false) => out.iter_mut().zip(&x[start..]).for_each(|(out, &x)| *out = factor.fma::<FMA>(x, *out)),
+                    continue;
+                }
+                for (out, &x) in out.iter_mut().zip(&x[at[k] + piece.column..]) {
+                    *out = if k == 0 { factor * x } else { factor.fma::<FMA>(x, *out) };
                 }
             }
         }

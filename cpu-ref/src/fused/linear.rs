@@ -1,6 +1,6 @@
 //! act(x Wᵀ + b), chunk by chunk: bias and activation are applied while a chunk's product is in the cache.
 
-use super::activation::{finish, keep, slope};
+use super::activation::{finish, keep, multiply};
 use super::{Pulled, Pushed};
 use crate::buffer::Buffer;
 use crate::copy::transpose;
@@ -94,7 +94,7 @@ impl<E: Float> Layer<E> {
         self.rows.saturating_mul(self.inner + 16).saturating_mul(self.out) > WORTHWHILE
     }
 
-    /// The value, and the pre-activation if it is wanted (and differs from the value).
+    /// The value, and the slope of the activation if it is wanted (and there is one).
     fn forward(&self, wanted: bool) -> Result<(CpuTensor<E>, Option<CpuTensor<E>>)> {
         let device = self.x.home();
         let right = Right::new(device, &self.weight, self.rows)?;
@@ -112,13 +112,13 @@ impl<E: Float> Layer<E> {
             })?;
             return Ok((CpuTensor::new(y, self.shape), None));
         }
-        let mut z = device.buffer("linear", self.rows * self.out)?;
-        device.each(self.worthwhile(), chunks.zip(z.elements_mut().chunks_mut(size)), |((chunk, y), z)| {
+        let mut slope = device.buffer("linear", self.rows * self.out)?;
+        device.each(self.worthwhile(), chunks.zip(slope.elements_mut().chunks_mut(size)), |((chunk, y), z)| {
             product(z, x.band(chunk * chunk_rows, y.len() / self.out), right, false);
             keep(activation, z, y, bias);
             Ok(())
         })?;
-        Ok((CpuTensor::new(y, self.shape), Some(CpuTensor::new(z, self.shape))))
+        Ok((CpuTensor::new(y, self.shape), Some(CpuTensor::new(slope, self.shape))))
     }
 }
 
@@ -131,11 +131,11 @@ pub(super) fn value<E: Float>(activation: Activation, inputs: &[&CpuTensor<E>]) 
 /// act(x Wᵀ + b) with its pullback.
 pub(super) fn vjp<E: Float>(activation: Activation, inputs: &[&CpuTensor<E>], needed: &[bool]) -> Result<Pulled<E>> {
     let Some(layer) = Layer::new(activation, inputs)? else { return Ok(None) };
-    let (y, z) = layer.forward(true)?;
+    let (y, slope) = layer.forward(true)?;
     let need = [0, 1, 2].map(|i| needed.get(i).copied().unwrap_or(false));
     let (inputs, x_shape) = (inputs.len(), inputs.first().map_or(Shape::SCALAR, |x| x.shape()));
     let pull = move |g: &CpuTensor<E>| {
-        let parts = layer.pull(z.as_ref(), g, need)?;
+        let parts = layer.pull(slope.as_ref(), g, need)?;
         let [gx, gw, gb] = parts;
         let gx = gx.map(|gx| gx.reshape(x_shape)).transpose()?;
         let mut all = vec![gx, gw];
@@ -171,10 +171,10 @@ impl<E: Float> Layer<E> {
         rows.next_multiple_of(chunk_rows(self.rows))
     }
 
-    fn pull(&self, z: Option<&CpuTensor<E>>, g: &CpuTensor<E>, need: [bool; 3]) -> Result<[Option<CpuTensor<E>>; 3]> {
+    fn pull(&self, slope: Option<&CpuTensor<E>>, g: &CpuTensor<E>, need: [bool; 3]) -> Result<[Option<CpuTensor<E>>; 3]> {
         let device = self.x.home();
         let g = g.contiguous()?;
-        let (g, z) = (rows_of(&g), z.map(rows_of));
+        let (g, slope) = (rows_of(&g), slope.map(rows_of));
         let (rows, inner, out) = (self.rows, self.inner, self.out);
         let [need_x, need_w, need_b] = need;
         let need_b = need_b && self.bias.is_some();
@@ -198,17 +198,17 @@ impl<E: Float> Layer<E> {
             .take(if out == 0 { 0 } else { rows.div_ceil(size) })
             .enumerate()
             .map(|(index, ((gx, gw), gb))| Group { start: index * size, rows: size.min(rows - index * size), gx, gw, gb });
-        device.each(self.worthwhile(), tasks, |group| self.pull_group(group, weight, g, z))?;
+        device.each(self.worthwhile(), tasks, |group| self.pull_group(group, weight, g, slope))?;
         let tensor = |buffer: Option<Buffer<E>>, shape: Shape| buffer.map(|buffer| CpuTensor::new(buffer, shape));
         let gw = gw.map(|gw| sum_parts(device, gw, groups, out * inner)).transpose()?;
         let gb = gb.map(|gb| sum_parts(device, gb, groups, out)).transpose()?;
         Ok([tensor(gx, Shape::new(&[rows, inner])?), tensor(gw, self.weight.shape()), tensor(gb, Shape::new(&[out])?)])
     }
 
-    fn pull_group(&self, group: Group<'_, E>, weight: Matrix<'_, E>, g: &[E], z: Option<&[E]>) -> Result<()> {
+    fn pull_group(&self, group: Group<'_, E>, weight: Matrix<'_, E>, g: &[E], slope: Option<&[E]>) -> Result<()> {
         let Group { start, rows, mut gx, mut gw, mut gb } = group;
         let (inner, out, size) = (self.inner, self.out, chunk_rows(self.rows));
-        let mut scratch = match z {
+        let mut scratch = match slope {
             Some(_) => Some(self.x.home().buffer("linear", size.min(rows) * out)?),
             None => None,
         };
@@ -220,10 +220,10 @@ impl<E: Float> Layer<E> {
             let span = (start + first) * out..(start + first + count) * out;
             let own = &g[span.clone()];
             // The cotangent of the pre-activation.
-            let gz = match (&mut scratch, z) {
-                (Some(scratch), Some(z)) => {
+            let gz = match (&mut scratch, slope) {
+                (Some(scratch), Some(slope)) => {
                     let gz = &mut scratch.elements_mut()[..count * out];
-                    slope(self.activation, gz, own, &z[span], gb.as_deref_mut(), out);
+                    multiply(gz, own, &slope[span], gb.as_deref_mut(), out);
                     &*gz
                 }
                 _ => {
@@ -294,7 +294,7 @@ pub(super) fn jvp<E: Float>(activation: Activation, inputs: &[&CpuTensor<E>], ta
         }
         finish(Activation::Identity, tz, tb.as_ref().map(rows_of));
         keep(activation, z, y, layer.bias());
-        slope(activation, ty, tz, z, None, out);
+        multiply(ty, tz, z, None, out);
         Ok(())
     })?;
     Ok(Some((CpuTensor::new(y, layer.shape), CpuTensor::new(ty, layer.shape))))
