@@ -9,8 +9,8 @@ constexpr int WARP_SIZE = 32;
 
 #ifdef __CUDACC__
 
-#define KERNEL(name, Args, threads) extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args args)
-#define SHARED(T, name, extent) __shared__ __align__(16) T name extent
+#define KERNEL(name, Args, threads) extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ Args args)
+#define SHARED(T, name, ...) __shared__ __align__(16) T name __VA_ARGS__ // the extent
 
 // bf16 bits of a float, to nearest even.
 __device__ __forceinline__ unsigned short round_bf16(float value) {

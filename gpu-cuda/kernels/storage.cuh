@@ -68,3 +68,19 @@ __device__ __forceinline__ void load_part(const T* p, int count, float (&out)[LA
     load_some(p, count, out);
   }
 }
+
+// Two neighbours, at once where the address allows.
+__device__ __forceinline__ void store_pair(float* p, const float (&v)[2]) {
+  if (reinterpret_cast<unsigned long long>(p) % 8 == 0) {
+    *reinterpret_cast<float2*>(p) = float2{v[0], v[1]};
+  } else {
+    p[0] = v[0], p[1] = v[1];
+  }
+}
+__device__ __forceinline__ void store_pair(bf16* p, const float (&v)[2]) {
+  if (reinterpret_cast<unsigned long long>(p) % 4 == 0) {
+    *reinterpret_cast<unsigned*>(p) = round_bf16_pair(v[0], v[1]);
+  } else {
+    store(p, v[0]), store(p + 1, v[1]);
+  }
+}

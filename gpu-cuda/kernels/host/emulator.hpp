@@ -29,8 +29,8 @@
   static void name(const Args& args)
 
 // An array that the block shares: SHARED(float, tile, [32][33]).
-#define SHARED(T, name, extent)                                                                                                         \
-  using name##_type = T extent;                                                                                                         \
+#define SHARED(T, name, ...) /* the extent */                                                                                           \
+  using name##_type = T __VA_ARGS__;                                                                                                    \
   static char name##_key;                                                                                                               \
   name##_type& name = *static_cast<name##_type*>(::host::shared_array(&name##_key, sizeof(name##_type), HOST_PLACE("shared memory")))
 
@@ -40,8 +40,8 @@ struct alignas(16) uint4 {
 struct alignas(16) float4 {
   float x, y, z, w;
 };
-struct alignas(8) uint2 {
-  unsigned x, y;
+struct alignas(8) float2 {
+  float x, y;
 };
 
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
@@ -56,8 +56,6 @@ inline unsigned __float_as_uint(float value) {
   std::memcpy(&bits, &value, sizeof bits);
   return bits;
 }
-inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned shift) { return shift ? high << shift | low >> (32 - shift) : high; }
-inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 inline void sincospi(double x, double* sine, double* cosine) {
   const double angle = 3.14159265358979323846 * x;
   *sine = sin(angle), *cosine = cos(angle);
