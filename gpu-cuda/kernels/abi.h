@@ -215,8 +215,8 @@ struct RowsArgs {
 // attention.cu ---------------------------------------------------------------------------------------------------------------------------
 
 // softmax(q kᵀ/√d) v for each batch entry: q [queries, d], k and v [keys, d] with rows `row` elements apart and unit stride inside a row; results are
-// contiguous [batch, queries or keys, d]. Names end in a capacity C, a multiple of 16 up to 128: attention_bf16_80 serves d in 65..80, and so on; d is `width`.
-// Rows go by 16-byte loads where d, `row`, the batch strides and the addresses allow.
+// contiguous [batch, queries or keys, d]. Names end in a capacity C up to 128, a multiple of 16 for bf16 and of 32 for f32: attention_bf16_80 serves
+// d in 65..80, attention_f32_96 d in 65..96; d is `width`. queries and keys are below 2^31. Rows go by 16-byte loads where d, `row`, the batch strides and the addresses allow.
 // attention_T_C: out, and logsum[batch, query] = max + ln Σ e^(s − max) in f32 unless 0.
 // attention_delta_T: delta[batch, query] = Σ_c g out (f32).
 // attention_vjp_query_T_C: gq; attention_vjp_key_T_C: gk and gv (either may be 0), from q, k, v, g, logsum and delta, recomputing the weights.

@@ -278,7 +278,7 @@ __device__ __forceinline__ void attention_jvp(const AttentionArgs& args) {
       __syncthreads();
       float weights[TILES][4] = {}, slopes[TILES][4] = {}, factor[2];
       add_scores<C>(weights, left, k_tile);
-      if (tq.data != nullptr) add_scores<C>(slopes, moved, k_tile);
+      add_scores<C>(slopes, moved, k_tile); // of zeros, if missing: a branch here would cost registers that the widest head does not have
       if (tk.data != nullptr) add_scores<C>(slopes, left, tk_tile);
       softmax.take(weights, first, keys, scale, factor);
       rescale(sum, factor);
@@ -293,7 +293,7 @@ __device__ __forceinline__ void attention_jvp(const AttentionArgs& args) {
         }
       }
       add_weighted<C>(sum, weights, v_tile, exchange);
-      if (tq.data != nullptr || tk.data != nullptr) add_weighted<C>(tangent, slopes, v_tile, exchange);
+      add_weighted<C>(tangent, slopes, v_tile, exchange);
       if (tv.data != nullptr) add_weighted<C>(tangent, weights, tv_tile, exchange);
     }
     float inverse[2], logsum[2];
