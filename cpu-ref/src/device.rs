@@ -143,21 +143,26 @@ impl<E: Float> Device for CpuDevice<E> {
     }
 
     fn normal(&self, noise: &Noise, shape: Shape) -> Result<CpuTensor<E>> {
-        let elements = shape.elements();
-        let mut buffer = self.buffer("normal", elements)?;
-        let runs = buffer.elements_mut().chunks_mut(DRAW).enumerate();
-        // A normal number takes some twenty times as long as a product.
-        self.each(elements > DRAW, runs, |(index, run)| {
-            let mut values = [0.0; 256];
-            for (part, slots) in run.chunks_mut(values.len()).enumerate() {
-                let values = &mut values[..slots.len()];
-                noise.skip((index * DRAW + part * 256) as u64).fill_normal(values);
-                for (slot, value) in slots.iter_mut().zip(values) {
-                    *slot = E::from_f64(*value);
-                }
-            }
-            Ok(())
-        })?;
-        Ok(CpuTensor::new(buffer, shape))
+        E::normal(self, noise, shape)
     }
+}
+
+/// As [`Device::normal`], word for word.
+pub(crate) fn normal<E: Float>(device: &CpuDevice<E>, noise: &Noise, shape: Shape) -> Result<CpuTensor<E>> {
+    let elements = shape.elements();
+    let mut buffer = device.buffer("normal", elements)?;
+    let runs = buffer.elements_mut().chunks_mut(DRAW).enumerate();
+    // A normal number takes some twenty times as long as a product.
+    device.each(elements > DRAW, runs, |(index, run)| {
+        let mut values = [0.0; 256];
+        for (part, slots) in run.chunks_mut(values.len()).enumerate() {
+            let values = &mut values[..slots.len()];
+            noise.skip((index * DRAW + part * 256) as u64).fill_normal(values);
+            for (slot, value) in slots.iter_mut().zip(values) {
+                *slot = E::from_f64(*value);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(CpuTensor::new(buffer, shape))
 }

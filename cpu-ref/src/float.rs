@@ -1,5 +1,6 @@
 //! The numbers that a tensor holds.
 
+use crate::kernels::Kernels;
 use crate::math::{double, single};
 use core::ops::{AddAssign, Neg};
 use mfm_core::tensor::Element;
@@ -9,9 +10,7 @@ mod sealed {
     #[cfg(not(feature = "std"))]
     pub trait Sealed {}
     #[cfg(not(feature = "std"))]
-    impl Sealed for f32 {}
-    #[cfg(not(feature = "std"))]
-    impl Sealed for f64 {}
+    impl<E> Sealed for E {}
 
     /// Vectors of an instruction set, where a loop is too intricate for the compiler to find them.
     #[cfg(feature = "std")]
@@ -66,7 +65,9 @@ mod sealed {
 ///
 /// Functions with a parameter `FMA` are branch-free where they can be, so that a loop over them vectorises.
 #[allow(missing_docs)] // each is the function of its name
-pub trait Float: sealed::Sealed + Element + Default + PartialOrd + LinalgScalar + Neg<Output = Self> + AddAssign + Send + Sync {
+pub trait Float:
+    Kernels + sealed::Sealed + Element + Default + PartialOrd + LinalgScalar + Neg<Output = Self> + AddAssign + Send + Sync
+{
     const ZERO: Self;
     const ONE: Self;
     const INFINITY: Self;

@@ -30,6 +30,7 @@ mod float;
 mod fused;
 mod gemm;
 mod indexing;
+mod kernels;
 mod layout;
 mod math;
 mod matmul;

@@ -4,7 +4,6 @@ use crate::buffer::Buffer;
 use crate::device::{CpuDevice, Shared};
 use crate::float::Float;
 use crate::layout::Layout;
-use crate::{copy, elementwise, fused, indexing, matmul, reduce, ternary};
 use alloc::vec::Vec;
 use core::fmt;
 use mfm_core::tensor::{Binary, Compare, Element, Fused, Pullback, Reduce, Transpose, Unary};
@@ -66,7 +65,7 @@ impl<E: Float> CpuTensor<E> {
 
     /// The same elements, one after another.
     pub(crate) fn contiguous(&self) -> Result<Self> {
-        if self.layout.is_contiguous() { Ok(self.clone()) } else { copy::contiguous(self) }
+        if self.layout.is_contiguous() { Ok(self.clone()) } else { E::contiguous(self) }
     }
 }
 
@@ -96,23 +95,23 @@ impl<E: Float> Tensor for CpuTensor<E> {
     }
 
     fn unary(&self, op: Unary) -> Result<Self> {
-        elementwise::unary(self, op)
+        E::unary(self, op)
     }
 
     fn binary(&self, op: Binary, other: &Self) -> Result<Self> {
-        elementwise::binary(self, op, other)
+        E::binary(self, op, other)
     }
 
     fn compare(&self, op: Compare, other: &Self) -> Result<Self> {
-        elementwise::compare(self, op, other)
+        E::compare(self, op, other)
     }
 
     fn select(&self, yes: &Self, no: &Self) -> Result<Self> {
-        ternary::select(self, yes, no)
+        E::select(self, yes, no)
     }
 
     fn reduce(&self, op: Reduce, axis: usize) -> Result<Self> {
-        reduce::reduce(self, op, axis)
+        E::reduce(self, op, axis)
     }
 
     fn broadcast(&self, shape: Shape) -> Result<Self> {
@@ -126,7 +125,7 @@ impl<E: Float> Tensor for CpuTensor<E> {
         match self.layout.reshape(shape) {
             Some(layout) => Ok(self.view(layout)),
             None => {
-                let whole = copy::contiguous(self)?;
+                let whole = E::contiguous(self)?;
                 Ok(whole.view(Layout { offset: whole.layout.offset, ..Layout::contiguous(shape) }))
             }
         }
@@ -162,30 +161,30 @@ impl<E: Float> Tensor for CpuTensor<E> {
     }
 
     fn concat(parts: &[&Self], axis: usize) -> Result<Self> {
-        copy::concat(parts, axis)
+        E::concat(parts, axis)
     }
 
     fn matmul(&self, other: &Self, transpose: Transpose) -> Result<Self> {
-        matmul::matmul(self, other, transpose)
+        E::matmul(self, other, transpose)
     }
 
     fn gather(&self, axis: usize, index: &[usize]) -> Result<Self> {
-        indexing::gather(self, axis, index)
+        E::gather(self, axis, index)
     }
 
     fn scatter_add(&self, axis: usize, index: &[usize], length: usize) -> Result<Self> {
-        indexing::scatter_add(self, axis, index, length)
+        E::scatter_add(self, axis, index, length)
     }
 
     fn fused(op: &Fused, inputs: &[&Self]) -> Result<Option<Self>> {
-        fused::value(op, inputs)
+        E::fused(op, inputs)
     }
 
     fn fused_vjp(op: &Fused, inputs: &[&Self], needed: &[bool]) -> Result<Option<(Self, Pullback<Self>)>> {
-        fused::vjp(op, inputs, needed)
+        E::fused_vjp(op, inputs, needed)
     }
 
     fn fused_jvp(op: &Fused, inputs: &[&Self], tangents: &[Option<&Self>]) -> Result<Option<(Self, Self)>> {
-        fused::jvp(op, inputs, tangents)
+        E::fused_jvp(op, inputs, tangents)
     }
 }
