@@ -74,41 +74,26 @@ __device__ __forceinline__ void gated_residual_jvp(const GatedResidualArgs& args
 }
 KERNEL_OF_BOTH(gated_residual_jvp, GatedResidualArgs, POINTWISE_THREADS)
 
-// The space and the views of contiguous operands.
-struct Line {
-  Space space;
-  View x, g;
-  __device__ __forceinline__ explicit Line(const ActivateArgs& args) : space{}, x{}, g{} {
-    space.elements = space.length[0] = args.elements;
-    space.rank = 1;
-    x.data = args.x, x.stride[0] = 1;
-    g.data = args.g, g.stride[0] = 1;
-  }
-};
-
 template <class T>
 __device__ __forceinline__ void activate(const ActivateArgs& args) {
-  const Line line(args);
-  pointwise<T, 1, 1>(line.space, {&line.x}, {static_cast<T*>(args.out)},
-                     [&](const float(&x)[1], float(&y)[1]) { y[0] = activation(args.op, x[0]); });
+  pointwise_contiguous<T, 1, 1>(args.elements, {static_cast<const T*>(args.x)}, {static_cast<T*>(args.out)},
+                                [&](const float(&x)[1], float(&y)[1]) { y[0] = activation(args.op, x[0]); });
 }
 KERNEL_OF_BOTH(activate, ActivateArgs, POINTWISE_THREADS)
 
 template <class T>
 __device__ __forceinline__ void activate_vjp(const ActivateArgs& args) {
-  const Line line(args);
-  pointwise<T, 2, 1>(line.space, {&line.x, &line.g}, {static_cast<T*>(args.out)},
-                     [&](const float(&x)[2], float(&y)[1]) { y[0] = activation_slope(args.op, x[0]) * x[1]; });
+  pointwise_contiguous<T, 2, 1>(args.elements, {static_cast<const T*>(args.x), static_cast<const T*>(args.g)}, {static_cast<T*>(args.out)},
+                                [&](const float(&x)[2], float(&y)[1]) { y[0] = activation_slope(args.op, x[0]) * x[1]; });
 }
 KERNEL_OF_BOTH(activate_vjp, ActivateArgs, POINTWISE_THREADS)
 
 template <class T>
 __device__ __forceinline__ void activate_jvp(const ActivateArgs& args) {
-  const Line line(args);
-  pointwise<T, 2, 2>(line.space, {&line.x, &line.g}, {static_cast<T*>(args.out), static_cast<T*>(args.tangent)},
-                     [&](const float(&x)[2], float(&y)[2]) {
-                       y[0] = activation(args.op, x[0]);
-                       y[1] = activation_slope(args.op, x[0]) * x[1];
-                     });
+  pointwise_contiguous<T, 2, 2>(args.elements, {static_cast<const T*>(args.x), static_cast<const T*>(args.g)},
+                                {static_cast<T*>(args.out), static_cast<T*>(args.tangent)}, [&](const float(&x)[2], float(&y)[2]) {
+                                  y[0] = activation(args.op, x[0]);
+                                  y[1] = activation_slope(args.op, x[0]) * x[1];
+                                });
 }
 KERNEL_OF_BOTH(activate_jvp, ActivateArgs, POINTWISE_THREADS)

@@ -124,3 +124,34 @@ __device__ __forceinline__ void pointwise(const Space& space, const View* const 
     for (int m = 0; m < M; ++m) store(out[m] + i, result[m]);
   }
 }
+
+// As `pointwise`, of contiguous operands.
+template <class T, int K, int M, class Op>
+__device__ __forceinline__ void pointwise_contiguous(long long elements, const T* const (&in)[K], T* const (&out)[M], Op op) {
+  constexpr int N = LANES<T>;
+  bool aligned = true;
+#pragma unroll
+  for (int k = 0; k < K; ++k) aligned = aligned && is_aligned(in[k]);
+#pragma unroll
+  for (int m = 0; m < M; ++m) aligned = aligned && is_aligned(out[m]);
+  const long long vectors = aligned ? elements / N : 0;
+  // The vectors, then what is left one by one.
+  for (long long part = grid_start(); part < vectors + (elements - vectors * N); part += grid_stride()) {
+    const int count = part < vectors ? N : 1;
+    const long long i = part < vectors ? part * N : vectors * N + (part - vectors);
+    float x[K][N], y[M][N];
+#pragma unroll
+    for (int k = 0; k < K; ++k) load_part(in[k] + i, count, x[k]);
+#pragma unroll
+    for (int lane = 0; lane < N; ++lane) {
+      float from[K], result[M];
+#pragma unroll
+      for (int k = 0; k < K; ++k) from[k] = x[k][lane];
+      op(from, result);
+#pragma unroll
+      for (int m = 0; m < M; ++m) y[m][lane] = result[m];
+    }
+#pragma unroll
+    for (int m = 0; m < M; ++m) store_part(out[m] + i, count, y[m]);
+  }
+}

@@ -54,8 +54,18 @@ Rows rows(const Operand<T>& x) {
   return {view, x.place.stride[1]};
 }
 
+// Whether there are kernels for heads of this width: a mutant is built for few.
+bool is_built(Index width) {
+#ifdef ATTENTION_NARROW
+  return width > 16 && width <= 32;
+#else
+  return width > 0;
+#endif
+}
+
 template <class T>
 void test_attention(Index batch, Index queries, Index keys, Index width, Layout layout, int missing, Random& random) {
+  if (!is_built(width)) return;
   const Shape q_shape{batch, queries, width}, k_shape{batch, keys, width};
   const auto of_queries = [&] { return Operand<T>(q_shape, layout, random); };
   const auto of_keys = [&] { return Operand<T>(k_shape, layout == Layout::Contiguous && batch > 1 ? Layout::StretchedOuter : layout, random); };
@@ -145,15 +155,15 @@ void test_all() {
   Random random(1);
   // Every capacity, with heads that fill it and heads that do not.
   for (Index width = 8; width <= 128; width += 8) test_attention<T>(1, 17, 37, width, Layout::Contiguous, 0, random);
-  for (Index width : {1, 3, 17, 33, 70, 125}) test_attention<T>(1, 5, 9, width, Layout::Contiguous, 0, random);
+  for (Index width : {1, 3, 17, 31, 33, 70, 125}) test_attention<T>(1, 5, 9, width, Layout::Contiguous, 0, random);
   // Around the sizes of warps and tiles, more than a block, batches that are looped over and stretched.
   for (Layout layout : {Layout::Contiguous, Layout::Unaligned, Layout::PaddedByVectors, Layout::Padded}) {
-    test_attention<T>(1, 1, 1, 8, layout, 0, random);
-    test_attention<T>(2, 70, 33, 16, layout, 0, random);
+    test_attention<T>(1, 1, 1, 24, layout, 0, random);
+    test_attention<T>(2, 70, 33, 32, layout, 0, random);
     test_attention<T>(3, 16, 65, 24, layout, 0, random);
     test_attention<T>(1, 65, 130, 72, layout, 0, random);
   }
-  for (int missing = 1; missing < 8; ++missing) test_attention<T>(2, 9, 20, 16, Layout::Contiguous, missing, random);
+  for (int missing = 1; missing < 8; ++missing) test_attention<T>(2, 9, 20, 24, Layout::Contiguous, missing, random);
 }
 TEST(attention, value_and_derivatives) { test_all<float>(), test_all<Bf16>(); }
 

@@ -1,0 +1,102 @@
+// What the kernels of attention share. A block takes 64 rows, a warp 16 of them, and goes through the other side in tiles.
+#pragma once
+
+#include "product.cuh"
+#include "warp.cuh"
+
+// The room of this warp to exchange weights.
+#define ATTENTION_EXCHANGE(T, TILES)                                                                                       \
+  SHARED(float, exchange_rows, [sizeof(T) == 4 ? ATTENTION_ROWS : 1][8 * TILES + 4]);                                      \
+  const Exchange<T, TILES> exchange { sizeof(T) == 4 ? exchange_rows + threadIdx.x / WARP_SIZE * 16 : exchange_rows }
+
+__device__ __forceinline__ int warp_rows() { return static_cast<int>(blockIdx.x * ATTENTION_ROWS + threadIdx.x / WARP_SIZE * 16); }
+
+// The column of entry e of part j.
+__device__ __forceinline__ int column_of(int j, int e) { return 8 * j + threadIdx.x % 4 * 2 + e % 2; }
+
+// `op` over the four lanes that share a row.
+template <class Op>
+__device__ __forceinline__ float fold_row(float value, Op op) {
+  value = op(value, __shfl_xor_sync(ALL_LANES, value, 1));
+  return op(value, __shfl_xor_sync(ALL_LANES, value, 2));
+}
+
+__device__ __forceinline__ float root_share(int width) { return 1.0f / sqrtf(static_cast<float>(width)); }
+
+// The running softmax of two rows: the largest score so far and this lane's share of the sum.
+struct RunningSoftmax {
+  float maximum[2] = {-infinity(), -infinity()};
+  float sum[2] = {0.0f, 0.0f};
+
+  // Turns the scores of the keys `first`.. into weights relative to the maximum so far, and gives the factor for what was summed before.
+  template <int TILES>
+  __device__ __forceinline__ void take(float (&scores)[TILES][4], int first, int keys, float scale, float (&factor)[2]) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float largest = maximum[half];
+#pragma unroll
+      for (int j = 0; j < TILES; ++j) {
+#pragma unroll
+        for (int e = 2 * half; e < 2 * half + 2; ++e) {
+          if (first + column_of(j, e) >= keys) scores[j][e] = -infinity();
+          largest = larger(largest, scores[j][e]);
+        }
+      }
+      largest = fold_row(largest, Larger());
+      const float base = largest == -infinity() ? 0.0f : largest;
+      factor[half] = expf(scale * (maximum[half] - base));
+      maximum[half] = largest;
+      float part = 0.0f;
+#pragma unroll
+      for (int j = 0; j < TILES; ++j) {
+#pragma unroll
+        for (int e = 2 * half; e < 2 * half + 2; ++e) {
+          scores[j][e] = expf(scale * (scores[j][e] - base));
+          part += scores[j][e];
+        }
+      }
+      sum[half] = sum[half] * factor[half] + part;
+    }
+  }
+
+  // 1/Σ and the logarithm of Σ e^(scale score), of each row. A sum over no keys at all makes a result of zeros.
+  __device__ __forceinline__ void finish(int keys, float scale, float (&inverse)[2], float (&logsum)[2]) const {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float total = fold_row(sum[half], Sum());
+      inverse[half] = keys > 0 ? 1.0f / total : 0.0f;
+      logsum[half] = (maximum[half] == -infinity() ? 0.0f : scale * maximum[half]) + logf(total);
+    }
+  }
+};
+
+template <int TILES>
+__device__ __forceinline__ void rescale(float (&sum)[TILES][4], const float (&factor)[2]) {
+#pragma unroll
+  for (int j = 0; j < TILES; ++j) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) sum[j][e] *= factor[e / 2];
+  }
+}
+
+// Two numbers of the rows of this lane, to one place for each row.
+__device__ __forceinline__ void store_of_rows(float* out, int first, int count, const float (&value)[2]) {
+  const int g = threadIdx.x % WARP_SIZE / 4;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    if (threadIdx.x % 4 == 0 && first + g + 8 * half < count) out[first + g + 8 * half] = value[half];
+  }
+}
+
+__device__ __forceinline__ void load_of_rows(const float* from, int first, int count, float (&value)[2]) {
+  const int g = threadIdx.x % WARP_SIZE / 4;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) value[half] = first + g + 8 * half < count ? from[first + g + 8 * half] : 0.0f;
+}
+
+// Calls of(type, suffix, C) for the widths of heads up to which there are kernels.
+// Those of f32 are for exactness, and come in fewer widths.
+#define ATTENTION_WIDTHS(of)                                                        \
+  of(float, f32, 32) of(float, f32, 64) of(float, f32, 96) of(float, f32, 128)      \
+  of(bf16, bf16, 16) of(bf16, bf16, 32) of(bf16, bf16, 48) of(bf16, bf16, 64)       \
+  of(bf16, bf16, 80) of(bf16, bf16, 96) of(bf16, bf16, 112) of(bf16, bf16, 128)

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Builds the kernels for the host, with the machine that runs them.
+
+build.py library OUT [--sanitize] [SUBJECT...]   a shared library that offers mfm_kernel_launch
+build.py judge OUT [--sanitize] [SUBJECT...]     the program that judges every kernel
+
+A subject is a kernel source without its .cu (and what begins with its name); none means all. CXX chooses the compiler.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+HOST = pathlib.Path(__file__).resolve().parent
+KERNELS = HOST.parent
+COMPILER = os.environ.get("CXX", "g++")
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
+SANITIZERS = ["-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+
+
+def subjects():
+    return sorted(path.stem for path in (HOST / "judge").glob("*.cc") if path.stem != "judge")
+
+
+def sources_of(subject, kernels=KERNELS):
+    return [path for path in sorted(kernels.glob("*.cu")) if path.stem == subject or path.stem.startswith(subject + "_")]
+
+
+def compile_one(source, out, optimise, extra=(), kernels=KERNELS):
+    """Compiles a kernel source or a C++ one, with the headers of the folder `kernels`."""
+    words = [COMPILER, "-std=c++17", *WARNINGS, "-fPIC", "-fno-strict-aliasing", optimise, *extra, "-I", str(kernels), "-I", str(HOST)]
+    if source.suffix == ".cu":
+        words += ["-include", "emulator.hpp", "-x", "c++"]
+    subprocess.run([*words, "-c", str(source), "-o", str(out)], check=True)
+    return out
+
+
+def compile_all(sources, folder, optimise, extra=(), kernels=KERNELS):
+    outs = [pathlib.Path(folder) / f"{source.parent.name}.{source.name}.o" for source in sources]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda pair: compile_one(pair[0], pair[1], optimise, extra, kernels), zip(sources, outs)))
+
+
+def link(objects, out, extra=()):
+    subprocess.run([COMPILER, *extra, *map(str, objects), "-o", str(out)], check=True)
+
+
+def main():
+    words = [word for word in sys.argv[1:] if word != "--sanitize"]
+    if len(words) < 2 or words[0] not in ("library", "judge"):
+        sys.exit(__doc__)
+    what, out, chosen = words[0], words[1], words[2:] or subjects()
+    sanitize = "--sanitize" in sys.argv
+    extra, optimise = (SANITIZERS, "-O1") if sanitize else ((), "-O2")
+    sources = [source for subject in chosen for source in sources_of(subject)] + [HOST / "machine.cc"]
+    if what == "judge":
+        sources += [HOST / "judge" / f"{name}.cc" for name in ["judge", *chosen]]
+    # The longest first.
+    sources.sort(key=lambda source: "attention" not in source.name)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            objects = compile_all(sources, folder, optimise, extra)
+            link(objects, out, [*extra, *(["-shared"] if what == "library" else [])])
+        except subprocess.CalledProcessError as error:
+            sys.exit(f"build.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""Breaks the kernels on purpose, one place at a time, and checks that the judge notices each.
+
+mutants.py [quick]   every barrier left out in turn, and faults chosen by hand; `quick`: one barrier and one fault of each subject
+"""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import build
+
+# (subject that must notice, file, what is there, what is put there instead, which occurrence)
+FAULTS = [
+    ("elementwise", "space.cuh", "vectors * N + grid_start(); i < space.elements", "vectors * N + grid_start(); i <= space.elements", 0),
+    ("elementwise", "space.cuh", "view.stride[axis] % LANES<T> == 0", "true", 0),
+    ("elementwise", "space.cuh", "if (space.rank >= 2 && space.length[space.rank - 1] % LANES<T> != 0) return 0;", "", 0),
+    ("elementwise", "space.cuh", "offset[k] += coordinate * views[k]->stride[axis]", "offset[k] += coordinate * views[0]->stride[axis]", 0),
+    ("elementwise", "functions.cuh", "3.0f * GELU_CUBE", "2.0f * GELU_CUBE", 0),
+    ("copy", "copy.cu", "column + x < columns", "column + x <= columns", 0),
+    ("copy", "copy.cu", "if (axis == without) continue;", "", 0),
+    ("reduce", "reduce.cu", "first + run < args.length ? first + run : args.length", "first + run", 0),
+    ("reduce", "functions.cuh", "b > a || b != b ? b : a", "b > a ? b : a", 0),
+    ("index", "index.cu", "p < args.start[coordinate + 1]", "p <= args.start[coordinate + 1]", 0),
+    ("index", "index.cu", "axis == space.rank - 1 ||", "", 0),
+    ("gemm", "gemm.cu", "row + down + i < args.m", "row + down + i <= args.m", 0),
+    ("gemm", "gemm.cu", "k + e < depth", "k + e <= depth", 0),
+    ("gemm", "gemm.cu", "matrix / 2 * 8 + line][d + matrix % 2 * 8]", "matrix % 2 * 8 + line][d + matrix / 2 * 8]", 0),
+    ("norm", "norm.cu", "- h_mean - n * hn_mean", "- h_mean", 0),
+    ("norm", "norm.cu", "lane < count ? (x[lane] - average)", "true ? (x[lane] - average)", 0),
+    ("softmax", "warp.cuh", "threadIdx.x; i < width;", "threadIdx.x; i <= width;", 0),
+    ("softmax", "softmax.cu", "if (largest == -infinity()) largest = 0.0f;", "", 0),
+    ("noise", "noise.cu", "i >= 0 && i < args.elements", "i >= 0 && i <= args.elements", 0),
+    ("noise", "noise.cu", "round < 4", "round < 3", 0),
+    ("optimiser", "optimiser.cu", "args.second_decay * second", "args.first_decay * second", 0),
+    ("attention", "attention.cuh", ">= keys) scores", "> keys) scores", 0),
+    ("attention", "attention.cuh", "factor[half] = expf(scale * (maximum[half] - base))", "factor[half] = 1.0f", 0),
+    ("attention", "attention.cu", "tangent[j][e] -= drift[e / 2] * sum[j][e]", "tangent[j][e] -= 0.0f * sum[j][e]", 0),
+    ("attention", "attention_vjp.cu", "(slopes[j][e] - delta[column])", "(slopes[j][e])", 0),
+    ("attention", "product.cuh", "if (row >= count) continue;", "if (row > count) continue;", 0),
+]
+BARRIER = re.compile(r"__sync(?:threads|warp)\(\);")
+# Attention is built for one width of each type alone: a mutant compiles in seconds then.
+WIDTHS = re.compile(r"(#define ATTENTION_WIDTHS\(of\))(?:[^\n]*\\\n)+[^\n]*\n")
+NARROW = "-DATTENTION_NARROW"
+# Whose test meets the barriers of the shared headers.
+MEETS = {"warp.cuh": "softmax", "product.cuh": "attention", "attention_vjp.cu": "attention"}
+
+
+def barriers():
+    for path in sorted([*build.KERNELS.glob("*.cu"), *build.KERNELS.glob("*.cuh")]):
+        for i, place in enumerate(BARRIER.finditer(path.read_text())):
+            yield MEETS.get(path.name, path.stem), path.name, place.group(), "", i
+
+
+def mutate(text, old, new, occurrence):
+    place = -1
+    for _ in range(occurrence + 1):
+        place = text.find(old, place + 1)
+        if place < 0:
+            return None
+    return text[:place] + new + text[place + len(old):]
+
+
+def first_of_each(mutants):
+    chosen = {}
+    for mutant in mutants:
+        chosen.setdefault(mutant[0], mutant)
+    return list(chosen.values())
+
+
+def judged(objects, out):
+    """Whether the judge finds nothing wrong."""
+    build.link(objects, out)
+    try:
+        return subprocess.run([str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def main():
+    quick = sys.argv[1:] == ["quick"]
+    if sys.argv[1:] and not quick:
+        sys.exit(__doc__)
+    mutants = [*first_of_each(barriers()), *first_of_each(FAULTS)] if quick else [*barriers(), *FAULTS]
+    survivors = 0
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        subjects = sorted({subject for subject, *_ in mutants})
+        common = build.compile_all([build.HOST / "machine.cc", build.HOST / "judge" / "judge.cc"], folder, "-O1")
+        own = {}
+        for subject in subjects:
+            tests = build.compile_all([build.HOST / "judge" / f"{subject}.cc"], folder, "-O1", [NARROW])
+            own[subject] = tests + common
+        for subject, file, old, new, occurrence in mutants:
+            text = mutate((build.KERNELS / file).read_text(), old, new, occurrence)
+            what = f"{file}: '{old}' ({occurrence + 1}) -> '{new}'"
+            if text is None:
+                sys.exit(f"mutants.py: {what}: no such text")
+            kernels = folder / "kernels"
+            shutil.rmtree(kernels, ignore_errors=True)
+            kernels.mkdir()
+            for path in [*build.KERNELS.glob("*.cu*"), build.KERNELS / "abi.h"]:
+                shutil.copy(path, kernels)
+            (kernels / file).write_text(text)
+            widths = kernels / "attention.cuh"
+            widths.write_text(WIDTHS.sub(r"\1 of(float, f32, 32) of(bf16, bf16, 32)\n", widths.read_text()))
+            objects = build.compile_all(build.sources_of(subject, kernels), folder, "-O1", ["-Wno-unused"], kernels)
+            if judged(own[subject] + objects, folder / subject):
+                survivors += 1
+                print(f"SURVIVED {what}", flush=True)
+            else:
+                print(f"caught by {subject}: {what}", flush=True)
+    print(f"{len(mutants)} mutants, {survivors} survived")
+    sys.exit(survivors != 0)
+
+
+if __name__ == "__main__":
+    main()
