@@ -2,7 +2,7 @@
 """Compiles the kernels by NVRTC: PTX for compute_80 and a cubin for sm_90, without a GPU.
 
 compile.py check   compiles all, fails at a spill to local memory, and at a difference from what is in compiled/
-compile.py write   the same, and writes compiled/
+compile.py write [SUBJECT...]   the same, and writes compiled/, or what these subjects put there
 compile.py hash    only compares compiled/HASH with the sources; needs no NVRTC
 
 NVRTC is taken from MFM_NVRTC (the folder of libnvrtc.so.13), or from the Python package nvidia-cuda-nvrtc:
@@ -84,8 +84,8 @@ def compile_one(job):
 
 
 def main():
-    action = sys.argv[1] if len(sys.argv) == 2 else ""
-    if action not in ("check", "write", "hash"):
+    action, subjects = "".join(sys.argv[1:2]), sys.argv[2:]
+    if action not in ("check", "write", "hash") or (subjects and action != "write"):
         sys.exit(__doc__)
     recorded = (COMPILED / "HASH").read_text().strip() if (COMPILED / "HASH").exists() else "none"
     if action != "write" and recorded != source_hash():
@@ -94,13 +94,14 @@ def main():
         return print("compiled/ is of these sources")
     # The longest first.
     jobs = [(path.stem, target) for path in sorted(HERE.glob("*.cu"), key=lambda path: "attention" not in path.stem) for target in reversed(TARGETS)]
+    jobs = [job for job in jobs if not subjects or job[0] in subjects]
     with multiprocessing.Pool() as pool:
         results = pool.map(compile_one, jobs, chunksize=1)
     faults = []
     total = 0
     if action == "write":
         COMPILED.mkdir(exist_ok=True)
-        for old in COMPILED.iterdir():
+        for old in COMPILED.iterdir() if not subjects else []:
             old.unlink()
     for (subject, target), (binary, kernels) in zip(jobs, results):
         for name, registers, spill, stack, shared in kernels:
@@ -117,7 +118,7 @@ def main():
             faults.append(f"{path.name} is not what the compiler makes of {subject}.cu")
     if action == "write":
         (COMPILED / "HASH").write_text(source_hash() + "\n")
-    print(f"{total} kernels for sm_90, {len(faults)} faults")
+    print(f"{total} kernels, {len(faults)} faults")
     if faults:
         sys.exit("compile.py: " + "; ".join(faults))
 
