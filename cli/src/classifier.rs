@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::data::Dataset;
 use crate::failure::{Failure, Place, Result};
-use crate::model::random_rows;
+use mfm_nn::train::random_rows;
 use crate::table::number;
 use mfm_core::Tensor;
 use mfm_nn::optimiser::OptimiserConfig;

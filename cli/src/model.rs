@@ -3,10 +3,8 @@
 use crate::data::Dataset;
 use crate::failure::{Failure, Result};
 use crate::output;
-use mfm_core::interpolant::{Linear, Trigonometric, VariancePreserving};
-use mfm_core::{Condition, Flow, Interpolant, Noise, Shape, Tensor};
+use mfm_core::{Condition, Flow, Interpolant, Shape, Tensor, interpolant};
 use mfm_nn::file::{FileError, write_model};
-use mfm_nn::train::Samples;
 use mfm_nn::{Model, ModelFile, ModelHeader};
 use std::path::Path;
 
@@ -18,7 +16,7 @@ pub struct LoadedModel<T: Tensor> {
     /// What the file says about it.
     pub header: ModelHeader,
     /// The path that it was trained for.
-    pub path: Box<dyn Interpolant>,
+    pub path: &'static dyn Interpolant,
     /// The file.
     pub source: String,
 }
@@ -35,7 +33,7 @@ impl<T: Tensor> LoadedModel<T> {
         let file = ModelFile::parse(&bytes).map_err(fail)?;
         let model = file.to_model(device).map_err(fail)?;
         let header = file.header().clone();
-        let Some(path) = interpolant(&header.interpolant) else {
+        let Some(path) = interpolant::by_name(&header.interpolant) else {
             return Err(Failure::input(format!("{source}: its path {:?} is not known", header.interpolant)));
         };
         Ok(Self { model, header, path, source })
@@ -49,7 +47,7 @@ impl<T: Tensor> LoadedModel<T> {
     /// The model as samplers take it; `label` holds no label or one.
     pub fn flow<'a>(&'a self, label: &'a [usize]) -> Flow<'a, Model<T>> {
         let condition = if label.is_empty() { Condition::NONE } else { Condition::labels(label) };
-        Flow::new(&self.model, &*self.path).with_condition(condition)
+        Flow::new(&self.model, self.path).with_condition(condition)
     }
 
     /// Checks a label and gives it as a list of one, or none.
@@ -110,23 +108,6 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 pub fn save<T: Tensor>(path: &Path, model: &Model<T>, header: &ModelHeader) -> Result<()> {
     let bytes = write_model(model, header, None).map_err(|error| Failure::Internal(format!("{}: {error}", path.display())))?;
     output::write_bytes(path, &bytes)
-}
-
-/// The path of a name.
-pub fn interpolant(name: &str) -> Option<Box<dyn Interpolant>> {
-    let all: [Box<dyn Interpolant>; 3] = [Box::new(Linear), Box::new(Trigonometric), Box::new(VariancePreserving)];
-    all.into_iter().find(|path| path.name() == name)
-}
-
-/// `size` random rows of [n, d], with their labels: a batch for training.
-///
-/// # Errors
-/// Whatever the device reports.
-pub fn random_rows<T: Tensor>(rows: &T, labels: Option<&[usize]>, size: usize, noise: &Noise) -> mfm_core::Result<Samples<T>> {
-    let mut chosen = vec![0; size];
-    noise.fill_below(rows.shape().batch(), &mut chosen);
-    let labels = labels.map(|labels| chosen.iter().filter_map(|&i| labels.get(i).copied()).collect());
-    Ok(Samples { x1: rows.gather(0, &chosen)?, labels })
 }
 
 /// The shape [n, d].

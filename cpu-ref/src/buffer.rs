@@ -1,20 +1,31 @@
-//! Memory that returns to its device.
+//! Memory that returns to its device, or to whoever lent it.
 
-use crate::device::CpuDevice;
+use crate::device::{CpuDevice, Lent};
 use crate::float::Float;
 use crate::memory::Block;
 
-/// Initialised numbers in a block of a device's pool.
+/// Initialised numbers in a block of a device's pool, or in memory of somebody else's, which is only read.
 pub(crate) struct Buffer<E: Float> {
     device: CpuDevice<E>,
-    block: Option<Block<E>>,
+    storage: Storage<E>,
     start: usize,
     length: usize,
 }
 
+enum Storage<E> {
+    Pooled(Block<E>),
+    Lent(Lent<E>),
+    Returned,
+}
+
 impl<E: Float> Buffer<E> {
     pub fn new(device: CpuDevice<E>, block: Block<E>, length: usize) -> Self {
-        Self { start: block.start(), device, block: Some(block), length }
+        Self { start: block.start(), device, storage: Storage::Pooled(block), length }
+    }
+
+    pub fn lent(device: CpuDevice<E>, owner: Lent<E>) -> Self {
+        let length = (*owner).as_ref().len();
+        Self { device, storage: Storage::Lent(owner), start: 0, length }
     }
 
     pub fn device(&self) -> &CpuDevice<E> {
@@ -22,17 +33,24 @@ impl<E: Float> Buffer<E> {
     }
 
     pub fn elements(&self) -> &[E] {
-        self.block.as_ref().map_or(&[], |block| &block.elements()[self.start..self.start + self.length])
+        match &self.storage {
+            Storage::Pooled(block) => &block.elements()[self.start..self.start + self.length],
+            Storage::Lent(owner) => (**owner).as_ref(),
+            Storage::Returned => &[],
+        }
     }
 
     pub fn elements_mut(&mut self) -> &mut [E] {
-        self.block.as_mut().map_or(&mut [], |block| &mut block.elements_mut()[self.start..self.start + self.length])
+        match &mut self.storage {
+            Storage::Pooled(block) => &mut block.elements_mut()[self.start..self.start + self.length],
+            Storage::Lent(_) | Storage::Returned => &mut [],
+        }
     }
 }
 
 impl<E: Float> Drop for Buffer<E> {
     fn drop(&mut self) {
-        if let Some(block) = self.block.take() {
+        if let Storage::Pooled(block) = core::mem::replace(&mut self.storage, Storage::Returned) {
             self.device.give(block);
         }
     }

@@ -14,6 +14,12 @@ pub(crate) use alloc::rc::Rc as Shared;
 #[cfg(feature = "std")]
 pub(crate) use alloc::sync::Arc as Shared;
 
+/// Memory of somebody else's, which lives as long as any tensor of it.
+#[cfg(feature = "std")]
+pub(crate) type Lent<E> = alloc::boxed::Box<dyn AsRef<[E]> + Send + Sync>;
+#[cfg(not(feature = "std"))]
+pub(crate) type Lent<E> = alloc::boxed::Box<dyn AsRef<[E]>>;
+
 /// Elements below which threads are not worth their while.
 pub(crate) const WORTHWHILE: usize = 1 << 15;
 /// Noise is drawn in runs of this many.
@@ -89,6 +95,19 @@ impl<E: Float> CpuDevice<E> {
     /// Gives the pool's free memory back to the system.
     pub fn trim(&self) {
         self.pool(Pool::trim);
+    }
+
+    /// A tensor of memory that `owner` keeps: nothing is copied, and the owner is dropped with the last tensor of it.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is one number for each element of `shape`.
+    pub fn wrap(&self, owner: impl AsRef<[E]> + Movable + Shareable + 'static, shape: Shape) -> Result<CpuTensor<E>> {
+        let buffer = Buffer::lent(self.clone(), alloc::boxed::Box::new(owner));
+        let found = buffer.elements().len();
+        if found != shape.elements() {
+            return Err(Error::Length { op: "wrap", expected: shape.elements(), found });
+        }
+        Ok(CpuTensor::new(buffer, shape))
     }
 
     fn pool<R>(&self, f: impl FnOnce(&mut Pool<E>) -> R) -> R {

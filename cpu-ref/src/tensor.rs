@@ -47,8 +47,8 @@ impl<E: Float> CpuTensor<E> {
         self.buffer.elements()
     }
 
-    /// The elements in row-major order, if they lie so.
-    pub(crate) fn as_slice(&self) -> Option<&[E]> {
+    /// The elements in row-major order, in place, if they lie so; else see [`contiguous`](Self::contiguous).
+    pub fn as_slice(&self) -> Option<&[E]> {
         let range = self.layout.offset..self.layout.offset + self.layout.shape.elements();
         if self.layout.is_contiguous() { self.elements().get(range) } else { None }
     }
@@ -63,8 +63,11 @@ impl<E: Float> CpuTensor<E> {
         self.layout.broadcast(shape).map(|layout| self.view(layout)).ok_or(mismatch)
     }
 
-    /// The same elements, one after another.
-    pub(crate) fn contiguous(&self) -> Result<Self> {
+    /// The same elements in row-major order, one after another: the tensor itself where they lie so, else a copy.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if there is no room for a copy.
+    pub fn contiguous(&self) -> Result<Self> {
         if self.layout.is_contiguous() { Ok(self.clone()) } else { E::contiguous(self) }
     }
 }

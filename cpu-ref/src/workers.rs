@@ -14,6 +14,10 @@ pub(crate) trait Shareable {}
 #[cfg(not(feature = "std"))]
 impl<T> Shareable for T {}
 
+/// Bytes of stack for each thread.
+#[cfg(feature = "std")]
+const STACK: usize = 2 << 20;
+
 /// The threads of a device, beside the caller's own.
 pub(crate) struct Workers {
     #[cfg(feature = "std")]
@@ -35,7 +39,9 @@ impl Workers {
         if threads <= 1 {
             return Ok(Self::inline());
         }
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(|i| alloc::format!("mfm-cpu-{i}")).build();
+        let builder = rayon::ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(|i| alloc::format!("mfm-cpu-{i}"));
+        // A size of our own, because the standard library would ask the environment for one.
+        let pool = builder.stack_size(STACK).build();
         let failed = mfm_core::Error::Device { op: "threads", code: 0, message: "the threads could not be started" };
         pool.map(|pool| Self { pool: Some(pool) }).map_err(|_| failed)
     }

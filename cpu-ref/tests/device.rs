@@ -108,3 +108,26 @@ fn one_device_serves_many_threads() -> Result<()> {
     });
     Ok(())
 }
+
+#[test]
+fn lent_memory_is_read_in_place_and_given_back() {
+    use std::sync::Arc;
+    struct Owner(Arc<Vec<f32>>);
+    impl AsRef<[f32]> for Owner {
+        fn as_ref(&self) -> &[f32] {
+            &self.0
+        }
+    }
+    let values = Arc::new(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let device = CpuDevice::<f32>::new();
+    let tensor = device.wrap(Owner(Arc::clone(&values)), Shape::new(&[3, 2]).unwrap()).unwrap();
+    assert_eq!(tensor.as_slice().unwrap().as_ptr(), values.as_ptr());
+    let rows = tensor.slice(0, 1, 2).unwrap();
+    drop(tensor);
+    assert_eq!(rows.sum(0).unwrap().to_vec::<f64>().unwrap(), [8.0, 10.0]);
+    assert_eq!(device.memory().live, 0);
+    assert_eq!(Arc::strong_count(&values), 2);
+    drop(rows);
+    assert_eq!(Arc::strong_count(&values), 1);
+    assert!(device.wrap(Owner(values), Shape::new(&[7]).unwrap()).is_err());
+}

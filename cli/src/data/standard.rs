@@ -1,6 +1,7 @@
 //! Centring and scaling.
 
 use super::Dataset;
+use mfm_nn::precondition::moments;
 
 /// The mean of each column, and one deviation for all of them: the root of the mean squared distance from the mean, per column.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,17 +15,8 @@ pub struct Standardisation {
 impl Standardisation {
     /// That of a data set.
     pub fn of(data: &Dataset) -> Self {
-        let (n, d) = (data.len() as f64, data.dimension.max(1));
-        let mut mean = vec![0.0; d];
-        for row in data.rows.chunks_exact(d) {
-            mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value) / n);
-        }
-        let mut variance = 0.0;
-        for row in data.rows.chunks_exact(d) {
-            variance += row.iter().zip(&mean).map(|(value, mean)| (f64::from(*value) - mean).powi(2)).sum::<f64>() / (n * d as f64);
-        }
-        let deviation = if variance > 0.0 { variance.sqrt() as f32 } else { 1.0 };
-        Self { mean: mean.into_iter().map(|value| value as f32).collect(), deviation }
+        let (mean, deviation) = moments(&data.rows, data.dimension);
+        Self { mean, deviation }
     }
 
     /// (x − mean)/deviation.

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::flow_map::{Flow, Lift};
 use crate::noise::Noise;
 use crate::reward::Reward;
+use crate::shape::Shape;
 use crate::tensor::{Operations, Tensor};
 
 /// ∇V ≈ ∇_x log (1/N) Σ_i exp r(X_{0,1}(ε_i; t, x)), by one backward pass through the map (Meta Flow Maps, estimator MFM-G).
@@ -24,23 +25,53 @@ pub struct MfmGradient<'a, R> {
 impl<T: Tensor, M: Lift<T>, R: Reward<T>> Guide<T, M> for MfmGradient<'_, R> {
     fn guide(&self, flow: &Flow<'_, M>, t: f64, x: &T, noise: &Noise) -> Result<Guidance<T>> {
         let scale = half_sigma_squared(flow.path, t)?;
-        let lifted = flow.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
-        let [gradient, weights] = self.draws.for_blocks(x, |(start, states), block| {
-            let noise = self.draws.noise(noise, block, (start, states))?;
-            let tape = Tape::new();
-            let state = tape.variable(block.clone());
-            let flow = Flow { map: &lifted, path: flow.path, condition: flow.condition.states(start, states) };
-            let ends = flow.posterior(&Var::constant(noise), t, &state)?;
-            let (rewards, slopes) = self.reward.value_and_gradient(ends.value())?;
-            // The gradient of a log-mean-exponential is the weighted mean of the gradients.
-            let weights = by_state(&rewards, states, self.draws.count)?.softmax(1)?;
-            let cotangent = slopes.mul(&weights.reshape(slopes.shape().per_item(states * self.draws.count)?)?)?;
-            Ok([tape.backward(&ends, cotangent)?.of(&state)?, weights])
-        })?;
+        let ValueGradient { gradient, weights, .. } = estimate_value_gradient(flow, self.reward, t, x, self.draws, noise)?;
         Ok(Guidance { drift: flow.drift(t, x)?, correction: Some(gradient.scale(scale)?), weights: Some(weights) })
     }
 
     fn evaluations(&self) -> usize {
         1 + 3 * self.draws.count
     }
+}
+
+/// An estimate of V_t and of its gradient at a batch of states.
+#[derive(Clone, Debug)]
+pub struct ValueGradient<T> {
+    /// V_t(x) of each state, `[n]`, as [`estimate_value`](super::estimate_value) has it.
+    pub value: T,
+    /// ∇V_t(x), `[n, ...]`.
+    pub gradient: T,
+    /// The weights of the draws, [n, draws], each row summing to one.
+    pub weights: T,
+}
+
+/// V and ∇V at the states x of `[n, ...]` by the estimator of [`MfmGradient`], without the factor σ²/2: finite at every t.
+///
+/// # Errors
+/// Those of the map and of the reward; [`Error::Range`](crate::Error::Range) for zero draws or states, or a time outside [0, 1].
+pub fn estimate_value_gradient<T: Tensor, M: Lift<T>>(
+    flow: &Flow<'_, M>,
+    reward: &impl Reward<T>,
+    t: f64,
+    x: &T,
+    draws: Draws,
+    noise: &Noise,
+) -> Result<ValueGradient<T>> {
+    crate::interpolant::check_time("t", t)?;
+    let lifted = flow.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
+    let [value, gradient, weights] = draws.for_blocks(x, |(start, states), block| {
+        let noise = draws.noise(noise, block, (start, states))?;
+        let tape = Tape::new();
+        let state = tape.variable(block.clone());
+        let flow = Flow { map: &lifted, path: flow.path, condition: flow.condition.states(start, states) };
+        let ends = flow.posterior(&Var::constant(noise), t, &state)?;
+        let (rewards, slopes) = reward.value_and_gradient(ends.value())?;
+        // The gradient of a log-mean-exponential is the weighted mean of the gradients.
+        let rewards = by_state(&rewards, states, draws.count)?;
+        let weights = rewards.softmax(1)?;
+        let cotangent = slopes.mul(&weights.reshape(slopes.shape().per_item(states * draws.count)?)?)?;
+        let value = rewards.log_mean_exp(1)?.reshape(Shape::new(&[states])?)?;
+        Ok([value, tape.backward(&ends, cotangent)?.of(&state)?, weights])
+    })?;
+    Ok(ValueGradient { value, gradient, weights })
 }

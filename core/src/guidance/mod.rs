@@ -11,7 +11,7 @@ mod value;
 
 pub use adjustment::Adjusted;
 pub use dps::Dps;
-pub use gradient::MfmGradient;
+pub use gradient::{MfmGradient, ValueGradient, estimate_value_gradient};
 pub use gradient_free::MfmGradientFree;
 pub use value::{ValueEstimate, estimate_value};
 

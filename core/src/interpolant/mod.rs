@@ -186,6 +186,12 @@ impl TwoLooks {
     }
 }
 
+/// The path that calls itself `name` ([`Interpolant::name`]).
+pub fn by_name(name: &str) -> Option<&'static dyn Interpolant> {
+    let all: [&'static dyn Interpolant; 3] = [&Linear, &Trigonometric, &VariancePreserving];
+    all.into_iter().find(|path| path.name() == name)
+}
+
 /// Checks that a time lies in [0, 1].
 ///
 /// # Errors

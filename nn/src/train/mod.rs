@@ -92,6 +92,17 @@ impl<T> Samples<T> {
     }
 }
 
+/// `size` random rows of [n, ...], with their labels: a batch for training.
+///
+/// # Errors
+/// Whatever the device reports.
+pub fn random_rows<T: Tensor>(rows: &T, labels: Option<&[usize]>, size: usize, noise: &Noise) -> Result<Samples<T>> {
+    let mut chosen = vec![0; size];
+    noise.fill_below(rows.shape().batch(), &mut chosen);
+    let labels = labels.map(|labels| chosen.iter().filter_map(|&i| labels.get(i).copied()).collect());
+    Ok(Samples { x1: rows.gather(0, &chosen)?, labels })
+}
+
 /// Where training data comes from.
 pub trait DataSource<T: Tensor> {
     /// The batch of step `step`, of about `size` samples. All randomness must come from `noise`, so that a resumed run sees the same data.

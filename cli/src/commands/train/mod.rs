@@ -10,9 +10,9 @@ use self::checkpoint::Checkpoint;
 use self::watch::{LossRow, Watch};
 use crate::classifier::failure;
 use crate::context::Context;
-use crate::data::{self, Dataset, Standardisation};
+use crate::data::{self, Dataset};
 use crate::failure::{Failure, Place, Result};
-use crate::model::{random_rows, save};
+use crate::model::save;
 use crate::output;
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
@@ -20,7 +20,7 @@ use mfm_core::training::{AdaptiveWeight, Guided, NoTeacher, Objective, TimeLaw};
 use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::optimiser::{Method, OptimiserConfig};
 use mfm_nn::schedule::{Decay, LearningRate};
-use mfm_nn::train::LossInput;
+use mfm_nn::train::{LossInput, random_rows};
 use mfm_nn::{GaussianConfig, MlpConfig, Model, ModelConfig, ModelHeader, Module, Trainer, TrainingConfig};
 use serde::Serialize;
 use std::time::Instant;
@@ -117,10 +117,9 @@ fn form(arguments: &Arguments, data: &Dataset) -> Result<(ModelConfig, Vec<f64>)
     if arguments.precondition == Switch::Off || !is_linear {
         return Ok((config, Vec::new()));
     }
-    let Standardisation { mean, deviation } = Standardisation::of(data);
-    let gaussian = GaussianConfig::new(f64::from(deviation));
+    let (gaussian, mean) = GaussianConfig::of_data(&data.rows, data.dimension);
     gaussian.check().at(&data.source)?;
-    Ok((config.preconditioned(gaussian), mean.into_iter().map(f64::from).collect()))
+    Ok((config.preconditioned(gaussian), mean))
 }
 
 /// The objective in words, for the file.

@@ -1,0 +1,1 @@
+// A shared library wants a source file; everything else is in the archive.

@@ -1,0 +1,588 @@
+/**
+ * @file mfm.h
+ * @brief Meta Flow Maps behind a C ABI (C99). C++ hosts include mfm.hpp, which is built on this file alone.
+ *
+ * Conventions. Time runs from noise (t = 0) to data (t = 1). Numbers are float32, row-major; a batch is one item after another, and a length
+ * is always a number of floats, so `length = items * dimension`.
+ *
+ * Errors. Functions that can fail return NULL for success, or an ::mfm_error that the caller owns and gives back to mfm_error_free(). No
+ * exception and no panic leaves the library; whatever failed, handles stay usable, and outputs may be half-written only where that is said.
+ *
+ * Threads. A model is immutable and may be used by any number of threads. A session is for one call at a time: a second one answers ::MFM_BUSY.
+ * Callbacks run on the thread of the call. Results do not depend on the number of threads.
+ *
+ * The library writes to no stream, reads no environment variable, installs no signal handler and has no global thread pool.
+ *
+ * Options begin with their size, so that programs built against an older header go on working. Take them from their `..._default()` function
+ * and change what is to be changed; NULL in place of options means the defaults.
+ */
+#ifndef MFM_MFM_H
+#define MFM_MFM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define MFM_API __attribute__((visibility("default")))
+#else
+#define MFM_API
+#endif
+#ifdef __cplusplus
+#define MFM_NOEXCEPT noexcept
+extern "C" {
+#else
+#define MFM_NOEXCEPT
+#endif
+
+/** The version of this interface. It grows by appending; it changes only with the shared library's SONAME. */
+#define MFM_ABI_VERSION 1u
+
+/** A model: a network, the path it was trained for, and where it came from. Immutable, shared freely between threads. */
+typedef struct mfm_model mfm_model;
+/** What a caller needs beside a model: threads, scratch memory, callbacks. One call at a time. Keeps its model alive. */
+typedef struct mfm_session mfm_session;
+/** Why a call failed. */
+typedef struct mfm_error mfm_error;
+/** Bytes that the library allocated. */
+typedef struct mfm_bytes mfm_bytes;
+/** A tensor as any dlpack.h of major version 1 defines it. */
+struct DLManagedTensorVersioned;
+
+/** What kind of failure it was. Callbacks answer with these too: ::MFM_OK to go on, ::MFM_CANCELLED to stop. */
+typedef enum mfm_code {
+  MFM_OK = 0,                   /**< Success. */
+  MFM_CANCELLED = 1,            /**< A callback asked to stop. */
+  MFM_CALLBACK_FAILED = 2,      /**< A callback answered with any other number. */
+  MFM_CALLBACK_THREW = 3,       /**< A callback threw a std::exception; the message is its what(). */
+  MFM_CALLBACK_THREW_OTHER = 4, /**< A callback threw something else. */
+  MFM_NOT_FINITE = 5,           /**< A reward, its gradient, or a result is NaN or infinite. */
+  MFM_NULL_POINTER = 6,         /**< A pointer that must not be null is null. */
+  MFM_LENGTH = 7,               /**< A span or list has the wrong length, or a label does not exist. */
+  MFM_EMPTY = 8,                /**< A batch without items. */
+  MFM_RANGE = 9,                /**< An option outside its range. */
+  MFM_FILE = 10,                /**< A file cannot be read or written. */
+  MFM_BAD_MODEL = 11,           /**< The bytes are no model, or a truncated, corrupt or newer one. */
+  MFM_OUT_OF_MEMORY = 12,       /**< More memory than there is, or than can be addressed. */
+  MFM_UNSUPPORTED = 13,         /**< Not offered by this model, reward or build of the library. */
+  MFM_BUSY = 14,                /**< The session is in another call, on this or another thread. */
+  MFM_DLPACK = 15,              /**< A DLPack tensor of a version, type, layout or device that cannot be used here. */
+  MFM_DEVICE = 16,              /**< The device reported an error. */
+  MFM_INTERNAL = 17             /**< A bug in the library; the message says where. The session stays usable. */
+} mfm_code;
+
+/** @name The library
+ * @{ */
+/** The ::MFM_ABI_VERSION that the library was built with. */
+MFM_API uint32_t mfm_abi_version(void) MFM_NOEXCEPT;
+/** The library's version, such as "0.1.0". */
+MFM_API const char* mfm_version(void) MFM_NOEXCEPT;
+/** @} */
+
+/** @name Errors
+ * @{ */
+/** The kind; ::MFM_OK for NULL. */
+MFM_API mfm_code mfm_error_code(const mfm_error* error) MFM_NOEXCEPT;
+/** One sentence that names the thing and the place; empty for NULL. Lives as long as the error. */
+MFM_API const char* mfm_error_message(const mfm_error* error) MFM_NOEXCEPT;
+/** Gives an error back; NULL is ignored. */
+MFM_API void mfm_error_free(mfm_error* error) MFM_NOEXCEPT;
+/** @} */
+
+/** @name Models
+ * @{ */
+
+/** How to load a model. */
+typedef struct mfm_model_options {
+  size_t size;        /**< sizeof(mfm_model_options). */
+  const char* device; /**< Where it is to live: "cpu" (also NULL), or "cuda:0" in a library built with CUDA. */
+} mfm_model_options;
+
+/** The CPU. */
+static inline mfm_model_options mfm_model_options_default(void) {
+  mfm_model_options o;
+  o.size = sizeof o;
+  o.device = NULL;
+  return o;
+}
+
+/** Loads a model file; every checksum in it is verified.
+ * @param path UTF-8, of `path_length` bytes, not necessarily terminated
+ * @param options NULL for the defaults
+ * @param[out] model to be given back to mfm_model_free()
+ * Errors: ::MFM_FILE, ::MFM_BAD_MODEL, ::MFM_UNSUPPORTED for a device that this library does not have. */
+MFM_API mfm_error* mfm_model_load(const char* path, size_t path_length, const mfm_model_options* options, mfm_model** model) MFM_NOEXCEPT;
+
+/** Loads a model file from memory, which is copied. Errors: as mfm_model_load(). */
+MFM_API mfm_error* mfm_model_load_memory(const void* bytes, size_t length, const mfm_model_options* options, mfm_model** model) MFM_NOEXCEPT;
+
+/** The form of a new model: a multi-layer perceptron on the linear path. */
+typedef struct mfm_architecture {
+  size_t size;           /**< sizeof(mfm_architecture). */
+  size_t dimension;      /**< Numbers in one item, at least 1. */
+  size_t width;          /**< Width of the hidden layers, default 256. */
+  size_t depth;          /**< Hidden layers, default 4. */
+  size_t frequencies;    /**< Frequencies by which each time enters, default 8. */
+  size_t labels;         /**< Number of labels, 0 (the default) for an unconditional model. */
+  uint64_t seed;         /**< Of the first weights. */
+  const char* device;    /**< As in ::mfm_model_options. */
+} mfm_architecture;
+
+/** Four hidden layers of 256 for items of `dimension` numbers. */
+static inline mfm_architecture mfm_architecture_default(size_t dimension) {
+  mfm_architecture a;
+  a.size = sizeof a;
+  a.dimension = dimension;
+  a.width = 256;
+  a.depth = 4;
+  a.frequencies = 8;
+  a.labels = 0;
+  a.seed = 0;
+  a.device = NULL;
+  return a;
+}
+
+/** A fresh model, to be trained.
+ * @param data [length / dimension, dimension]: clean items whose mean and deviation precondition the network, so that it learns only what a
+ * Gaussian does not know; NULL with length 0 for a bare network. Errors: ::MFM_RANGE, ::MFM_LENGTH, ::MFM_NOT_FINITE. */
+MFM_API mfm_error* mfm_model_create(const mfm_architecture* architecture, const float* data, size_t length, mfm_model** model) MFM_NOEXCEPT;
+
+/** What is known about a model. */
+typedef struct mfm_model_info {
+  size_t size;             /**< sizeof(mfm_model_info), set by the caller. */
+  size_t dimension;        /**< Numbers in one item. */
+  size_t labels;           /**< Number of labels, 0 for none. */
+  size_t parameters;       /**< Numbers that were learned. */
+  uint64_t training_steps; /**< Steps it was trained for. */
+  uint64_t seed;           /**< The seed of that run. */
+  const char* path;        /**< The path from noise to data, such as "linear". Lives as long as the model. */
+  const char* objective;   /**< What it was trained by, in words. */
+  const char* data;        /**< What it was trained on, in words. */
+  const char* device;      /**< Where it lives. */
+} mfm_model_info;
+
+/** Fills in the first `info->size` bytes of `info`. */
+MFM_API mfm_error* mfm_model_describe(const mfm_model* model, mfm_model_info* info) MFM_NOEXCEPT;
+
+/** Writes a model file, under a temporary name first, so that a crash leaves the old file or the new one. Errors: ::MFM_FILE. */
+MFM_API mfm_error* mfm_model_save(const mfm_model* model, const char* path, size_t path_length) MFM_NOEXCEPT;
+
+/** The bytes of a model file. @param[out] bytes to be given back to mfm_bytes_free() */
+MFM_API mfm_error* mfm_model_save_memory(const mfm_model* model, mfm_bytes** bytes) MFM_NOEXCEPT;
+
+/** Gives a model back; sessions that use it keep it alive. NULL is ignored. */
+MFM_API void mfm_model_free(mfm_model* model) MFM_NOEXCEPT;
+
+/** Where the bytes are; NULL for NULL. */
+MFM_API const void* mfm_bytes_data(const mfm_bytes* bytes) MFM_NOEXCEPT;
+/** How many there are; 0 for NULL. */
+MFM_API size_t mfm_bytes_size(const mfm_bytes* bytes) MFM_NOEXCEPT;
+/** Gives bytes back; NULL is ignored. */
+MFM_API void mfm_bytes_free(mfm_bytes* bytes) MFM_NOEXCEPT;
+/** @} */
+
+/** @name Sessions
+ * @{ */
+
+/** How far a call has come, and how it goes. What is not known is NaN. */
+typedef struct mfm_progress {
+  size_t size;                  /**< sizeof(mfm_progress) of the library. */
+  size_t step;                  /**< Steps done; network evaluations, where samples are made by the map. */
+  size_t steps;                 /**< Steps in all. */
+  double effective_sample_size; /**< Of the weights of the draws, mean over the states; of the particles; of a batch in fine-tuning. */
+  double largest_weight;        /**< Of the draws of a state, mean over the states. */
+  double correction_norm;       /**< Mean norm of (σ²/2)∇V. */
+  double acceptance;            /**< Share of accepted moves of Markov chains. */
+  double best_reward;           /**< Of a search. */
+  double loss;                  /**< Of training. */
+  double gradient_norm;         /**< Of training. */
+  double mean_reward;           /**< Of the draws of a batch in fine-tuning. */
+} mfm_progress;
+
+/** How much a message matters. */
+typedef enum mfm_log_level {
+  MFM_LOG_INFO = 0, /**< One line for each call. */
+  MFM_LOG_DEBUG = 1 /**< One line for each step as well. */
+} mfm_log_level;
+
+/** How to open a session. */
+typedef struct mfm_session_options {
+  size_t size;    /**< sizeof(mfm_session_options). */
+  size_t threads; /**< Threads, the caller's among them, 1 to 1024; default 1. Results do not depend on it. */
+  void* stream;   /**< On CUDA the stream on which all work is enqueued; NULL for a stream of the library's own. Must be NULL on the CPU. */
+  void* context;  /**< Handed to the callbacks. */
+  /** Called after each step; ::MFM_OK goes on, ::MFM_CANCELLED stops the call. May be NULL. */
+  int (*progress)(void* context, const mfm_progress* progress);
+  /** Called with a line of UTF-8, terminated, without a newline. Must not throw. May be NULL. */
+  void (*log)(void* context, mfm_log_level level, const char* message);
+} mfm_session_options;
+
+/** One thread, no callbacks. */
+static inline mfm_session_options mfm_session_options_default(void) {
+  mfm_session_options o;
+  o.size = sizeof o;
+  o.threads = 1;
+  o.stream = NULL;
+  o.context = NULL;
+  o.progress = NULL;
+  o.log = NULL;
+  return o;
+}
+
+/** Opens a session. Costs threads - 1 system threads and, as it is used, scratch memory of its own, so sessions never wait for one another.
+ * Errors: ::MFM_RANGE, ::MFM_DEVICE if threads cannot be started. */
+MFM_API mfm_error* mfm_session_open(const mfm_model* model, const mfm_session_options* options, mfm_session** session) MFM_NOEXCEPT;
+
+/** Closes a session, which must not be in a call. NULL is ignored. */
+MFM_API void mfm_session_close(mfm_session* session) MFM_NOEXCEPT;
+/** @} */
+
+/** @name Draws
+ * @{ */
+
+/** What all draws are made from: noise, and what they are conditioned on. */
+typedef struct mfm_draw {
+  uint64_t seed;        /**< The seed of all noise; the same seed gives the same numbers, everywhere. */
+  uint64_t stream;      /**< Independent noise under the same seed. */
+  const size_t* labels; /**< One for each state, or one for all; NULL for none. */
+  size_t label_count;   /**< How many. */
+  const double* guidance; /**< Scales of classifier-free guidance, one for each state, or one for all; NULL for none. */
+  size_t guidance_count;  /**< How many. */
+} mfm_draw;
+
+/** Seed 0, stream 0, no condition. */
+static inline mfm_draw mfm_draw_default(void) {
+  mfm_draw d;
+  d.seed = 0;
+  d.stream = 0;
+  d.labels = NULL;
+  d.label_count = 0;
+  d.guidance = NULL;
+  d.guidance_count = 0;
+  return d;
+}
+
+/** How samples of the model are made. */
+typedef enum mfm_method {
+  MFM_METHOD_MAP = 0,        /**< Steps of the map; one is enough. */
+  MFM_METHOD_REFINEMENT = 1, /**< Rounds of posterior draw and renoising. */
+  MFM_METHOD_ODE = 2,        /**< Heun steps along the ordinary differential equation. */
+  MFM_METHOD_SDE = 3         /**< Euler-Maruyama steps along the stochastic one. */
+} mfm_method;
+
+/** How to sample. */
+typedef struct mfm_sample_options {
+  size_t size;       /**< sizeof(mfm_sample_options). */
+  mfm_draw draw;     /**< Noise and condition; one label and one scale at most. */
+  uint32_t method;   /**< An ::mfm_method; default ::MFM_METHOD_MAP. */
+  size_t steps;      /**< Default 1. */
+} mfm_sample_options;
+
+/** One step of the map. */
+static inline mfm_sample_options mfm_sample_options_default(void) {
+  mfm_sample_options o;
+  o.size = sizeof o;
+  o.draw = mfm_draw_default();
+  o.method = MFM_METHOD_MAP;
+  o.steps = 1;
+  return o;
+}
+
+/** Samples of the model. @param[out] samples [length / dimension, dimension]
+ * Errors: ::MFM_LENGTH, ::MFM_EMPTY, ::MFM_RANGE, ::MFM_NOT_FINITE, ::MFM_CANCELLED. */
+MFM_API mfm_error* mfm_sample(mfm_session* session, const mfm_sample_options* options, float* samples, size_t length) MFM_NOEXCEPT;
+
+/** How to draw from posteriors. */
+typedef struct mfm_posterior_options {
+  size_t size;   /**< sizeof(mfm_posterior_options). */
+  mfm_draw draw; /**< Noise and condition. */
+  double time;   /**< The time t of the states, in [0, 1]; default 0.5. */
+  size_t draws;  /**< Draws for each state; default 1. */
+  size_t steps;  /**< Steps of the map for each draw; default 1. */
+} mfm_posterior_options;
+
+/** One draw for each state at t = 0.5, in one step. */
+static inline mfm_posterior_options mfm_posterior_options_default(void) {
+  mfm_posterior_options o;
+  o.size = sizeof o;
+  o.draw = mfm_draw_default();
+  o.time = 0.5;
+  o.draws = 1;
+  o.steps = 1;
+  return o;
+}
+
+/** Draws of p(x1 | x_t): clean data that a noisy state may have been. The draws of a state follow one another, and do not depend on how the
+ * states are split into calls only if the noise is skipped accordingly: use one stream for each call.
+ * @param states [n, dimension] @param[out] draws [n * options.draws, dimension]
+ * Errors: ::MFM_LENGTH, ::MFM_EMPTY, ::MFM_RANGE, ::MFM_NOT_FINITE, ::MFM_CANCELLED. */
+MFM_API mfm_error* mfm_posterior(mfm_session* session, const float* states, size_t states_length, const mfm_posterior_options* options,
+                                 float* draws, size_t draws_length) MFM_NOEXCEPT;
+
+/** One question to the network: where does the flow of p(x1 | x_t), standing at x at time s, go until time u? */
+typedef struct mfm_query {
+  size_t size;          /**< sizeof(mfm_query). */
+  double s;             /**< Where in time the flow stands, in [0, 1]; default 0. */
+  double u;             /**< To where it goes, s <= u <= 1; default 1. */
+  double t;             /**< The time of the states; default 0. */
+  const size_t* labels; /**< As in ::mfm_draw. */
+  size_t label_count;   /**< How many. */
+  const double* guidance; /**< As in ::mfm_draw. */
+  size_t guidance_count;  /**< How many. */
+} mfm_query;
+
+/** From noise to data in one step. */
+static inline mfm_query mfm_query_default(void) {
+  mfm_query q;
+  q.size = sizeof q;
+  q.s = 0.0;
+  q.u = 1.0;
+  q.t = 0.0;
+  q.labels = NULL;
+  q.label_count = 0;
+  q.guidance = NULL;
+  q.guidance_count = 0;
+  return q;
+}
+
+/** The average velocity v_{s,u}(x; t, x_t); at s = u the velocity itself. The map is x + (u - s) v.
+ * @param x [n * k, dimension], k rows for each state @param states [n, dimension] @param[out] velocity of the shape of x
+ * Errors: ::MFM_LENGTH, ::MFM_EMPTY, ::MFM_RANGE, ::MFM_NOT_FINITE. */
+MFM_API mfm_error* mfm_velocity(mfm_session* session, const mfm_query* query, const float* x, size_t x_length, const float* states,
+                                size_t states_length, float* velocity, size_t velocity_length) MFM_NOEXCEPT;
+/** @} */
+
+/** @name Rewards
+ * @{ */
+
+/** A reward r(x) of the host's. Samplers aim at the density p1(x) exp r(x). Called with [n, dimension]; answers ::MFM_OK, ::MFM_CANCELLED, or
+ * anything else for failure. Runs on the thread that made the call, and must not call the same session. */
+typedef struct mfm_reward {
+  size_t size;   /**< sizeof(mfm_reward). */
+  void* context; /**< Handed to the callbacks. */
+  /** Writes r of each item, [n]; -infinity forbids an item, NaN and +infinity are errors. Must not be NULL. */
+  int (*value)(void* context, const float* x, size_t n, size_t dimension, float* values);
+  /** Writes r, [n], and its gradient, [n, dimension]. NULL for a reward without one, for estimators that need none. */
+  int (*value_and_gradient)(void* context, const float* x, size_t n, size_t dimension, float* values, float* gradients);
+} mfm_reward;
+
+/** How to estimate values. */
+typedef struct mfm_value_options {
+  size_t size;   /**< sizeof(mfm_value_options). */
+  mfm_draw draw; /**< Noise and condition. */
+  double time;   /**< The time t of the states, in [0, 1]; default 0.5. */
+  size_t draws;  /**< Posterior draws for each state; default 256. */
+} mfm_value_options;
+
+/** 256 draws at t = 0.5. */
+static inline mfm_value_options mfm_value_options_default(void) {
+  mfm_value_options o;
+  o.size = sizeof o;
+  o.draw = mfm_draw_default();
+  o.time = 0.5;
+  o.draws = 256;
+  return o;
+}
+
+/** V_t(x) = log E[exp r(X1) | x_t = x] of each state; biased low at few draws.
+ * @param states [n, dimension] @param[out] values [n] Errors: those of mfm_posterior(), and of the reward. */
+MFM_API mfm_error* mfm_value(mfm_session* session, const mfm_reward* reward, const float* states, size_t states_length,
+                             const mfm_value_options* options, float* values, size_t values_length) MFM_NOEXCEPT;
+
+/** The value and its gradient by the state, through the network.
+ * @param states [n, dimension] @param[out] values [n] @param[out] gradients [n, dimension]
+ * Errors: those of mfm_value(); ::MFM_UNSUPPORTED for a reward without gradient. */
+MFM_API mfm_error* mfm_value_and_gradient(mfm_session* session, const mfm_reward* reward, const float* states, size_t states_length,
+                                          const mfm_value_options* options, float* values, size_t values_length, float* gradients,
+                                          size_t gradients_length) MFM_NOEXCEPT;
+
+/** A way to steer. */
+typedef enum mfm_estimator {
+  MFM_UNSTEERED = 0,         /**< Samples of the model itself. */
+  MFM_DPS = 1,               /**< The reward's gradient at the posterior mean: the usual baseline. */
+  MFM_GRADIENT = 2,          /**< MFM-G: the gradient of the value through posterior draws. */
+  MFM_GRADIENT_FREE = 3,     /**< MFM-GF: weighted posterior draws; needs no gradient of the reward. */
+  MFM_RESAMPLED = 4,         /**< Posterior draws chosen by weight; needs no gradient; exact in law for many draws. */
+  MFM_MCMC = 5,              /**< Markov chains in the noise of the one-step map. */
+  MFM_BEST_OF_N = 6,         /**< The best of several samples; needs no gradient. */
+  MFM_SEQUENTIAL_MONTE_CARLO = 7 /**< A population of weighted particles (twisted diffusion sampler). */
+} mfm_estimator;
+
+/** How the next state is made from a draw, for ::MFM_RESAMPLED, ::MFM_MCMC and searches. */
+typedef enum mfm_coupling {
+  MFM_BRIDGE = 0,     /**< The Gaussian bridge. */
+  MFM_SAME_NOISE = 1, /**< The noise that the state had. */
+  MFM_FRESH_NOISE = 2 /**< Fresh noise. */
+} mfm_coupling;
+
+/** How to steer. */
+typedef struct mfm_steer_options {
+  size_t size;         /**< sizeof(mfm_steer_options). */
+  mfm_draw draw;       /**< Noise and condition. */
+  uint32_t estimator;  /**< An ::mfm_estimator; default ::MFM_RESAMPLED. */
+  size_t steps;        /**< Time steps; 0, the default: 100 for an ODE or SDE, 1 for best of n, 16 for MCMC, else 8. */
+  size_t draws;        /**< Posterior draws for each state, fresh starts of chains, candidates; 0, the default: 32 if resampled, 8 for MCMC, else 16. */
+  size_t moves;        /**< Chain moves at each time, for MCMC; default 4. */
+  uint32_t coupling;   /**< An ::mfm_coupling; default ::MFM_BRIDGE. */
+  uint32_t sde;        /**< 1 to integrate the SDE instead of the ODE (default 0), for the first four estimators. */
+  uint32_t heun;       /**< 1 for Heun instead of Euler (default 0), likewise. */
+  double start;        /**< The first time, at which noise stands for the state, likewise; default 0.01. */
+  double window_start; /**< Steer only from this time, likewise; default 0. */
+  double window_end;   /**< Steer only until this time, likewise; default 1. */
+  double damping;      /**< A factor on the correction, likewise; default 1. */
+  double rescale;      /**< Rescale each correction to this multiple of the drift's norm, likewise; 0, the default, for not. */
+  double clip;         /**< Shorten each correction to at most this multiple of the drift's norm, likewise; 0, the default, for not. */
+  double power;        /**< Above 1 the grid of times is finer at its start, below 1 at its end; default 1. */
+  double threshold;    /**< Resample below this share of the particles, for sequential Monte Carlo; default 0.5. */
+} mfm_steer_options;
+
+/** Resampled steering in 8 steps of 32 draws. */
+static inline mfm_steer_options mfm_steer_options_default(void) {
+  mfm_steer_options o;
+  o.size = sizeof o;
+  o.draw = mfm_draw_default();
+  o.estimator = MFM_RESAMPLED;
+  o.steps = 0;
+  o.draws = 0;
+  o.moves = 4;
+  o.coupling = MFM_BRIDGE;
+  o.sde = 0;
+  o.heun = 0;
+  o.start = 0.01;
+  o.window_start = 0.0;
+  o.window_end = 1.0;
+  o.damping = 1.0;
+  o.rescale = 0.0;
+  o.clip = 0.0;
+  o.power = 1.0;
+  o.threshold = 0.5;
+  return o;
+}
+
+/** Samples of p1(x) exp r(x). @param[out] samples [length / dimension, dimension]
+ * Errors: those of mfm_sample(), and of the reward; ::MFM_UNSUPPORTED for an estimator that needs a gradient which the reward lacks. */
+MFM_API mfm_error* mfm_steer(mfm_session* session, const mfm_reward* reward, const mfm_steer_options* options, float* samples,
+                             size_t length) MFM_NOEXCEPT;
+
+/** How to search. */
+typedef struct mfm_search_options {
+  size_t size;       /**< sizeof(mfm_search_options). */
+  mfm_draw draw;     /**< Noise and condition. */
+  size_t steps;      /**< Times at which draws are made; default 8. */
+  size_t draws;      /**< Posterior draws for each particle at each time; default 16. */
+  uint32_t coupling; /**< An ::mfm_coupling; default ::MFM_BRIDGE. */
+  uint32_t keep_overall; /**< 1 if all particles go on from the best draw of all, 0 (the default) if each from its own. */
+  double power;      /**< As in ::mfm_steer_options; default 1. */
+} mfm_search_options;
+
+/** 8 times, 16 draws, each particle on its own. */
+static inline mfm_search_options mfm_search_options_default(void) {
+  mfm_search_options o;
+  o.size = sizeof o;
+  o.draw = mfm_draw_default();
+  o.steps = 8;
+  o.draws = 16;
+  o.coupling = MFM_BRIDGE;
+  o.keep_overall = 0;
+  o.power = 1.0;
+  return o;
+}
+
+/** The best draw that each particle ever made, and its reward.
+ * @param[out] samples [n, dimension], n being the number of particles @param[out] rewards [n] Errors: as mfm_steer(). */
+MFM_API mfm_error* mfm_search(mfm_session* session, const mfm_reward* reward, const mfm_search_options* options, float* samples,
+                              size_t samples_length, float* rewards, size_t rewards_length) MFM_NOEXCEPT;
+/** @} */
+
+/** @name Training
+ * @{ */
+
+/** A consistency loss: what makes jumps agree with the velocity. */
+typedef enum mfm_consistency {
+  MFM_SEMIGROUP = 0,  /**< Two jumps make one. */
+  MFM_MEAN_FLOW = 1,  /**< The average velocity from the data's and a derivative along the path. */
+  MFM_EULERIAN = 2,   /**< The same with the model's own velocity. */
+  MFM_LAGRANGIAN = 3, /**< The end of a jump moves with the velocity there. */
+  MFM_NO_CONSISTENCY = 4 /**< A flow model, whose jumps mean nothing. */
+} mfm_consistency;
+
+/** How to train. */
+typedef struct mfm_training_options {
+  size_t size;           /**< sizeof(mfm_training_options). */
+  uint64_t seed;         /**< Of all randomness of the run. */
+  uint64_t steps;        /**< Default 3000 (1000 in fine-tuning). */
+  size_t batch;          /**< Items in a batch; default 512. */
+  double learning_rate;  /**< Its peak; default 1e-3 (2e-4 in fine-tuning); a cosine follows. */
+  uint64_t warm_up;      /**< Steps over which it rises; default 100. */
+  double weight_decay;   /**< Decoupled; default 0. */
+  double average;        /**< Decay of the moving average of the weights, which is what is returned; default 0.999, 0 for none. */
+  double clip;           /**< Largest norm of the gradient; default 1, 0 for no limit. */
+  uint32_t consistency;  /**< An ::mfm_consistency; default ::MFM_SEMIGROUP. Training only. */
+  double label_dropout;  /**< Share of labels that are dropped; default 0.1. Training with labels only. */
+  double strength;       /**< A factor on the reward; default 1. Fine-tuning only. */
+} mfm_training_options;
+
+/** 3000 steps of 512. */
+static inline mfm_training_options mfm_training_options_default(void) {
+  mfm_training_options o;
+  o.size = sizeof o;
+  o.seed = 0;
+  o.steps = 3000;
+  o.batch = 512;
+  o.learning_rate = 1e-3;
+  o.warm_up = 100;
+  o.weight_decay = 0.0;
+  o.average = 0.999;
+  o.clip = 1.0;
+  o.consistency = MFM_SEMIGROUP;
+  o.label_dropout = 0.1;
+  o.strength = 1.0;
+  return o;
+}
+
+/** 1000 steps of 512 at a lower rate. */
+static inline mfm_training_options mfm_fine_tuning_options_default(void) {
+  mfm_training_options o = mfm_training_options_default();
+  o.steps = 1000;
+  o.learning_rate = 2e-4;
+  return o;
+}
+
+/** Trains from the session's model, which stays as it is, on data of the host's.
+ * @param data [length / dimension, dimension] @param labels one for each item, or NULL @param[out] trained a new model
+ * Errors: ::MFM_LENGTH, ::MFM_EMPTY, ::MFM_RANGE, ::MFM_NOT_FINITE for data or losses, ::MFM_CANCELLED. */
+MFM_API mfm_error* mfm_train(mfm_session* session, const float* data, size_t length, const size_t* labels, size_t label_count,
+                             const mfm_training_options* options, mfm_model** trained) MFM_NOEXCEPT;
+
+/** Tunes a copy of the session's model to p1(x) exp(strength r(x)), off policy: its drift becomes that of the tilted model. Sample it along the
+ * ODE or SDE, or steer it; its jumps are those of the model it came from.
+ * @param reward with a gradient @param data clean items from which noisy states are made, or NULL with length 0 for the model's own samples
+ * @param[out] tuned a new model. Errors: as mfm_train(), and those of the reward. */
+MFM_API mfm_error* mfm_fine_tune(mfm_session* session, const mfm_reward* reward, const float* data, size_t length,
+                                 const mfm_training_options* options, mfm_model** tuned) MFM_NOEXCEPT;
+/** @} */
+
+/** @name DLPack
+ * Tensors in and out without copies. A tensor that is handed in is the library's from then on, also if the call fails: it is deleted when it is
+ * no longer needed, once. It must be float32, C-contiguous, [n, dimension], DLPack 1.x, on the session's device, and must not change until it is
+ * deleted. A tensor that is handed out is the caller's, who calls its deleter; it may outlive session and model. On CUDA all work is enqueued on
+ * the session's stream: what is handed in must be ready there, and what is handed out is ready there.
+ * @{ */
+
+/** As mfm_sample(), `count` samples. @param[out] samples [count, dimension] Errors: as mfm_sample(). */
+MFM_API mfm_error* mfm_sample_dlpack(mfm_session* session, const mfm_sample_options* options, size_t count,
+                                     struct DLManagedTensorVersioned** samples) MFM_NOEXCEPT;
+
+/** As mfm_posterior(). @param states [n, dimension], consumed @param[out] draws [n * options.draws, dimension]
+ * Errors: as mfm_posterior(), and ::MFM_DLPACK. */
+MFM_API mfm_error* mfm_posterior_dlpack(mfm_session* session, struct DLManagedTensorVersioned* states, const mfm_posterior_options* options,
+                                        struct DLManagedTensorVersioned** draws) MFM_NOEXCEPT;
+
+/** As mfm_steer(), `count` samples. @param[out] samples [count, dimension] Errors: as mfm_steer(). */
+MFM_API mfm_error* mfm_steer_dlpack(mfm_session* session, const mfm_reward* reward, const mfm_steer_options* options, size_t count,
+                                    struct DLManagedTensorVersioned** samples) MFM_NOEXCEPT;
+/** @} */
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* MFM_MFM_H */

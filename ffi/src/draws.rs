@@ -1,0 +1,178 @@
+//! Samples, posteriors, velocities and values.
+
+use crate::backend::Backend;
+use crate::bridge::ffi::{Draw, PosteriorOptions, Query, SampleOptions, SearchOptions, SteerOptions, TrainingOptions, ValueOptions};
+use crate::failure::{Code, Failure, Result};
+use crate::host::{Callbacks, HostReward, Watched};
+use crate::model::{Model, rows};
+use crate::session::{AnySession, Input, Output, Run, condition, deliver, expect, write};
+use crate::{steering, training};
+use mfm_core::guidance::{estimate_value, estimate_value_gradient};
+use mfm_core::sample::{posterior_by_steps, sample_by_integration, sample_by_refinement, sample_by_steps};
+use mfm_core::steer::{Dynamics, Scheme, Steering};
+use mfm_core::{Draws, Flow, MetaFlowMap, Noise, Shape, Tensor, TimeGrid};
+
+/// Samples made at once, each block with noise of its own, as the command `mfm sample` has it.
+const BLOCK: usize = 8192;
+
+/// The first time of an SDE, where noise stands for the state, as the command has it.
+const FIRST_TIME: f64 = 0.01;
+
+impl Draw<'_> {
+    /// The noise of a call.
+    pub(crate) fn noise(&self) -> Noise {
+        Noise::new(self.seed).stream(self.stream)
+    }
+}
+
+/// A way to sample, with its steps.
+#[derive(Clone, Copy)]
+enum Method {
+    Map(TimeGrid),
+    Refinement(TimeGrid),
+    Integration(Steering),
+}
+
+impl Method {
+    fn new(options: &SampleOptions<'_>) -> Result<Self> {
+        let grid = TimeGrid::uniform(options.steps);
+        grid.times()?;
+        Ok(match options.method {
+            0 => Self::Map(grid),
+            1 => Self::Refinement(grid),
+            2 => Self::Integration(Steering { dynamics: Dynamics::Ode, scheme: Scheme::Heun, grid }),
+            3 => Self::Integration(Steering { dynamics: Dynamics::Sde, scheme: Scheme::Euler, grid: grid.from(FIRST_TIME) }),
+            other => return Err(Failure::new(Code::Range, format!("there is no method {other} to sample by"))),
+        })
+    }
+
+    fn evaluations(&self) -> usize {
+        match self {
+            Self::Map(grid) | Self::Refinement(grid) => grid.steps,
+            Self::Integration(steering) => steering.evaluations(1),
+        }
+    }
+
+    fn run<T: Tensor, M: MetaFlowMap<T>>(&self, flow: &Flow<'_, M>, x: &T, noise: &Noise) -> mfm_core::Result<T> {
+        match self {
+            Self::Map(grid) => sample_by_steps(flow, grid, x),
+            Self::Refinement(grid) => sample_by_refinement(flow, grid, x, noise),
+            Self::Integration(steering) => sample_by_integration(flow, steering, x, noise),
+        }
+    }
+}
+
+/// At most one label and one scale, as for samples of one law.
+pub(crate) fn shared(draw: &Draw<'_>) -> Result<()> {
+    if draw.labels.len() > 1 || draw.guidance.len() > 1 {
+        return Err(Failure::new(Code::Length, "samples are of one condition: one label and one guidance scale at most"));
+    }
+    Ok(())
+}
+
+impl<B: Backend> AnySession for Run<B> {
+    fn sample(&self, callbacks: &Callbacks<'_>, options: &SampleOptions<'_>, output: Output<'_>) -> Result<()> {
+        let count = self.wanted(&output)?;
+        shared(&options.draw)?;
+        let method = Method::new(options)?;
+        let flow = self.flow(options.draw.labels, options.draw.guidance)?;
+        let map = Watched::new(flow.map, callbacks, method.evaluations().saturating_mul(count.div_ceil(BLOCK)));
+        let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
+        // That all of it can be addressed is known before the first block is made.
+        self.shape(count)?;
+        callbacks.say(format_args!("{count} samples, {} network evaluations each", method.evaluations()));
+        let mut blocks = Vec::new();
+        for (k, first) in (0..count).step_by(BLOCK).enumerate() {
+            let noise = options.draw.noise().fork(k as u64);
+            let shape = self.shape(BLOCK.min(count - first))?;
+            blocks.push(method.run(&flow, &self.device.normal(&noise.stream(1), shape)?, &noise)?);
+        }
+        let samples = match &blocks[..] {
+            [one] => one.clone(),
+            all => B::Tensor::concat(&all.iter().collect::<Vec<_>>(), 0)?,
+        };
+        deliver::<B>(&samples, output)
+    }
+
+    fn posterior(&self, callbacks: &Callbacks<'_>, states: Input<'_>, options: &PosteriorOptions<'_>, output: Output<'_>) -> Result<()> {
+        let states = self.input(states)?;
+        let &PosteriorOptions { draw, time, draws, steps } = options;
+        if let Output::Span(place) = &output {
+            expect(place.len(), states.shape().elements().checked_mul(draws), "the draws")?;
+        }
+        mfm_core::interpolant::check_time("the time of the states", time)?;
+        let flow = self.flow(draw.labels, draw.guidance)?;
+        let (draws, grid, noise) = (Draws::new(draws), TimeGrid::uniform(steps), draw.noise());
+        let map = Watched::new(flow.map, callbacks, steps.saturating_mul(draws.blocks(states.shape().batch())?.len()));
+        let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
+        callbacks.say(format_args!("{} draws of the posterior of each of {} states at t = {time}", draws.count, states.shape().batch()));
+        let [made] = draws.for_blocks(&states, |block, part| {
+            let flow = flow.with_condition(flow.condition.states(block.0, block.1));
+            Ok([posterior_by_steps(&flow, &grid, &draws.noise(&noise, part, block)?, time, part)?])
+        })?;
+        deliver::<B>(&made, output)
+    }
+
+    fn velocity(&self, query: &Query<'_>, x: &[f32], states: &[f32], velocity: &mut [f32]) -> Result<()> {
+        expect(velocity.len(), Some(x.len()), "the velocity")?;
+        let &Query { s, u, t, labels, guidance } = query;
+        for (what, time) in [("the time s", s), ("the time u", u), ("the time of the states", t)] {
+            mfm_core::interpolant::check_time(what, time)?;
+        }
+        if s > u {
+            return Err(Failure::new(Code::Range, format!("the time s is {s}, after u, which is {u}")));
+        }
+        self.flow(labels, guidance)?;
+        let (x, states) = (self.items(x, "x")?, self.items(states, "the states")?);
+        let time = |time| self.device.full(time, Shape::new(&[1])?);
+        let query = mfm_core::Query { s: time(s)?, u: time(u)?, x, t: time(t)?, x_t: states, condition: condition(labels, guidance) };
+        write::<B>(&self.model.network.velocity(&query)?, velocity, "the velocity")
+    }
+
+    fn value(
+        &self,
+        callbacks: &Callbacks<'_>,
+        states: &[f32],
+        options: &ValueOptions<'_>,
+        values: &mut [f32],
+        gradients: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let count = rows(states.len(), self.dimension(), "the states")?;
+        expect(values.len(), Some(count), "the values")?;
+        let &ValueOptions { draw, time, draws } = options;
+        let flow = self.flow(draw.labels, draw.guidance)?;
+        let (states_length, states) = (states.len(), self.items(states, "the states")?);
+        let reward = HostReward::new(callbacks, &self.device);
+        callbacks.say(format_args!("the value of {count} states at t = {time} by {draws} draws each"));
+        let value = match gradients {
+            None => {
+                let map = Watched::new(flow.map, callbacks, Draws::new(draws).blocks(count)?.len());
+                let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
+                estimate_value(&flow, &reward, time, &states, Draws::new(draws), &draw.noise())?.value
+            }
+            Some(place) => {
+                expect(place.len(), Some(states_length), "the gradients")?;
+                let estimate = estimate_value_gradient(&flow, &reward, time, &states, Draws::new(draws), &draw.noise())?;
+                write::<B>(&estimate.gradient, place, "the value's gradient")?;
+                estimate.value
+            }
+        };
+        write::<B>(&value, values, "the value")
+    }
+
+    fn steer(&self, callbacks: &Callbacks<'_>, options: &SteerOptions<'_>, output: Output<'_>) -> Result<()> {
+        steering::steer(self, callbacks, options, output)
+    }
+
+    fn search(&self, callbacks: &Callbacks<'_>, options: &SearchOptions<'_>, samples: &mut [f32], rewards: &mut [f32]) -> Result<()> {
+        steering::search(self, callbacks, options, samples, rewards)
+    }
+
+    fn train(&self, callbacks: &Callbacks<'_>, data: &[f32], labels: &[usize], options: &TrainingOptions) -> Result<Box<Model>> {
+        training::train(self, callbacks, data, labels, options)
+    }
+
+    fn fine_tune(&self, callbacks: &Callbacks<'_>, data: &[f32], options: &TrainingOptions) -> Result<Box<Model>> {
+        training::fine_tune(self, callbacks, data, options)
+    }
+}

@@ -1,0 +1,54 @@
+//! No panic leaves the library: it becomes an error with its message, and nothing is printed.
+
+use crate::failure::{Code, Failure, Result};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs the body of a call.
+///
+/// # Errors
+/// Those of the body; [`Code::Internal`] for a panic.
+pub fn guard<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    silence();
+    let before = INSIDE.replace(true);
+    // A call borrows models, which are immutable, and devices, whose state is whole at every point at which it can be seen.
+    let result = catch_unwind(AssertUnwindSafe(body));
+    INSIDE.set(before);
+    result.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(Failure::new(Code::Internal, format!("a bug in the library, please report it: {}", text.unwrap_or("a panic without a message"))))
+    })
+}
+
+/// Panics inside the library say nothing on standard error; those of a host that is itself written in Rust go where they always went.
+fn silence() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| {
+            let ours = INSIDE.get() || std::thread::current().name().is_some_and(|name| name.starts_with("mfm-"));
+            if !ours {
+                before(info);
+            }
+        }));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_an_error() {
+        let failure = guard::<()>(|| panic!("at step {}", 3)).unwrap_err();
+        assert_eq!(failure.code, Code::Internal);
+        assert!(failure.message.ends_with("at step 3"), "{failure}");
+        assert_eq!(guard(|| Ok(1)), Ok(1));
+        assert!(!INSIDE.get());
+    }
+}

@@ -1,0 +1,217 @@
+//! Models: immutable, shared between threads.
+
+use crate::backend::Backend;
+use crate::bridge::ffi::{Architecture, Info};
+use crate::failure::{Code, Failure, Result};
+use crate::guard::guard;
+use crate::session::{AnySession, Run, Session};
+use mfm_core::{Interpolant, Noise, Shape, Tensor, interpolant};
+use mfm_cpu_ref::CpuDevice;
+use mfm_nn::file::{self, write_model};
+use mfm_nn::{GaussianConfig, MlpConfig, ModelConfig, ModelFile, ModelHeader, Module};
+use std::sync::Arc;
+
+/// A model on some device.
+pub struct Model(Arc<dyn AnyModel>);
+
+// What cxx does not check: the handle may be shared.
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Model>();
+};
+
+/// A model, whichever its device.
+trait AnyModel: Send + Sync {
+    fn header(&self) -> &ModelHeader;
+    fn parameters(&self) -> usize;
+    fn device(&self) -> String;
+    fn bytes(&self) -> Result<Vec<u8>>;
+    fn open(self: Arc<Self>, threads: usize, stream: usize) -> Result<Box<dyn AnySession>>;
+}
+
+/// A model on a device.
+pub struct Loaded<B: Backend> {
+    /// The device.
+    pub backend: B,
+    /// The network.
+    pub network: mfm_nn::Model<B::Tensor>,
+    /// What a file of it says.
+    pub header: ModelHeader,
+    /// The path that it was trained for.
+    pub path: &'static dyn Interpolant,
+}
+
+impl<B: Backend> Loaded<B> {
+    /// A model with what a file of it says.
+    ///
+    /// # Errors
+    /// [`Code::BadModel`] for a path that is not known.
+    pub fn new(backend: B, network: mfm_nn::Model<B::Tensor>, header: ModelHeader) -> Result<Self> {
+        let unknown = || Failure::new(Code::BadModel, format!("the model's path {:?} is not known", header.interpolant));
+        let path = interpolant::by_name(&header.interpolant).ok_or_else(unknown)?;
+        Ok(Self { backend, network, header, path })
+    }
+
+    fn parse(backend: B, bytes: &[u8]) -> Result<Self> {
+        let file = ModelFile::parse(bytes)?;
+        let network = file.to_model(&backend)?;
+        let mut header = file.header().clone();
+        header.training = None;
+        Self::new(backend, network, header)
+    }
+
+    /// The handle to it.
+    pub fn handle(self) -> Box<Model> {
+        Box::new(Model(Arc::new(self)))
+    }
+
+    /// The dimension of the data.
+    pub fn dimension(&self) -> usize {
+        self.header.model.network.data()
+    }
+}
+
+/// The same network on another device.
+///
+/// # Errors
+/// Whatever the devices report.
+pub fn moved<B: Backend>(network: &mfm_nn::Model<B::Tensor>, device: &B) -> mfm_core::Result<mfm_nn::Model<B::Tensor>> {
+    network.rebuild(&mut |_, tensor: &B::Tensor| device.from_slice(&B::host(tensor)?, tensor.shape()))
+}
+
+impl<B: Backend> AnyModel for Loaded<B> {
+    fn header(&self) -> &ModelHeader {
+        &self.header
+    }
+
+    fn parameters(&self) -> usize {
+        self.network.parameter_count()
+    }
+
+    fn device(&self) -> String {
+        self.backend.name()
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>> {
+        Ok(write_model(&self.network, &self.header, None)?)
+    }
+
+    fn open(self: Arc<Self>, threads: usize, stream: usize) -> Result<Box<dyn AnySession>> {
+        let device = self.backend.for_session(threads, stream)?;
+        Ok(Box::new(Run { model: self, device }))
+    }
+}
+
+/// A device of a library of this build, by name.
+fn cpu(name: &[u8]) -> Result<CpuDevice<f32>> {
+    match name {
+        b"" | b"cpu" => Ok(CpuDevice::with_threads(1)?),
+        other => {
+            let name = String::from_utf8_lossy(other);
+            Err(Failure::new(Code::Unsupported, format!("there is no device {name:?} in this build of the library; there is \"cpu\"")))
+        }
+    }
+}
+
+fn utf8(path: &[u8]) -> Result<&str> {
+    std::str::from_utf8(path).map_err(|_| Failure::new(Code::File, "the path is not UTF-8"))
+}
+
+/// Loads a file.
+pub(crate) fn load_model(path: &[u8], device: &[u8]) -> Result<Box<Model>> {
+    guard(|| {
+        let (path, device) = (utf8(path)?, cpu(device)?);
+        let bytes = file::load(path)?;
+        let named = |failure: Failure| Failure { message: format!("{path}: {}", failure.message), ..failure };
+        Ok(Loaded::parse(device, &bytes).map_err(named)?.handle())
+    })
+}
+
+/// Loads the bytes of a file.
+pub(crate) fn load_model_from_memory(bytes: &[u8], device: &[u8]) -> Result<Box<Model>> {
+    guard(|| Ok(Loaded::parse(cpu(device)?, bytes)?.handle()))
+}
+
+/// A fresh model.
+pub(crate) fn create_model(architecture: &Architecture, data: &[f32], device: &[u8]) -> Result<Box<Model>> {
+    guard(|| {
+        let &Architecture { dimension, width, depth, frequencies, labels, seed } = architecture;
+        let network = MlpConfig { width, depth, frequencies, labels, ..MlpConfig::new(dimension) };
+        network.check()?;
+        let mut config = ModelConfig::mlp(network);
+        let mut mean = Vec::new();
+        if !data.is_empty() {
+            rows(data.len(), dimension, "the data")?;
+            finite(data, dimension, "the data")?;
+            let (gaussian, centre) = GaussianConfig::of_data(data, dimension);
+            config = config.preconditioned(gaussian);
+            mean = centre;
+        }
+        let device = cpu(device)?;
+        let network = mfm_nn::Model::new(&device, &config, &mean, &Noise::new(seed).fork(0))?;
+        let mut header = ModelHeader::new(config, interpolant::Linear.name(), Shape::new(&[dimension])?);
+        header.provenance.seed = seed;
+        header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+        Ok(Loaded::new(device, network, header)?.handle())
+    })
+}
+
+/// How many rows of `dimension` numbers there are.
+///
+/// # Errors
+/// [`Code::Length`] unless they are whole, [`Code::Empty`] if there are none.
+pub fn rows(length: usize, dimension: usize, what: &str) -> Result<usize> {
+    if length == 0 {
+        return Err(Failure::new(Code::Empty, format!("{what}: there are no items")));
+    }
+    if dimension == 0 || !length.is_multiple_of(dimension) {
+        return Err(Failure::new(Code::Length, format!("{what}: {length} numbers are no whole number of items of {dimension}")));
+    }
+    Ok(length / dimension)
+}
+
+/// That all numbers are finite.
+///
+/// # Errors
+/// [`Code::NotFinite`], with the place.
+pub fn finite(values: &[f32], dimension: usize, what: &str) -> Result<()> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(i) => {
+            let (item, number) = (i / dimension.max(1), i % dimension.max(1));
+            Err(Failure::new(Code::NotFinite, format!("{what}: number {number} of item {item} is {}", values[i])))
+        }
+    }
+}
+
+impl Model {
+    pub(crate) fn info(&self) -> Result<Info> {
+        guard(|| {
+            let header = self.0.header();
+            let from = &header.provenance;
+            Ok(Info {
+                dimension: header.model.network.data(),
+                labels: header.labels(),
+                parameters: self.0.parameters(),
+                training_steps: from.steps,
+                seed: from.seed,
+                path: header.interpolant.clone(),
+                objective: from.objective.clone(),
+                data: from.data.clone(),
+                device: self.0.device(),
+            })
+        })
+    }
+
+    pub(crate) fn save(&self, path: &[u8]) -> Result<()> {
+        guard(|| Ok(file::save(utf8(path)?, &self.0.bytes()?)?))
+    }
+
+    pub(crate) fn save_to_memory(&self) -> Result<Vec<u8>> {
+        guard(|| self.0.bytes())
+    }
+
+    pub(crate) fn open(&self, threads: usize, stream: usize) -> Result<Box<Session>> {
+        guard(|| Ok(Box::new(Session::new(Arc::clone(&self.0).open(threads, stream)?))))
+    }
+}

@@ -1,0 +1,293 @@
+//! Sessions: what one call at a time needs beside a model.
+
+use crate::backend::Backend;
+use crate::bridge::ffi::{Host, PosteriorOptions, Query, SampleOptions, SearchOptions, SteerOptions, TrainingOptions, ValueOptions};
+use crate::dlpack::{Imported, ManagedTensor};
+use crate::failure::{Code, Failure, Result};
+use crate::guard::guard;
+use crate::host::Callbacks;
+use crate::model::{Loaded, Model, finite, rows};
+use mfm_core::{Condition, Flow, Shape, Tensor};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A session, whichever its device.
+pub struct Session {
+    run: Box<dyn AnySession>,
+    busy: AtomicBool,
+}
+
+/// Where states come from.
+pub enum Input<'a> {
+    /// The host's memory, to be copied.
+    Span(&'a [f32]),
+    /// A tensor of the host's.
+    DlPack(Imported),
+}
+
+/// Where results go.
+pub enum Output<'a> {
+    /// The host's memory.
+    Span(&'a mut [f32]),
+    /// A new tensor of so many items.
+    DlPack(usize, &'a mut *mut ManagedTensor),
+}
+
+/// What a session can do, whichever its device.
+pub trait AnySession: Send + Sync {
+    /// Samples of the model.
+    ///
+    /// # Errors
+    /// See `mfm_sample`; likewise below.
+    fn sample(&self, callbacks: &Callbacks<'_>, options: &SampleOptions<'_>, output: Output<'_>) -> Result<()>;
+    /// Draws of posteriors.
+    ///
+    /// # Errors
+    /// See `mfm_posterior`.
+    fn posterior(&self, callbacks: &Callbacks<'_>, states: Input<'_>, options: &PosteriorOptions<'_>, output: Output<'_>) -> Result<()>;
+    /// The average velocity.
+    ///
+    /// # Errors
+    /// See `mfm_velocity`.
+    fn velocity(&self, query: &Query<'_>, x: &[f32], states: &[f32], velocity: &mut [f32]) -> Result<()>;
+    /// The value of states, and its gradient if `gradients` are asked for.
+    ///
+    /// # Errors
+    /// See `mfm_value`.
+    fn value(
+        &self,
+        callbacks: &Callbacks<'_>,
+        states: &[f32],
+        options: &ValueOptions<'_>,
+        values: &mut [f32],
+        gradients: Option<&mut [f32]>,
+    ) -> Result<()>;
+    /// Steered samples.
+    ///
+    /// # Errors
+    /// See `mfm_steer`.
+    fn steer(&self, callbacks: &Callbacks<'_>, options: &SteerOptions<'_>, output: Output<'_>) -> Result<()>;
+    /// The best of many draws.
+    ///
+    /// # Errors
+    /// See `mfm_search`.
+    fn search(&self, callbacks: &Callbacks<'_>, options: &SearchOptions<'_>, samples: &mut [f32], rewards: &mut [f32]) -> Result<()>;
+    /// A model trained on data.
+    ///
+    /// # Errors
+    /// See `mfm_train`.
+    fn train(&self, callbacks: &Callbacks<'_>, data: &[f32], labels: &[usize], options: &TrainingOptions) -> Result<Box<Model>>;
+    /// A model tuned to a reward.
+    ///
+    /// # Errors
+    /// See `mfm_fine_tune`.
+    fn fine_tune(&self, callbacks: &Callbacks<'_>, data: &[f32], options: &TrainingOptions) -> Result<Box<Model>>;
+}
+
+/// A model with a device of the session's own; its operations are in [`draws`](crate::draws), [`steering`](crate::steering) and
+/// [`training`](crate::training).
+pub struct Run<B: Backend> {
+    pub(crate) model: Arc<Loaded<B>>,
+    pub(crate) device: B,
+}
+
+/// A condition; empty lists are none.
+pub(crate) fn condition<'a>(labels: &'a [usize], guidance: &'a [f64]) -> Condition<'a> {
+    let mut condition = Condition::NONE;
+    condition.labels = Some(labels).filter(|labels| !labels.is_empty());
+    condition.guidance = Some(guidance).filter(|guidance| !guidance.is_empty());
+    condition
+}
+
+impl<B: Backend> Run<B> {
+    /// The dimension of the data.
+    pub(crate) fn dimension(&self) -> usize {
+        self.model.dimension()
+    }
+
+    /// The model under a condition.
+    ///
+    /// # Errors
+    /// [`Code::Length`] for a label that the model does not know.
+    pub(crate) fn flow<'a>(&'a self, labels: &'a [usize], guidance: &'a [f64]) -> Result<Flow<'a, mfm_nn::Model<B::Tensor>>> {
+        let known = self.model.header.labels();
+        match labels.iter().find(|label| **label >= known) {
+            Some(label) if known > 0 => Err(Failure::new(Code::Length, format!("label {label}: the model knows the labels 0 to {}", known - 1))),
+            Some(label) => Err(Failure::new(Code::Unsupported, format!("label {label}: the model knows no labels"))),
+            None => Ok(Flow::new(&self.model.network, self.model.path).with_condition(condition(labels, guidance))),
+        }
+    }
+
+    /// The shape of so many items.
+    pub(crate) fn shape(&self, count: usize) -> Result<Shape> {
+        Ok(Shape::new(&[count, self.dimension()])?)
+    }
+
+    /// Items of the host's as a tensor.
+    pub(crate) fn items(&self, values: &[f32], what: &str) -> Result<B::Tensor> {
+        let count = rows(values.len(), self.dimension(), what)?;
+        Ok(self.device.from_slice(values, self.shape(count)?)?)
+    }
+
+    /// States of the host's as a tensor.
+    pub(crate) fn input(&self, input: Input<'_>) -> Result<B::Tensor> {
+        match input {
+            Input::Span(values) => self.items(values, "the states"),
+            Input::DlPack(tensor) => {
+                let shape = tensor.shape();
+                if shape.rank() != 2 || shape.item() != self.dimension() {
+                    let dimension = self.dimension();
+                    return Err(Failure::new(Code::Length, format!("the states have the shape {shape}, but must be [n, {dimension}]")));
+                }
+                rows(shape.elements(), self.dimension(), "the states")?;
+                self.device.import(tensor)
+            }
+        }
+    }
+
+    /// How many items the host wants.
+    pub(crate) fn wanted(&self, output: &Output<'_>) -> Result<usize> {
+        match output {
+            Output::Span(values) => rows(values.len(), self.dimension(), "the output"),
+            Output::DlPack(0, _) => Err(Failure::new(Code::Empty, "the output: there are no items")),
+            Output::DlPack(count, _) => Ok(*count),
+        }
+    }
+}
+
+/// Hands a result over: into the host's memory if all of it is finite, or as a new tensor.
+pub(crate) fn deliver<B: Backend>(result: &B::Tensor, output: Output<'_>) -> Result<()> {
+    match output {
+        Output::Span(place) => write::<B>(result, place, "the result"),
+        Output::DlPack(_, place) => {
+            *place = B::export(result)?;
+            Ok(())
+        }
+    }
+}
+
+/// Writes a result into the host's memory, if it is finite and fits.
+pub(crate) fn write<B: Backend>(result: &B::Tensor, place: &mut [f32], what: &str) -> Result<()> {
+    let values = B::host(result)?;
+    if values.len() != place.len() {
+        let (needed, found) = (values.len(), place.len());
+        return Err(Failure::new(Code::Length, format!("{what}: there is room for {found} numbers, but {needed} are needed")));
+    }
+    finite(&values, result.shape().item(), what)?;
+    place.copy_from_slice(&values);
+    Ok(())
+}
+
+/// That an output has the right length, before any work is done.
+pub(crate) fn expect(found: usize, needed: Option<usize>, what: &str) -> Result<()> {
+    match needed {
+        Some(needed) if needed == found => Ok(()),
+        Some(needed) => Err(Failure::new(Code::Length, format!("{what}: there is room for {found} numbers, but {needed} are needed"))),
+        None => Err(Failure::new(Code::OutOfMemory, format!("{what}: that is more numbers than can be addressed"))),
+    }
+}
+
+/// Marks a session as free when dropped.
+struct Busy<'a>(&'a AtomicBool);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl Session {
+    /// A session.
+    pub fn new(run: Box<dyn AnySession>) -> Self {
+        Self { run, busy: AtomicBool::new(false) }
+    }
+
+    /// Runs one call.
+    fn call<T>(&self, host: &Host, body: impl FnOnce(&dyn AnySession, &Callbacks<'_>) -> Result<T>) -> Result<T> {
+        self.alone(|run| {
+            let callbacks = Callbacks::new(host);
+            let outcome = body(run, &callbacks);
+            callbacks.settle(outcome)
+        })
+    }
+
+    fn alone<T>(&self, body: impl FnOnce(&dyn AnySession) -> Result<T>) -> Result<T> {
+        guard(|| {
+            if self.busy.swap(true, Ordering::Acquire) {
+                return Err(Failure::new(Code::Busy, "the session is in another call; open one for each thread"));
+            }
+            let _busy = Busy(&self.busy);
+            body(&*self.run)
+        })
+    }
+
+    pub(crate) fn sample(&self, host: &Host, options: &SampleOptions<'_>, samples: &mut [f32]) -> Result<()> {
+        self.call(host, |run, callbacks| run.sample(callbacks, options, Output::Span(samples)))
+    }
+
+    pub(crate) fn posterior(&self, host: &Host, states: &[f32], options: &PosteriorOptions<'_>, draws: &mut [f32]) -> Result<()> {
+        self.call(host, |run, callbacks| run.posterior(callbacks, Input::Span(states), options, Output::Span(draws)))
+    }
+
+    pub(crate) fn velocity(&self, query: &Query<'_>, x: &[f32], states: &[f32], velocity: &mut [f32]) -> Result<()> {
+        self.alone(|run| run.velocity(query, x, states, velocity))
+    }
+
+    pub(crate) fn value(&self, host: &Host, states: &[f32], options: &ValueOptions<'_>, values: &mut [f32]) -> Result<()> {
+        self.call(host, |run, callbacks| run.value(callbacks, states, options, values, None))
+    }
+
+    pub(crate) fn value_and_gradient(
+        &self,
+        host: &Host,
+        states: &[f32],
+        options: &ValueOptions<'_>,
+        values: &mut [f32],
+        gradients: &mut [f32],
+    ) -> Result<()> {
+        self.call(host, |run, callbacks| run.value(callbacks, states, options, values, Some(gradients)))
+    }
+
+    pub(crate) fn steer(&self, host: &Host, options: &SteerOptions<'_>, samples: &mut [f32]) -> Result<()> {
+        self.call(host, |run, callbacks| run.steer(callbacks, options, Output::Span(samples)))
+    }
+
+    pub(crate) fn search(&self, host: &Host, options: &SearchOptions<'_>, samples: &mut [f32], rewards: &mut [f32]) -> Result<()> {
+        self.call(host, |run, callbacks| run.search(callbacks, options, samples, rewards))
+    }
+
+    pub(crate) fn train(&self, host: &Host, data: &[f32], labels: &[usize], options: &TrainingOptions) -> Result<Box<Model>> {
+        self.call(host, |run, callbacks| run.train(callbacks, data, labels, options))
+    }
+
+    pub(crate) fn fine_tune(&self, host: &Host, data: &[f32], options: &TrainingOptions) -> Result<Box<Model>> {
+        self.call(host, |run, callbacks| run.fine_tune(callbacks, data, options))
+    }
+
+    pub(crate) fn sample_dlpack(&self, host: &Host, options: &SampleOptions<'_>, count: usize) -> Result<*mut ManagedTensor> {
+        let mut tensor = std::ptr::null_mut();
+        self.call(host, |run, callbacks| run.sample(callbacks, options, Output::DlPack(count, &mut tensor)))?;
+        Ok(tensor)
+    }
+
+    /// # Safety
+    /// `states` is null or a live tensor, whose ownership passes here.
+    pub(crate) unsafe fn posterior_dlpack(
+        &self,
+        host: &Host,
+        states: *mut ManagedTensor,
+        options: &PosteriorOptions<'_>,
+    ) -> Result<*mut ManagedTensor> {
+        // SAFETY: as the caller promises. Taken before anything can fail, so that it is given back whatever happens.
+        let states = unsafe { Imported::take(states) };
+        let mut tensor = std::ptr::null_mut();
+        self.call(host, |run, callbacks| run.posterior(callbacks, Input::DlPack(states?), options, Output::DlPack(1, &mut tensor)))?;
+        Ok(tensor)
+    }
+
+    pub(crate) fn steer_dlpack(&self, host: &Host, options: &SteerOptions<'_>, count: usize) -> Result<*mut ManagedTensor> {
+        let mut tensor = std::ptr::null_mut();
+        self.call(host, |run, callbacks| run.steer(callbacks, options, Output::DlPack(count, &mut tensor)))?;
+        Ok(tensor)
+    }
+}

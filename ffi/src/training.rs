@@ -1,0 +1,182 @@
+//! Training on the host's data, and fine-tuning to the host's reward. Both make a new model; the session's own stays as it is.
+
+use crate::backend::Backend;
+use crate::bridge::ffi::{Progress, TrainingOptions};
+use crate::failure::{Code, Failure, Result};
+use crate::host::{Callbacks, HostReward, progress};
+use crate::model::{Loaded, Model, finite, moved};
+use crate::session::Run;
+use mfm_core::sample::sample_by_steps;
+use mfm_core::training::{Consistency, FineTuning, Guided, LogNormaliser, NoTeacher, Objective, StopGradient};
+use mfm_core::{Device, Error, Flow, Noise, Shape, TimeGrid};
+use mfm_nn::optimiser::OptimiserConfig;
+use mfm_nn::train::{LossInput, Outcome, Samples, Step, random_rows};
+use mfm_nn::{LearningRate, Trainer, TrainingConfig};
+use std::cell::Cell;
+use std::ops::ControlFlow;
+
+type Network<B> = mfm_nn::Model<<B as Device>::Tensor>;
+
+fn settings(options: &TrainingOptions) -> Result<TrainingConfig> {
+    let off_at_zero = |value: f64| Some(value).filter(|value| *value != 0.0);
+    let config = TrainingConfig {
+        steps: options.steps,
+        batch: options.batch,
+        rate: LearningRate::cosine(options.learning_rate, options.warm_up.min(options.steps / 2)),
+        optimiser: OptimiserConfig { weight_decay: options.weight_decay, ..OptimiserConfig::default() },
+        clip: off_at_zero(options.clip),
+        average: off_at_zero(options.average),
+        seed: options.seed,
+    };
+    config.check()?;
+    Ok(config)
+}
+
+fn consistency(number: u32) -> Result<Consistency> {
+    match number {
+        0 => Ok(Consistency::Semigroup),
+        1 => Ok(Consistency::MeanFlow),
+        2 => Ok(Consistency::Eulerian),
+        3 => Ok(Consistency::Lagrangian(StopGradient::default())),
+        4 => Ok(Consistency::None),
+        _ => Err(Failure::new(Code::Range, format!("there is no consistency loss {number}"))),
+    }
+}
+
+/// Tells the host of a step, whose loss must be finite.
+fn watch<T: mfm_core::Tensor>(callbacks: &Callbacks<'_>, step: &Step<T>, more: Progress) -> Result<()> {
+    let loss = step.loss_value()?;
+    if !loss.is_finite() {
+        let what = format!("step {}: the loss is {loss}; try a lower learning rate, or data of usual size", step.step);
+        return Err(Failure::new(Code::NotFinite, what));
+    }
+    Ok(callbacks.step(&Progress { step: step.step as usize, steps: step.steps as usize, loss, gradient_norm: step.gradient_norm, ..more })?)
+}
+
+/// What stopped a run from a callback, which can only break.
+#[derive(Default)]
+struct Stop(Option<Failure>);
+
+impl Stop {
+    fn flow(&mut self, outcome: Result<()>) -> ControlFlow<()> {
+        match outcome {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(failure) => {
+                self.0 = Some(failure);
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+/// The new model, back on the device of the old one.
+fn finish<B: Backend>(
+    run: &Run<B>,
+    trainer: &Trainer<B::Tensor, Network<B>>,
+    outcome: Result<Outcome>,
+    stop: Stop,
+    objective: &str,
+    data: String,
+) -> Result<Box<Model>> {
+    // A break in the very last step leaves the run finished, and is a failure all the same.
+    if let Some(failure) = stop.0 {
+        return Err(failure);
+    }
+    outcome?;
+    let mut header = run.model.header.clone();
+    header.provenance.steps = trainer.steps_made();
+    header.provenance.seed = trainer.config().seed;
+    header.provenance.objective = objective.into();
+    header.provenance.data = data;
+    header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+    let network = moved(&trainer.averaged()?, &run.model.backend)?;
+    Ok(Loaded::new(run.model.backend.clone(), network, header)?.handle())
+}
+
+/// A model trained on data of the host's.
+///
+/// # Errors
+/// See `mfm_train`.
+pub fn train<B: Backend>(
+    run: &Run<B>,
+    callbacks: &Callbacks<'_>,
+    data: &[f32],
+    labels: &[usize],
+    options: &TrainingOptions,
+) -> Result<Box<Model>> {
+    let rows = run.items(data, "the data")?;
+    finite(data, run.dimension(), "the data")?;
+    let count = mfm_core::Tensor::shape(&rows).batch();
+    let known = run.model.header.labels();
+    let labels = Some(labels).filter(|labels| !labels.is_empty());
+    if let Some(labels) = labels {
+        if known == 0 {
+            return Err(Failure::new(Code::Unsupported, "the model knows no labels; train without, or create one that does"));
+        }
+        if labels.len() != count {
+            let found = labels.len();
+            return Err(Failure::new(Code::Length, format!("there are {count} items, but {found} labels")));
+        }
+        if let Some(label) = labels.iter().find(|label| **label >= known) {
+            return Err(Failure::new(Code::Length, format!("label {label}: the model knows the labels 0 to {}", known - 1)));
+        }
+    }
+    let guided = Guided { null_label: known, dropout: options.label_dropout, scale: 1.0 };
+    let objective = Objective { consistency: consistency(options.consistency)?, guided: labels.map(|_| guided), ..Objective::default() };
+    let mut trainer = Trainer::new(settings(options)?, &moved(&run.model.network, &run.device)?)?;
+    callbacks.say(format_args!("training on {count} items, {} steps of {}", options.steps, options.batch));
+    let mut stop = Stop::default();
+    let outcome = trainer.run(
+        &mut |_, size, noise: &Noise| random_rows(&rows, labels, size, noise),
+        |input: LossInput<'_, B::Tensor, Network<B>>| {
+            let flow = Flow::new(input.frozen, run.model.path);
+            objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+        },
+        |_, step| stop.flow(watch(callbacks, step, progress(0, 0))),
+    );
+    finish(run, &trainer, outcome.map_err(Failure::from), stop, "diagonal and consistency losses from data", format!("{count} items of the host's"))
+}
+
+/// A copy of the model tuned to the host's reward.
+///
+/// # Errors
+/// See `mfm_fine_tune`.
+pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f32], options: &TrainingOptions) -> Result<Box<Model>> {
+    if !callbacks.has_gradient() {
+        return Err(Failure::new(Code::Unsupported, "fine-tuning needs the reward's gradient, which this reward does not offer"));
+    }
+    if !options.strength.is_finite() {
+        return Err(Failure::new(Code::Range, format!("the strength is {}, but must be finite", options.strength)));
+    }
+    finite(data, run.dimension(), "the data")?;
+    let rows = if data.is_empty() { None } else { Some(run.items(data, "the data")?) };
+    let base = moved(&run.model.network, &run.device)?;
+    let flow = Flow::new(&base, run.model.path);
+    let reward = HostReward::new(callbacks, &run.device);
+    let tuning = FineTuning { strength: options.strength, ..FineTuning::default() };
+    let mut normaliser = LogNormaliser::default();
+    let told = Cell::new(progress(0, 0));
+    let mut trainer = Trainer::new(settings(options)?, &base)?;
+    callbacks.say(format_args!("fine-tuning, {} steps of {}", options.steps, options.batch));
+    let mut stop = Stop::default();
+    let outcome = trainer.run(
+        &mut |_, size, noise: &Noise| match &rows {
+            Some(rows) => random_rows(rows, None, size, noise),
+            None => {
+                let shape = Shape::new(&[size, run.dimension()])?;
+                let x1 = sample_by_steps(&flow, &TimeGrid::uniform(1), &run.device.normal(noise, shape)?)?;
+                Ok(Samples { x1, labels: None })
+            }
+        },
+        |input: LossInput<'_, B::Tensor, Network<B>>| {
+            let batch = input.samples.batch();
+            let loss = tuning.loss(&flow, input.student, input.frozen, &reward, batch, Some(&mut normaliser), input.noise)?;
+            let (mean_reward, effective_sample_size) = (loss.mean_reward, loss.effective_sample_size);
+            told.set(Progress { mean_reward, effective_sample_size, ..progress(0, 0) });
+            Ok::<_, Error>(loss.total)
+        },
+        |_, step| stop.flow(watch(callbacks, step, told.get())),
+    );
+    let data = rows.map_or_else(|| "its own samples".into(), |rows| format!("{} items of the host's", mfm_core::Tensor::shape(&rows).batch()));
+    finish(run, &trainer, outcome.map_err(Failure::from), stop, "fine-tuning to a reward of the host's", data)
+}
