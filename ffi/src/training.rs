@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 
 type Network<B> = mfm_nn::Model<<B as Device>::Tensor>;
 
-fn settings(options: &TrainingOptions) -> Result<TrainingConfig> {
+fn settings(options: &TrainingOptions, dimension: usize) -> Result<TrainingConfig> {
     let off_at_zero = |value: f64| Some(value).filter(|value| *value != 0.0);
     let config = TrainingConfig {
         steps: options.steps,
@@ -29,6 +29,10 @@ fn settings(options: &TrainingOptions) -> Result<TrainingConfig> {
         seed: options.seed,
     };
     config.check()?;
+    // Lists of a batch's length are made that cannot fail politely; none is longer than this one.
+    let numbers = options.batch.saturating_mul(dimension.max(2));
+    let bytes = numbers.saturating_mul(size_of::<f64>());
+    Vec::<f64>::new().try_reserve_exact(numbers).map_err(|_| Error::OutOfMemory { op: "a batch", bytes })?;
     Ok(config)
 }
 
@@ -123,7 +127,7 @@ pub fn train<B: Backend>(
     }
     let guided = Guided { null_label: known, dropout: options.label_dropout, scale: 1.0 };
     let objective = Objective { consistency: consistency(options.consistency)?, guided: labels.map(|_| guided), ..Objective::default() };
-    let mut trainer = Trainer::new(settings(options)?, &moved(&run.model.network, &run.device)?)?;
+    let mut trainer = Trainer::new(settings(options, run.dimension())?, &moved(&run.model.network, &run.device)?)?;
     callbacks.say(format_args!("training on {count} items, {} steps of {}", options.steps, options.batch));
     let mut stop = Stop::default();
     let outcome = trainer.run(
@@ -156,7 +160,7 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     let tuning = FineTuning { strength: options.strength, ..FineTuning::default() };
     let mut normaliser = LogNormaliser::default();
     let told = Cell::new(progress(0, 0));
-    let mut trainer = Trainer::new(settings(options)?, &base)?;
+    let mut trainer = Trainer::new(settings(options, run.dimension())?, &base)?;
     callbacks.say(format_args!("fine-tuning, {} steps of {}", options.steps, options.batch));
     let mut stop = Stop::default();
     let outcome = trainer.run(

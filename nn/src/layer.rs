@@ -2,7 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec;
+use alloc::vec::Vec;
 use mfm_core::tensor::Activation;
 use mfm_core::{Device, Error, Noise, Operations, Result, Shape, Tensor};
 
@@ -60,9 +60,13 @@ fn join(name: &str, part: &str) -> String {
 /// Uniform numbers in [−bound, bound) from the start of `noise`.
 ///
 /// # Errors
-/// Whatever the device reports.
+/// [`Error::OutOfMemory`] if the host has no room for them, and whatever the device reports.
 pub fn uniform<D: Device>(device: &D, noise: &Noise, bound: f64, shape: Shape) -> Result<D::Tensor> {
-    let mut values = vec![0.0; shape.elements()];
+    let elements = shape.elements();
+    let mut values: Vec<f64> = Vec::new();
+    let bytes = elements.saturating_mul(size_of::<f64>());
+    values.try_reserve_exact(elements).map_err(|_| Error::OutOfMemory { op: "fresh parameters", bytes })?;
+    values.resize(elements, 0.0);
     noise.fill_uniform(&mut values);
     for value in &mut values {
         *value = bound * (2.0 * *value - 1.0);

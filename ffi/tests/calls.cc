@@ -1,0 +1,224 @@
+// What every call is for: the right numbers in the right places. Compiles with and without exceptions.
+#include "check.hpp"
+
+#include <cmath>
+
+namespace {
+
+using numbers = std::vector<float>;
+constexpr std::size_t dimension = 64;
+
+bool finite(const numbers& values) {
+  for (float value : values)
+    if (!std::isfinite(value)) return false;
+  return true;
+}
+
+void models() {
+  const mfm::model model = the_model();
+  const mfm_model_info info = model.info();
+  CHECK(info.dimension == dimension && info.labels == 0 && info.parameters == 42112 && info.training_steps == 4000);
+  CHECK(std::string(info.path) == "linear" && std::string(info.device) == "cpu");
+  CHECK(mfm_abi_version() == MFM_ABI_VERSION && std::strlen(mfm_version()) >= 5);
+
+  std::vector<unsigned char> bytes;
+  CHECK(model.try_save_memory(bytes).ok() && bytes.size() > 4 * info.parameters);
+  CHECK(model.try_save("copy.mfm").ok());
+  mfm::model from_memory, from_file;
+  CHECK(mfm::model::try_load_memory(bytes, from_memory).ok() && mfm::model::try_load("copy.mfm", from_file).ok());
+  numbers a(dimension), b(dimension), c(dimension);
+  CHECK(a_session(model).try_sample(a).ok() && a_session(from_memory).try_sample(b).ok() && a_session(from_file).try_sample(c).ok());
+  CHECK(a == b && a == c);
+
+  // An older host's description is shorter; what it does not know is left alone.
+  mfm_model_info older{};
+  older.size = offsetof(mfm_model_info, labels);
+  older.labels = 77;
+  CHECK(!mfm_model_describe(model.get(), &older) && older.dimension == dimension && older.labels == 77);
+}
+
+void draws() {
+  const mfm::model model = the_model();
+  mfm::session one = a_session(model), three = a_session(model, {3, nullptr, {}, {}});
+  for (mfm_method method : {MFM_METHOD_MAP, MFM_METHOD_REFINEMENT, MFM_METHOD_ODE, MFM_METHOD_SDE}) {
+    mfm::sample_options options;
+    options.method = method;
+    options.steps = 4;
+    numbers a(700 * dimension), b(a.size()), c(a.size());
+    CHECK(one.try_sample(a, options).ok() && three.try_sample(b, options).ok());
+    CHECK(finite(a) && a == b);
+    options.draw.seed = 1;
+    CHECK(one.try_sample(c, options).ok() && a != c);
+    options.draw.seed = 0;
+    options.draw.stream = 1;
+    CHECK(one.try_sample(c, options).ok() && a != c);
+  }
+  // At t = 0 the state is forgotten; one step of the map from noise is a draw.
+  numbers states(2 * dimension), draws(6 * dimension), others(draws.size());
+  mfm::posterior_options posterior;
+  posterior.time = 0;
+  posterior.draws = 3;
+  CHECK(one.try_posterior(states, draws, posterior).ok() && finite(draws));
+  // At t near 1 every draw is near the state.
+  posterior.time = 0.999;
+  for (auto& value : states) value = 3;
+  CHECK(one.try_posterior(states, draws, posterior).ok());
+  for (float draw : draws) CHECK(std::abs(draw - 3) < 0.3f);
+  CHECK(three.try_posterior(states, others, posterior).ok() && draws == others);
+
+  // X_{s,u}(x) = x + (u - s) v; at t = 0 from noise it is the sample of that noise. A velocity of two states with three rows each.
+  mfm::query question;
+  numbers x(6 * dimension, 0.5f), velocity(x.size());
+  CHECK(one.try_velocity(question, x, states, velocity).ok() && finite(velocity));
+  for (std::size_t k = 0; k < dimension; ++k) CHECK(velocity[k] == velocity[5 * dimension + k]);
+}
+
+void values() {
+  const mfm::model model = the_model();
+  mfm::session session = a_session(model);
+  mfm::value_options options;
+  options.draws = 64;
+  options.time = 0.6;
+  numbers states(3 * dimension), value(3), again(3), gradient(states.size());
+  for (std::size_t i = 0; i < states.size(); ++i) states[i] = 3 + 3 * std::sin(static_cast<float>(i));
+  CHECK(session.try_value(target(), states, value, options).ok());
+  CHECK(session.try_value_and_gradient(target(), states, again, gradient, options).ok());
+  CHECK(value[0] != value[1]);
+  for (int i = 0; i < 3; ++i) CHECK(std::abs(value[i] - again[i]) < 1e-5f);
+  // Along a direction, with the same noise on both sides: float32 leaves about 1e-7 V/h, the second difference about h^2.
+  const float h = 0.25f;
+  for (std::size_t i = 0; i < 3; ++i) {
+    numbers up = states, down = states, above(3), below(3);
+    float slope = 0;
+    for (std::size_t k = 0; k < dimension; ++k) {
+      const float direction = (k % 3 == 0 ? 1.0f : -0.5f);
+      up[i * dimension + k] += h * direction;
+      down[i * dimension + k] -= h * direction;
+      slope += direction * gradient[i * dimension + k];
+    }
+    CHECK(session.try_value(target(), up, above, options).ok() && session.try_value(target(), down, below, options).ok());
+    const float measured = (above[i] - below[i]) / (2 * h);
+    std::printf("slope of the value: %.6f by gradient, %.6f by differences\n", slope, measured);
+    CHECK(std::abs(slope - measured) < 0.02f * std::abs(slope) + 1e-4f);
+  }
+}
+
+float mean_reward(const numbers& samples) {
+  numbers rewards(samples.size() / dimension);
+  target()(mfm::batch(samples.data(), rewards.size(), dimension), rewards, {});
+  float sum = 0;
+  for (float reward : rewards) sum += reward;
+  return sum / static_cast<float>(rewards.size());
+}
+
+void steering() {
+  const mfm::model model = the_model();
+  struct seen {
+    std::size_t steps = 0;
+    mfm_progress last{};
+    int lines = 0;
+  } seen;
+  mfm::session_options how;
+  how.progress = [&](const mfm_progress& told) {
+    CHECK(told.size == sizeof told && told.step >= 1 && told.step <= told.steps);
+    ++seen.steps;
+    seen.last = told;
+    return true;
+  };
+  how.log = [&](mfm_log_level, const char* line) { seen.lines += std::strlen(line) > 10; };
+  mfm::session session = a_session(model, how), three = a_session(model, {3, nullptr, {}, {}});
+  for (std::uint32_t estimator = MFM_UNSTEERED; estimator <= MFM_SEQUENTIAL_MONTE_CARLO; ++estimator) {
+    mfm::steer_options options;
+    options.estimator = estimator;
+    options.steps = 10;
+    options.draws = 8;
+    options.start = 0.05;
+    numbers free(40 * dimension), a(free.size()), b(free.size());
+    const auto indifferent = [](mfm::batch, mfm::span<float> values, mfm::span<float> gradients) {
+      for (float& value : values) value = 0;
+      for (float& slope : gradients) slope = 0;
+    };
+    const auto strong = [](mfm::batch x, mfm::span<float> values, mfm::span<float> gradients) {
+      target()(x, values, gradients);
+      for (float& value : values) value *= 8;
+      for (float& slope : gradients) slope *= 8;
+    };
+    seen = {};
+    CHECK(session.try_steer(strong, a, options).ok() && three.try_steer(strong, b, options).ok());
+    CHECK(finite(a) && a == b);
+    CHECK(seen.steps >= 10 && seen.last.step == seen.last.steps && seen.lines >= 11);
+    CHECK(three.try_steer(indifferent, free, options).ok());
+    std::printf("estimator %u: mean reward %.3f, without steering %.3f\n", estimator, mean_reward(a), mean_reward(free));
+    CHECK(estimator == MFM_UNSTEERED ? a == free : mean_reward(a) > mean_reward(free));
+  }
+  mfm::search_options options;
+  numbers samples(10 * dimension), rewards(10), check(10);
+  CHECK(session.try_search(target(), samples, rewards, options).ok() && finite(samples));
+  target()(mfm::batch(samples.data(), 10, dimension), check, {});
+  for (int i = 0; i < 10; ++i) CHECK(std::abs(rewards[i] - check[i]) < 1e-5f);
+  CHECK(seen.last.best_reward >= rewards[0]);
+}
+
+void training() {
+  // Two labelled points; after some steps samples with a label lie near their point.
+  numbers data;
+  std::vector<std::size_t> labels;
+  for (std::size_t i = 0; i < 200; ++i) {
+    labels.push_back(i % 2);
+    const float wobble = 0.05f * std::sin(static_cast<float>(7 * i));
+    data.push_back(i % 2 == 0 ? -1 + wobble : 1 - wobble);
+    data.push_back(wobble);
+  }
+  mfm::architecture form(2);
+  form.width = 32;
+  form.depth = 2;
+  form.labels = 2;
+  mfm::model fresh, trained, again, tuned;
+  CHECK(mfm::model::try_create(form, data, fresh).ok());
+  mfm::training_options options;
+  options.steps = 300;
+  options.batch = 128;
+  options.average = 0.97;
+  options.learning_rate = 5e-3;
+  double loss = 0, first = 0;
+  mfm::session_options how;
+  how.progress = [&](const mfm_progress& told) {
+    loss = told.loss;
+    if (told.step == 1) first = told.loss;
+    return true;
+  };
+  mfm::session session = a_session(fresh, how);
+  CHECK(session.try_train(data, trained, options, labels).ok());
+  std::printf("loss %.3f, then %.3f\n", first, loss);
+  CHECK(loss < first && trained.info().training_steps == 300);
+  CHECK(a_session(fresh, {2, nullptr, {}, {}}).try_train(data, again, options, labels).ok());
+  std::vector<unsigned char> one, other;
+  CHECK(trained.try_save_memory(one).ok() && again.try_save_memory(other).ok() && one == other);
+  for (std::size_t label : {0, 1}) {
+    mfm::sample_options draw;
+    draw.draw.labels = &label;
+    draw.draw.label_count = 1;
+    numbers samples(2 * 100);
+    CHECK(a_session(trained).try_sample(samples, draw).ok());
+    float mean = 0;
+    for (std::size_t i = 0; i < samples.size(); i += 2) mean += samples[i] / 100;
+    std::printf("label %zu: mean %.3f\n", label, mean);
+    CHECK(label == 0 ? mean < -0.6f : mean > 0.6f);
+  }
+  mfm::fine_tuning_options tuning;
+  tuning.steps = 20;
+  tuning.batch = 64;
+  CHECK(a_session(trained).try_fine_tune(target(), tuned, tuning).ok());
+  CHECK(tuned.info().training_steps == 20 && std::string(tuned.info().data) == "its own samples");
+}
+
+}  // namespace
+
+int main() {
+  models();
+  draws();
+  values();
+  steering();
+  training();
+  return finish();
+}

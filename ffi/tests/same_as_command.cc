@@ -1,0 +1,150 @@
+// The command `mfm` and this library give the same numbers, bit for bit: same model, seed and device. The command writes .npy files; the folder
+// is the test's own.
+//
+//   same_as_command MFM
+#include "check.hpp"
+
+#include <cstdlib>
+#include <fstream>
+
+namespace {
+
+using numbers = std::vector<float>;
+constexpr std::size_t dimension = 64, count = 20;
+
+std::string command;
+
+void run(const std::string& arguments) {
+  const std::string line = "'" + command + "' --quiet --seed 7 " + arguments;
+  std::printf("mfm %s\n", arguments.c_str());
+  std::fflush(stdout);
+  CHECK(std::system(line.c_str()) == 0);
+}
+
+/// The float32 numbers after the header of a .npy file.
+numbers read_npy(const char* path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  CHECK(bytes.size() > 10 && bytes.compare(1, 5, "NUMPY") == 0 && bytes.find("<f4") != std::string::npos);
+  if (bytes.size() <= 10) return {};
+  const std::size_t start = 10 + static_cast<unsigned char>(bytes[8]) + 256 * static_cast<unsigned char>(bytes[9]);
+  numbers values((bytes.size() - start) / sizeof(float));
+  std::memcpy(values.data(), bytes.data() + start, values.size() * sizeof(float));
+  return values;
+}
+
+bool same(const numbers& ours, const char* path) {
+  const numbers theirs = read_npy(path);
+  return ours.size() == theirs.size() && std::memcmp(ours.data(), theirs.data(), ours.size() * sizeof(float)) == 0;
+}
+
+}  // namespace
+
+int main(int arguments, char** values) {
+  if (arguments != 2 || !values[1][0]) {
+    std::puts("skipped: no command mfm was given (cmake -DMFM_COMMAND=...)");
+    return 77;
+  }
+  command = values[1];
+  const std::string file = std::string("'") + MODEL + "'", n = " -n " + std::to_string(count);
+  const mfm::model model = the_model();
+  mfm::session session = a_session(model, {2, nullptr, {}, {}});
+
+  const struct {
+    mfm_method method;
+    std::size_t steps;
+    const char* option;
+  } methods[] = {{MFM_METHOD_MAP, 1, "--steps 1"}, {MFM_METHOD_MAP, 3, "--steps 3"}, {MFM_METHOD_REFINEMENT, 3, "--refine 3"},
+                 {MFM_METHOD_ODE, 4, "--ode 4"}, {MFM_METHOD_SDE, 4, "--sde 4"}};
+  for (const auto& way : methods) {
+    run("sample " + file + n + " " + way.option + " -o same.npy");
+    mfm::sample_options options;
+    options.draw.seed = 7;
+    options.method = way.method;
+    options.steps = way.steps;
+    numbers samples(count * dimension);
+    CHECK(session.try_sample(samples, options).ok() && same(samples, "same.npy"));
+  }
+
+  // States: the samples of the last method, as the command wrote them.
+  const numbers states = read_npy("same.npy");
+  run("posterior " + file + " --state same.npy --time 0.4 --draws 5 -o draws.npy");
+  mfm::posterior_options posterior;
+  posterior.draw.seed = 7;
+  posterior.time = 0.4;
+  posterior.draws = 5;
+  numbers draws(5 * states.size());
+  CHECK(session.try_posterior(states, draws, posterior).ok() && same(draws, "draws.npy"));
+
+  // The command's linear reward, with the same operations: h x, summed in the order in which the library sums.
+  numbers slope(dimension);
+  std::string text = "linear:";
+  for (std::size_t k = 0; k < dimension; ++k) {
+    // One number that is not zero, so that no order of summation can matter.
+    slope[k] = k == 27 ? 0.25f : 0.0f;
+    text += (k == 0 ? "" : ",") + std::to_string(slope[k]);
+  }
+  const auto linear = [&](mfm::batch x, mfm::span<float> rewards, mfm::span<float> gradients) {
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      rewards[i] = x[i][27] * slope[27];
+      for (std::size_t k = 0; gradients.size() > 0 && k < dimension; ++k) gradients[i * dimension + k] = slope[k];
+    }
+  };
+  const char* names[] = {"unsteered", "dps", "mfm-g", "mfm-gf", "resampled", "mcmc", "best-of-n", "smc"};
+  for (std::uint32_t estimator = 0; estimator < 8; ++estimator) {
+    run("steer " + file + n + " --reward " + text + " --estimator " + names[estimator] + " --steps 3 --draws 4 -o steered.npy");
+    mfm::steer_options options;
+    options.draw.seed = 7;
+    options.estimator = estimator;
+    options.steps = 3;
+    options.draws = 4;
+    numbers samples(count * dimension);
+    CHECK(session.try_steer(linear, samples, options).ok() && same(samples, "steered.npy"));
+  }
+  run("steer " + file + n + " --reward " + text + " --estimator mfm-gf --steps 3 --draws 4 --dynamics sde --clip 0.5 --damping 0.8"
+      " --start 0.02 --power 1.5 --steer-until 0.9 -o steered.npy");
+  mfm::steer_options options;
+  options.draw.seed = 7;
+  options.estimator = MFM_GRADIENT_FREE;
+  options.steps = 3;
+  options.draws = 4;
+  options.sde = 1;
+  options.clip = 0.5;
+  options.damping = 0.8;
+  options.start = 0.02;
+  options.power = 1.5;
+  options.window_end = 0.9;
+  numbers samples(count * dimension), rewards(count);
+  CHECK(session.try_steer(linear, samples, options).ok() && same(samples, "steered.npy"));
+  // With the defaults of both sides.
+  run("steer " + file + n + " --reward " + text + " -o steered.npy");
+  mfm::steer_options defaults;
+  defaults.draw.seed = 7;
+  CHECK(session.try_steer(linear, samples, defaults).ok() && same(samples, "steered.npy"));
+  run("steer " + file + n + " --reward " + text + " --estimator search --steps 3 --draws 4 --keep-overall -o steered.npy");
+  mfm::search_options search;
+  search.draw.seed = 7;
+  search.steps = 3;
+  search.draws = 4;
+  search.keep_overall = 1;
+  CHECK(session.try_search(linear, samples, rewards, search).ok() && same(samples, "steered.npy"));
+
+  // Training: the same model comes out, seen by its samples.
+  run("train same.npy --out trained.mfm --width 16 --depth 2 --steps 5 --batch 8");
+  mfm::architecture form(dimension);
+  form.width = 16;
+  form.depth = 2;
+  form.seed = 7;
+  mfm::training_options training;
+  training.seed = 7;
+  training.steps = 5;
+  training.batch = 8;
+  mfm::model fresh, ours, theirs;
+  CHECK(mfm::model::try_create(form, states, fresh).ok());
+  CHECK(a_session(fresh).try_train(states, ours, training).ok());
+  CHECK(mfm::model::try_load("trained.mfm", theirs).ok());
+  numbers a(count * dimension), b(a.size());
+  CHECK(a_session(ours).try_sample(a).ok() && a_session(theirs).try_sample(b).ok());
+  CHECK(std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+  return finish();
+}
