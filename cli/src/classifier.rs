@@ -3,10 +3,10 @@
 use crate::context::Context;
 use crate::data::Dataset;
 use crate::failure::{Failure, Place, Result};
-use mfm_nn::train::random_rows;
 use crate::table::number;
 use mfm_core::Tensor;
 use mfm_nn::optimiser::OptimiserConfig;
+use mfm_nn::train::random_rows;
 use mfm_nn::train::{LossInput, StepLoss, TrainError};
 use mfm_nn::{Classifier, ClassifierConfig, LearningRate, Trainer, TrainingConfig};
 use std::ops::ControlFlow;

@@ -21,7 +21,10 @@ pub fn guard<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     INSIDE.set(before);
     result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(Failure::new(Code::Internal, format!("a bug in the library, please report it: {}", text.unwrap_or("a panic without a message"))))
+        Err(Failure::new(
+            Code::Internal,
+            format!("a bug in the library, please report it: {}", text.unwrap_or("a panic without a message")),
+        ))
     })
 }
 

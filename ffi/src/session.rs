@@ -112,7 +112,9 @@ impl<B: Backend> Run<B> {
     pub(crate) fn flow<'a>(&'a self, labels: &'a [usize], guidance: &'a [f64]) -> Result<Flow<'a, mfm_nn::Model<B::Tensor>>> {
         let known = self.model.header.labels();
         match labels.iter().find(|label| **label >= known) {
-            Some(label) if known > 0 => Err(Failure::new(Code::Length, format!("label {label}: the model knows the labels 0 to {}", known - 1))),
+            Some(label) if known > 0 => {
+                Err(Failure::new(Code::Length, format!("label {label}: the model knows the labels 0 to {}", known - 1)))
+            }
             Some(label) => Err(Failure::new(Code::Unsupported, format!("label {label}: the model knows no labels"))),
             None => Ok(Flow::new(&self.model.network, self.model.path).with_condition(condition(labels, guidance))),
         }

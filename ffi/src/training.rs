@@ -54,7 +54,13 @@ fn watch<T: mfm_core::Tensor>(callbacks: &Callbacks<'_>, step: &Step<T>, more: P
         let what = format!("step {}: the loss is {loss}; try a lower learning rate, or data of usual size", step.step);
         return Err(Failure::new(Code::NotFinite, what));
     }
-    Ok(callbacks.step(&Progress { step: step.step as usize, steps: step.steps as usize, loss, gradient_norm: step.gradient_norm, ..more })?)
+    Ok(callbacks.step(&Progress {
+        step: step.step as usize,
+        steps: step.steps as usize,
+        loss,
+        gradient_norm: step.gradient_norm,
+        ..more
+    })?)
 }
 
 /// What stopped a run from a callback, which can only break.
@@ -138,7 +144,14 @@ pub fn train<B: Backend>(
         },
         |_, step| stop.flow(watch(callbacks, step, progress(0, 0))),
     );
-    finish(run, &trainer, outcome.map_err(Failure::from), stop, "diagonal and consistency losses from data", format!("{count} items of the host's"))
+    finish(
+        run,
+        &trainer,
+        outcome.map_err(Failure::from),
+        stop,
+        "diagonal and consistency losses from data",
+        format!("{count} items of the host's"),
+    )
 }
 
 /// A copy of the model tuned to the host's reward.
@@ -181,6 +194,7 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
         },
         |_, step| stop.flow(watch(callbacks, step, told.get())),
     );
-    let data = rows.map_or_else(|| "its own samples".into(), |rows| format!("{} items of the host's", mfm_core::Tensor::shape(&rows).batch()));
+    let data =
+        rows.map_or_else(|| "its own samples".into(), |rows| format!("{} items of the host's", mfm_core::Tensor::shape(&rows).batch()));
     finish(run, &trainer, outcome.map_err(Failure::from), stop, "fine-tuning to a reward of the host's", data)
 }

@@ -68,7 +68,8 @@ pub fn moments(rows: &[f32], dimension: usize) -> (Vec<f32>, f32) {
     }
     let mut variance = 0.0;
     for row in rows.chunks_exact(d) {
-        variance += row.iter().zip(&mean).map(|(value, mean)| (f64::from(*value) - mean) * (f64::from(*value) - mean)).sum::<f64>() / (n * d as f64);
+        variance += row.iter().zip(&mean).map(|(value, mean)| (f64::from(*value) - mean) * (f64::from(*value) - mean)).sum::<f64>()
+            / (n * d as f64);
     }
     let deviation = if variance > 0.0 { libm::sqrt(variance) as f32 } else { 1.0 };
     (mean.into_iter().map(|value| value as f32).collect(), deviation)
