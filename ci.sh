@@ -3,7 +3,7 @@
 set -u
 cd "$(dirname "$0")" || exit 1
 
-jobs=(format clippy docs tests no-std)
+jobs=(format clippy docs tests no-std cpp)
 
 format() { cargo fmt --all --check && cargo fmt --manifest-path tests/no-std/Cargo.toml --check; }
 
@@ -18,6 +18,17 @@ tests() { cargo test --workspace --locked; }
 no_std() {
   cargo build -p mfm-core -p mfm-nn --no-default-features --locked &&
     cargo run --quiet --manifest-path tests/no-std/Cargo.toml --target-dir target/no-std --locked
+}
+
+# The C++ library as its hosts take it; what that needs beside a compiler is installed where it is missing.
+cpp() {
+  for tool in cmake ninja make g++ clang++ valgrind pkg-config; do
+    if ! command -v "$tool" > /dev/null; then
+      apt-get update -qq && apt-get install -y -qq cmake ninja-build make g++ clang valgrind pkg-config > /dev/null || return 1
+      break
+    fi
+  done
+  cargo build -p mfm-cli --locked && ffi/tests/hosts.sh target/cpp "$PWD/target/debug/mfm"
 }
 
 chosen=("$@")

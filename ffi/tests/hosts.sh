@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Every way in which a host takes the library, on one machine.
+#
+#   hosts.sh WORK [MFM]
+#
+# Builds and tests from source in WORK (a folder, whose cargo/ is kept between runs), installs to WORK/tree, and takes that tree as outside projects do:
+# compilers, generators, linkages, C flags by pkg-config, sanitizers, Valgrind. MFM is the command, with which results are compared.
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mkdir -p "$1" && cd "$1" && pwd)
+command=${2:-}
+tree=$work/tree
+
+say() { printf '\n== %s\n' "$*"; }
+run() { "$@" > "$work/log" 2>&1 || { cat "$work/log"; return 1; }; }
+
+# build NAME SOURCE CMAKE-ARGUMENT...: configures, builds and tests.
+build() {
+  local name=$1 source=$2
+  shift 2
+  say "$name"
+  run cmake -S "$source" -B "$work/$name" "$@"
+  run cmake --build "$work/$name" --parallel 2
+  (cd "$work/$name" && ctest --output-on-failure --parallel 2 | tail -n "${TAIL:-60}")
+}
+
+TAIL=100 build source "$here" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc -DMFM_COMMAND="$command" \
+  -DMFM_CARGO_TARGET_DIR="$work/cargo" -DCMAKE_CXX_FLAGS="-Wall -Wextra -Wpedantic -Werror" -DCMAKE_C_FLAGS="-Wall -Wextra -Wpedantic -Werror"
+run cmake --install "$work/source" --prefix "$tree"
+library=$(readlink -f "$tree"/lib*/libmfm.so || readlink -f "$tree"/lib/*/libmfm.so)
+say "the shared library has $(stat -c %s "$library") bytes, and the name $(objdump -p "$library" | awk '/SONAME/ { print $2 }')"
+
+outside=(-DCMAKE_PREFIX_PATH="$tree" -DCMAKE_BUILD_TYPE=Release)
+build gcc-make-shared "$here/examples" -G "Unix Makefiles" "${outside[@]}" -Dmfm_USE_SHARED=ON -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc
+build clang-ninja-static "$here/examples" -G Ninja "${outside[@]}" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang
+build clang-make-tests "$here/tests" -G "Unix Makefiles" "${outside[@]}" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_FLAGS="-Wall -Wextra -Wpedantic -Werror"
+
+say "pkg-config"
+export PKG_CONFIG_PATH=$(dirname "$(find "$tree" -name mfm.pc)")
+# shellcheck disable=SC2046
+gcc -std=c99 "$here/examples/c99.c" $(pkg-config --cflags --libs mfm) -o "$work/c99" && LD_LIBRARY_PATH=$(dirname "$library") "$work/c99" "$here/examples/digits.mfm"
+
+sanitized=(-DCMAKE_PREFIX_PATH="$tree" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang)
+for suite in tests examples; do
+  flags="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+  build "address-and-undefined-$suite" "$here/$suite" "${sanitized[@]}" -DCMAKE_CXX_FLAGS="$flags" -DCMAKE_C_FLAGS="$flags"
+  build "thread-$suite" "$here/$suite" "${sanitized[@]}" -DCMAKE_CXX_FLAGS=-fsanitize=thread -DCMAKE_C_FLAGS=-fsanitize=thread
+done
+
+say Valgrind
+for program in "clang-make-tests/errors_static" "clang-make-tests/dlpack_static" "clang-ninja-static/example_threads $here/examples/digits.mfm" \
+  "clang-ninja-static/example_c99 $here/examples/digits.mfm"; do
+  # shellcheck disable=SC2086
+  (cd "$work" && run valgrind --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite ./$program && grep "ERROR SUMMARY" "$work/log")
+done
+say "all hosts are served"
