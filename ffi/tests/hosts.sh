@@ -36,9 +36,11 @@ build clang-ninja-static "$here/examples" -G Ninja "${outside[@]}" -DCMAKE_CXX_C
 build clang-make-tests "$here/tests" -G "Unix Makefiles" "${outside[@]}" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_FLAGS="-Wall -Wextra -Wpedantic -Werror"
 
 say "pkg-config"
-export PKG_CONFIG_PATH=$(dirname "$(find "$tree" -name mfm.pc)")
+PKG_CONFIG_PATH=$(dirname "$(find "$tree" -name mfm.pc)")
+export PKG_CONFIG_PATH
 # shellcheck disable=SC2046
-gcc -std=c99 "$here/examples/c99.c" $(pkg-config --cflags --libs mfm) -o "$work/c99" && LD_LIBRARY_PATH=$(dirname "$library") "$work/c99" "$here/examples/digits.mfm"
+gcc -std=c99 "$here/examples/c99.c" $(pkg-config --cflags --libs mfm) -o "$work/c99"
+LD_LIBRARY_PATH=$(dirname "$library") "$work/c99" "$here/examples/digits.mfm"
 
 sanitized=(-DCMAKE_PREFIX_PATH="$tree" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang)
 for suite in tests examples; do
