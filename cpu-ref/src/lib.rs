@@ -31,7 +31,6 @@ mod fused;
 mod gemm;
 mod indexing;
 mod kernels;
-mod layout;
 mod math;
 mod matmul;
 mod memory;

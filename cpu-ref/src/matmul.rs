@@ -4,11 +4,10 @@ use crate::copy;
 use crate::device::CpuDevice;
 use crate::float::Float;
 use crate::gemm::{Matrix, product};
-use crate::layout::Layout;
 use crate::reduce::{Sum, fold_columns};
 use crate::tensor::CpuTensor;
 use mfm_core::tensor::Transpose;
-use mfm_core::{Error, MAX_RANK, Result, Shape, Tensor};
+use mfm_core::{Error, Layout, MAX_RANK, Result, Shape, Tensor};
 
 /// The most rows of one chunk.
 pub(crate) const ROWS: usize = 256;

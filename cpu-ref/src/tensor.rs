@@ -3,11 +3,10 @@
 use crate::buffer::Buffer;
 use crate::device::{CpuDevice, Shared};
 use crate::float::Float;
-use crate::layout::Layout;
 use alloc::vec::Vec;
 use core::fmt;
 use mfm_core::tensor::{Binary, Compare, Element, Fused, Pullback, Reduce, Transpose, Unary};
-use mfm_core::{Error, MAX_RANK, Result, Shape, Tensor};
+use mfm_core::{Error, Layout, Result, Shape, Tensor};
 
 /// An array of f32 or f64 on the [`CpuDevice`]: a buffer that may be shared, an offset, a shape, and a stride for each axis.
 #[derive(Clone)]
@@ -135,32 +134,11 @@ impl<E: Float> Tensor for CpuTensor<E> {
     }
 
     fn permute(&self, axes: &[usize]) -> Result<Self> {
-        let from = &self.layout;
-        let rank = from.shape.rank();
-        if axes.len() != rank {
-            return Err(Error::Length { op: "permute", expected: rank, found: axes.len() });
-        }
-        let (mut lengths, mut strides, mut seen) = ([0; MAX_RANK], [0; MAX_RANK], [false; MAX_RANK]);
-        for (i, &axis) in axes.iter().enumerate() {
-            if axis >= rank || seen[axis] {
-                return Err(Error::Axis { op: "permute", axis, shape: from.shape });
-            }
-            seen[axis] = true;
-            lengths[i] = from.shape.axes()[axis];
-            strides[i] = from.strides[axis];
-        }
-        Ok(self.view(Layout { shape: Shape::new(&lengths[..rank])?, strides, offset: from.offset }))
+        self.layout.permute(axes).map(|layout| self.view(layout))
     }
 
     fn slice(&self, axis: usize, start: usize, length: usize) -> Result<Self> {
-        let from = &self.layout;
-        let whole = *from.shape.axes().get(axis).ok_or(Error::Axis { op: "slice", axis, shape: from.shape })?;
-        let end = start.checked_add(length).filter(|&end| end <= whole);
-        if end.is_none() {
-            return Err(Error::Axis { op: "slice", axis: start.saturating_add(length), shape: from.shape });
-        }
-        let offset = if length == 0 { from.offset } else { from.offset + start * from.strides[axis] };
-        Ok(self.view(Layout { shape: from.shape.with_axis(axis, length)?, strides: from.strides, offset }))
+        self.layout.slice(axis, start, length).map(|layout| self.view(layout))
     }
 
     fn concat(parts: &[&Self], axis: usize) -> Result<Self> {

@@ -1,7 +1,6 @@
 //! Several operands walked together in row-major order of their common shape.
 
-use crate::layout::Layout;
-use mfm_core::{MAX_RANK, Shape};
+use mfm_core::{Layout, MAX_RANK, Shape};
 
 /// Elements that one task writes.
 pub(crate) const TASK: usize = 1 << 13;

@@ -1,12 +1,16 @@
-//! How the axes of a tensor lie in its buffer.
+//! How the axes of a tensor lie in its buffer: what backends whose tensors are views share.
 
-use mfm_core::{MAX_RANK, Shape};
+use crate::error::{Error, Result};
+use crate::shape::{MAX_RANK, Shape};
 
-/// Element (i, j, ...) is at offset + i·strides[0] + j·strides[1] + ...
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Layout {
+/// Element (i, j, ...) is at offset + i·strides[0] + j·strides[1] + ..., counted in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The lengths of the axes.
     pub shape: Shape,
+    /// How far apart the neighbours along each axis are; 0 along a stretched one.
     pub strides: [usize; MAX_RANK],
+    /// Where the first element is.
     pub offset: usize,
 }
 
@@ -70,6 +74,41 @@ impl Layout {
         let range = self.range();
         // Without overlap (no operation makes one, other than by a stride of zero), as many elements as places are all of them.
         range.len() == stored
+    }
+
+    /// The axes in another order: axis i of the result is axis `axes[i]`.
+    ///
+    /// # Errors
+    /// [`Error::Length`] or [`Error::Axis`] unless `axes` is a permutation.
+    pub fn permute(&self, axes: &[usize]) -> Result<Self> {
+        let rank = self.shape.rank();
+        if axes.len() != rank {
+            return Err(Error::Length { op: "permute", expected: rank, found: axes.len() });
+        }
+        let (mut lengths, mut strides, mut seen) = ([0; MAX_RANK], [0; MAX_RANK], [false; MAX_RANK]);
+        for (i, &axis) in axes.iter().enumerate() {
+            if axis >= rank || seen[axis] {
+                return Err(Error::Axis { op: "permute", axis, shape: self.shape });
+            }
+            seen[axis] = true;
+            lengths[i] = self.shape.axes()[axis];
+            strides[i] = self.strides[axis];
+        }
+        Ok(Self { shape: Shape::new(&lengths[..rank])?, strides, offset: self.offset })
+    }
+
+    /// The entries `start .. start + length` along `axis`.
+    ///
+    /// # Errors
+    /// [`Error::Axis`] if there is no such axis, or the range leaves it.
+    pub fn slice(&self, axis: usize, start: usize, length: usize) -> Result<Self> {
+        let whole = *self.shape.axes().get(axis).ok_or(Error::Axis { op: "slice", axis, shape: self.shape })?;
+        let end = start.checked_add(length).filter(|&end| end <= whole);
+        if end.is_none() {
+            return Err(Error::Axis { op: "slice", axis: start.saturating_add(length), shape: self.shape });
+        }
+        let offset = if length == 0 { self.offset } else { self.offset + start * self.strides[axis] };
+        Ok(Self { shape: self.shape.with_axis(axis, length)?, strides: self.strides, offset })
     }
 
     /// Stretched to `shape`, if it can be.
