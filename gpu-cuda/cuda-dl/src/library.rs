@@ -1,0 +1,71 @@
+//! A shared library that may be absent.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// A shared library, opened at its first use and never closed.
+#[derive(Debug)]
+pub struct Library {
+    variable: &'static str,
+    names: &'static [&'static str],
+    chosen: OnceLock<PathBuf>,
+    opened: OnceLock<Result<(libloading::Library, OsString), String>>,
+}
+
+impl Library {
+    /// The first library that can be opened: the one in the environment variable alone, if it is set; else those of these names.
+    pub(crate) const fn new(variable: &'static str, names: &'static [&'static str]) -> Self {
+        Self { variable, names, chosen: OnceLock::new(), opened: OnceLock::new() }
+    }
+
+    /// Takes the library at `path` and no other. False if one was chosen or opened before.
+    pub fn choose(&self, path: impl Into<PathBuf>) -> bool {
+        self.opened.get().is_none() && self.chosen.set(path.into()).is_ok()
+    }
+
+    /// The library.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    pub fn library(&self) -> Result<&libloading::Library, &str> {
+        self.open().map(|(library, _)| library)
+    }
+
+    /// The name under which the library was found.
+    ///
+    /// # Errors
+    /// Why it cannot be opened.
+    pub fn name(&self) -> Result<String, &str> {
+        self.open().map(|(_, name)| name.to_string_lossy().into_owned())
+    }
+
+    fn open(&self) -> Result<(&libloading::Library, &OsString), &str> {
+        let opened = self.opened.get_or_init(|| {
+            let one = self.chosen.get().map(|path| path.clone().into_os_string()).or_else(|| std::env::var_os(self.variable));
+            let names = match one {
+                Some(name) => vec![name],
+                None => self.names.iter().map(OsString::from).collect(),
+            };
+            let mut reasons = Vec::new();
+            for name in names {
+                // SAFETY: NVIDIA's libraries (or one that the user put in their place) may be loaded anywhere.
+                match unsafe { libloading::Library::new(&name) } {
+                    Ok(library) => return Ok((library, name)),
+                    Err(error) => reasons.push(error.to_string()),
+                }
+            }
+            Err(reasons.join("; "))
+        });
+        opened.as_ref().map(|(library, name)| (library, name)).map_err(String::as_str)
+    }
+
+    /// The function `name`, if the library is there and has it.
+    ///
+    /// # Safety
+    /// `F` is the type of a pointer to that function.
+    pub unsafe fn function<F: Copy + 'static>(&self, name: &str) -> Option<F> {
+        // SAFETY: the caller knows the type.
+        unsafe { self.library().ok()?.get::<F>(name.as_bytes()) }.ok().map(|symbol| *symbol)
+    }
+}

@@ -1,0 +1,50 @@
+//! Copies: views into row-major order, and parts into a whole.
+
+use crate::abi::CopyArgs;
+use crate::kernels::{COPY, Grid, Suffix};
+use crate::space::Axes;
+use crate::tensor::{CudaTensor, one_device};
+use mfm_core::{Error, Result, Tensor};
+
+/// Writes the elements of `from` to the places of `to`, which has the same shape.
+pub(crate) fn into(op: &'static str, from: &CudaTensor, to: &CudaTensor) -> Result<()> {
+    let shape = from.shape();
+    if shape.elements() == 0 {
+        return Ok(());
+    }
+    let (axes, _) = Axes::new(shape, [from.layout(), to.layout()], None);
+    let arguments = CopyArgs { space: axes.space(), from: axes.view(0, from.address()), to: axes.view(1, to.address()) };
+    from.home().launch(op, COPY, Suffix::Of(from.home().storage()), Grid::pointwise(shape.elements()), &arguments)
+}
+
+/// The same elements in a buffer of their own, in row-major order.
+pub(crate) fn fresh(op: &'static str, x: &CudaTensor) -> Result<CudaTensor> {
+    let out = CudaTensor::new(x.home().elements(op, x.shape().elements())?, x.shape());
+    into(op, x, &out)?;
+    Ok(out)
+}
+
+/// As [`mfm_core::Tensor::concat`]: one strided copy a part.
+pub(crate) fn concat(parts: &[&CudaTensor], axis: usize) -> Result<CudaTensor> {
+    let first = *parts.first().ok_or(Error::Length { op: "concat", expected: 1, found: 0 })?;
+    one_device("concat", parts)?;
+    let shape = first.shape();
+    let mut length = shape.axes().get(axis).map(|_| 0usize).ok_or(Error::Axis { op: "concat", axis, shape })?;
+    for part in parts {
+        let other = part.shape();
+        let fits = other.rank() == shape.rank() && other.axes().iter().zip(shape.axes()).enumerate().all(|(i, (a, b))| i == axis || a == b);
+        if !fits {
+            return Err(Error::Shape { op: "concat", left: shape, right: other });
+        }
+        length = length.checked_add(other.axes()[axis]).ok_or(Error::TooLarge { op: "concat", shape: other })?;
+    }
+    let whole = shape.with_axis(axis, length)?;
+    let out = CudaTensor::new(first.home().elements("concat", whole.elements())?, whole);
+    let mut start = 0;
+    for part in parts {
+        let own = part.shape().axes()[axis];
+        into("concat", part, &out.slice(axis, start, own)?)?;
+        start += own;
+    }
+    Ok(out)
+}

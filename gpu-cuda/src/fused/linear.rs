@@ -1,0 +1,133 @@
+//! act(x Wᵀ + b): a product, then bias and activation in one pass over it.
+
+use super::activation::{push, slope};
+use super::{Pulled, Pushed, contiguous_view, fresh, number_of};
+use crate::abi::EpilogueArgs;
+use crate::kernels::{EPILOGUE, Grid, Suffix};
+use crate::matmul::matmul;
+use crate::tensor::CudaTensor;
+use mfm_core::tensor::{Activation, Fused, Transpose};
+use mfm_core::{Operations, Result, Shape, Tensor};
+
+const NAME: &str = "linear";
+
+/// The layer's operands: x as rows.
+struct Layer {
+    activation: Activation,
+    x: CudaTensor,
+    weight: CudaTensor,
+    bias: Option<CudaTensor>,
+    rows: usize,
+    inner: usize,
+    out: usize,
+    /// Of the result.
+    shape: Shape,
+}
+
+impl Layer {
+    fn new(activation: Activation, inputs: &[&CudaTensor]) -> Result<Option<Self>> {
+        let (x, weight, bias) = match *inputs {
+            [x, weight] => (x, weight, None),
+            [x, weight, bias] => (x, weight, Some(bias)),
+            _ => return Ok(None),
+        };
+        let (rows, inner, out) = Fused::linear_shape(x.shape(), weight.shape(), bias.map(Tensor::shape))?;
+        Ok(Some(Self {
+            activation,
+            x: x.reshape(Shape::new(&[rows, inner])?)?,
+            weight: weight.clone(),
+            bias: bias.map(CudaTensor::contiguous).transpose()?,
+            rows,
+            inner,
+            out,
+            shape: x.shape().with_axis(x.shape().rank() - 1, out)?,
+        }))
+    }
+
+    /// act(x Wᵀ + b), and x Wᵀ + b if `keep`.
+    fn forward(&self, keep: bool) -> Result<(CudaTensor, Option<CudaTensor>)> {
+        let product = matmul(&self.x, &self.weight, Transpose::RIGHT)?.contiguous()?;
+        // Nothing else sees the product: the result takes its place, unless that is the pre-activation.
+        let pre = if keep && self.activation != Activation::Identity { Some(fresh(&product, NAME, product.shape())?) } else { None };
+        if (self.bias.is_some() || self.activation != Activation::Identity) && product.shape().elements() > 0 {
+            let arguments = EpilogueArgs {
+                rows: self.rows as i64,
+                columns: self.out as i64,
+                product: product.address(),
+                bias: self.bias.as_ref().map_or(0, CudaTensor::address),
+                pre: pre.as_ref().map_or(0, CudaTensor::address),
+                out: product.address(),
+                op: number_of(self.activation),
+                reserved: 0,
+            };
+            let device = product.home();
+            device.launch(NAME, EPILOGUE, Suffix::Of(device.storage()), Grid::pointwise(product.shape().elements()), &arguments)?;
+        }
+        Ok((contiguous_view(&product, self.shape), pre))
+    }
+}
+
+/// act(x Wᵀ + b).
+pub(super) fn value(activation: Activation, inputs: &[&CudaTensor]) -> Result<Option<CudaTensor>> {
+    let Some(layer) = Layer::new(activation, inputs)? else { return Ok(None) };
+    // A product of nothing is a stretched zero, which must not be written to.
+    if layer.inner == 0 {
+        return Ok(None);
+    }
+    Ok(Some(layer.forward(false)?.0))
+}
+
+/// act(x Wᵀ + b) with its pullback.
+pub(super) fn vjp(activation: Activation, inputs: &[&CudaTensor], needed: &[bool]) -> Result<Pulled> {
+    let Some(layer) = Layer::new(activation, inputs)?.filter(|layer| layer.inner > 0 && needed.len() == inputs.len()) else {
+        return Ok(None);
+    };
+    let x_shape = inputs[0].shape();
+    let (need_x, need_weight, need_bias) = (needed[0], needed[1], needed.get(2).copied());
+    let (y, pre) = layer.forward(true)?;
+    let pull = move |g: &CudaTensor| {
+        let g = g.contiguous()?;
+        let g = contiguous_view(&g, Shape::new(&[layer.rows, layer.out])?);
+        let g = match &pre {
+            Some(pre) => slope(layer.activation, pre, &g)?,
+            None => g,
+        };
+        let gx = if need_x { Some(matmul(&g, &layer.weight, Transpose::NONE)?.reshape(x_shape)?) } else { None };
+        let gw = if need_weight { Some(matmul(&g, &layer.x, Transpose::LEFT)?) } else { None };
+        let mut all = vec![gx, gw];
+        if let Some(need_bias) = need_bias {
+            all.push(if need_bias { Some(g.sum(0)?.reshape(Shape::new(&[layer.out])?)?) } else { None });
+        }
+        Ok(all)
+    };
+    Ok(Some((y, Box::new(pull))))
+}
+
+/// act(x Wᵀ + b) with its tangent act'(z) (x' Wᵀ + x W'ᵀ + b').
+pub(super) fn jvp(activation: Activation, inputs: &[&CudaTensor], tangents: &[Option<&CudaTensor>]) -> Result<Pushed> {
+    let Some(layer) = Layer::new(activation, inputs)?.filter(|layer| layer.inner > 0) else { return Ok(None) };
+    let tangent = |i: usize| tangents.get(i).copied().flatten();
+    let rows = Shape::new(&[layer.rows, layer.inner])?;
+    let flat = Shape::new(&[layer.rows, layer.out])?;
+    let mut terms = Vec::new();
+    if let Some(tx) = tangent(0) {
+        terms.push(matmul(&tx.reshape(rows)?, &layer.weight, Transpose::RIGHT)?);
+    }
+    if let Some(tw) = tangent(1) {
+        terms.push(matmul(&layer.x, tw, Transpose::RIGHT)?);
+    }
+    if let Some(tb) = tangent(2) {
+        terms.push(tb.broadcast(flat)?);
+    }
+    let Some(first) = terms.pop() else { return Ok(None) };
+    let moved = terms.iter().try_fold(first, |sum, term| sum.add(term))?.contiguous()?;
+    let (y, ty) = if layer.activation == Activation::Identity {
+        (layer.forward(false)?.0, moved)
+    } else {
+        let linear = Layer { activation: Activation::Identity, ..layer };
+        let pre = linear.forward(false)?.0;
+        let (y, ty) = push(activation, &contiguous_view(&pre, flat), &moved)?;
+        return Ok(Some((contiguous_view(&y, linear.shape), contiguous_view(&ty, linear.shape))));
+    };
+    Ok(Some((y, contiguous_view(&ty, layer.shape))))
+}

@@ -1,0 +1,178 @@
+//! The kernels: found by name in their subject's module, which is loaded when one of its kernels is first launched.
+
+use crate::abi::Arguments;
+use crate::failure::{check, check_raw};
+use crate::images::{self, Image};
+use crate::options::Storage;
+use core::ffi::c_void;
+use cust::module::Module;
+use cust::stream::Stream;
+use mfm_core::{Error, Result};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// A kernel, less its types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Kernel {
+    /// The file that it is in.
+    pub subject: &'static str,
+    pub name: &'static str,
+}
+
+macro_rules! kernels {
+    ($($subject:literal: $($constant:ident = $name:literal),+;)*) => {
+        $($(pub(crate) const $constant: Kernel = Kernel { subject: $subject, name: $name };)+)*
+    };
+}
+
+kernels! {
+    "elementwise": UNARY = "unary", BINARY = "binary", SELECT = "select", COMBINE = "combine", GATED_RESIDUAL = "gated_residual",
+        GATED_RESIDUAL_JVP = "gated_residual_jvp", ACTIVATE = "activate", ACTIVATE_VJP = "activate_vjp", ACTIVATE_JVP = "activate_jvp";
+    "copy": COPY = "copy", FILL = "fill";
+    "reduce": REDUCE_ROWS = "reduce_rows", REDUCE_COLUMNS = "reduce_columns";
+    "index": GATHER = "gather", SCATTER_ADD = "scatter_add";
+    "gemm": GEMM = "gemm", EPILOGUE = "epilogue";
+    "norm": LAYER_NORM = "layer_norm", LAYER_NORM_VJP = "layer_norm_vjp", LAYER_NORM_JVP = "layer_norm_jvp";
+    "softmax": SOFTMAX = "softmax", SOFTMAX_GRADIENT = "softmax_gradient", LOG_MEAN_EXP = "log_mean_exp", ROW_DOTS = "row_dots";
+    "attention": ATTENTION = "attention", ATTENTION_DELTA = "attention_delta", ATTENTION_VJP_QUERY = "attention_vjp_query",
+        ATTENTION_VJP_KEY = "attention_vjp_key", ATTENTION_JVP = "attention_jvp";
+    "noise": NOISE_NORMAL = "noise_normal", NOISE_WORDS = "noise_words";
+}
+
+/// The end of a kernel's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Suffix {
+    /// None.
+    Plain,
+    /// Of the elements.
+    Of(Storage),
+    /// Of the elements read and of those written.
+    FromTo(Storage, Storage),
+    /// Of the elements, and the largest head dimension.
+    Capacity(Storage, usize),
+}
+
+/// Blocks and threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grid {
+    pub blocks: [usize; 3],
+    pub threads: u32,
+}
+
+/// The largest extent of a grid in y and z; kernels go over the rest by a loop.
+const MOST_BLOCKS: usize = 65_535;
+
+impl Grid {
+    /// So many blocks in each direction, or as many as there may be.
+    pub fn new(blocks: [usize; 3], threads: u32) -> Self {
+        Self { blocks: blocks.map(|n| n.clamp(1, MOST_BLOCKS)), threads }
+    }
+
+    /// Threads for a loop over `elements`, a few each.
+    pub fn pointwise(elements: usize) -> Self {
+        Self::new([elements.div_ceil(256 * 4), 1, 1], 256)
+    }
+
+    /// A block for each row of `width`, about four elements a thread.
+    pub fn rows(rows: usize, width: usize) -> Self {
+        Self::new([rows, 1, 1], Self::row_threads(width))
+    }
+
+    /// The threads of a row of `width`.
+    pub fn row_threads(width: usize) -> u32 {
+        (width.div_ceil(4).next_multiple_of(32)).clamp(32, 512) as u32
+    }
+}
+
+/// A function of a loaded module, which is never unloaded before the device.
+#[derive(Clone, Copy)]
+struct Function(cust::sys::CUfunction);
+
+// SAFETY: a handle that the driver lets any thread use.
+unsafe impl Send for Function {}
+
+#[derive(Default)]
+struct Loaded {
+    functions: HashMap<(Kernel, Suffix), Function>,
+    modules: HashMap<&'static str, Module>,
+}
+
+/// The kernels of one device.
+pub(crate) struct Kernels {
+    capability: (i32, i32),
+    loaded: Mutex<Loaded>,
+}
+
+impl Kernels {
+    pub fn new(capability: (i32, i32)) -> Self {
+        Self { capability, loaded: Mutex::new(Loaded::default()) }
+    }
+
+    /// Queues a kernel on the stream.
+    pub fn launch<A: Arguments>(
+        &self,
+        op: &'static str,
+        stream: &Stream,
+        (kernel, suffix): (Kernel, Suffix),
+        grid: Grid,
+        arguments: &A,
+    ) -> Result<()> {
+        let function = self.function(op, kernel, suffix)?;
+        let [x, y, z] = grid.blocks.map(|n| n as u32);
+        let mut parameters = [core::ptr::from_ref(arguments).cast::<c_void>().cast_mut()];
+        // SAFETY: the kernel takes one parameter, of this type, which the driver copies before it returns.
+        let outcome = unsafe {
+            cust::sys::cuLaunchKernel(
+                function.0,
+                x,
+                y,
+                z,
+                grid.threads,
+                1,
+                1,
+                0,
+                stream.as_inner(),
+                parameters.as_mut_ptr(),
+                core::ptr::null_mut(),
+            )
+        };
+        check_raw(op, outcome)
+    }
+
+    fn function(&self, op: &'static str, kernel: Kernel, suffix: Suffix) -> Result<Function> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(function) = loaded.functions.get(&(kernel, suffix)) {
+            return Ok(*function);
+        }
+        let module = match loaded.modules.entry(kernel.subject) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => entry.insert(self.load(op, kernel.subject)?),
+        };
+        let name = match suffix {
+            Suffix::Plain => kernel.name.to_owned(),
+            Suffix::Of(storage) => format!("{}_{}", kernel.name, storage.name()),
+            Suffix::FromTo(from, to) => format!("{}_{}_{}", kernel.name, from.name(), to.name()),
+            Suffix::Capacity(storage, capacity) => format!("{}_{}_{capacity}", kernel.name, storage.name()),
+        };
+        let function = Function(check(op, module.get_function(&name))?.to_raw());
+        loaded.functions.insert((kernel, suffix), function);
+        Ok(function)
+    }
+
+    /// The module of a subject: precompiled, or compiled here where the driver does not take that.
+    fn load(&self, op: &'static str, subject: &'static str) -> Result<Module> {
+        let loaded = match images::precompiled(subject, self.capability) {
+            Some(Image::Cubin(bytes)) => Module::from_cubin(bytes, &[]),
+            Some(Image::Ptx(text)) => Module::from_ptx(text, &[]),
+            None => Err(cust::error::CudaError::NoBinaryForGpu),
+        };
+        match check(op, loaded) {
+            // An image that the driver, or the device, does not take.
+            Err(Error::Device { code: 200 | 209 | 218 | 222, .. }) => {
+                let image = images::compile(subject, self.capability)?;
+                check(op, Module::from_cubin(image, &[]))
+            }
+            outcome => outcome,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The CUDA backend of Meta Flow Maps, over `cust`.
+//!
+//! The driver is found when the first device is opened: programs build, link and start on machines without it, and are told there is no device.
+//! A [`CudaTensor`] is a view of a shared buffer, so reshaping, permuting, slicing and stretching copy nothing. Buffers come from a pool of the
+//! [`CudaDevice`], so a steady loop asks the driver for no memory. Sums have one order: the same work gives the same numbers, bit for bit.
+//!
+//! ```
+//! use mfm_core::{Device, Operations, Shape, Tensor};
+//! use mfm_gpu_cuda::CudaDevice;
+//!
+//! match CudaDevice::new(0) {
+//!     Ok(device) => {
+//!         let x = device.from_slice(&[1.0, 2.0, 3.0], Shape::new(&[3])?)?;
+//!         assert_eq!(x.square()?.sum(0)?.to_vec::<f64>()?, [14.0]);
+//!     }
+//!     Err(error) => println!("{error}"),
+//! }
+//! # Ok::<(), mfm_core::Error>(())
+//! ```
+
+mod abi;
+mod buffer;
+mod copy;
+mod device;
+mod elementwise;
+mod failure;
+mod fused;
+mod graph;
+mod host;
+mod images;
+mod indexing;
+mod kernels;
+mod matmul;
+mod memory;
+mod options;
+mod products;
+mod properties;
+mod reduce;
+mod space;
+mod staging;
+mod tensor;
+
+pub use device::CudaDevice;
+pub use failure::OpenError;
+pub use graph::Replay;
+pub use memory::Memory;
+pub use options::{Options, Precision};
+pub use properties::{OLDEST_DRIVER, Properties, devices};
+pub use tensor::CudaTensor;

@@ -1,0 +1,145 @@
+//! Where buffers come from, and where they return to.
+
+use crate::failure::check;
+use cust::memory::{DevicePointer, cuda_free_async, cuda_malloc_async};
+use cust::stream::Stream;
+use mfm_core::{Error, Result};
+use std::collections::BTreeMap;
+
+/// The smallest block.
+const SMALLEST: usize = 512;
+
+/// How many bytes of the device a handle holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// In tensors.
+    pub live: usize,
+    /// In the pool, for the next tensors.
+    pub pooled: usize,
+    /// The most that ever was in tensors.
+    pub peak: usize,
+    /// How often memory was asked of the driver.
+    pub allocations: usize,
+}
+
+/// A piece of device memory of a size class.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub address: u64,
+    pub bytes: usize,
+}
+
+/// The free blocks, by size. All work is on one stream, so a block may be used again as soon as it is given back: what was asked of the
+/// stream before is done before.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    free: BTreeMap<usize, Vec<u64>>,
+    memory: Memory,
+    /// What tensors and pool together may hold.
+    limit: usize,
+}
+
+/// The size class of `bytes`: quarters of an octave.
+fn class_of(bytes: usize) -> Option<usize> {
+    let wanted = bytes.max(SMALLEST);
+    let quarter = (1usize << (wanted - 1).ilog2()) / 4;
+    wanted.checked_next_multiple_of(quarter)
+}
+
+impl Pool {
+    /// An empty pool. Beyond `limit` it first gives free blocks back, then refuses.
+    pub fn new(limit: usize) -> Self {
+        Self { free: BTreeMap::new(), memory: Memory::default(), limit }
+    }
+
+    pub fn memory(&self) -> Memory {
+        self.memory
+    }
+
+    /// A block of at least `bytes`, whose content is arbitrary.
+    pub fn take(&mut self, op: &'static str, bytes: usize, stream: &Stream) -> Result<Block> {
+        let none = Error::OutOfMemory { op, bytes };
+        let size = class_of(bytes).ok_or(none)?;
+        let address = match self.free.get_mut(&size).and_then(Vec::pop) {
+            Some(address) => {
+                self.memory.pooled -= size;
+                address
+            }
+            None => self.allocate(op, size, stream)?,
+        };
+        self.memory.live += size;
+        self.memory.peak = self.memory.peak.max(self.memory.live);
+        Ok(Block { address, bytes: size })
+    }
+
+    fn allocate(&mut self, op: &'static str, size: usize, stream: &Stream) -> Result<u64> {
+        let none = Error::OutOfMemory { op, bytes: size };
+        if self.memory.live.saturating_add(size) > self.limit {
+            return Err(none);
+        }
+        self.evict(self.limit - size - self.memory.live, stream);
+        // SAFETY: the memory is given back once, by `release`.
+        let ask = || unsafe { cuda_malloc_async::<u8>(stream, size) };
+        let out_of_memory = cust::error::CudaError::OutOfMemory;
+        let address = match ask() {
+            Err(error) if error == out_of_memory && self.memory.pooled > 0 => {
+                self.evict(0, stream);
+                check(op, stream.synchronize())?;
+                ask()
+            }
+            outcome => outcome,
+        };
+        match address {
+            Err(error) if error == out_of_memory => Err(none),
+            outcome => {
+                let address = check(op, outcome)?.as_raw();
+                self.memory.allocations += 1;
+                Ok(address)
+            }
+        }
+    }
+
+    /// Takes a block back. The pool keeps no more than ever was in tensors.
+    pub fn give(&mut self, block: &Block, stream: &Stream) {
+        self.memory.live -= block.bytes;
+        if self.memory.pooled + block.bytes > self.memory.peak {
+            release(block.address, stream);
+        } else {
+            self.memory.pooled += block.bytes;
+            self.free.entry(block.bytes).or_default().push(block.address);
+        }
+    }
+
+    /// Gives free blocks back to the driver, large ones first, until the pool holds at most `most` bytes.
+    pub fn evict(&mut self, most: usize, stream: &Stream) {
+        for (size, blocks) in self.free.iter_mut().rev() {
+            while self.memory.pooled > most {
+                let Some(address) = blocks.pop() else { break };
+                self.memory.pooled -= size;
+                release(address, stream);
+            }
+        }
+        self.free.retain(|_, blocks| !blocks.is_empty());
+    }
+}
+
+/// Gives memory back to the driver. A lost device has nothing to take back: what it answers is of no use.
+fn release(address: u64, stream: &Stream) {
+    // SAFETY: from `cuda_malloc_async`, and no longer in any list.
+    let _ = unsafe { cuda_free_async(stream, DevicePointer::<u8>::from_raw(address)) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_waste_at_most_a_quarter() {
+        for bytes in [0, 1, 511, 512, 513, 640, 641, 1 << 20, (1 << 20) + 1, 123_456_789, 1 << 40] {
+            let size = class_of(bytes).unwrap();
+            assert!(size >= bytes && size <= SMALLEST.max(bytes + bytes / 4 + 1), "{bytes} {size}");
+            assert_eq!(class_of(size), Some(size));
+        }
+        assert_eq!(class_of(usize::MAX), None);
+    }
+}

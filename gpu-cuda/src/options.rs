@@ -1,0 +1,65 @@
+//! What a device is asked to be.
+
+/// The precision in which tensors are kept and multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Precision {
+    /// f32 throughout.
+    #[default]
+    F32,
+    /// f32, but that the factors of matrix products are rounded to TF32 (10 bits) where cuBLASLt is there; sums in f32.
+    Tf32,
+    /// Kept in bf16 (8 bits); arithmetic and sums in f32.
+    Bf16,
+}
+
+/// The type of a stored element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Storage {
+    F32,
+    Bf16,
+}
+
+impl Storage {
+    /// As kernels' names have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// The size of an element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+}
+
+impl Precision {
+    pub(crate) fn storage(self) -> Storage {
+        match self {
+            Self::F32 | Self::Tf32 => Storage::F32,
+            Self::Bf16 => Storage::Bf16,
+        }
+    }
+}
+
+/// The options of a [`CudaDevice`](crate::CudaDevice).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The precision.
+    pub precision: Precision,
+    /// The most bytes that tensors and the pool may hold together.
+    pub memory_limit: usize,
+    /// Whether matrix products go by cuBLASLt where it is found; by a plain kernel otherwise.
+    pub cublaslt: bool,
+}
+
+impl Default for Options {
+    /// f32, all of the device's memory, cuBLASLt if it is there.
+    fn default() -> Self {
+        Self { precision: Precision::F32, memory_limit: usize::MAX, cublaslt: true }
+    }
+}

@@ -1,0 +1,89 @@
+//! Reductions along an axis, in an order that depends on shapes only.
+
+use crate::abi::{ReduceArgs, Space, View};
+use crate::kernels::{Grid, REDUCE_COLUMNS, REDUCE_ROWS, Suffix};
+use crate::options::Storage;
+use crate::space::Axes;
+use crate::tensor::CudaTensor;
+use mfm_core::tensor::Reduce;
+use mfm_core::{Device, Error, Layout, Result, Tensor};
+
+/// Threads that keep a GPU busy.
+const BUSY: usize = 1 << 16;
+/// Entries that a block, or a thread, at least takes of a long axis that is cut.
+const ROW_RUN: usize = 4096;
+const COLUMN_RUN: usize = 64;
+
+/// As [`mfm_core::Tensor::reduce`].
+pub(crate) fn reduce(x: &CudaTensor, op: Reduce, axis: usize) -> Result<CudaTensor> {
+    let (name, number, empty) = match op {
+        Reduce::Sum => ("sum", 0, 0.0),
+        Reduce::Max => ("max", 1, f64::NEG_INFINITY),
+    };
+    let shape = x.shape();
+    let length = *shape.axes().get(axis).ok_or(Error::Axis { op: name, axis, shape })?;
+    let result = shape.with_axis(axis, 1)?;
+    if length == 0 {
+        return x.home().full(empty, result);
+    }
+    if length == 1 {
+        return Ok(x.clone());
+    }
+    let (device, outputs) = (x.home(), result.elements());
+    let out = CudaTensor::new(device.elements(name, outputs)?, result);
+    if outputs == 0 {
+        return Ok(out);
+    }
+    let stride = x.layout().strides[axis];
+    let (axes, _) = Axes::new(result, [&Layout { shape: result, ..*x.layout() }], None);
+    let pass = Pass { length, stride, op: number };
+    // Neighbouring threads should read neighbouring elements.
+    let by_rows = stride == 1 || outputs == 1;
+    let parts = if by_rows {
+        (BUSY / 256 / outputs).clamp(1, length.div_ceil(ROW_RUN))
+    } else {
+        (BUSY / outputs).clamp(1, length.div_ceil(COLUMN_RUN))
+    };
+    let storage = device.storage();
+    let from = axes.view(0, x.address());
+    if parts == 1 {
+        pass.launch(x, by_rows, (axes.space(), from), out.address(), 1, (storage, storage))?;
+        return Ok(out);
+    }
+    // Parts in f32, then their sum.
+    let partial = device.buffer(name, parts * outputs * 4)?;
+    pass.launch(x, by_rows, (axes.space(), from), partial.address(), parts, (storage, Storage::F32))?;
+    let whole = Layout::contiguous(result);
+    let (axes, _) = Axes::new(result, [&whole], None);
+    let second = Pass { length: parts, stride: outputs, op: number };
+    second.launch(x, outputs == 1, (axes.space(), axes.view(0, partial.address())), out.address(), 1, (Storage::F32, storage))?;
+    Ok(out)
+}
+
+struct Pass {
+    length: usize,
+    stride: usize,
+    op: i32,
+}
+
+impl Pass {
+    fn launch(
+        &self,
+        like: &CudaTensor,
+        by_rows: bool,
+        (space, x): (Space, View),
+        out: u64,
+        parts: usize,
+        (from, to): (Storage, Storage),
+    ) -> Result<()> {
+        let outputs = space.elements as usize;
+        let (length, stride) = (self.length as i64, self.stride as i64);
+        let arguments = ReduceArgs { space, x, length, stride, out, op: self.op, parts: parts as i32 };
+        let (kernel, grid) = if by_rows {
+            (REDUCE_ROWS, Grid::new([outputs, parts, 1], Grid::row_threads(self.length.div_ceil(parts))))
+        } else {
+            (REDUCE_COLUMNS, Grid::new([outputs.div_ceil(256), parts, 1], 256))
+        };
+        like.home().launch(if self.op == 0 { "sum" } else { "max" }, kernel, Suffix::FromTo(from, to), grid, &arguments)
+    }
+}

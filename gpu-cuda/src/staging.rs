@@ -1,0 +1,115 @@
+//! Pinned host memory, through which numbers go to the device and back without the driver's own copy.
+
+use crate::failure::{check, check_raw};
+use cust::event::{Event, EventFlags, EventStatus};
+use cust::memory::{cuda_free_locked, cuda_malloc_locked};
+use cust::stream::Stream;
+use mfm_core::Result;
+
+/// The size of a chunk: larger transfers go in pieces.
+pub(crate) const CHUNK: usize = 8 << 20;
+/// The smallest chunk.
+const SMALL: usize = 64 << 10;
+/// How many chunks there may be.
+const MOST: usize = 8;
+
+/// Host memory that the device reads and writes by itself.
+pub(crate) struct Chunk {
+    pointer: *mut u8,
+    bytes: usize,
+    /// Recorded after the last copy.
+    done: Event,
+}
+
+// SAFETY: plain memory, owned by the chunk alone.
+unsafe impl Send for Chunk {}
+
+impl Chunk {
+    fn new(op: &'static str, bytes: usize) -> Result<Self> {
+        let done = check(op, Event::new(EventFlags::DISABLE_TIMING))?;
+        // SAFETY: given back once, when the chunk is dropped.
+        let pointer = check(op, unsafe { cuda_malloc_locked::<u8>(bytes) })?;
+        // SAFETY: just allocated, of this size.
+        unsafe { pointer.write_bytes(0, bytes) };
+        Ok(Self { pointer, bytes, done })
+    }
+
+    /// The first `bytes` of it.
+    pub fn bytes(&self, bytes: usize) -> &[u8] {
+        // SAFETY: allocated and initialised in `new`; the device is done with it (the caller waited).
+        unsafe { core::slice::from_raw_parts(self.pointer, bytes.min(self.bytes)) }
+    }
+
+    /// The first `bytes` of it.
+    pub fn bytes_mut(&mut self, bytes: usize) -> &mut [u8] {
+        // SAFETY: as `bytes`, and `self` is borrowed alone.
+        unsafe { core::slice::from_raw_parts_mut(self.pointer, bytes.min(self.bytes)) }
+    }
+
+    /// Queues a copy of the first `bytes` to the device.
+    pub fn upload(&mut self, op: &'static str, to: u64, bytes: usize, stream: &Stream) -> Result<()> {
+        // SAFETY: `to` has room for them, and the chunk is kept until the copy is done.
+        check_raw(op, unsafe { cust::sys::cuMemcpyHtoDAsync_v2(to, self.pointer.cast(), bytes.min(self.bytes), stream.as_inner()) })
+    }
+
+    /// Queues a copy of `bytes` from the device.
+    pub fn download(&mut self, op: &'static str, from: u64, bytes: usize, stream: &Stream) -> Result<()> {
+        // SAFETY: `from` has that many, and the chunk is kept until the copy is done.
+        check_raw(op, unsafe { cust::sys::cuMemcpyDtoHAsync_v2(self.pointer.cast(), from, bytes.min(self.bytes), stream.as_inner()) })
+    }
+
+    fn mark(&self, op: &'static str, stream: &Stream) -> Result<()> {
+        check(op, self.done.record(stream))
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        // SAFETY: from `cuda_malloc_locked`. A copy that is under way is waited for by the driver.
+        let _ = unsafe { cuda_free_locked(self.pointer) };
+    }
+}
+
+/// The chunks that are not being filled.
+#[derive(Default)]
+pub(crate) struct Staging {
+    chunks: Vec<Chunk>,
+}
+
+impl Staging {
+    /// A chunk of at least `bytes` (at most [`CHUNK`]) whose last copy is done.
+    pub fn take(&mut self, op: &'static str, bytes: usize) -> Result<Chunk> {
+        let large = |chunk: &Chunk| chunk.bytes >= bytes;
+        let mut ready = None;
+        for (i, chunk) in self.chunks.iter().enumerate().filter(|(_, chunk)| large(chunk)) {
+            if check(op, chunk.done.query())? == EventStatus::Ready {
+                ready = Some(i);
+                break;
+            }
+        }
+        if let Some(i) = ready {
+            return Ok(self.chunks.swap_remove(i));
+        }
+        if self.chunks.len() >= MOST {
+            // The oldest makes room.
+            let oldest = self.chunks.remove(0);
+            check(op, oldest.done.synchronize())?;
+            if large(&oldest) {
+                return Ok(oldest);
+            }
+        }
+        Chunk::new(op, bytes.next_power_of_two().clamp(SMALL, CHUNK))
+    }
+
+    /// Takes a chunk back after its copy was queued.
+    pub fn give(&mut self, op: &'static str, chunk: Chunk, stream: &Stream) -> Result<()> {
+        chunk.mark(op, stream)?;
+        self.chunks.push(chunk);
+        Ok(())
+    }
+
+    /// Gives the memory back to the system.
+    pub fn clear(&mut self) {
+        self.chunks.clear();
+    }
+}
