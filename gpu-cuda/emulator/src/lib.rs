@@ -1,1 +1,81 @@
-//! x
+//! A stand-in for the CUDA driver: one shared library with the functions of libcuda that the backend calls, and the kernels, compiled for the CPU.
+//! Tests open it in libcuda's place, so the whole backend runs through cust on a machine without a GPU.
+
+use mfm_cuda_dl::DRIVER;
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::path::Path;
+
+/// The library, if there was a C++ compiler to build it with.
+pub fn path() -> Option<&'static Path> {
+    option_env!("MFM_EMULATED_LIBCUDA").map(Path::new)
+}
+
+/// Puts the library in the driver's place, for this process.
+///
+/// # Errors
+/// Why it cannot be.
+pub fn install() -> Result<(), String> {
+    let path = path().ok_or("there was no C++ compiler to build the emulated driver with")?;
+    DRIVER.choose(path);
+    match DRIVER.name() {
+        Ok(name) if Path::new(&name) == path => Ok(()),
+        Ok(name) => Err(format!("the driver {name} is open already")),
+        Err(reason) => Err(reason.to_owned()),
+    }
+}
+
+/// What the emulated driver finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// How many devices.
+    pub devices: i32,
+    /// The driver's CUDA version, 1000 major + 10 minor.
+    pub driver: i32,
+    /// The devices' compute capability, 10 major + minor.
+    pub capability: i32,
+    /// The devices' memory.
+    pub bytes: usize,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { devices: 1, driver: 13_000, capability: 90, bytes: 8 << 30 }
+    }
+}
+
+/// Configures the emulated driver, takes back faults, and heals a lost device.
+pub fn configure(machine: Machine) {
+    // SAFETY: the library's function of this name has this type.
+    let function = unsafe { DRIVER.function::<unsafe extern "C" fn(c_int, c_int, c_int, usize)>("emulator_configure") };
+    if let Some(function) = function {
+        // SAFETY: plain numbers.
+        unsafe { function(machine.devices, machine.driver, machine.capability, machine.bytes) };
+    }
+}
+
+/// Call number `after` (0: the next one) of a function of the driver fails with `code`.
+pub fn fail(function: &CStr, code: i32, after: i32) {
+    // SAFETY: the library's function of this name has this type.
+    let emulator = unsafe { DRIVER.function::<unsafe extern "C" fn(*const c_char, c_int, c_int)>("emulator_fail") };
+    if let Some(emulator) = emulator {
+        let name: CString = function.into();
+        // SAFETY: the library copies the name.
+        unsafe { emulator(name.as_ptr(), code, after) };
+    }
+}
+
+/// How many kernels were run.
+pub fn launches() -> i32 {
+    // SAFETY: the library's function of this name has this type.
+    let function = unsafe { DRIVER.function::<unsafe extern "C" fn() -> c_int>("emulator_launches") };
+    // SAFETY: takes nothing.
+    function.map_or(0, |function| unsafe { function() })
+}
+
+/// The bytes of device memory in use.
+pub fn used() -> usize {
+    // SAFETY: the library's function of this name has this type.
+    let function = unsafe { DRIVER.function::<unsafe extern "C" fn() -> usize>("emulator_used") };
+    // SAFETY: takes nothing.
+    function.map_or(0, |function| unsafe { function() })
+}

@@ -1,0 +1,334 @@
+// A stand-in for libcuda: the functions that the adapter calls, with one or more devices whose memory is the host's and whose kernels run on the CPU
+// (kernels/host). Work is done when it is queued, but that what goes wrong in a kernel is reported at the next call, as a device does. Faults can be asked for.
+#include <atomic>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+extern "C" {
+int mfm_kernel_launch(const char* name, const unsigned grid[3], const unsigned block[3], unsigned shared, void** parameters);
+int mfm_kernel_find(const char* name);
+size_t mfm_kernel_argument_bytes(const char* name);
+const char* mfm_kernel_error();
+}
+
+namespace {
+
+using Result = int;
+using Address = unsigned long long;
+
+constexpr Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, NOT_FOUND = 500,
+                 ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901;
+constexpr size_t GUARD = 256; // bytes before and after each piece of memory that nobody may write to
+constexpr unsigned char GUARDED = 0xA5, FRESH = 0xFF; // fresh memory is NaN in every type
+
+struct Node {
+  std::string kernel; // or empty: a copy
+  unsigned grid[3], block[3];
+  std::vector<unsigned char> arguments;
+  void* to = nullptr;
+  const void* from = nullptr;
+  size_t bytes = 0;
+};
+
+struct Graph {
+  std::vector<Node> nodes;
+};
+
+struct Stream {
+  Graph* capture = nullptr;
+  bool invalid = false;
+};
+
+struct Piece {
+  size_t bytes;
+};
+
+struct Fault {
+  Result code;
+  int after;
+};
+
+std::recursive_mutex guard;
+std::map<Address, Piece> pieces;
+std::map<std::string, Fault> faults;
+std::map<std::string, void*> functions;
+Result lost = SUCCESS; // the failure after which nothing works
+int device_count = 1, version = 13000, capability = 90;
+size_t memory = size_t(8) << 30, used = 0;
+int launches = 0;
+thread_local void* current = nullptr;
+
+bool is_final(Result code) { return code == 46 || code == 214 || (code >= 700 && code <= 719) || code == 999; }
+
+// What a call of this name returns before it does anything.
+Result enter(const char* name) {
+  auto fault = faults.find(name);
+  if (fault != faults.end() && fault->second.after-- == 0) {
+    Result code = fault->second.code;
+    faults.erase(fault);
+    if (is_final(code)) lost = code;
+    return code;
+  }
+  if (lost != SUCCESS) return lost;
+  return current ? SUCCESS : INVALID_CONTEXT;
+}
+
+#define ENTER(name)                                          \
+  std::lock_guard<std::recursive_mutex> lock(guard);         \
+  if (Result code = enter(name); code != SUCCESS) return code;
+
+Result allocate(Address* address, size_t bytes) {
+  if (bytes == 0) return INVALID_VALUE;
+  if (bytes > memory - used) return OUT_OF_MEMORY;
+  void* raw = nullptr;
+  if (posix_memalign(&raw, 256, bytes + 2 * GUARD) != 0) return OUT_OF_MEMORY;
+  unsigned char* start = static_cast<unsigned char*>(raw);
+  memset(start, GUARDED, GUARD);
+  memset(start + GUARD, FRESH, bytes);
+  memset(start + GUARD + bytes, GUARDED, GUARD);
+  *address = reinterpret_cast<Address>(start + GUARD);
+  pieces[*address] = {bytes};
+  used += bytes;
+  return SUCCESS;
+}
+
+bool intact(Address address, size_t bytes) {
+  const unsigned char* start = reinterpret_cast<const unsigned char*>(address);
+  for (size_t i = 0; i < GUARD; ++i)
+    if (start[-1 - static_cast<long>(i)] != GUARDED || start[bytes + i] != GUARDED) return false;
+  return true;
+}
+
+Result release(Address address) {
+  auto piece = pieces.find(address);
+  if (piece == pieces.end()) return INVALID_VALUE;
+  if (!intact(address, piece->second.bytes)) {
+    fprintf(stderr, "emulated driver: memory was written outside a piece of %zu bytes\n", piece->second.bytes);
+    return lost = ILLEGAL_ADDRESS;
+  }
+  used -= piece->second.bytes;
+  free(reinterpret_cast<unsigned char*>(address) - GUARD);
+  pieces.erase(piece);
+  return SUCCESS;
+}
+
+// Whether all of it is device memory.
+bool inside(Address address, size_t bytes) {
+  auto next = pieces.upper_bound(address);
+  if (next == pieces.begin()) return false;
+  auto piece = std::prev(next);
+  return address + bytes <= piece->first + piece->second.bytes;
+}
+
+Result run(const Node& node) {
+  if (node.kernel.empty()) {
+    memmove(node.to, node.from, node.bytes);
+    return SUCCESS;
+  }
+  void* parameters[] = {const_cast<unsigned char*>(node.arguments.data())};
+  ++launches;
+  Result code = mfm_kernel_launch(node.kernel.c_str(), node.grid, node.block, 0, parameters);
+  if (code != SUCCESS) {
+    fprintf(stderr, "emulated driver: %s: %s\n", node.kernel.c_str(), mfm_kernel_error());
+    lost = code; // reported by the next call
+  }
+  return SUCCESS;
+}
+
+// Runs a node, or records it.
+Result submit(Stream* stream, Node node) {
+  if (stream && stream->capture) {
+    stream->capture->nodes.push_back(std::move(node));
+    return SUCCESS;
+  }
+  return run(node);
+}
+
+Result copy(Stream* stream, void* to, const void* from, size_t bytes, Address device) {
+  if (bytes > 0 && !inside(device, bytes)) return INVALID_VALUE;
+  Node node;
+  node.to = to, node.from = from, node.bytes = bytes;
+  return submit(stream, std::move(node));
+}
+
+// What may not be done while a stream is recorded.
+Result not_recorded(Stream* stream) {
+  if (!stream || !stream->capture) return SUCCESS;
+  stream->invalid = true;
+  return CAPTURE_UNSUPPORTED;
+}
+
+} // namespace
+
+#define API extern "C" __attribute__((visibility("default"))) Result
+
+// What tests ask of it -------------------------------------------------------------------------------------------------------------------
+
+// The call number `after` (0: the next one) of a function fails with `code`.
+extern "C" __attribute__((visibility("default"))) void emulator_fail(const char* function, int code, int after) {
+  std::lock_guard<std::recursive_mutex> lock(guard);
+  faults[function] = {code, after};
+}
+// So many devices, of this compute capability (90 for 9.0) and memory, under a driver of this version. Heals a lost device.
+extern "C" __attribute__((visibility("default"))) void emulator_configure(int devices, int driver, int compute, size_t bytes) {
+  std::lock_guard<std::recursive_mutex> lock(guard);
+  device_count = devices, version = driver, capability = compute, memory = bytes, lost = SUCCESS;
+  faults.clear();
+}
+// Kernels run so far; bytes and pieces of device memory in use.
+extern "C" __attribute__((visibility("default"))) int emulator_launches() { return launches; }
+extern "C" __attribute__((visibility("default"))) size_t emulator_used() { return used; }
+
+// The driver -----------------------------------------------------------------------------------------------------------------------------
+
+API cuDriverGetVersion(int* found) { return *found = version, SUCCESS; }
+API cuInit(unsigned) { return device_count > 0 ? SUCCESS : NO_DEVICE; }
+API cuDeviceGetCount(int* count) { return *count = device_count, SUCCESS; }
+API cuDeviceGet(int* device, int index) { return *device = index, index >= 0 && index < device_count ? SUCCESS : INVALID_DEVICE; }
+API cuDeviceGetName(char* name, int length, int device) { return snprintf(name, length, "emulated device %d", device), SUCCESS; }
+API cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = memory, SUCCESS; }
+API cuDeviceGetAttribute(int* value, int attribute, int) {
+  switch (attribute) {
+    case 16: *value = 4; break; // multiprocessors
+    case 75: *value = capability / 10; break;
+    case 76: *value = capability % 10; break;
+    default: *value = 0;
+  }
+  return SUCCESS;
+}
+API cuDevicePrimaryCtxRetain(void** context, int device) {
+  std::lock_guard<std::recursive_mutex> lock(guard);
+  auto fault = faults.find("cuDevicePrimaryCtxRetain");
+  if (fault != faults.end()) {
+    Result code = fault->second.code;
+    faults.erase(fault);
+    return code;
+  }
+  *context = reinterpret_cast<void*>(static_cast<intptr_t>(device + 1));
+  return lost;
+}
+API cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
+API cuCtxSetCurrent(void* context) { return current = context, SUCCESS; }
+API cuCtxGetCurrent(void** context) { return *context = current, SUCCESS; }
+API cuMemGetInfo_v2(size_t* available, size_t* total) {
+  ENTER("cuMemGetInfo_v2");
+  return *available = memory - used, *total = memory, SUCCESS;
+}
+
+API cuGetErrorString(int code, const char** text) {
+  switch (code) {
+    case SUCCESS: *text = "no error"; break;
+    case INVALID_VALUE: *text = "invalid argument"; break;
+    case NOT_FOUND: *text = "named symbol not found"; break;
+    default: *text = "an error of the emulated driver"; break;
+  }
+  return SUCCESS;
+}
+
+API cuModuleLoadDataEx(void** module, const void* image, unsigned, void*, void**) {
+  ENTER("cuModuleLoadDataEx");
+  return *module = const_cast<void*>(image), image ? SUCCESS : INVALID_VALUE;
+}
+API cuModuleUnload(void*) { return SUCCESS; }
+API cuModuleGetFunction(void** function, void*, const char* name) {
+  ENTER("cuModuleGetFunction");
+  if (!mfm_kernel_find(name)) return NOT_FOUND;
+  void*& known = functions[name];
+  if (!known) known = new std::string(name);
+  return *function = known, SUCCESS;
+}
+
+API cuStreamCreateWithPriority(Stream** stream, unsigned, int) {
+  ENTER("cuStreamCreateWithPriority");
+  return *stream = new Stream, SUCCESS;
+}
+API cuStreamDestroy_v2(Stream* stream) { return delete stream, SUCCESS; }
+API cuStreamSynchronize(Stream* stream) {
+  ENTER("cuStreamSynchronize");
+  return not_recorded(stream);
+}
+API cuEventCreate(void** event, unsigned) {
+  ENTER("cuEventCreate");
+  return *event = reinterpret_cast<void*>(1), SUCCESS;
+}
+API cuEventDestroy_v2(void*) { return SUCCESS; }
+API cuEventRecord(void*, Stream* stream) {
+  ENTER("cuEventRecord");
+  return not_recorded(stream);
+}
+API cuEventQuery(void*) {
+  ENTER("cuEventQuery");
+  return SUCCESS;
+}
+API cuEventSynchronize(void*) {
+  ENTER("cuEventSynchronize");
+  return SUCCESS;
+}
+
+API cuMemAllocAsync(Address* address, size_t bytes, Stream* stream) {
+  ENTER("cuMemAllocAsync");
+  if (Result code = not_recorded(stream)) return code;
+  return allocate(address, bytes);
+}
+API cuMemFreeAsync(Address address, Stream* stream) {
+  ENTER("cuMemFreeAsync");
+  if (Result code = not_recorded(stream)) return code;
+  return release(address);
+}
+API cuMemAllocHost_v2(void** pointer, size_t bytes) {
+  ENTER("cuMemAllocHost_v2");
+  return *pointer = malloc(bytes), *pointer ? SUCCESS : OUT_OF_MEMORY;
+}
+API cuMemFreeHost(void* pointer) { return free(pointer), SUCCESS; }
+API cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, Stream* stream) {
+  ENTER("cuMemcpyHtoDAsync_v2");
+  return copy(stream, reinterpret_cast<void*>(to), from, bytes, to);
+}
+API cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Stream* stream) {
+  ENTER("cuMemcpyDtoHAsync_v2");
+  return copy(stream, to, reinterpret_cast<const void*>(from), bytes, from);
+}
+
+API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned, Stream* stream, void** parameters,
+                   void**) {
+  ENTER("cuLaunchKernel");
+  if (!function || gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || bx * by * bz == 0 || bx * by * bz > 1024) return INVALID_VALUE;
+  Node node;
+  node.kernel = *static_cast<std::string*>(function);
+  const unsigned grid[] = {gx, gy, gz}, block[] = {bx, by, bz};
+  memcpy(node.grid, grid, sizeof grid), memcpy(node.block, block, sizeof block);
+  const unsigned char* arguments = static_cast<const unsigned char*>(parameters[0]);
+  node.arguments.assign(arguments, arguments + mfm_kernel_argument_bytes(node.kernel.c_str()));
+  return submit(stream, std::move(node));
+}
+
+API cuStreamBeginCapture_v2(Stream* stream, unsigned) {
+  ENTER("cuStreamBeginCapture_v2");
+  if (stream->capture) return INVALID_VALUE;
+  return stream->capture = new Graph, stream->invalid = false, SUCCESS;
+}
+API cuStreamEndCapture(Stream* stream, Graph** graph) {
+  ENTER("cuStreamEndCapture");
+  Graph* recorded = stream->capture;
+  stream->capture = nullptr;
+  if (!recorded || stream->invalid) return delete recorded, *graph = nullptr, CAPTURE_INVALIDATED;
+  return *graph = recorded, SUCCESS;
+}
+API cuGraphInstantiateWithFlags(Graph** executable, Graph* graph, unsigned long long) {
+  ENTER("cuGraphInstantiateWithFlags");
+  return *executable = new Graph(*graph), SUCCESS;
+}
+API cuGraphDestroy(Graph* graph) { return delete graph, SUCCESS; }
+API cuGraphExecDestroy(Graph* graph) { return delete graph, SUCCESS; }
+API cuGraphLaunch(Graph* graph, Stream* stream) {
+  ENTER("cuGraphLaunch");
+  if (Result code = not_recorded(stream)) return code;
+  for (const Node& node : graph->nodes) run(node);
+  return SUCCESS;
+}

@@ -1,0 +1,145 @@
+//! The adapter on the emulated driver, beyond what the conformance suite asks of every backend.
+
+use mfm_core::tensor::{Reduce, Transpose};
+use mfm_core::{Device, Error, Noise, Operations, Result, Shape, Tensor};
+use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options, Precision, Replay};
+use std::io::Write;
+
+/// A device on the emulated driver; `None`, said aloud, where there is none.
+fn device(options: Options) -> Option<CudaDevice> {
+    let opened = mfm_cuda_emulator::install().and_then(|()| CudaDevice::with_options(0, options).map_err(|error| error.to_string()));
+    opened.map_err(|reason| writeln!(std::io::stderr(), "NOT TESTED: the emulated CUDA device: {reason}")).ok()
+}
+
+fn shape(axes: &[usize]) -> Shape {
+    Shape::new(axes).unwrap()
+}
+
+#[test]
+fn a_steady_loop_asks_for_no_memory() -> Result<()> {
+    let Some(device) = device(Options::default()) else { return Ok(()) };
+    let x = device.normal(&Noise::new(1), shape(&[64, 32]))?;
+    let step = || x.matmul(&x, Transpose::RIGHT)?.softmax(1)?.matmul(&x, Transpose::NONE)?.sum(0)?.to_vec::<f32>();
+    let first = step()?;
+    let before = device.memory();
+    for _ in 0..20 {
+        assert_eq!(step()?, first, "the same work gives the same numbers");
+    }
+    let after = device.memory();
+    assert_eq!((before.allocations, before.live, before.peak), (after.allocations, after.live, after.peak));
+    assert!(after.pooled > 0);
+    device.trim()?;
+    assert_eq!(device.memory().pooled, 0);
+    Ok(())
+}
+
+#[test]
+fn noise_is_that_of_the_host() -> Result<()> {
+    let Some(device) = device(Options::default()) else { return Ok(()) };
+    for noise in [Noise::new(7), Noise::new(3).stream(u64::MAX).skip(17), Noise::new(1).fork(2).skip((1 << 40) + 3), Noise::new(5).skip(u64::MAX - 9)] {
+        let mut words = vec![0; 1000];
+        noise.fill_words(&mut words);
+        assert_eq!(device.noise_words(&noise, 1000)?, words, "bit for bit");
+        let mut exact = vec![0.0; 1000];
+        noise.fill_normal(&mut exact);
+        let normal = device.normal(&noise, shape(&[10, 100]))?.to_vec::<f64>()?;
+        let worst = normal.iter().zip(&exact).map(|(a, b)| (a - b).abs() / (1.0 + b.abs())).fold(0.0, f64::max);
+        assert!(worst < 1e-6, "{worst:e}");
+    }
+    Ok(())
+}
+
+#[test]
+fn transfers_longer_than_a_chunk() -> Result<()> {
+    let Some(device) = device(Options::default()) else { return Ok(()) };
+    let values: Vec<f32> = (0..5_000_000).map(|i| (i % 8191) as f32).collect();
+    let x = device.from_slice(&values, shape(&[5, 1_000_000]))?;
+    assert!(x.to_vec::<f32>()? == values);
+    assert_eq!(x.slice(0, 4, 1)?.slice(1, 999_999, 1)?.to_vec::<f64>()?, [f64::from(values[4_999_999])]);
+    Ok(())
+}
+
+#[test]
+fn bf16_is_kept_in_two_bytes() -> Result<()> {
+    let Some(device) = device(Options { precision: Precision::Bf16, ..Options::default() }) else { return Ok(()) };
+    let x = device.from_slice(&[1.0, 1.0 + 1.0 / 256.0, 3.0e38, -0.1], shape(&[4]))?;
+    assert_eq!(x.to_vec::<f64>()?, [1.0, 1.0, f64::from(f32::from_bits(0x7f62 << 16)), f64::from(f32::from_bits(0xbdcd << 16))]);
+    // Sums are in f32: 4,096 ones are 4,096, where a running sum in bf16 would stay at 256.
+    assert_eq!(device.full(1.0, shape(&[4096]))?.reduce(Reduce::Sum, 0)?.to_vec::<f64>()?, [4096.0]);
+    Ok(())
+}
+
+#[test]
+fn threads_share_a_device() -> Result<()> {
+    let Some(device) = device(Options::default()) else { return Ok(()) };
+    let work = |seed: u64| -> Result<Vec<f32>> {
+        let x = device.normal(&Noise::new(seed), shape(&[40, 30]))?;
+        (0..10).try_fold(x, |x, _| x.tanh()?.add(&x.sum(0)?.scale(0.01)?))?.to_vec()
+    };
+    let alone: Vec<_> = (0..4).map(work).collect::<Result<_>>()?;
+    let together: Vec<_> = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..4).map(|seed| scope.spawn(move || work(seed))).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect::<Result<_>>()
+    })?;
+    assert_eq!(alone, together);
+    Ok(())
+}
+
+/// A small network's step: products, a hook, a gather, a constant from the host.
+fn step(inputs: &[CudaTensor]) -> Result<Vec<CudaTensor>> {
+    let [x, w] = inputs else { return Err(Error::Length { op: "step", expected: 2, found: inputs.len() }) };
+    let y = x.linear(w, None, mfm_core::tensor::Activation::Silu)?;
+    let shifted = y.add(&x.device().from_slice(&[0.5], shape(&[1]))?)?;
+    Ok(vec![shifted.gather(0, &[1, 0, 1])?, y.sum(0)?.permute(&[1, 0])?])
+}
+
+#[test]
+fn a_replay_gives_what_the_function_gives() -> Result<()> {
+    let Some(device) = device(Options::default()) else { return Ok(()) };
+    let mut replay = Replay::new(&device, step);
+    for round in 0..6u64 {
+        // Two shapes take turns: each is recorded once.
+        let rows = 2 + (round % 2) as usize;
+        let x = device.normal(&Noise::new(round), shape(&[rows, 8]))?;
+        let w = device.normal(&Noise::new(100 + round), shape(&[4, 8]))?;
+        let expected = step(&[x.clone(), w.clone()])?;
+        let found = replay.call(&[&x, &w])?;
+        let again = replay.call(&[&x, &w])?;
+        for ((a, b), c) in expected.iter().zip(&found).zip(&again) {
+            assert_eq!(a.shape(), b.shape());
+            assert_eq!(a.to_vec::<f32>()?, b.to_vec::<f32>()?);
+            assert_eq!(a.to_vec::<f32>()?, c.to_vec::<f32>()?, "one replay leaves nothing behind for the next");
+        }
+    }
+    assert_eq!(replay.recordings(), 2);
+    let allocations = device.memory().allocations;
+    let x = device.normal(&Noise::new(50), shape(&[2, 8]))?;
+    let w = device.normal(&Noise::new(51), shape(&[4, 8]))?;
+    for _ in 0..10 {
+        replay.call(&[&x, &w])?;
+    }
+    assert_eq!(device.memory().allocations, allocations);
+    drop((replay, x, w));
+    device.trim()?;
+    let memory = device.memory();
+    assert_eq!((memory.live, memory.pooled), (0, 0), "a dropped recording gives its memory back");
+    Ok(())
+}
+
+#[test]
+fn a_recording_cannot_look() -> Result<()> {
+    let Some(device) = device(Options::default()) else { return Ok(()) };
+    let first = std::cell::Cell::new(true);
+    let mut replay = Replay::new(&device, |inputs: &[CudaTensor]| {
+        // The first call is not recorded.
+        if !first.replace(false) {
+            inputs[0].to_vec::<f32>()?;
+        }
+        Ok(vec![inputs[0].exp()?])
+    });
+    let x = device.full(1.0, shape(&[3]))?;
+    let error = replay.call(&[&x]).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { op: "to_vec", .. }), "{error}");
+    assert_eq!(x.exp()?.sum(0)?.shape(), shape(&[1]), "the device goes on");
+    device.sync()
+}

@@ -1,0 +1,165 @@
+//! What fails on the emulated driver: each fault has its own sentence, and the process goes on.
+
+use mfm_core::{Device, Error, Operations, Result, Shape, Tensor};
+use mfm_cuda_emulator::{Machine, configure, fail, install, used};
+use mfm_gpu_cuda::{CudaDevice, OpenError, Options, devices};
+use std::io::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// The emulated driver, to be broken by one test at a time; `None`, said aloud, where there is none.
+fn alone() -> Option<MutexGuard<'static, ()>> {
+    let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Err(reason) = install() {
+        writeln!(std::io::stderr(), "NOT TESTED: the emulated CUDA device: {reason}").unwrap();
+        return None;
+    }
+    configure(Machine::default());
+    Some(guard)
+}
+
+fn shape(axes: &[usize]) -> Shape {
+    Shape::new(axes).unwrap()
+}
+
+/// A sum on the device.
+fn works(device: &CudaDevice) -> Result<()> {
+    let x = device.from_slice(&[1.0, 2.0, 3.0], shape(&[3]))?;
+    assert_eq!(x.square()?.sum(0)?.to_vec::<f64>()?, [14.0]);
+    Ok(())
+}
+
+fn sentence(outcome: Result<impl Sized, OpenError>) -> String {
+    outcome.map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn devices_that_cannot_be_opened() {
+    let Some(_guard) = alone() else { return };
+    let with = |machine: Machine| {
+        configure(machine);
+        sentence(CudaDevice::new(1))
+    };
+    let good = Machine::default();
+    assert_eq!(with(Machine { devices: 0, ..good }), "the CUDA driver finds no device");
+    assert_eq!(with(Machine { driver: 11_080, ..good }), "the CUDA driver is too old: it offers CUDA 11.8, and 12.0 is needed");
+    assert_eq!(with(good), "there is no CUDA device 1: the driver finds 1, counted from 0");
+    let old = with(Machine { devices: 2, capability: 75, ..good });
+    assert_eq!(old, "the device emulated device 1 is too old: its compute capability is 7.5, and 8.0 is needed");
+
+    configure(good);
+    fail(c"cuDevicePrimaryCtxRetain", 803, 0);
+    assert_eq!(sentence(CudaDevice::new(0)), "cuda: the device reported error 803 (an error of the emulated driver)");
+    // A code that cust does not know arrives as it is.
+    fail(c"cuDevicePrimaryCtxRetain", 812, 0);
+    assert_eq!(sentence(CudaDevice::new(0)), "cuda: the device reported error 812 (an error of the emulated driver)");
+
+    let found = devices().unwrap();
+    assert_eq!((found.len(), found[0].capability, found[0].memory, found[0].driver), (1, (9, 0), 8 << 30, 13_000));
+    works(&CudaDevice::new(0).unwrap()).unwrap();
+}
+
+#[test]
+fn memory_runs_out_and_comes_back() {
+    let Some(_guard) = alone() else { return };
+    configure(Machine { bytes: 1 << 20, ..Machine::default() });
+    let device = CudaDevice::new(0).unwrap();
+    let large = shape(&[100_000]);
+    let held = device.zeros(large).unwrap().add(&device.full(1.0, large).unwrap().broadcast(large).unwrap()).unwrap();
+    let two = [device.from_slice(&vec![0.5; 100_000], large), device.from_slice(&vec![0.5; 100_000], large)];
+    let third = device.from_slice(&vec![0.5; 100_000], large);
+    assert!(two[0].is_ok());
+    let error = two.iter().chain([&third]).find_map(|x| x.as_ref().err().copied());
+    assert!(matches!(error, Some(Error::OutOfMemory { op: "from_slice", bytes }) if bytes >= 400_000), "{error:?}");
+    works(&device).unwrap();
+    drop((held, two, third));
+    // What the pool keeps in other sizes makes room.
+    let most = device.from_slice(&vec![0.25; 240_000], shape(&[240_000])).unwrap();
+    assert_eq!(most.sum(0).unwrap().to_vec::<f32>().unwrap(), [60_000.0]);
+    assert!(matches!(device.zeros(shape(&[1 << 40])).unwrap().exp().unwrap().add(&most.sum(0).unwrap()), Ok(_)));
+    drop(most);
+    drop(device);
+    assert_eq!(used(), 0, "a dropped device gives everything back");
+}
+
+#[test]
+fn a_limit_is_kept() {
+    let Some(_guard) = alone() else { return };
+    let device = CudaDevice::with_options(0, Options { memory_limit: 1 << 16, ..Options::default() }).unwrap();
+    let x = device.from_slice(&vec![1.0; 8_000], shape(&[8_000])).unwrap();
+    assert!(matches!(x.exp().and_then(|y| y.exp().map(|z| (y, z))), Err(Error::OutOfMemory { op: "unary", .. })));
+    for _ in 0..100 {
+        assert_eq!(x.slice(0, 0, 500).unwrap().exp().unwrap().shape(), shape(&[500]));
+        let memory = device.memory();
+        assert!(memory.live + memory.pooled <= 1 << 16 && memory.peak <= 1 << 16, "{memory:?}");
+    }
+    works(&device).unwrap();
+}
+
+#[test]
+fn a_tensor_of_another_device() {
+    let Some(_guard) = alone() else { return };
+    configure(Machine { devices: 2, ..Machine::default() });
+    let here = CudaDevice::new(0).unwrap();
+    let there = CudaDevice::new(1).unwrap();
+    let (a, b) = (here.full(1.0, shape(&[2, 2])).unwrap(), there.full(1.0, shape(&[2, 2])).unwrap());
+    let mixed = [
+        a.add(&b),
+        a.matmul(&b, mfm_core::tensor::Transpose::NONE),
+        a.select(&a, &b),
+        CudaDevice::clone(&here).full(0.0, Shape::SCALAR).unwrap().compare(mfm_core::tensor::Compare::Less, &b),
+        Tensor::concat(&[&a, &b], 0),
+        Tensor::linear_combination(&[(1.0, &a), (1.0, &b)]),
+        a.linear(&b, None, mfm_core::tensor::Activation::Silu),
+    ];
+    for (i, outcome) in mixed.into_iter().enumerate() {
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, Error::DeviceMismatch { .. }), "{i}: {error}");
+        assert!(error.to_string().ends_with("the operands live on different devices"));
+    }
+    works(&here).unwrap();
+    works(&there).unwrap();
+}
+
+#[test]
+fn a_lost_device() {
+    let Some(_guard) = alone() else { return };
+    for (function, code, message) in [
+        (c"cuLaunchKernel", 719, "a kernel failed; the device is lost to this process"),
+        (c"cuMemcpyHtoDAsync_v2", 700, "a kernel reached outside its memory; the device is lost to this process"),
+        (c"cuStreamSynchronize", 999, "the device is lost to this process"),
+        (c"cuMemAllocAsync", 46, "the device is lost to this process"),
+    ] {
+        configure(Machine::default());
+        let device = CudaDevice::new(0).unwrap();
+        let before = device.from_slice(&[1.0, 2.0], shape(&[2])).unwrap();
+        fail(function, code, 0);
+        let first = works(&device).unwrap_err();
+        assert!(matches!(first, Error::Device { code: found, message: said, .. } if found == code && said == message), "{first}");
+        // Everything that follows says so too, and nothing panics, also where memory is given back.
+        for error in [before.exp().unwrap_err(), before.to_vec::<f64>().unwrap_err(), device.sync().unwrap_err(), device.trim().unwrap_err()] {
+            assert!(matches!(error, Error::Device { code: found, .. } if found == code), "{error}");
+        }
+        drop(before);
+        drop(device);
+    }
+    // The process goes on; once the machine is well, so does the GPU.
+    configure(Machine::default());
+    works(&CudaDevice::new(0).unwrap()).unwrap();
+}
+
+#[test]
+fn a_failure_that_passes() {
+    let Some(_guard) = alone() else { return };
+    let device = CudaDevice::new(0).unwrap();
+    works(&device).unwrap();
+    fail(c"cuLaunchKernel", 701, 0);
+    let error = works(&device).unwrap_err();
+    assert!(matches!(error, Error::Device { code: 701, .. }), "{error}");
+    works(&device).unwrap();
+    fail(c"cuMemAllocHost_v2", 2, 0);
+    // A pool of pinned memory may serve the call from what it has.
+    let _ = works(&device);
+    works(&device).unwrap();
+}
