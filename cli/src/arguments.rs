@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{info, posterior, sample, steer, train, value};
+use crate::commands::{device as device_command, info, posterior, sample, steer, train, value};
 use crate::context::{Context, Json, Verbosity};
 use crate::failure::Result;
 use crate::progress::eprintln_quietly;
@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use mfm_core::Tensor;
 use mfm_cpu_ref::CpuTensor;
+use mfm_gpu_cuda::CudaTensor;
 use std::path::PathBuf;
 
 /// Train, sample and steer Meta Flow Maps
@@ -24,6 +25,12 @@ pub struct Arguments {
     /// Threads; results do not depend on how many [default: all]
     #[arg(long, global = true, value_name = "N", value_parser = thread_count, allow_negative_numbers = true, help_heading = "Everywhere")]
     pub threads: Option<usize>,
+    /// Where to compute: cpu, cuda:0 (or another number), or auto, which takes the first GPU if there is one
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "cpu", help_heading = "Everywhere")]
+    pub device: device::Choice,
+    /// How a GPU keeps and multiplies numbers
+    #[arg(long, global = true, value_name = "PRECISION", default_value = "f32", help_heading = "Everywhere")]
+    pub precision: device::Precision,
     /// Machine-readable results to this file, or - for standard output
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub json: Option<PathBuf>,
@@ -54,6 +61,8 @@ pub enum Command {
     Steer(steer::Arguments),
     /// Show what is in a model file, and check it
     Info(info::Arguments),
+    /// Show what there is to compute on, and which libraries are absent
+    Device(device_command::Arguments),
 }
 
 /// Runs the command line of this process and returns its exit status.
@@ -84,8 +93,19 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         _ => Verbosity::Normal,
     };
     let json = arguments.json.as_ref().map(|path| if path.as_os_str() == "-" { Json::Stdout } else { Json::File(path.clone()) });
-    let device = device::host::<f32>(arguments.threads)?;
-    dispatch(&Context::<CpuTensor<f32>>::new(device, arguments.seed, arguments.threads, verbosity, json)?, &arguments.command)
+    let Arguments { seed, threads, .. } = *arguments;
+    // What there is to compute on is told by the host.
+    let choice = if matches!(arguments.command, Command::Device(_)) { device::Choice::Cpu } else { arguments.device };
+    match device::gpu(choice, arguments.precision)? {
+        Ok(device) => dispatch(&Context::<CudaTensor>::new(device, seed, threads, verbosity, json)?, &arguments.command),
+        Err(reason) => {
+            let context = Context::<CpuTensor<f32>>::new(device::host(threads)?, seed, threads, verbosity, json)?;
+            if let Some(reason) = reason {
+                context.say(format!("--device auto: the processor, since {reason}"));
+            }
+            dispatch(&context, &arguments.command)
+        }
+    }
 }
 
 /// Runs a command on the context's device.
@@ -99,6 +119,7 @@ fn dispatch<T: Tensor>(context: &Context<T>, command: &Command) -> Result<()> {
         Command::Value(arguments) => value::run(context, arguments),
         Command::Steer(arguments) => steer::run(context, arguments),
         Command::Info(arguments) => info::run(context, arguments),
+        Command::Device(arguments) => device_command::run(context, arguments),
     }
 }
 

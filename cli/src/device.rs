@@ -1,7 +1,59 @@
 //! The devices of the command line.
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use mfm_cpu_ref::{CpuDevice, Float};
+use mfm_gpu_cuda::{CudaDevice, OpenError, Options};
+use std::str::FromStr;
+
+/// Which device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The GPU of this number.
+    Cuda(usize),
+    /// The first GPU if there is one, else the processor.
+    Auto,
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "cpu" => Ok(Self::Cpu),
+            "auto" => Ok(Self::Auto),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => match text.strip_prefix("cuda:").map(str::parse) {
+                Some(Ok(index)) => Ok(Self::Cuda(index)),
+                _ => Err("it must be cpu, cuda:0 (or another number), or auto".into()),
+            },
+        }
+    }
+}
+
+/// How numbers are kept and multiplied on a GPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Precision {
+    /// f32 throughout
+    #[default]
+    F32,
+    /// f32, with the factors of matrix products rounded to TF32
+    Tf32,
+    /// Kept in bf16, sums in f32
+    Bf16,
+}
+
+impl From<Precision> for mfm_gpu_cuda::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Tf32 => Self::Tf32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
+}
 
 /// The processor with so many threads, or all of them.
 ///
@@ -12,4 +64,35 @@ pub fn host<E: Float>(threads: Option<usize>) -> Result<CpuDevice<E>> {
         None => CpuDevice::new(),
         Some(threads) => CpuDevice::with_threads(threads)?,
     })
+}
+
+/// The GPU of a choice; for [`Choice::Auto`] the reason where there is none.
+///
+/// # Errors
+/// If a GPU was asked for by number and cannot be used.
+pub fn gpu(choice: Choice, precision: Precision) -> Result<Result<CudaDevice, Option<OpenError>>> {
+    let open = |index| CudaDevice::with_options(index, Options { precision: precision.into(), ..Options::default() });
+    match choice {
+        Choice::Cpu => Ok(Err(None)),
+        Choice::Auto => Ok(open(0).map_err(Some)),
+        Choice::Cuda(index) => match open(index) {
+            Ok(device) => Ok(Ok(device)),
+            Err(error) => Err(Failure::input(format!("--device cuda:{index}: {error}"))),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (text, choice) in [("cpu", Choice::Cpu), ("auto", Choice::Auto), ("cuda", Choice::Cuda(0)), ("cuda:3", Choice::Cuda(3))] {
+            assert_eq!(text.parse(), Ok(choice));
+        }
+        for text in ["", "gpu", "cuda:", "cuda:-1", "cuda:x", "CPU"] {
+            assert!(text.parse::<Choice>().is_err(), "{text}");
+        }
+    }
 }

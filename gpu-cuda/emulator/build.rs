@@ -21,7 +21,7 @@ fn main() {
         command.args(["-std=c++17", "-O2", "-g1", "-fPIC", "-fno-strict-aliasing", "-Wno-unknown-pragmas", "-fvisibility=hidden"]);
         command.arg("-I").arg(&kernels).arg("-I").arg(kernels.join("host"));
     };
-    let mut waiting: Vec<(PathBuf, bool)> = vec![(here.join("driver.cc"), false), (kernels.join("host/machine.cc"), false)];
+    let mut waiting: Vec<(PathBuf, bool)> = vec![(here.join("driver.cc"), false), (here.join("cublaslt.cc"), false), (kernels.join("host/machine.cc"), false)];
     waiting.extend(files(&kernels, "cu").into_iter().map(|path| (path, true)));
     let most = env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
     let (mut objects, mut running): (Vec<PathBuf>, Vec<(PathBuf, Child)>) = (Vec::new(), Vec::new());

@@ -1,10 +1,10 @@
 // A stand-in for libcuda: the functions that the adapter calls, with one or more devices whose memory is the host's and whose kernels run on the CPU
 // (kernels/host). Work is done when it is queued, but that what goes wrong in a kernel is reported at the next call, as a device does. Faults can be asked for.
-#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -28,6 +28,7 @@ constexpr size_t GUARD = 256; // bytes before and after each piece of memory tha
 constexpr unsigned char GUARDED = 0xA5, FRESH = 0xFF; // fresh memory is NaN in every type
 
 struct Node {
+  std::function<void()> work; // or empty: a kernel or a copy
   std::string kernel; // or empty: a copy
   unsigned grid[3], block[3];
   std::vector<unsigned char> arguments;
@@ -64,7 +65,9 @@ size_t memory = size_t(8) << 30, used = 0;
 int launches = 0;
 thread_local void* current = nullptr;
 
-bool is_final(Result code) { return code == 46 || code == 214 || (code >= 700 && code <= 719) || code == 999; }
+bool is_final(Result code) {
+  return code == 46 || code == 214 || code == 700 || code == 702 || code == 710 || (code >= 714 && code <= 719) || code == 999;
+}
 
 // What a call of this name returns before it does anything.
 Result enter(const char* name) {
@@ -127,6 +130,10 @@ bool inside(Address address, size_t bytes) {
 }
 
 Result run(const Node& node) {
+  if (node.work) {
+    node.work();
+    return SUCCESS;
+  }
   if (node.kernel.empty()) {
     memmove(node.to, node.from, node.bytes);
     return SUCCESS;
@@ -175,11 +182,15 @@ extern "C" __attribute__((visibility("default"))) void emulator_fail(const char*
   std::lock_guard<std::recursive_mutex> lock(guard);
   faults[function] = {code, after};
 }
-// So many devices, of this compute capability (90 for 9.0) and memory, under a driver of this version. Heals a lost device.
+// So many devices, of this compute capability (90 for 9.0) and memory, under a driver of this version. Heals a lost device, whose memory is gone.
 extern "C" __attribute__((visibility("default"))) void emulator_configure(int devices, int driver, int compute, size_t bytes) {
   std::lock_guard<std::recursive_mutex> lock(guard);
-  device_count = devices, version = driver, capability = compute, memory = bytes, lost = SUCCESS;
+  device_count = devices, version = driver, capability = compute, memory = bytes;
   faults.clear();
+  if (lost == SUCCESS) return;
+  for (const auto& piece : pieces) free(reinterpret_cast<unsigned char*>(piece.first) - GUARD);
+  pieces.clear();
+  used = 0, lost = SUCCESS;
 }
 // Kernels run so far; bytes and pieces of device memory in use.
 extern "C" __attribute__((visibility("default"))) int emulator_launches() { return launches; }
@@ -331,4 +342,12 @@ API cuGraphLaunch(Graph* graph, Stream* stream) {
   if (Result code = not_recorded(stream)) return code;
   for (const Node& node : graph->nodes) run(node);
   return SUCCESS;
+}
+
+// Work of a library on a stream.
+int emulator_submit(void* stream, std::function<void()> work) {
+  ENTER("emulator_submit");
+  Node node;
+  node.work = std::move(work);
+  return submit(static_cast<Stream*>(stream), std::move(node));
 }

@@ -21,15 +21,9 @@ macro_rules! arguments {
             #[repr(C)]
             pub(crate) struct $name { $(pub $field: $kind),* }
 
-            // SAFETY: a C struct whose fields are those of `abi.h`; the test below compares sizes and offsets.
+            // SAFETY: a C struct whose fields are those of `abi.h`; the test below compares sizes.
             unsafe impl Arguments for $name {}
         )*
-
-        /// The name, size and offsets of every struct.
-        #[cfg(test)]
-        fn layouts() -> Vec<(&'static str, usize, Vec<(&'static str, usize)>)> {
-            vec![$((stringify!($name), size_of::<$name>(), vec![$((stringify!($field), core::mem::offset_of!($name, $field))),*])),*]
-        }
     };
 }
 
@@ -67,4 +61,45 @@ arguments! {
         logsum: Address, delta: Address, g: Address, gq: Address, gk: Address, gv: Address, tangent: Address, width: c_int, reserved: c_int,
     }
     NoiseArgs { seed: [c_uint; 8], stream: c_ulonglong, offset: c_ulonglong, elements: c_longlong, out: Address }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::ffi::{CStr, c_char};
+
+    /// The sizes as the C++ compiler sees them; that the fields are in their places, the conformance suite finds out.
+    #[test]
+    fn sizes_are_those_of_the_kernels() {
+        if let Err(reason) = mfm_cuda_emulator::install() {
+            eprintln!("NOT TESTED: the kernels' arguments: {reason}");
+            return;
+        }
+        type Function = unsafe extern "C" fn(*const c_char) -> usize;
+        // SAFETY: the emulated driver has this function, of this type.
+        let function = unsafe { mfm_cuda_dl::DRIVER.function::<Function>("mfm_kernel_argument_bytes") }.unwrap();
+        // SAFETY: as above; the names end in a zero.
+        let bytes = |name: &CStr| unsafe { function(name.as_ptr()) };
+        for (name, size) in [
+            (c"unary_f32", size_of::<UnaryArgs>()),
+            (c"binary_bf16", size_of::<BinaryArgs>()),
+            (c"select_f32", size_of::<SelectArgs>()),
+            (c"combine_f32", size_of::<CombineArgs>()),
+            (c"gated_residual_jvp_f32", size_of::<GatedResidualArgs>()),
+            (c"activate_f32", size_of::<ActivateArgs>()),
+            (c"copy_f32", size_of::<CopyArgs>()),
+            (c"fill_f32", size_of::<FillArgs>()),
+            (c"reduce_rows_f32_f32", size_of::<ReduceArgs>()),
+            (c"gather_f32", size_of::<GatherArgs>()),
+            (c"scatter_add_f32", size_of::<ScatterAddArgs>()),
+            (c"gemm_f32", size_of::<GemmArgs>()),
+            (c"epilogue_f32", size_of::<EpilogueArgs>()),
+            (c"layer_norm_f32", size_of::<LayerNormArgs>()),
+            (c"softmax_f32", size_of::<RowsArgs>()),
+            (c"attention_f32_64", size_of::<AttentionArgs>()),
+            (c"noise_normal_f32", size_of::<NoiseArgs>()),
+        ] {
+            assert_eq!(bytes(name), size, "{name:?}");
+        }
+    }
 }

@@ -115,6 +115,14 @@ impl CudaDevice {
         locked(&self.0.pool).memory()
     }
 
+    /// The bytes of the GPU that nobody holds, whoever else uses it.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn available(&self) -> Result<usize> {
+        self.run("memory", || check("memory", cust::memory::mem_get_info())).map(|(available, _)| available)
+    }
+
     /// Gives the pool's free memory back to the driver.
     ///
     /// # Errors

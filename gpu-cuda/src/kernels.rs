@@ -2,7 +2,7 @@
 
 use crate::abi::Arguments;
 use crate::failure::{check, check_raw};
-use crate::images::{self, Image};
+use crate::images;
 use crate::options::Storage;
 use core::ffi::c_void;
 use cust::module::Module;
@@ -34,8 +34,9 @@ kernels! {
     "gemm": GEMM = "gemm", EPILOGUE = "epilogue";
     "norm": LAYER_NORM = "layer_norm", LAYER_NORM_VJP = "layer_norm_vjp", LAYER_NORM_JVP = "layer_norm_jvp";
     "softmax": SOFTMAX = "softmax", SOFTMAX_GRADIENT = "softmax_gradient", LOG_MEAN_EXP = "log_mean_exp", ROW_DOTS = "row_dots";
-    "attention": ATTENTION = "attention", ATTENTION_DELTA = "attention_delta", ATTENTION_VJP_QUERY = "attention_vjp_query",
-        ATTENTION_VJP_KEY = "attention_vjp_key", ATTENTION_JVP = "attention_jvp";
+    "attention": ATTENTION = "attention", ATTENTION_JVP = "attention_jvp";
+    "attention_vjp": ATTENTION_DELTA = "attention_delta", ATTENTION_VJP_QUERY = "attention_vjp_query",
+        ATTENTION_VJP_KEY = "attention_vjp_key";
     "noise": NOISE_NORMAL = "noise_normal", NOISE_WORDS = "noise_words";
 }
 
@@ -161,15 +162,12 @@ impl Kernels {
 
     /// The module of a subject: precompiled, or compiled here where the driver does not take that.
     fn load(&self, op: &'static str, subject: &'static str) -> Result<Module> {
-        let loaded = match images::precompiled(subject, self.capability) {
-            Some(Image::Cubin(bytes)) => Module::from_cubin(bytes, &[]),
-            Some(Image::Ptx(text)) => Module::from_ptx(text, &[]),
-            None => Err(cust::error::CudaError::NoBinaryForGpu),
-        };
-        match check(op, loaded) {
+        let image = images::precompiled(subject, self.capability)?;
+        // The driver tells PTX from a cubin by itself.
+        match check(op, Module::from_cubin(image, &[])) {
             // An image that the driver, or the device, does not take.
             Err(Error::Device { code: 200 | 209 | 218 | 222, .. }) => {
-                let image = images::compile(subject, self.capability)?;
+                let image = images::compiled(subject, self.capability)?;
                 check(op, Module::from_cubin(image, &[]))
             }
             outcome => outcome,

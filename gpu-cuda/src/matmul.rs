@@ -29,6 +29,11 @@ impl Stack {
 
 /// As [`mfm_core::Tensor::matmul`].
 pub(crate) fn matmul(a: &CudaTensor, b: &CudaTensor, transpose: Transpose) -> Result<CudaTensor> {
+    product(a, b, transpose, None).map(|(product, _)| product)
+}
+
+/// The product, and whether `bias`, contiguous, was added to each row on the way.
+pub(crate) fn product(a: &CudaTensor, b: &CudaTensor, transpose: Transpose, bias: Option<&CudaTensor>) -> Result<(CudaTensor, bool)> {
     let mismatch = Error::Shape { op: "matmul", left: a.shape(), right: b.shape() };
     if let Some(x) = [a, b].into_iter().find(|x| x.shape().rank() < 2) {
         return Err(Error::Rank { op: "matmul", rank: x.shape().rank() });
@@ -47,11 +52,11 @@ pub(crate) fn matmul(a: &CudaTensor, b: &CudaTensor, transpose: Transpose) -> Re
     (lengths[rank - 2], lengths[rank - 1]) = (m, n);
     let shape = Shape::new(&lengths[..rank])?;
     if k == 0 {
-        return a.home().zeros(shape);
+        return Ok((a.home().zeros(shape)?, false));
     }
     let out = CudaTensor::new(a.home().elements("matmul", shape.elements())?, shape);
     if shape.elements() == 0 {
-        return Ok(out);
+        return Ok((out, false));
     }
     // A batch of left operands on one right operand is one product of more rows.
     let flat = Shape::new(&[batch.elements() * m, k])?;
@@ -63,17 +68,17 @@ pub(crate) fn matmul(a: &CudaTensor, b: &CudaTensor, transpose: Transpose) -> Re
     }
     left.batch = left.batch.broadcast(batch).ok_or(mismatch)?;
     right.batch = right.batch.broadcast(batch).ok_or(mismatch)?;
-    multiply((a, &left), (b, &right), out.address())?;
-    Ok(out)
+    let biased = multiply((a, &left), (b, &right), bias, out.address())?;
+    Ok((out, biased))
 }
 
-/// Writes the products of two stacks of one batch shape, without an empty axis, one after another in row-major order.
-fn multiply((a, left): (&CudaTensor, &Stack), (b, right): (&CudaTensor, &Stack), out: u64) -> Result<()> {
+/// Writes the products of two stacks of one batch shape, without an empty axis, one after another in row-major order. Says whether the bias was added.
+fn multiply((a, left): (&CudaTensor, &Stack), (b, right): (&CudaTensor, &Stack), bias: Option<&CudaTensor>, out: u64) -> Result<bool> {
     let device = a.home();
     if let Some(products) = device.products()
-        && products.multiply(device, (a.address(), left), (b.address(), right), out)?
+        && products.multiply(device, (a.address(), left), (b.address(), right), bias.map(CudaTensor::address), out)?
     {
-        return Ok(());
+        return Ok(bias.is_some());
     }
     let batch = left.batch.shape;
     let (axes, _) = Axes::new(batch, [&left.batch, &right.batch], None);
@@ -92,5 +97,6 @@ fn multiply((a, left): (&CudaTensor, &Stack), (b, right): (&CudaTensor, &Stack),
         out,
     };
     let grid = Grid::new([n.div_ceil(64), m.div_ceil(64), batch.elements()], 256);
-    device.launch("matmul", GEMM, Suffix::Of(device.storage()), grid, &arguments)
+    device.launch("matmul", GEMM, Suffix::Of(device.storage()), grid, &arguments)?;
+    Ok(false)
 }

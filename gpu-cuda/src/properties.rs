@@ -4,7 +4,7 @@ use crate::failure::{OpenError, check};
 use cust::device::{Device, DeviceAttribute};
 use cust::error::CudaError;
 use cust::{CudaApiVersion, CudaFlags};
-use mfm_cuda_dl::DRIVER;
+use mfm_cuda_dl::{CUBLASLT, DRIVER, NCCL, NVRTC};
 
 /// The oldest driver that will do, 1000 major + 10 minor.
 pub const OLDEST_DRIVER: i32 = 12_000;
@@ -24,6 +24,32 @@ pub struct Properties {
     pub multiprocessors: i32,
     /// The driver's CUDA version, 1000 major + 10 minor.
     pub driver: i32,
+}
+
+/// A library that CUDA work may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Library {
+    /// Its name.
+    pub name: &'static str,
+    /// The file it was found in, or why it was not.
+    pub file: Result<String, String>,
+    /// What its absence costs.
+    pub without: &'static str,
+}
+
+/// The libraries, found or not.
+pub fn libraries() -> Vec<Library> {
+    let library = |name, library: &mfm_cuda_dl::Library, without| Library { name, file: library.name().map_err(str::to_owned), without };
+    vec![
+        library("CUDA driver", &DRIVER, "no GPU can be used"),
+        library("cuBLASLt", &CUBLASLT, "matrix products go by a plain kernel, which is slower"),
+        library(
+            "NVRTC",
+            &NVRTC,
+            "the kernels run only where the precompiled ones do: compute capability 8.0 or newer, a driver for CUDA 13",
+        ),
+        library("NCCL", &NCCL, "nothing so far: work goes to one device"),
+    ]
 }
 
 /// Every GPU of this machine.

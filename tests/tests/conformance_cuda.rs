@@ -13,3 +13,4 @@ fn device(precision: Precision) -> Result<CudaDevice, String> {
 }
 
 mfm_tests::conformance!(f32, try device(Precision::F32), Tolerances::F32);
+mfm_tests::conformance!(bf16, try device(Precision::Bf16), Tolerances::BF16);

@@ -1,6 +1,7 @@
-//! The subcommands that work with a saved model.
+//! The subcommands that work with a saved model, and what there is to compute on.
 
 pub mod destination;
+pub mod device;
 pub mod info;
 pub mod posterior;
 pub mod sample;

@@ -1,7 +1,7 @@
-//! A stand-in for the CUDA driver: one shared library with the functions of libcuda that the backend calls, and the kernels, compiled for the CPU.
+//! A stand-in for the CUDA driver and cuBLASLt: one shared library with the functions that the backend calls, and the kernels, compiled for the CPU.
 //! Tests open it in libcuda's place, so the whole backend runs through cust on a machine without a GPU.
 
-use mfm_cuda_dl::DRIVER;
+use mfm_cuda_dl::{CUBLASLT, DRIVER};
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::Path;
 
@@ -10,13 +10,14 @@ pub fn path() -> Option<&'static Path> {
     option_env!("MFM_EMULATED_LIBCUDA").map(Path::new)
 }
 
-/// Puts the library in the driver's place, for this process.
+/// Puts the library in the place of the driver and of cuBLASLt, for this process.
 ///
 /// # Errors
 /// Why it cannot be.
 pub fn install() -> Result<(), String> {
     let path = path().ok_or("there was no C++ compiler to build the emulated driver with")?;
     DRIVER.choose(path);
+    CUBLASLT.choose(path);
     match DRIVER.name() {
         Ok(name) if Path::new(&name) == path => Ok(()),
         Ok(name) => Err(format!("the driver {name} is open already")),

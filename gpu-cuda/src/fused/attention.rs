@@ -4,17 +4,25 @@ use super::{Pulled, Pushed, fresh};
 use crate::abi::{AttentionArgs, Rows};
 use crate::buffer::Buffer;
 use crate::kernels::{ATTENTION, ATTENTION_DELTA, ATTENTION_JVP, ATTENTION_VJP_KEY, ATTENTION_VJP_QUERY, Grid, Kernel, Suffix};
+use crate::options::Storage;
 use crate::space::Axes;
 use crate::tensor::CudaTensor;
 use mfm_core::tensor::sum_to;
 use mfm_core::{Layout, MAX_RANK, Result, Shape, Tensor};
 
 const NAME: &str = "attention";
-/// The largest head dimension of the kernels, which come in steps of [`STEP`].
+/// The largest head dimension of the kernels.
 const MOST: usize = 128;
-const STEP: usize = 16;
 /// Queries (or keys) of a block.
 const TILE: usize = 64;
+
+/// The steps in which kernels for larger head dimensions come.
+fn step(storage: Storage) -> usize {
+    match storage {
+        Storage::F32 => 32,
+        Storage::Bf16 => 16,
+    }
+}
 
 /// The operands, with unit stride along the head dimension.
 struct Heads {
@@ -92,7 +100,7 @@ impl Heads {
         let (suffix, grid) = if kernel == ATTENTION_DELTA {
             (Suffix::Of(device.storage()), Grid::new([(self.batch.elements() * self.queries).div_ceil(8), 1, 1], 256))
         } else {
-            let capacity = self.width.next_multiple_of(STEP);
+            let capacity = self.width.next_multiple_of(step(device.storage()));
             (Suffix::Capacity(device.storage(), capacity), Grid::new([tiled.div_ceil(TILE), self.batch.elements(), 1], 128))
         };
         device.launch(NAME, kernel, suffix, grid, &arguments)

@@ -4,7 +4,7 @@ use super::activation::{push, slope};
 use super::{Pulled, Pushed, contiguous_view, fresh, number_of};
 use crate::abi::EpilogueArgs;
 use crate::kernels::{EPILOGUE, Grid, Suffix};
-use crate::matmul::matmul;
+use crate::matmul::{matmul, product};
 use crate::tensor::CudaTensor;
 use mfm_core::tensor::{Activation, Fused, Transpose};
 use mfm_core::{Operations, Result, Shape, Tensor};
@@ -46,15 +46,16 @@ impl Layer {
 
     /// act(x Wᵀ + b), and x Wᵀ + b if `keep`.
     fn forward(&self, keep: bool) -> Result<(CudaTensor, Option<CudaTensor>)> {
-        let product = matmul(&self.x, &self.weight, Transpose::RIGHT)?.contiguous()?;
+        let (product, biased) = product(&self.x, &self.weight, Transpose::RIGHT, self.bias.as_ref())?;
+        let bias = self.bias.as_ref().filter(|_| !biased);
         // Nothing else sees the product: the result takes its place, unless that is the pre-activation.
         let pre = if keep && self.activation != Activation::Identity { Some(fresh(&product, NAME, product.shape())?) } else { None };
-        if (self.bias.is_some() || self.activation != Activation::Identity) && product.shape().elements() > 0 {
+        if (bias.is_some() || self.activation != Activation::Identity) && product.shape().elements() > 0 {
             let arguments = EpilogueArgs {
                 rows: self.rows as i64,
                 columns: self.out as i64,
                 product: product.address(),
-                bias: self.bias.as_ref().map_or(0, CudaTensor::address),
+                bias: bias.map_or(0, CudaTensor::address),
                 pre: pre.as_ref().map_or(0, CudaTensor::address),
                 out: product.address(),
                 op: number_of(self.activation),
