@@ -41,16 +41,13 @@ fn subject(name: &str) -> Result<&'static Subject> {
     found.ok_or(Error::Unsupported { op: "cuda", what: "there are no kernels of this name" })
 }
 
-/// The precompiled code of a subject for a device of this compute capability: a cubin for its own architecture, PTX (ending in a zero) for newer ones.
+/// The precompiled code of a subject for a device of this compute capability: a cubin for its own architecture, PTX (a text that ends in a zero) for others.
 pub(crate) fn precompiled(name: &str, capability: (i32, i32)) -> Result<Vec<u8>> {
     let subject = subject(name)?;
-    let cubin = capability == (9, 0);
+    let packed = if capability == (9, 0) { subject.cubin } else { subject.ptx };
     let mut bytes = Vec::new();
-    let unpacked = GzDecoder::new(if cubin { subject.cubin } else { subject.ptx }).read_to_end(&mut bytes);
+    let unpacked = GzDecoder::new(packed).read_to_end(&mut bytes);
     unpacked.map_err(|_| Error::Unsupported { op: "cuda", what: "the precompiled kernels cannot be unpacked" })?;
-    if !cubin {
-        bytes.push(0);
-    }
     Ok(bytes)
 }
 

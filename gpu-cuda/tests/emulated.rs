@@ -148,3 +148,53 @@ fn a_recording_cannot_look() -> Result<()> {
     assert_eq!(x.exp()?.sum(0)?.shape(), shape(&[1]), "the device goes on");
     device.sync()
 }
+
+/// Products by the stand-in for cuBLASLt: what the conformance suite asks of products and linear layers, in every precision.
+#[test]
+fn cublaslt() -> Result<()> {
+    for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
+        let Some(device) = device(Options { precision, ..Options::default() }) else { return Ok(()) };
+        assert!(device.has_cublaslt());
+        let plain = CudaDevice::with_options(0, Options { precision, cublaslt: false, ..Options::default() })?;
+        assert!(!plain.has_cublaslt());
+        let tolerance = if precision == Precision::F32 { 1e-5 } else { 2e-2 };
+        let close = |a: &CudaTensor, b: &CudaTensor| -> Result<()> {
+            let (a, b) = (a.to_vec::<f64>()?, b.to_vec::<f64>()?);
+            let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs() / (1.0 + b.abs())).fold(0.0, f64::max);
+            assert!(worst < tolerance && a.len() == b.len(), "{precision:?} {worst:e}");
+            Ok(())
+        };
+        for (left, right, transpose) in [
+            (&[5, 7][..], &[7, 3][..], Transpose::NONE),
+            (&[7, 5], &[7, 3], Transpose::LEFT),
+            (&[4, 5, 7], &[3, 7], Transpose::RIGHT),
+            (&[4, 5, 7], &[4, 7, 3], Transpose::NONE),
+            (&[4, 7, 5], &[4, 3, 7], Transpose { left: true, right: true }),
+            (&[1, 7], &[7, 1], Transpose::NONE),
+            (&[5, 1], &[1, 3], Transpose::NONE),
+            (&[2, 3, 5, 7], &[2, 1, 7, 4], Transpose::NONE),
+        ] {
+            let build = |device: &CudaDevice| -> Result<[CudaTensor; 3]> {
+                let a = device.normal(&Noise::new(1), shape(left))?;
+                let b = device.normal(&Noise::new(2), shape(right))?;
+                // Whole, a slice at an odd address, and stretched along the batch.
+                let odd = device.normal(&Noise::new(3), shape(&[6, 9]))?.slice(1, 1, 7)?.slice(0, 1, 5)?;
+                let few = device.normal(&Noise::new(4), shape(&[9, 4]))?.slice(1, 1, 2)?.slice(0, 1, 7)?;
+                let stretched = device.normal(&Noise::new(5), shape(&[2, 3]))?.broadcast(shape(&[5, 2, 3]))?;
+                let batch = device.normal(&Noise::new(6), shape(&[5, 4, 2]))?;
+                Ok([a.matmul(&b, transpose)?, odd.matmul(&few, Transpose::NONE)?, batch.matmul(&stretched, Transpose::NONE)?])
+            };
+            for (a, b) in build(&device)?.iter().zip(build(&plain)?.iter()) {
+                close(a, b)?;
+            }
+        }
+        let layer = |device: &CudaDevice| {
+            let x = device.normal(&Noise::new(1), shape(&[3, 4, 6]))?;
+            let w = device.normal(&Noise::new(2), shape(&[5, 6]))?;
+            let b = device.normal(&Noise::new(3), shape(&[5]))?;
+            x.linear(&w, Some(&b), mfm_core::tensor::Activation::Gelu)
+        };
+        close(&layer(&device)?, &layer(&plain)?)?;
+    }
+    Ok(())
+}
