@@ -21,7 +21,8 @@ fn main() {
         command.args(["-std=c++17", "-O2", "-g1", "-fPIC", "-fno-strict-aliasing", "-Wno-unknown-pragmas", "-fvisibility=hidden"]);
         command.arg("-I").arg(&kernels).arg("-I").arg(kernels.join("host"));
     };
-    let mut waiting: Vec<(PathBuf, bool)> = vec![(here.join("driver.cc"), false), (here.join("cublaslt.cc"), false), (kernels.join("host/machine.cc"), false)];
+    let mut waiting: Vec<(PathBuf, bool)> =
+        vec![(here.join("driver.cc"), false), (here.join("cublaslt.cc"), false), (kernels.join("host/machine.cc"), false)];
     waiting.extend(files(&kernels, "cu").into_iter().map(|path| (path, true)));
     let most = env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
     let (mut objects, mut running): (Vec<PathBuf>, Vec<(PathBuf, Child)>) = (Vec::new(), Vec::new());
@@ -39,10 +40,7 @@ fn main() {
             }
             command.arg("-c").arg(&source).arg("-o").arg(&object);
             objects.push(object);
-            match command.spawn() {
-                Ok(child) => running.push((source, child)),
-                Err(error) => panic!("{compiler}: {error}"),
-            }
+            running.extend(command.spawn().map(|child| (source, child)));
         }
         let (source, mut child) = running.remove(0);
         assert!(child.wait().is_ok_and(|status| status.success()), "{} does not compile", source.display());

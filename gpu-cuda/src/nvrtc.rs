@@ -6,8 +6,7 @@ use mfm_cuda_dl::NVRTC;
 use std::ffi::CString;
 
 type Program = *mut c_void;
-type Create =
-    unsafe extern "C" fn(*mut Program, *const c_char, *const c_char, c_int, *const *const c_char, *const *const c_char) -> c_int;
+type Create = unsafe extern "C" fn(*mut Program, *const c_char, *const c_char, c_int, *const *const c_char, *const *const c_char) -> c_int;
 type Compile = unsafe extern "C" fn(Program, c_int, *const *const c_char) -> c_int;
 type Size = unsafe extern "C" fn(Program, *mut usize) -> c_int;
 type Fetch = unsafe extern "C" fn(Program, *mut c_char) -> c_int;
@@ -28,8 +27,10 @@ impl Drop for Owned {
 /// # Errors
 /// [`Error::Unsupported`] where NVRTC is absent, or does not know the architecture.
 pub(crate) fn compile(name: &str, source: &str, headers: &[(&str, &str)], (major, minor): (i32, i32)) -> Result<Vec<u8>> {
-    let absent =
-        Error::Unsupported { op: "cuda", what: "the precompiled kernels do not fit this device or driver, and NVRTC, which could compile them, is absent" };
+    let absent = Error::Unsupported {
+        op: "cuda",
+        what: "the precompiled kernels do not fit this device or driver, and NVRTC, which could compile them, is absent",
+    };
     let refused = Error::Unsupported { op: "cuda", what: "NVRTC cannot compile the kernels for this device" };
     // SAFETY: the functions of these names have these types in NVRTC 12 and 13.
     let functions = unsafe {

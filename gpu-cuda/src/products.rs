@@ -221,7 +221,13 @@ impl Products {
         Ok(true)
     }
 
-    fn set<V>(&self, setter: unsafe extern "C" fn(Handle, c_int, *const c_void, usize) -> c_int, of: Handle, which: c_int, value: &V) -> Result<()> {
+    fn set<V>(
+        &self,
+        setter: unsafe extern "C" fn(Handle, c_int, *const c_void, usize) -> c_int,
+        of: Handle,
+        which: c_int,
+        value: &V,
+    ) -> Result<()> {
         // SAFETY: the attribute has the size of `V`, which the library checks.
         check(unsafe { setter(of, which, core::ptr::from_ref(value).cast(), size_of::<V>()) })
     }
@@ -288,9 +294,8 @@ impl Products {
         let (mut proposal, mut count) = (Proposal::default(), 0);
         let [a, b, d] = plan.layouts;
         // SAFETY: all handles are there; there is room for one proposal.
-        let status = unsafe {
-            (self.api.propose)(self.handle, plan.operation, a, b, d, d, preference, 1, &raw mut proposal, &raw mut count)
-        };
+        let status =
+            unsafe { (self.api.propose)(self.handle, plan.operation, a, b, d, d, preference, 1, &raw mut proposal, &raw mut count) };
         if status == number::NOT_SUPPORTED {
             return Ok(None);
         }

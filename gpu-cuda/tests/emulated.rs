@@ -1,4 +1,5 @@
 //! The adapter on the emulated driver, beyond what the conformance suite asks of every backend.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 use mfm_core::tensor::{Reduce, Transpose, Unary};
 use mfm_core::{Device, Error, Noise, Operations, Result, Shape, Tensor};

@@ -1,4 +1,5 @@
 //! What fails on the emulated driver: each fault has its own sentence, and the process goes on.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 use mfm_core::{Device, Error, Operations, Result, Shape, Tensor};
 use mfm_cuda_emulator::{Machine, configure, fail, install, used};
@@ -12,7 +13,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 fn alone() -> Option<MutexGuard<'static, ()>> {
     let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if let Err(reason) = install() {
-        writeln!(std::io::stderr(), "NOT TESTED: the emulated CUDA device: {reason}").unwrap();
+        let _ = writeln!(std::io::stderr().lock(), "NOT TESTED: the emulated CUDA device: {reason}");
         return None;
     }
     configure(Machine::default());
@@ -77,7 +78,8 @@ fn memory_runs_out_and_comes_back() {
     // What the pool keeps in other sizes makes room.
     let most = device.from_slice(&vec![0.25; 200_000], shape(&[200_000])).unwrap();
     assert_eq!(most.sum(0).unwrap().to_vec::<f32>().unwrap(), [50_000.0]);
-    assert!(matches!(device.zeros(shape(&[1 << 40])).unwrap().exp().unwrap().add(&most.sum(0).unwrap()), Ok(_)));
+    // A constant takes one element, whatever its shape.
+    assert!(device.zeros(shape(&[1 << 40])).unwrap().exp().unwrap().add(&most.sum(0).unwrap()).is_ok());
     drop(most);
     drop(device);
     assert_eq!(used(), 0, "a dropped device gives everything back");

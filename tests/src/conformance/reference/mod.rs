@@ -52,12 +52,12 @@ impl Device for ReferenceDevice {
         if values.len() != shape.elements() {
             return Err(Error::Length { op: "from_slice", expected: shape.elements(), found: values.len() });
         }
-        let numbers = values.iter().map(|value| Number::stored(value.to_f64())).collect();
+        let numbers = values.iter().map(|value| Number::stored(value.to_f64(), self.relative)).collect();
         Ok(Reference { device: self.clone(), shape, numbers })
     }
 
     fn full(&self, value: f64, shape: Shape) -> Result<Reference> {
-        Ok(Reference { device: self.clone(), shape, numbers: vec![Number::stored(value); shape.elements()].into() })
+        Ok(Reference { device: self.clone(), shape, numbers: vec![Number::stored(value, self.relative); shape.elements()].into() })
     }
 
     fn sync(&self) -> Result<()> {

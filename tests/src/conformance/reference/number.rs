@@ -1,5 +1,6 @@
 //! A number in f64 with a running bound of its rounding error.
 
+use crate::conformance::tolerances::Tolerances;
 use mfm_core::tensor::{Binary, Compare, Unary};
 
 /// A number, and the rounding error that a device may have collected on the way to it, in units of the device's precision.
@@ -26,9 +27,11 @@ impl Number {
         Self { value, error: 0.0 }
     }
 
-    /// A number from the host: exact if f32 holds it.
-    pub fn stored(value: f64) -> Self {
-        if f64::from(value as f32) == value { Self::exact(value) } else { Self::exact(value).rounded() }
+    /// A number from the host: exact if f32 holds it, or bf16 (the upper half of f32) where numbers are `relative`ly coarser than f32.
+    pub fn stored(value: f64, relative: f64) -> Self {
+        let single = value as f32;
+        let held = f64::from(single) == value && (relative <= Tolerances::F32.relative || single.to_bits().trailing_zeros() >= 16);
+        if held { Self::exact(value) } else { Self::exact(value).rounded() }
     }
 
     /// A number with a given error; a NaN error is one that nothing is known about, and an infinite number has none.
