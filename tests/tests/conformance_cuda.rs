@@ -21,5 +21,5 @@ fn device(precision: Precision, cublaslt: bool) -> Result<CudaDevice, String> {
 }
 
 mfm_tests::conformance!(f32, try device(Precision::F32, false), Tolerances::F32);
-// bf16 keeps eight bits, and products go by cuBLASLt (or its stand-in): five roundings, where the suite allows fifteen.
-mfm_tests::conformance!(bf16, try device(Precision::Bf16, true), Tolerances { relative: 1e-2, ..Tolerances::BF16 });
+// Products go by cuBLASLt, or its stand-in.
+mfm_tests::conformance!(bf16, try device(Precision::Bf16, true), Tolerances::BF16);
