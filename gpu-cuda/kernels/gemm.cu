@@ -146,8 +146,11 @@ KERNEL(gemm_bf16, GemmArgs, GEMM_THREADS) {
       for (int half = 0; half < 2; ++half) {
         const long long i = row + down + lane / 4 + 8 * half, j = column + across + 8 * tile + lane % 4 * 2;
         if (i >= args.m) continue;
-        if (j < args.n) store(out + i * args.n + j, sum[tile][2 * half]);
-        if (j + 1 < args.n) store(out + i * args.n + j + 1, sum[tile][2 * half + 1]);
+        if (j + 1 < args.n) {
+          store_pair(out + i * args.n + j, {sum[tile][2 * half], sum[tile][2 * half + 1]});
+        } else if (j < args.n) {
+          store(out + i * args.n + j, sum[tile][2 * half]);
+        }
       }
     }
   });

@@ -12,6 +12,10 @@ constexpr int ATTENTION_ROWS = 64; // of a block: 16 of each warp
 template <class T, int C>
 constexpr int PITCH = C + LANES<T>;
 
+// Rows in shared memory.
+template <class T, int C, int ROWS>
+using Tile = T[ROWS][PITCH<T, C>];
+
 // Rows of `width` numbers, `row` apart; none if data is 0.
 template <class T>
 struct RowsOf {
@@ -30,7 +34,7 @@ struct RowsOf {
 
 // ROWS rows from `first` on, with zeros after the last row and the last column. All threads of the block take part.
 template <int C, class T, int ROWS>
-__device__ __forceinline__ void load_tile(T (&tile)[ROWS][PITCH<T, C>], const RowsOf<T>& source, int first) {
+__device__ __forceinline__ void load_tile(Tile<T, C, ROWS>& tile, const RowsOf<T>& source, int first) {
   constexpr int N = LANES<T>, ACROSS = C / N;
   for (int v = threadIdx.x; v < ROWS * ACROSS; v += ATTENTION_THREADS) {
     const int r = v / ACROSS, c = v % ACROSS * N;
@@ -103,7 +107,7 @@ struct Left<float, C> {
 
 // sum[j] += left · tileᵀ: one column for each row of the tile.
 template <int C, int TILES>
-__device__ __forceinline__ void add_scores(float (&sum)[TILES][4], const Left<bf16, C>& left, const bf16 (&tile)[8 * TILES][PITCH<bf16, C>]) {
+__device__ __forceinline__ void add_scores(float (&sum)[TILES][4], const Left<bf16, C>& left, const Tile<bf16, C, 8 * TILES>& tile) {
   const int lane = threadIdx.x % WARP_SIZE, matrix = lane / 8, line = lane % 8;
 #pragma unroll
   for (int k = 0; k < C / 16; ++k) {
@@ -119,7 +123,7 @@ __device__ __forceinline__ void add_scores(float (&sum)[TILES][4], const Left<bf
 }
 
 template <int C, int TILES>
-__device__ __forceinline__ void add_scores(float (&sum)[TILES][4], const Left<float, C>& left, const float (&tile)[8 * TILES][PITCH<float, C>]) {
+__device__ __forceinline__ void add_scores(float (&sum)[TILES][4], const Left<float, C>& left, const Tile<float, C, 8 * TILES>& tile) {
   const int t = threadIdx.x % 4;
 #pragma unroll 1
   for (int c = 0; c < left.width; c += 4) {
@@ -150,7 +154,7 @@ struct Exchange {
 
 // sum += weights · tile: the weights lie as `add_scores` leaves its results.
 template <int C, int TILES>
-__device__ __forceinline__ void add_weighted(float (&sum)[C / 8][4], const float (&weights)[TILES][4], const bf16 (&tile)[8 * TILES][PITCH<bf16, C>],
+__device__ __forceinline__ void add_weighted(float (&sum)[C / 8][4], const float (&weights)[TILES][4], const Tile<bf16, C, 8 * TILES>& tile,
                                              Exchange<bf16, TILES>) {
   const int lane = threadIdx.x % WARP_SIZE, matrix = lane / 8, line = lane % 8;
 #pragma unroll
@@ -169,7 +173,7 @@ __device__ __forceinline__ void add_weighted(float (&sum)[C / 8][4], const float
 }
 
 template <int C, int TILES>
-__device__ __forceinline__ void add_weighted(float (&sum)[C / 8][4], const float (&weights)[TILES][4], const float (&tile)[8 * TILES][PITCH<float, C>],
+__device__ __forceinline__ void add_weighted(float (&sum)[C / 8][4], const float (&weights)[TILES][4], const Tile<float, C, 8 * TILES>& tile,
                                              Exchange<float, TILES> exchange) {
   const int g = threadIdx.x % WARP_SIZE / 4, t = threadIdx.x % 4;
   __syncwarp(); // the previous weights are no longer read

@@ -325,8 +325,8 @@ class Machine {
   std::vector<Array> shared_;
   std::size_t shared_bytes_ = 0;
   Context scheduler_;
-  const void* scheduler_stack_ = nullptr;
-  std::size_t scheduler_bytes_ = 0;
+  [[maybe_unused]] const void* scheduler_stack_ = nullptr;
+  [[maybe_unused]] std::size_t scheduler_bytes_ = 0;
   Fiber* running_ = nullptr;
 };
 

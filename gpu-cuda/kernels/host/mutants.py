@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Breaks the kernels on purpose, one place at a time, and checks that the judge notices each.
 
-mutants.py [quick]   every barrier left out in turn, and faults chosen by hand; `quick`: one barrier and one fault of each subject
+mutants.py [quick | FILE]   every barrier left out in turn, and faults chosen by hand; `quick`: one barrier and one fault of each subject
 """
 
 import pathlib
@@ -82,10 +82,14 @@ def judged(objects, out):
 
 
 def main():
-    quick = sys.argv[1:] == ["quick"]
-    if sys.argv[1:] and not quick:
+    which = "".join(sys.argv[1:])
+    mutants = [*barriers(), *FAULTS]
+    if which == "quick":
+        mutants = [*first_of_each(barriers()), *first_of_each(FAULTS)]
+    elif which:
+        mutants = [mutant for mutant in mutants if mutant[1] == which]
+    if not mutants:
         sys.exit(__doc__)
-    mutants = [*first_of_each(barriers()), *first_of_each(FAULTS)] if quick else [*barriers(), *FAULTS]
     survivors = 0
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)

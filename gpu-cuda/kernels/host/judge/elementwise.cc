@@ -136,7 +136,7 @@ void test_combine() {
       CombineArgs args{};
       args.space = space(shape), args.terms = terms;
       for (int k = 0; k < terms; ++k) {
-        x.emplace_back(shape, LAYOUTS[random.below(9)], random);
+        x.emplace_back(shape, LAYOUTS[random.below(int(std::size(LAYOUTS)))], random);
         args.x[k] = x.back().view();
         args.factor[k] = float(random.normal());
       }
@@ -158,7 +158,7 @@ void test_gated_residual() {
   Random random(5);
   for (const Shape& shape : SHAPES) {
     for (int missing = 0; missing < 8; ++missing) {
-      const auto any = [&] { return Operand<T>(shape, LAYOUTS[random.below(9)], random); };
+      const auto any = [&] { return Operand<T>(shape, LAYOUTS[random.below(int(std::size(LAYOUTS)))], random); };
       Operand<T> x = any(), gate = any(), branch = any(), tx = any(), tgate = any(), tbranch = any();
       Buffer<T> out(elements(shape)), tangent(elements(shape));
       GatedResidualArgs args{space(shape), x.view(), gate.view(), branch.view(), tx.view(), tgate.view(), tbranch.view(), out.data(), tangent.data()};

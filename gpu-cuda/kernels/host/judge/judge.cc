@@ -105,7 +105,8 @@ Strides strides(const Shape& shape, Layout layout) {
   if (layout == Layout::Unaligned) result.shift = 1;
   Index step = layout == Layout::Gaps ? 2 : 1;
   for (std::size_t k = 0; k < rank; ++k) {
-    const std::size_t axis = layout == Layout::Reversed ? k : rank - 1 - k;
+    std::size_t axis = layout == Layout::Reversed ? k : rank - 1 - k;
+    if (layout == Layout::Swapped && rank >= 2 && k < 2) axis = rank - 2 + k; // the last two axes lie the other way round
     const bool stretched = layout == Layout::Stretched || (layout == Layout::StretchedOuter && axis == 0 && rank > 1) ||
                            (layout == Layout::StretchedInner && axis + 1 == rank);
     if (stretched) continue;

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <string>
@@ -89,9 +90,9 @@ std::vector<Index> coordinates(const Shape& shape, Index i);
 Space space(const Shape& shape);
 
 // How an operand lies in memory.
-enum class Layout { Contiguous, Unaligned, Reversed, Gaps, Padded, PaddedByVectors, StretchedOuter, StretchedInner, Stretched };
-constexpr Layout LAYOUTS[] = {Layout::Contiguous, Layout::Unaligned,       Layout::Reversed,       Layout::Gaps,     Layout::Padded,
-                              Layout::PaddedByVectors, Layout::StretchedOuter, Layout::StretchedInner, Layout::Stretched};
+enum class Layout { Contiguous, Unaligned, Reversed, Swapped, Gaps, Padded, PaddedByVectors, StretchedOuter, StretchedInner, Stretched };
+constexpr Layout LAYOUTS[] = {Layout::Contiguous, Layout::Unaligned,       Layout::Reversed,       Layout::Swapped,        Layout::Gaps,
+                              Layout::Padded,     Layout::PaddedByVectors, Layout::StretchedOuter, Layout::StretchedInner, Layout::Stretched};
 
 // The strides of `shape` in a layout, and the elements that they span.
 struct Strides {
