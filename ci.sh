@@ -3,7 +3,7 @@
 set -u
 cd "$(dirname "$0")" || exit 1
 
-jobs=(format clippy docs tests no-std cpp)
+jobs=(format clippy docs tests no-std cpp kernels)
 
 format() { cargo fmt --all --check && cargo fmt --manifest-path tests/no-std/Cargo.toml --check; }
 
@@ -29,6 +29,24 @@ cpp() {
     fi
   done
   cargo build -p mfm-cli --locked && ffi/tests/hosts.sh target/cpp "$PWD/target/debug/mfm"
+}
+
+# The CUDA kernels without a GPU: judged on the host under AddressSanitizer and UBSan, in three orders of threads; the judge itself judged by broken
+# kernels; all compiled by NVRTC, without spills to local memory, to what is in the repository.
+kernels() {
+  local dir=target/kernels here=gpu-cuda/kernels
+  mkdir -p $dir
+  if [ ! -x $dir/python/bin/python ]; then
+    python3 -m venv $dir/python || { apt-get update -qq && apt-get install -y -qq g++ python3-venv > /dev/null && python3 -m venv --clear $dir/python; } || return 1
+  fi
+  $dir/python/bin/pip install --quiet nvidia-cuda-nvrtc==13.0.88 || return 1
+  python3 $here/host/build.py judge $dir/judge --sanitize || return 1
+  $dir/judge &
+  local judge=$!
+  python3 $here/host/mutants.py quick && wait $judge && $dir/python/bin/python $here/compile.py check > $dir/compile.log
+  local result=$?
+  tail -n 1 $dir/compile.log
+  return $result
 }
 
 chosen=("$@")

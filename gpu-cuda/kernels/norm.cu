@@ -41,23 +41,23 @@ struct StretchedRow {
 template <class T>
 __device__ __forceinline__ void moments(const T* row, long long width, float epsilon, float& mean, float& rate) {
   const float share = 1.0f / static_cast<float>(width);
-  float sum = 0.0f;
+  double sum = 0.0;
   for_row(row, width, [&](long long, int, const float(&x)[LANES<T>]) {
     float part = 0.0f;
 #pragma unroll
     for (int lane = 0; lane < LANES<T>; ++lane) part += x[lane];
-    sum += part;
+    sum += static_cast<double>(part);
   });
-  const float average = fold_block(sum, 0.0f, Sum()) * share;
-  float squares = 0.0f;
+  const float average = static_cast<float>(fold_block(sum, 0.0, Sum())) * share;
+  double squares = 0.0;
   for_row(row, width, [&](long long, int count, const float(&x)[LANES<T>]) {
     float part = 0.0f;
 #pragma unroll
     for (int lane = 0; lane < LANES<T>; ++lane) part += lane < count ? (x[lane] - average) * (x[lane] - average) : 0.0f;
-    squares += part;
+    squares += static_cast<double>(part);
   });
   mean = average;
-  rate = 1.0f / sqrtf(fold_block(squares, 0.0f, Sum()) * share + epsilon);
+  rate = 1.0f / sqrtf(static_cast<float>(fold_block(squares, 0.0, Sum())) * share + epsilon);
 }
 
 template <class T>
@@ -91,7 +91,7 @@ template <class T>
 __device__ __forceinline__ void projections(const T* x, const T* g, const StretchedRow<T>& scale, long long width, float mean, float rate, float& h_mean,
                                             float& hn_mean) {
   constexpr int N = LANES<T>;
-  float h_sum = 0.0f, hn_sum = 0.0f;
+  double h_sum = 0.0, hn_sum = 0.0;
   for_row(x, width, [&](long long start, int count, const float(&v)[N]) {
     float s[N], w[N], part = 0.0f, product = 0.0f;
     scale.load_at(start, count, s);
@@ -102,12 +102,12 @@ __device__ __forceinline__ void projections(const T* x, const T* g, const Stretc
       part += h;
       product += lane < count ? h * ((v[lane] - mean) * rate) : 0.0f;
     }
-    h_sum += part;
-    hn_sum += product;
+    h_sum += static_cast<double>(part);
+    hn_sum += static_cast<double>(product);
   });
   const float share = 1.0f / static_cast<float>(width);
-  h_mean = fold_block(h_sum, 0.0f, Sum()) * share;
-  hn_mean = fold_block(hn_sum, 0.0f, Sum()) * share;
+  h_mean = static_cast<float>(fold_block(h_sum, 0.0, Sum())) * share;
+  hn_mean = static_cast<float>(fold_block(hn_sum, 0.0, Sum())) * share;
 }
 
 template <class T>

@@ -15,15 +15,15 @@ __device__ __forceinline__ void exponentials(const T* row, long long width, floa
   });
   largest = fold_block(largest, -infinity(), Larger());
   if (largest == -infinity()) largest = 0.0f;
-  float total = 0.0f;
+  double total = 0.0;
   for_row(row, width, [&](long long, int count, const float(&x)[N]) {
     float part = 0.0f;
 #pragma unroll
     for (int lane = 0; lane < N; ++lane) part += lane < count ? expf(x[lane] - largest) : 0.0f;
-    total += part;
+    total += static_cast<double>(part);
   });
   maximum = largest;
-  sum = fold_block(total, 0.0f, Sum());
+  sum = static_cast<float>(fold_block(total, 0.0, Sum()));
 }
 
 // e^(x − maximum)/Σ of a row.

@@ -100,7 +100,7 @@ class Machine {
     prepare();
     const std::uint64_t blocks = std::uint64_t(grid_size.x) * grid_size.y * grid_size.z;
     faulty_ = false;
-    // A few blocks out of turn are enough to show that one leans on another.
+    // No block may lean on an earlier one.
     std::vector<std::uint64_t> order(blocks);
     for (std::uint64_t i = 0; i < blocks; ++i) order[i] = schedule_ == 1 ? blocks - 1 - i : i;
     if (schedule_ > 1) std::shuffle(order.begin(), order.end(), random_);
