@@ -31,7 +31,7 @@ cpp() {
   cargo build -p mfm-cli --locked && ffi/tests/hosts.sh target/cpp "$PWD/target/debug/mfm"
 }
 
-# The CUDA kernels without a GPU: judged on the host under AddressSanitizer and UBSan, in three orders of threads; the judge itself judged by broken
+# The CUDA kernels without a GPU: judged on the host, and under AddressSanitizer and UBSan, in several orders of threads; the judge itself judged by broken
 # kernels; all compiled by NVRTC, without spills to local memory, to what is in the repository.
 kernels() {
   local dir=target/kernels here=gpu-cuda/kernels
@@ -40,8 +40,8 @@ kernels() {
     python3 -m venv $dir/python || { apt-get update -qq && apt-get install -y -qq g++ python3-venv > /dev/null && python3 -m venv --clear $dir/python; } || return 1
   fi
   $dir/python/bin/pip install --quiet nvidia-cuda-nvrtc==13.0.88 || return 1
-  python3 $here/host/build.py judge $dir/judge --sanitize || return 1
-  $dir/judge &
+  python3 $here/host/build.py judge $dir/judge && python3 $here/host/build.py judge $dir/judge-sanitized --sanitize --narrow || return 1
+  { $dir/judge --schedule 1 && $dir/judge-sanitized --schedule 7; } &
   local judge=$!
   python3 $here/host/mutants.py quick && wait $judge && $dir/python/bin/python $here/compile.py check > $dir/compile.log
   local result=$?

@@ -6,7 +6,6 @@ mutants.py [quick | FILE]   every barrier left out in turn, and faults chosen by
 
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,9 +42,6 @@ FAULTS = [
     ("attention", "product.cuh", "if (row >= count) continue;", "if (row > count) continue;", 0),
 ]
 BARRIER = re.compile(r"__sync(?:threads|warp)\(\);")
-# Attention is built for one width of each type alone: a mutant compiles in seconds then.
-WIDTHS = re.compile(r"(#define ATTENTION_WIDTHS\(of\))(?:[^\n]*\\\n)+[^\n]*\n")
-NARROW = "-DATTENTION_NARROW"
 # Whose test meets the barriers of the shared headers.
 MEETS = {"warp.cuh": "softmax", "product.cuh": "attention", "attention_vjp.cu": "attention"}
 
@@ -97,21 +93,20 @@ def main():
         common = build.compile_all([build.HOST / "machine.cc", build.HOST / "judge" / "judge.cc"], folder, "-O1")
         own = {}
         for subject in subjects:
-            tests = build.compile_all([build.HOST / "judge" / f"{subject}.cc"], folder, "-O1", [NARROW])
+            tests = build.compile_all([build.HOST / "judge" / f"{subject}.cc"], folder, "-O1", [build.NARROW])
             own[subject] = tests + common
+            # What the judge finds must be the mutant's fault alone.
+            whole = build.compile_all(build.sources_of(subject, build.narrow_copy(folder / "kernels")), folder, "-O1", kernels=folder / "kernels")
+            if not judged(own[subject] + whole, folder / subject):
+                sys.exit(f"mutants.py: the judge finds faults in {subject} as it is")
         for subject, file, old, new, occurrence in mutants:
-            text = mutate((build.KERNELS / file).read_text(), old, new, occurrence)
             what = f"{file}: '{old}' ({occurrence + 1}) -> '{new}'"
-            if text is None:
+            # Narrow, so that a mutant compiles in seconds.
+            kernels = build.narrow_copy(folder / "kernels")
+            changed = mutate((kernels / file).read_text(), old, new, occurrence)
+            if changed is None:
                 sys.exit(f"mutants.py: {what}: no such text")
-            kernels = folder / "kernels"
-            shutil.rmtree(kernels, ignore_errors=True)
-            kernels.mkdir()
-            for path in [*build.KERNELS.glob("*.cu*"), build.KERNELS / "abi.h"]:
-                shutil.copy(path, kernels)
-            (kernels / file).write_text(text)
-            widths = kernels / "attention.cuh"
-            widths.write_text(WIDTHS.sub(r"\1 of(float, f32, 32) of(bf16, bf16, 32)\n", widths.read_text()))
+            (kernels / file).write_text(changed)
             objects = build.compile_all(build.sources_of(subject, kernels), folder, "-O1", ["-Wno-unused"], kernels)
             if judged(own[subject] + objects, folder / subject):
                 survivors += 1
