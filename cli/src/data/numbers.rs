@@ -2,6 +2,7 @@
 
 use super::{Dataset, npy, text};
 use crate::failure::{Failure, Result};
+use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -50,23 +51,29 @@ impl FromStr for LabelColumn {
 /// One sentence naming the file, and the row and column where there is one.
 pub fn load(path: &Path, labels: LabelColumn) -> Result<Dataset> {
     let source = path.display().to_string();
-    let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let open = || {
-        if path.is_dir() {
-            return Err(Failure::input(format!("cannot read {source}: it is a directory")));
-        }
-        std::fs::File::open(path).map_err(|error| Failure::file("read", path, &error))
-    };
+    if path.is_dir() {
+        return Err(Failure::input(format!("cannot read {source}: it is a directory")));
+    }
+    let file = std::fs::File::open(path).map_err(|error| Failure::file("read", path, &error))?;
+    read(file, &source, labels)
+}
+
+/// The data set in bytes, whose format is that of a file named `source`.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(bytes: impl Read, source: &str, labels: LabelColumn) -> Result<Dataset> {
+    let name = source.to_lowercase();
     let numbers = if name.ends_with(".npy") {
-        npy::read(open()?, &source)?
+        npy::read(bytes, source)?
     } else if name.ends_with(".csv.gz") {
-        text::read_gzip(open()?, &source)?
+        text::read_gzip(bytes, source)?
     } else if name.ends_with(".csv") {
-        text::read(open()?, &source)?
+        text::read(bytes, source)?
     } else {
         return Err(Failure::input(format!("cannot read {source}: data files end in .csv, .csv.gz or .npy")));
     };
-    into_dataset(numbers, labels, &source)
+    into_dataset(numbers, labels, source)
 }
 
 /// Splits the labels from the numbers.

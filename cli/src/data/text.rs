@@ -2,6 +2,7 @@
 
 use super::Numbers;
 use crate::failure::{Failure, Result, reason};
+use flate2::bufread::MultiGzDecoder;
 use std::io::{self, BufRead, BufReader, Read};
 
 /// The numbers in gzip-compressed comma-separated text.
@@ -10,8 +11,57 @@ pub(super) fn read_gzip(compressed: impl Read, source: &str) -> Result<Numbers> 
     let start = compressed.fill_buf().map_err(|error| Failure::input(format!("cannot read {source}: {}", reason(&error))))?;
     match start {
         [] => Err(Failure::input(format!("{source}: the file is empty"))),
-        [0x1f] | [0x1f, 0x8b, ..] => read(flate2::bufread::MultiGzDecoder::new(compressed), source),
+        [0x1f] | [0x1f, 0x8b, ..] => {
+            let packed = Counted { inner: compressed, bytes: 0 };
+            read(Unpacked { inner: MultiGzDecoder::new(packed), bytes: 0 }, source)
+        }
         _ => Err(Failure::input(format!("{source}: the file is not compressed by gzip, as its name says"))),
+    }
+}
+
+/// How often longer than what it was packed in text may be, beyond its first [`FREE`] bytes: that is far above any table of numbers.
+const MOST: u64 = 200;
+const FREE: u64 = 16 << 20;
+
+/// Counts the bytes that are read.
+struct Counted<R> {
+    inner: R,
+    bytes: u64,
+}
+
+impl<R: BufRead> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.bytes += amount as u64;
+        self.inner.consume(amount);
+    }
+}
+
+/// Unpacked text, as long as it is in proportion to what it was packed in.
+struct Unpacked<R> {
+    inner: MultiGzDecoder<Counted<R>>,
+    bytes: u64,
+}
+
+impl<R: BufRead> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.bytes += read as u64;
+        if self.bytes > FREE + MOST * self.inner.get_ref().bytes {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it unpacks to a length out of all proportion"));
+        }
+        Ok(read)
     }
 }
 
@@ -115,6 +165,14 @@ mod tests {
         assert_eq!(cut, "d.csv.gz: the compressed file is cut off");
         let foreign = read_gzip(&b"1,2\n3,4\n"[..], "d.csv.gz").unwrap_err().to_string();
         assert!(foreign.starts_with("d.csv.gz: the file is not compressed"), "{foreign}");
+        // 64 MB of "1,1,1,…" in 64 kB.
+        let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        for _ in 0..64 {
+            std::io::Write::write_all(&mut bomb, &b"1,".repeat(1 << 19)).unwrap();
+        }
+        let bomb = bomb.finish().unwrap();
+        let complaint = read_gzip(&bomb[..], "d.csv.gz").unwrap_err().to_string();
+        assert!(complaint.contains("out of all proportion"), "{} bytes: {complaint}", bomb.len());
         let mut flipped = bytes.to_vec();
         flipped[20_000] ^= 0x55;
         assert!(read_gzip(&flipped[..], "d.csv.gz").is_err());

@@ -1,7 +1,8 @@
 //! Rewards as the command line gives them.
 
 use super::Formula;
-use crate::failure::{Failure, Result, reason};
+use crate::failure::{Failure, Result};
+use crate::model::read;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -65,8 +66,7 @@ impl Specification {
                     _ => Err(place("it must be target:C1,C2,...,SIGMA".into())),
                 }
             }
-            "observation" => observation(Path::new(rest)),
-            "quadratic" => quadratic(Path::new(rest)),
+            "observation" | "quadratic" => Self::from_json(kind, &read(Path::new(rest))?, rest),
             "classes" => {
                 let (data, weights) = rest.rsplit_once(':').ok_or_else(|| place("it must be classes:DATA:W0,W1,...".into()))?;
                 let weights = numbers(weights).map_err(place)?;
@@ -81,6 +81,24 @@ impl Specification {
             _ => Err(place(format!("there is no reward {kind:?}; there are linear, target, observation, quadratic and classes"))),
         }
     }
+
+    /// The reward of this kind (observation or quadratic) in a file's bytes; `place` names the file.
+    ///
+    /// # Errors
+    /// One sentence with the place.
+    pub fn from_json(kind: &str, bytes: &[u8], place: &str) -> Result<Self> {
+        let formula = match kind {
+            "observation" => decode(bytes).and_then(observation),
+            "quadratic" => decode(bytes).and_then(quadratic),
+            _ => Err(format!("no reward {kind:?} is kept in files")),
+        };
+        formula.map(Self::Formula).map_err(|what| Failure::input(format!("{place}: {what}")))
+    }
+}
+
+fn decode<'a, D: Deserialize<'a>>(bytes: &'a [u8]) -> Result<D, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "this is not text")?;
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 /// Finite numbers between commas.
@@ -93,54 +111,39 @@ fn numbers(text: &str) -> Result<Vec<f64>, String> {
     text.split(',').enumerate().map(number).collect()
 }
 
-fn read<D: for<'a> Deserialize<'a>>(path: &Path) -> Result<D> {
-    let place = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => Failure::input(format!("{place}: this is not text")),
-        _ => Failure::input(format!("cannot read {place}: {}", reason(&error))),
-    })?;
-    serde_json::from_str(&text).map_err(|error| Failure::input(format!("{place}: {error}")))
-}
-
 /// The rows of a matrix of `columns` columns, one after another.
-fn matrix(rows: &[Vec<f64>], columns: usize, name: &str, path: &Path) -> Result<Vec<f64>> {
-    let place = path.display();
+fn matrix(rows: &[Vec<f64>], columns: usize, name: &str) -> Result<Vec<f64>, String> {
     if let Some(row) = rows.iter().position(|row| row.len() != columns) {
         let found = rows[row].len();
-        return Err(Failure::input(format!("{place}: row {} of {name} has {found} numbers, but must have {columns}", row + 1)));
+        return Err(format!("row {} of {name} has {found} numbers, but must have {columns}", row + 1));
     }
     Ok(rows.concat())
 }
 
-fn observation(path: &Path) -> Result<Specification> {
-    let Observation { a, y, sigma } = read(path)?;
-    let refuse = |what: String| Err(Failure::input(format!("{}: {what}", path.display())));
+fn observation(Observation { a, y, sigma }: Observation) -> Result<Formula, String> {
     let columns = a.first().map_or(0, Vec::len);
     if columns == 0 {
-        return refuse("a must be a matrix with at least one number".into());
+        return Err("a must be a matrix with at least one number".into());
     }
     if a.len() != y.len() {
-        return refuse(format!("a has {} rows, but y has {} numbers", a.len(), y.len()));
+        return Err(format!("a has {} rows, but y has {} numbers", a.len(), y.len()));
     }
     if sigma <= 0.0 {
-        return refuse(format!("sigma is {sigma}, but must be positive"));
+        return Err(format!("sigma is {sigma}, but must be positive"));
     }
-    let operator = matrix(&a, columns, "a", path)?;
-    Ok(Specification::Formula(Formula::Observation { operator, observed: y, sigma }))
+    Ok(Formula::Observation { operator: matrix(&a, columns, "a")?, observed: y, sigma })
 }
 
-fn quadratic(path: &Path) -> Result<Specification> {
-    let Quadratic { curvature, slope, offset } = read(path)?;
+fn quadratic(Quadratic { curvature, slope, offset }: Quadratic) -> Result<Formula, String> {
     let d = slope.len();
     if d == 0 || curvature.len() != d {
-        let rows = curvature.len();
-        return Err(Failure::input(format!("{}: curvature has {rows} rows, but slope has {d} numbers", path.display())));
+        return Err(format!("curvature has {} rows, but slope has {d} numbers", curvature.len()));
     }
-    let values = matrix(&curvature, d, "curvature", path)?;
+    let values = matrix(&curvature, d, "curvature")?;
     if let Some(k) = (0..d * d).find(|k| values[*k] != values[k % d * d + k / d]) {
-        return Err(Failure::input(format!("{}: curvature is not symmetric in row {}, column {}", path.display(), k / d + 1, k % d + 1)));
+        return Err(format!("curvature is not symmetric in row {}, column {}", k / d + 1, k % d + 1));
     }
-    Ok(Specification::Formula(Formula::Quadratic { curvature: values, slope, offset }))
+    Ok(Formula::Quadratic { curvature: values, slope, offset })
 }
 
 #[cfg(test)]

@@ -17,11 +17,13 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Checkpoints at `path` after every `every` steps of the run that `header` and `config` describe.
+    /// Checkpoints at `path` after every `every` steps of the run that `header` and `config` describe. What killed runs left beside it is
+    /// removed.
     ///
     /// # Errors
     /// If the path cannot be written.
     pub fn new(path: &Path, every: u64, header: &ModelHeader, config: TrainingConfig) -> Result<Self> {
+        output::remove_remains(path);
         output::check(path)?;
         let record = TrainingRecord { step: 0, config, average: config.average.is_some() };
         Ok(Self { path: path.to_owned(), every, header: ModelHeader { training: Some(record), ..header.clone() } })

@@ -1,0 +1,28 @@
+//! The numbers that `bare-metal/` holds other machines to are those of this one.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../tests/bare-metal/src/check.rs"]
+mod check;
+
+use check::{TOLERANCE, compute, distance};
+use mfm_cpu_ref::CpuDevice;
+
+#[test]
+fn expected_numbers_are_the_hosts() {
+    let numbers = compute(&CpuDevice::<f32>::new()).unwrap();
+    if std::env::var_os("MFM_RENEW").is_some() {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/bare-metal/expected.bin"), bytes).unwrap();
+        return;
+    }
+    assert!(distance(&numbers) <= TOLERANCE, "{:e} from expected.bin; MFM_RENEW=1 renews it", distance(&numbers));
+    // In f64 they are the same but for rounding.
+    let exact = compute(&CpuDevice::<f64>::new()).unwrap();
+    assert!(distance(&exact) <= TOLERANCE, "{:e} from f64", distance(&exact));
+    // The reward pulls up and right.
+    assert!(matches!(exact[..], [.., x, y] if x > 0.1 && y > 0.1), "{exact:?}");
+    assert!(distance(&exact[1..]).is_infinite());
+    let mut wrong = exact;
+    wrong[7] += 1e-4;
+    assert!(distance(&wrong) > TOLERANCE);
+}

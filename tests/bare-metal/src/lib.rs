@@ -1,0 +1,4 @@
+//! One check for every machine: a trained model, read where it lies, draws from a posterior and gives a steering gradient.
+#![no_std]
+
+pub mod check;
