@@ -167,6 +167,41 @@ fn a_bad_gradient_names_its_parameter_and_changes_nothing() {
 }
 
 #[test]
+fn a_loss_that_is_not_finite_is_named_and_changes_nothing() {
+    let device = CpuDevice::<f64>::new();
+    let mut run = Trainer::new(config(), &model(&device)).unwrap();
+    train(&mut run, &device, 2);
+    let before = all(run.module());
+    // The gradient is finite throughout.
+    let mut step = |total: f64, part: f64| {
+        let mut shifted = |input: LossInput<'_, CpuTensor<f64>, Model<CpuTensor<f64>>>| {
+            let losses = loss(input)?;
+            Ok(StepLoss { total: losses.total.shift(total)?, parts: vec![("consistency loss", losses.consistency.shift(part)?)] })
+        };
+        run.advance(&mut blobs(&device), &mut shifted).unwrap_err()
+    };
+    assert_eq!(step(f64::INFINITY, 0.0), TrainError::Loss { what: "loss", value: f64::INFINITY, step: 3 });
+    assert_eq!(step(0.0, f64::NAN).to_string(), "step 3: the consistency loss is NaN; nothing was changed");
+    assert_eq!((run.steps_made(), all(run.module())), (2, before));
+    assert!(run.advance(&mut blobs(&device), &mut loss).is_ok());
+}
+
+#[test]
+fn adaptive_weights_see_the_residual_of_the_network() {
+    // With p = 1 no item's loss passes 1, though the preconditioned map weighs its residuals by up to 10⁶.
+    let device = CpuDevice::<f64>::new();
+    let model = model(&device);
+    let samples = blobs(&device)(0, 512, &Noise::new(99)).unwrap();
+    let student = model.rebuild(&mut |_, p| Ok(mfm_core::autodiff::Var::constant(p.clone()))).unwrap();
+    let adaptive = mfm_core::training::AdaptiveWeight { offset: 0.01, power: 1.0 };
+    let objective = Objective { diagonal_weight: adaptive, consistency_weight: adaptive, ..Objective::default() };
+    let flow = Flow::new(&model, &interpolant::Linear);
+    let losses = objective.loss(&flow, &student, None::<&NoTeacher>, samples.batch(), &Noise::new(98)).unwrap();
+    let values = [&losses.diagonal, &losses.consistency].map(|loss| values(loss)[0]);
+    assert!(values.iter().all(|loss| *loss > 0.0 && *loss <= 1.0), "{values:?}");
+}
+
+#[test]
 fn clipping_shortens_the_gradient() {
     let device = CpuDevice::<f64>::new();
     let step = |clip| {

@@ -6,6 +6,7 @@ mod pictures;
 mod steered;
 
 use crate::output::Directory;
+use crate::steering::dash;
 use crate::table::number;
 use crate::{Context, Result, Table};
 use digits::Digits;
@@ -22,6 +23,29 @@ pub struct Arguments {
     /// The folder for pictures
     #[arg(long, value_name = "DIR", default_value = "mfm-demo")]
     pub out: PathBuf,
+    /// A few steps of everything, to see that it runs: the samples are worth nothing
+    #[arg(long, hide = true)]
+    pub quick: bool,
+}
+
+/// How much is done.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Training steps of a classifier.
+    classifier_steps: u64,
+    /// Training steps of the Meta Flow Map.
+    map_steps: u64,
+    /// Its training batch.
+    batch: usize,
+    /// Samples of each estimator.
+    samples: usize,
+    /// Time steps of a guided ODE.
+    time_steps: usize,
+}
+
+impl Size {
+    const WHOLE: Self = Self { classifier_steps: 1_500, map_steps: 2_400, batch: 512, samples: 1024, time_steps: 50 };
+    const QUICK: Self = Self { classifier_steps: 20, map_steps: 5, batch: 32, samples: 64, time_steps: 2 };
 }
 
 /// The wanted share of each class, before normalisation: exp r(x) = Σ wᵢ p(yᵢ | x).
@@ -45,18 +69,19 @@ struct Results {
 /// # Errors
 /// One sentence for the user.
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
+    let size = if arguments.quick { Size::QUICK } else { Size::WHOLE };
     let out = Directory::create(&arguments.out)?;
     let digits = Digits::load()?;
     context.say(format!("{} digits to train on, {} held out", digits.train.len(), digits.held_out.len()));
 
     let half = digits.halves();
-    let classifier = models::classifier(context, "training the reward's classifier", &half[0], 128, &context.noise.fork(1))?;
-    let judge = models::classifier(context, "training the judge", &half[1], 160, &context.noise.fork(2))?;
+    let classifier = models::classifier(context, "training the reward's classifier", &half[0], 128, 1, &size)?;
+    let judge = models::classifier(context, "training the judge", &half[1], 160, 2, &size)?;
     let (reward_accuracy, judge_accuracy) = (digits.accuracy(context, &classifier)?, digits.accuracy(context, &judge)?);
     let weights: Vec<(usize, f64)> = WANTED.iter().copied().enumerate().collect();
     let reward = ClassMixtureReward::new(classifier, &weights)?;
 
-    let model = models::meta_flow_map(context, &digits)?;
+    let model = models::meta_flow_map(context, &digits, &size)?;
     let flow = Flow::new(&model, &Linear);
 
     pictures::samples(context, &flow, &digits, &out)?;
@@ -65,23 +90,21 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
 
     let total: f64 = WANTED.iter().sum();
     let wanted = WANTED.map(|w| w / total);
-    let runs = steered::run_all(context, &flow, &reward, &judge, &wanted)?;
+    let runs = steered::run_all(context, &flow, &reward, &judge, &wanted, &size)?;
     pictures::steered(&runs, &out)?;
     pictures::classes(&runs, &wanted, &out)?;
 
-    let l2_floor = (wanted.iter().map(|w| w * (1.0 - w)).sum::<f64>() / steered::SAMPLES as f64).sqrt();
+    let l2_floor = (wanted.iter().map(|w| w * (1.0 - w)).sum::<f64>() / size.samples as f64).sqrt();
     let mut table = Table::new(["estimator", "sampler", "draws", "steps", "evaluations", "L2 to the class mixture", "seconds"]);
-    let dash = |n: usize| if n == 0 { "–".to_owned() } else { n.to_string() };
-    for run in &runs {
-        let row = &run.row;
+    for Row { run, l2, .. } in runs.iter().map(|run| &run.row) {
         table.row([
-            row.estimator.to_owned(),
-            row.sampler.to_owned(),
-            dash(row.draws),
-            row.steps.to_string(),
-            row.evaluations.to_string(),
-            number(row.l2, 3),
-            format!("{:.1}", row.seconds),
+            run.estimator.to_owned(),
+            run.sampler.to_owned(),
+            dash(run.draws),
+            run.steps.to_string(),
+            run.evaluations.to_string(),
+            number(*l2, 3),
+            format!("{:.1}", run.seconds),
         ]);
     }
     context.table(&table)?;
@@ -89,7 +112,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         "\nL2 is between the shares of the classes among {} samples, told by a classifier that the reward does not use ({:.1} % right on held-out \
          digits; the reward's own {:.1} %), and w ∝ [0,1,0,1,0,2,0,2,0,4]; exact samples would come to about {:.3}.\nAn evaluation is a pass through the \
          network for one sample; a backward pass counts two.",
-        steered::SAMPLES,
+        size.samples,
         100.0 * judge_accuracy,
         100.0 * reward_accuracy,
         l2_floor
@@ -105,7 +128,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         seed: context.seed,
         reward_accuracy,
         judge_accuracy,
-        samples: steered::SAMPLES,
+        samples: size.samples,
         l2_floor,
         rows,
         seconds: context.seconds(),

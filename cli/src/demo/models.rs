@@ -1,5 +1,6 @@
 //! The networks of the demo, and their training.
 
+use super::Size;
 use super::digits::{Digits, batch};
 use crate::data::Dataset;
 use crate::{Context, Failure, Result};
@@ -15,16 +16,23 @@ use std::ops::ControlFlow;
 /// Noise on the digits that a classifier is trained on: it must also judge digits that are not quite real.
 const CLASSIFIER_NOISE: f64 = 0.25;
 
-/// A classifier of clean digits.
-pub fn classifier<T: Tensor>(context: &Context<T>, what: &str, data: &Dataset, width: usize, noise: &Noise) -> Result<Classifier<T>> {
+/// A classifier of clean digits. Those of different `index` share no noise, nor any with the Meta Flow Map, whose index is 0.
+pub fn classifier<T: Tensor>(
+    context: &Context<T>,
+    what: &str,
+    data: &Dataset,
+    width: usize,
+    index: u64,
+    size: &Size,
+) -> Result<Classifier<T>> {
     let config = ClassifierConfig { data: data.dimension, width, depth: 2, classes: 10 };
-    let fresh = Classifier::new(&context.device, &config, noise)?;
+    let fresh = Classifier::new(&context.device, &config, &context.noise.fork(index))?;
     let settings = TrainingConfig {
-        steps: 1_500,
+        steps: size.classifier_steps,
         batch: 128,
-        rate: LearningRate::cosine(2e-3, 100),
+        rate: LearningRate::cosine(2e-3, 100.min(size.classifier_steps / 5)),
         average: None,
-        seed: noise.offset() ^ u64::from_le_bytes(noise.seed()[..8].try_into().unwrap_or_default()),
+        seed: context.derived_seed(index),
         ..TrainingConfig::default()
     };
     train(
@@ -42,7 +50,7 @@ pub fn classifier<T: Tensor>(context: &Context<T>, what: &str, data: &Dataset, w
 }
 
 /// A class-agnostic Meta Flow Map of the digits: a preconditioned MLP.
-pub fn meta_flow_map<T: Tensor>(context: &Context<T>, digits: &Digits) -> Result<Model<T>> {
+pub fn meta_flow_map<T: Tensor>(context: &Context<T>, digits: &Digits, size: &Size) -> Result<Model<T>> {
     let data = &digits.train;
     let d = data.dimension;
     let n = data.len() as f64;
@@ -53,9 +61,9 @@ pub fn meta_flow_map<T: Tensor>(context: &Context<T>, digits: &Digits) -> Result
     let config = ModelConfig::mlp(network).preconditioned(GaussianConfig::new(deviation));
     let fresh = Model::new(&context.device, &config, &mean, &context.noise.fork(3))?;
     let settings = TrainingConfig {
-        steps: 2_400,
-        batch: 512,
-        rate: LearningRate::cosine(1e-3, 100),
+        steps: size.map_steps,
+        batch: size.batch,
+        rate: LearningRate::cosine(1e-3, 100.min(size.map_steps / 5)),
         seed: context.seed,
         average: Some(0.995),
         ..TrainingConfig::default()

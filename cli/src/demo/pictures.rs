@@ -109,7 +109,7 @@ pub fn steered(runs: &[Run], out: &Directory) -> Result<()> {
     let mut grid = ImageGrid::new("Steered to w ∝ [0,1,0,1,0,2,0,2,0,4]", DIGIT_SIDE);
     for run in runs {
         for row in 0..2 {
-            let name = if row == 0 { run.row.estimator } else { "" };
+            let name = if row == 0 { run.row.run.estimator } else { "" };
             grid = grid.with_row(name, run.samples[row * COLUMNS * PIXELS..(row + 1) * COLUMNS * PIXELS].to_vec());
         }
     }
@@ -123,7 +123,7 @@ pub fn classes(runs: &[Run], wanted: &[f64; 10], out: &Directory) -> Result<()> 
         let bars = |shares: &[f64], shift: f64| shares.iter().enumerate().map(|(class, share)| [class as f64 + shift, *share]).collect();
         let axes = (Axis::named("class", (0..10).map(|class| class.to_string())), Axis::new("", 0.0, 0.5));
         figure = figure.with(
-            Panel::new(format!("{}, L2 = {:.3}", run.row.estimator, run.row.l2), axes.0, axes.1)
+            Panel::new(format!("{}, L2 = {:.3}", run.row.run.estimator, run.row.l2), axes.0, axes.1)
                 .with(Layer::Bars { bars: bars(&run.row.classes, -0.2), width: 0.36, colour: BLUE })
                 .with(Layer::Bars { bars: bars(wanted, 0.2), width: 0.36, colour: ORANGE })
                 .with(Layer::Level { height: 0.1, colour: GREY }),

@@ -44,6 +44,9 @@ pub struct Arguments {
     /// Every number of draws to 128, 1,000 steps, 20 seeds, and a larger network: hours
     #[arg(long)]
     pub full: bool,
+    /// A few steps of everything, to see that it runs: the figures mean nothing
+    #[arg(long, hide = true, conflicts_with = "full")]
+    pub quick: bool,
     /// Training steps of the network
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub train_steps: Option<usize>,
@@ -94,8 +97,9 @@ struct Unconditional {
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
     let out = Directory::create(&arguments.out)?;
     let noise = context.noise.fork(1);
+    let samples = |whole: usize| if arguments.quick { 64 } else { whole };
     let problem = match arguments.problem {
-        Kind::Paper => Problem::paper(&noise)?,
+        Kind::Paper => Problem::paper(samples(4096), &noise)?,
         Kind::Inverse => {
             let spec = InverseProblemSpec {
                 dimension: arguments.dim,
@@ -104,7 +108,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
                 components: arguments.components,
                 seed: context.seed,
             };
-            Problem::inverse(&spec, &noise)?
+            Problem::inverse(&spec, samples(512), &noise)?
         }
     };
     if arguments.exact {
@@ -124,6 +128,9 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
 /// The network and its training: small by default, the reference's size for a full run.
 fn recipe(arguments: &Arguments) -> Recipe {
     let steps = |default: u64| arguments.train_steps.map_or(default, |n| n as u64);
+    if arguments.quick {
+        return Recipe { width: 32, depth: 2, steps: steps(5), batch: 64, rate: 1e-3 };
+    }
     match (arguments.full, arguments.problem) {
         (true, _) => Recipe { width: 256, depth: 4, steps: steps(20_000), batch: 4096, rate: 1e-3 },
         (false, Kind::Paper) => Recipe { width: 128, depth: 4, steps: steps(12_000), batch: 1024, rate: 4e-3 },
@@ -159,9 +166,10 @@ fn experiment<C: Tensor, T: Tensor, M: Lift<T>>(
         Kind::Inverse => rows::inverse_jobs(arguments.full),
     };
     let (mut rows, mut sets) = (Vec::new(), Vec::new());
-    for job in &jobs {
+    for job in jobs {
+        let job = if arguments.quick { job.quick() } else { job };
         let (row, samples) = job.run(context, problem, flow, device)?;
-        sets.push((format!("{} {} {} × {}", row.estimator, row.sampler, row.steps, row.draws), samples));
+        sets.push((format!("{} {} {} × {}", row.run.estimator, row.run.sampler, row.run.steps, row.run.draws), samples));
         rows.push(row);
     }
     for sample in &unconditional {

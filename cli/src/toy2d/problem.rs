@@ -47,15 +47,15 @@ pub struct Distance {
 }
 
 impl Problem {
-    /// The paper's mixture of three and its observation.
-    pub fn paper(noise: &Noise) -> Result<Self> {
-        Self::new(GaussianMixture::paper(), QuadraticReward::paper(), 4096, noise)
+    /// The paper's mixture of three and its observation, judged by sets of `samples`.
+    pub fn paper(samples: usize, noise: &Noise) -> Result<Self> {
+        Self::new(GaussianMixture::paper(), QuadraticReward::paper(), samples, noise)
     }
 
-    /// A random linear-Gaussian inverse problem.
-    pub fn inverse(spec: &InverseProblemSpec, noise: &Noise) -> Result<Self> {
+    /// A random linear-Gaussian inverse problem, judged by sets of `samples`.
+    pub fn inverse(spec: &InverseProblemSpec, samples: usize, noise: &Noise) -> Result<Self> {
         let problem = spec.generate()?;
-        Self::new(problem.prior, problem.reward, 512, noise)
+        Self::new(problem.prior, problem.reward, samples, noise)
     }
 
     fn new(prior: GaussianMixture, reward: QuadraticReward, samples: usize, noise: &Noise) -> Result<Self> {

@@ -1,7 +1,7 @@
 //! Which plans are compared, and the rows they come to.
 
 use super::problem::{Distance, Problem, Spread};
-use crate::steering::{Estimator, Plan};
+use crate::steering::{self, Diagnostics, Estimator, Plan, dash};
 use crate::table::number;
 use crate::{Context, Result, Table};
 use mfm_core::{Device, Flow, Lift, Noise, Tensor};
@@ -12,18 +12,8 @@ use std::time::Instant;
 /// One line of the table.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// The estimator.
-    pub estimator: &'static str,
-    /// ODE, SDE, or bridge.
-    pub sampler: &'static str,
-    /// Posterior draws for each state.
-    pub draws: usize,
-    /// Time steps.
-    pub steps: usize,
-    /// MALA moves at each time.
-    pub moves: usize,
-    /// Network evaluations for each sample; a backward pass counts two.
-    pub evaluations: usize,
+    #[serde(flatten)]
+    pub run: steering::Row,
     /// Sliced W2 to the target, the mean over the seeds.
     pub sw2: f64,
     /// Its standard deviation over the seeds; 0 for one.
@@ -34,14 +24,12 @@ pub struct Row {
     pub mean_reward: f64,
     /// Samples that ran away, of all seeds: NaN, infinite or beyond 50. They are measured as 0, or 50 away.
     pub lost: usize,
-    /// Seconds for one seed.
-    pub seconds: f64,
     /// The number of seeds.
     pub seeds: usize,
 }
 
 /// What a row steers by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Entry {
     /// A plan with an estimator.
     Plan(Plan),
@@ -50,7 +38,7 @@ pub enum Entry {
 }
 
 /// An entry and the number of seeds it is run with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Job {
     pub entry: Entry,
     pub seeds: usize,
@@ -69,26 +57,26 @@ impl Job {
         flow: &Flow<'_, M>,
         device: &T::Device,
     ) -> Result<(Row, Vec<f64>)> {
-        let (Entry::Plan(plan) | Entry::Exact(plan)) = self.entry;
+        let (Entry::Plan(plan) | Entry::Exact(plan)) = &self.entry;
         let name = self.name();
         let progress =
             context.progress(&format!("{name} {} {} × {}", plan.sampler(), plan.steps, plan.draws), (plan.steps * self.seeds) as u64);
         let start = Instant::now();
         let mut distances: Vec<Distance> = Vec::new();
         let mut first = Vec::new();
-        let (mut steering, mut lost) = (0.0, 0);
+        let (mut seconds, mut lost) = (0.0, 0);
         for seed in 0..self.seeds as u64 {
             let noise = context.noise.fork(1000 + seed);
             let clock = Instant::now();
-            let mut points = self.samples(problem, flow, device, &noise, &mut |p| {
+            let mut points = self.samples(problem, flow, device, &noise, &mut |step| {
                 progress.advance(1);
-                if let Some(size) = p.effective_sample_size {
+                if let Some(size) = step.effective_sample_size {
                     progress.remark(format!("effective sample size {size:.1} of {}", plan.draws));
                 }
-                context.detail_above(&progress, format!("{name} step {} of {}: {p:?}", p.done, plan.steps));
+                context.detail_above(&progress, format!("{name}, {} steps: {step}", plan.steps));
                 Ok(())
             })?;
-            steering += clock.elapsed().as_secs_f64();
+            seconds += clock.elapsed().as_secs_f64();
             lost += contain(&mut points, problem.dimension());
             distances.push(problem.distance(&points)?);
             if first.is_empty() {
@@ -100,25 +88,19 @@ impl Job {
         let over = |of: fn(&Distance) -> f64| Spread::of(&distances.iter().map(of).collect::<Vec<_>>());
         let sliced = over(|d| d.sliced_wasserstein);
         let row = Row {
-            estimator: name,
-            sampler: plan.sampler(),
-            draws: plan.draws,
-            steps: plan.steps,
-            moves: plan.moves,
-            evaluations: plan.evaluations(),
+            run: steering::Row::new(name, plan, seconds / self.seeds as f64),
             sw2: sliced.mean,
             sw2_deviation: if self.seeds > 1 { sliced.deviation } else { 0.0 },
             mmd: over(|d| d.mmd).mean,
             mean_reward: over(|d| d.mean_reward).mean,
             lost,
-            seconds: steering / self.seeds as f64,
             seeds: self.seeds,
         };
         Ok((row, first))
     }
 
     fn name(&self) -> &'static str {
-        match self.entry {
+        match &self.entry {
             Entry::Plan(plan) => plan.estimator.name(),
             Entry::Exact(_) => "exact gradient",
         }
@@ -130,14 +112,14 @@ impl Job {
         flow: &Flow<'_, M>,
         device: &T::Device,
         noise: &Noise,
-        on_step: &mut dyn FnMut(crate::steering::Progress) -> mfm_core::Result<()>,
+        on_step: &mut dyn FnMut(Diagnostics) -> mfm_core::Result<()>,
     ) -> Result<Vec<f64>> {
         let x = device.normal(&noise.stream(1), problem.shape()?)?;
-        let samples = match self.entry {
+        let samples = match &self.entry {
             Entry::Plan(plan) => plan.run(flow, &problem.reward, &x, noise, on_step)?,
             Entry::Exact(plan) => {
                 let guide = ExactGradient { mixture: &problem.prior, reward: &problem.reward };
-                plan.guided(flow, &guide, &x, noise, on_step)?
+                plan.guided(flow, guide, &x, noise, on_step)?
             }
         };
         Ok(samples.to_vec()?)
@@ -155,6 +137,16 @@ fn contain(points: &mut [f64], dimension: usize) -> usize {
     lost
 }
 
+impl Job {
+    /// The same with few steps and draws and one seed, to see that it runs.
+    #[must_use]
+    pub fn quick(mut self) -> Self {
+        let (Entry::Plan(plan) | Entry::Exact(plan)) = &mut self.entry;
+        (plan.steps, plan.draws, plan.moves) = (plan.steps.min(3), plan.draws.min(4), plan.moves.min(2));
+        Self { seeds: 1, ..self }
+    }
+}
+
 /// The jobs on the paper's mixture. A full run takes every number of draws to 128 at 1,000 steps, with 20 seeds.
 pub fn paper_jobs(exact: bool, full: bool) -> Vec<Job> {
     let (seeds, steps) = if full { (20, 1000) } else { (1, 200) };
@@ -170,10 +162,10 @@ pub fn paper_jobs(exact: bool, full: bool) -> Vec<Job> {
     } else {
         &[4, 16]
     };
-    jobs.extend(many.iter().map(|&n| Job::new(Plan::new(Estimator::MfmGradient, n, steps), seeds)));
+    jobs.extend(many.iter().map(|&n| Job::new(Plan::new(Estimator::MfmG, n, steps), seeds)));
     let many: &[usize] = if full { &[1, 4, 16, 64, 128] } else { &[4, 16] };
-    jobs.extend(many.iter().map(|&n| Job::new(Plan::new(Estimator::MfmGradientFree, n, steps), seeds)));
-    jobs.push(Job::new(Plan::new(Estimator::MfmGradientFree, 16, 250).by_sde(), seeds));
+    jobs.extend(many.iter().map(|&n| Job::new(Plan::new(Estimator::MfmGf, n, steps), seeds)));
+    jobs.push(Job::new(Plan::new(Estimator::MfmGf, 16, 250).by_sde(), seeds));
     let many: &[(usize, usize)] = if full { &[(4, 16), (8, 8), (8, 16), (8, 32), (8, 64), (8, 128)] } else { &[(4, 16), (8, 8), (8, 32)] };
     jobs.extend(many.iter().map(|&(steps, n)| Job::new(Plan::new(Estimator::Resampled, n, steps), few)));
     jobs.push(Job::new(Plan { moves: 8, ..Plan::new(Estimator::Mcmc, 32, 8) }, few));
@@ -188,8 +180,8 @@ pub fn inverse_jobs(full: bool) -> Vec<Job> {
     vec![
         Job::new(plan(Estimator::Unsteered, 0), seeds),
         Job::new(plan(Estimator::Dps, 0), seeds),
-        Job::new(plan(Estimator::MfmGradient, 16), seeds),
-        Job::new(plan(Estimator::MfmGradientFree, 16), seeds),
+        Job::new(plan(Estimator::MfmG, 16), seeds),
+        Job::new(plan(Estimator::MfmGf, 16), seeds),
         Job::new(Plan::new(Estimator::Resampled, 64, 32), seeds),
         Job::new(Plan { moves: 8, ..Plan::new(Estimator::Mcmc, 8, 32) }, seeds),
         Job::new(Plan { moves: 40, ..Plan::new(Estimator::Mcmc, 8, 16) }, seeds),
@@ -213,22 +205,22 @@ pub fn table(rows: &[Row], floor: Spread, exact_reward: f64) -> Table {
         "seconds",
         "seeds",
     ]);
-    let dash = |n: usize| if n == 0 { "–".to_owned() } else { n.to_string() };
     for row in rows {
+        let run = &row.run;
         let sw2 = if row.seeds > 1 { format!("{:.3} ± {:.3}", row.sw2, row.sw2_deviation) } else { format!("{:.3}", row.sw2) };
         table.row([
-            row.estimator.to_owned(),
-            row.sampler.to_owned(),
-            dash(row.draws),
-            row.steps.to_string(),
-            dash(row.moves),
-            row.evaluations.to_string(),
+            run.estimator.to_owned(),
+            run.sampler.to_owned(),
+            dash(run.draws),
+            run.steps.to_string(),
+            dash(run.moves),
+            run.evaluations.to_string(),
             sw2,
             format!("{:.2}", row.sw2 / floor.mean),
             format!("{:.5}", row.mmd),
             number(row.mean_reward, 4),
             row.lost.to_string(),
-            format!("{:.1}", row.seconds),
+            format!("{:.1}", run.seconds),
             row.seeds.to_string(),
         ]);
     }

@@ -10,6 +10,15 @@ use mfm_core::Error;
 pub enum TrainError {
     /// An operation, the data source or the loss failed.
     Tensor(Error),
+    /// A loss is NaN or infinite.
+    Loss {
+        /// Its name.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// The step, counted from 1.
+        step: u64,
+    },
     /// The gradient is NaN or infinite.
     Gradient {
         /// The parameter.
@@ -38,6 +47,7 @@ impl fmt::Display for TrainError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tensor(error) => error.fmt(f),
+            Self::Loss { what, value, step } => write!(f, "step {step}: the {what} is {value}; nothing was changed"),
             Self::Gradient { parameter, index, step } => {
                 write!(f, "step {step}: the gradient by {parameter} is NaN or infinite at element {index}; nothing was changed")
             }

@@ -149,6 +149,6 @@ impl<T: Tensor> From<Var<T>> for StepLoss<T> {
 
 impl<T: Tensor> From<Losses<T>> for StepLoss<T> {
     fn from(losses: Losses<T>) -> Self {
-        Self { total: losses.total, parts: vec![("diagonal", losses.diagonal), ("consistency", losses.consistency)] }
+        Self { total: losses.total, parts: vec![("diagonal loss", losses.diagonal), ("consistency loss", losses.consistency)] }
     }
 }

@@ -181,8 +181,8 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
     /// Makes one step. Fork k of the run's noise belongs to step k: its fork 0 to the data source, its fork 1 to the loss.
     ///
     /// # Errors
-    /// Those of the source and the loss; [`TrainError::Gradient`] or [`TrainError::Overflow`] if the gradient is not finite. The run is then as
-    /// it was before the step.
+    /// Those of the source and the loss; [`TrainError::Loss`] if the loss or a part of it is not finite, [`TrainError::Gradient`] or
+    /// [`TrainError::Overflow`] if the gradient is not. The run is then as it was before the step.
     pub fn advance<L: Into<StepLoss<T>>>(
         &mut self,
         data: &mut impl DataSource<T>,
@@ -204,6 +204,13 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
             let shape = result.total.shape();
             if shape.elements() != 1 {
                 return Err(Error::Shape { op: "loss", left: shape, right: Shape::SCALAR }.into());
+            }
+            // A part may be NaN where the gradient is finite: a weight of zero on a residual that overflows.
+            for (what, value) in core::iter::once(("loss", result.total.value())).chain(result.parts.iter().map(|(name, value)| (*name, value))) {
+                let value = number(value)?;
+                if !value.is_finite() {
+                    return Err(TrainError::Loss { what, value, step });
+                }
             }
             let gradients = tape.backward(&result.total, result.total.value().device().full(1.0, shape)?)?;
             let parts = variables.iter().map(|variable| gradients.of_or_zeros(variable)).collect::<Result<Vec<T>>>()?;

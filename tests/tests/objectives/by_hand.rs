@@ -170,7 +170,7 @@ fn by_hand(setting: &Setting, batch: &Batched, student: &[f64]) -> [f64; 2] {
         let flow = if off { &batch.off } else { &batch.diagonal };
         let weight = |row: usize| {
             let own = if setting.weighted { 1.0 + flow.s[row] + 2.0 * batch.t[row] } else { 1.0 };
-            own * (square(&PLACE, row) + adaptive.offset).powf(-adaptive.power)
+            own * (own * square(&PLACE, row) + adaptive.offset).powf(-adaptive.power)
         };
         (0..N).map(|row| weight(row) * square(student, row)).sum::<f64>() / N as f64
     })

@@ -61,15 +61,11 @@ impl<'a, T: Tensor> Watch<'a, T> {
             return Ok(());
         }
         let parts = step.part_values()?;
-        if let Some((name, value)) = parts.iter().find(|(_, value)| !value.is_finite()) {
-            let what = format!("step {}: the {name} loss is {value}", step.step);
-            return Err(Failure::input(format!("{what}; try a lower learning rate, or data of usual size")));
-        }
         let part = |name: &str| parts.iter().find(|(other, _)| *other == name).map_or(0.0, |(_, value)| *value);
         let row = LossRow {
             step: step.step,
-            diagonal: part("diagonal"),
-            consistency: part("consistency"),
+            diagonal: part("diagonal loss"),
+            consistency: part("consistency loss"),
             gradient_norm: step.gradient_norm,
             learning_rate: step.rate,
         };

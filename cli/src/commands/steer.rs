@@ -1,23 +1,21 @@
 //! `mfm steer`: samples aimed at a reward.
 
-mod run;
-
 use super::destination::{Destination, Samples};
 use crate::arguments::{at_least_one, not_negative, positive, time};
 use crate::context::Context;
-use crate::failure::{Place, Result};
+use crate::failure::{Failure, Place, Result};
 use crate::model::{LoadedModel, shape};
 use crate::reward::{self, AnyReward};
+use crate::steering::{Diagnostics, Estimator, FIRST_TIME, Plan};
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
 use mfm_core::resample::Coupling;
+use mfm_core::search::Keep;
 use mfm_core::steer::{Dynamics, Scheme};
 use mfm_core::{Device, Reward, Tensor};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
-
-pub use run::Diagnostics;
 
 /// The options of `mfm steer`.
 #[derive(Clone, Debug, clap::Args)]
@@ -53,7 +51,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SCHEME", default_value = "euler", help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
     pub scheme: Integrator,
     /// The first time, at which noise stands for the state
-    #[arg(long, value_name = "T", default_value_t = 0.01, value_parser = time, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    #[arg(long, value_name = "T", default_value_t = FIRST_TIME, value_parser = time, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
     pub start: f64,
     /// Steer only from this time on
     #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = time, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
@@ -86,29 +84,6 @@ pub struct Arguments {
     /// Resample below this share of the particles, for smc
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = time, allow_negative_numbers = true)]
     pub threshold: f64,
-}
-
-/// A way to steer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Estimator {
-    /// Not at all: samples of the model itself
-    Unsteered,
-    /// By the reward's gradient at the posterior mean
-    Dps,
-    /// By the gradient of the value through posterior draws
-    MfmG,
-    /// By weighted posterior draws, without gradients
-    MfmGf,
-    /// By choosing posterior draws, exact in law for many draws
-    Resampled,
-    /// By Markov chains in the noise of the one-step map
-    Mcmc,
-    /// The best of several samples
-    BestOfN,
-    /// By a population of weighted particles (twisted diffusion sampler)
-    Smc,
-    /// By keeping the best draws and renoising
-    Search,
 }
 
 /// An equation.
@@ -168,11 +143,45 @@ impl From<Renoising> for Coupling {
     }
 }
 
+/// The plan of the command line, its defaults filled in.
+fn plan(arguments: &Arguments) -> Result<Plan> {
+    use Estimator::{BestOfN, Dps, Mcmc, MfmG, MfmGf, Resampled, Search, Smc, Unsteered};
+    let estimator = arguments.estimator;
+    let (steps, draws) = match estimator {
+        Unsteered | Dps | MfmG | MfmGf | Smc => (100, 16),
+        BestOfN => (1, 16),
+        Resampled => (8, 32),
+        Search => (8, 16),
+        Mcmc => (16, 8),
+    };
+    if arguments.start >= 1.0 {
+        return Err(Failure::input("--start 1: it must be before 1"));
+    }
+    if arguments.start == 0.0 && matches!(estimator, Dps | MfmG | Smc) {
+        return Err(Failure::input("--start 0: this estimator needs a first time above 0, where its correction is finite"));
+    }
+    Ok(Plan {
+        moves: arguments.moves,
+        dynamics: arguments.dynamics.into(),
+        scheme: arguments.scheme.into(),
+        start: arguments.start,
+        power: arguments.power,
+        window: arguments.steer_from..=arguments.steer_until,
+        damping: arguments.damping,
+        rescale: arguments.rescale,
+        clip: arguments.clip,
+        coupling: arguments.coupling.into(),
+        keep: if arguments.keep_overall { Keep::Overall } else { Keep::PerParticle },
+        threshold: arguments.threshold,
+        ..Plan::new(estimator, arguments.draws.unwrap_or(draws), arguments.steps.unwrap_or(steps))
+    })
+}
+
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     model: &'a str,
     reward: &'a str,
-    estimator: String,
+    estimator: &'static str,
     samples: usize,
     steps: usize,
     draws: usize,
@@ -194,7 +203,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let dimension = model.dimension();
     let destination = Destination::new(arguments.out.as_deref(), dimension)?;
     let label = model.label(arguments.label)?;
-    let plan = run::Plan::new(arguments)?;
+    let plan = plan(arguments)?;
     let reward = AnyReward::new(context, &arguments.reward, dimension)?;
     let n = arguments.samples;
     let x = context.device.normal(&context.noise.fork(0), shape(n, dimension)?).at(format!("--samples {n}"))?;
@@ -215,7 +224,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let rewards = reward.value(&samples)?.to_vec::<f64>()?;
     let mean_reward = rewards.iter().sum::<f64>() / rewards.len() as f64;
 
-    let name = arguments.estimator.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let name = plan.estimator.name();
     let title = format!("{} samples by {name}, mean reward {}", count(n), number(mean_reward, 3));
     destination.write(context, &Samples { title: &title, rows: &rows, dimension, states: &[] })?;
     let evaluations = plan.evaluations();
@@ -224,7 +233,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     } else {
         let mut table = Table::new(["estimator", "samples", "steps", "draws", "evaluations", "mean reward", "seconds"]);
         let (steps, draws) = (plan.steps.to_string(), plan.draws.to_string());
-        table.row([name.clone(), count(n), steps, draws, count(evaluations), number(mean_reward, 4), number(seconds, 3)]);
+        table.row([name.to_owned(), count(n), steps, draws, count(evaluations), number(mean_reward, 4), number(seconds, 3)]);
         context.table(&table)?;
     }
     let rows = destination.is_stdout().then(|| rows.chunks_exact(dimension).collect());
