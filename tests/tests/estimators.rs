@@ -71,7 +71,8 @@ fn correction(guidance: &Guidance<F64>) -> Result<F64> {
 }
 
 // Null: each estimator's mean is the closed form. 24 replicates of 8,192 draws; the bias, of order 1/N, is a small part of the standard
-// error, which is estimated from the replicates: 5 of them for the largest of 60 numbers with 23 degrees of freedom.
+// error, which is estimated from the replicates: 4 of them, for each of 60 numbers (12 states, 5 numbers each) with 23 degrees of freedom.
+// One of them would be passed in about 3 % of all seeds; with this one the largest is 1.9.
 #[test]
 fn with_many_draws_all_agree_with_the_closed_form() -> Result<()> {
     for (path, times) in PATHS.into_iter().zip([&[0.3, 0.5, 0.9][..], &[0.5], &[0.6], &[0.5]]) {
@@ -84,7 +85,7 @@ fn with_many_draws_all_agree_with_the_closed_form() -> Result<()> {
                 let [gradient, free, estimate] = problem.replicates(t, &state, 8192, 24)?;
                 let errors = [gradient.errors_from(&exact), free.errors_from(&exact), estimate.errors_from(&value)];
                 println!("{} t = {t}: {errors:.1?} standard errors", path.name());
-                assert!(errors.iter().all(|e| *e < 5.0), "{path:?}, t = {t}: {errors:?}");
+                assert!(errors.iter().all(|e| *e < 4.0), "{path:?}, t = {t}: {errors:?}");
             }
         }
     }
@@ -178,7 +179,7 @@ fn the_drift_of_every_guide_is_the_maps() -> Result<()> {
     Ok(())
 }
 
-// At t = 0 σ² is infinite and ∇V zero: MFM-GF has the limit, the guides by gradients refuse. N = 2^17 draws, 5 standard errors from the
+// At t = 0 σ² is infinite and ∇V zero: MFM-GF has the limit, the guides by gradients refuse. N = 2^17 draws, 4 standard errors from the
 // spread of 16 parts.
 #[test]
 fn at_the_start_only_the_gradient_free_form_is_finite() -> Result<()> {
@@ -189,7 +190,7 @@ fn at_the_start_only_the_gradient_free_form_is_finite() -> Result<()> {
     // κ_0 = 1: the mean of the tilted law less that of the prior, which is zero.
     let expected = tilt(&problem.mixture, reward)?.mixture.mean();
     let errors = Mean::of_rows(&correction(&free)?.to_vec::<f64>()?, 2).errors_from(&expected);
-    assert!(errors < 5.0, "{errors}");
+    assert!(errors < 4.0, "{errors}");
     let refused: [Result<Guidance<F64>>; 3] = [
         MfmGradient { reward, draws: Draws::new(4) }.guide(&flow, 0.0, &x, &noise),
         Dps { reward }.guide(&flow, 0.0, &x, &noise),
@@ -310,7 +311,7 @@ fn corrections_are_windowed_damped_rescaled_and_clipped() -> Result<()> {
     Ok(())
 }
 
-// The value of a mixture in three dimensions with a linear reward: log E exp of what is far from Gaussian. 16 × 8,192 draws, 5 errors.
+// The value of a mixture in three dimensions with a linear reward: log E exp of what is far from Gaussian. 16 × 8,192 draws, 4 standard errors.
 #[test]
 fn the_value_holds_in_other_dimensions() -> Result<()> {
     let mixture = random_mixture(3, 4, 11)?;
@@ -324,6 +325,6 @@ fn the_value_holds_in_other_dimensions() -> Result<()> {
     let (exact, value) = (problem.exact(0.4, &state)?, problem.exact_values(0.4, &state)?);
     let [gradient, free, estimate] = problem.replicates(0.4, &state, 8192, 16)?;
     let errors = [gradient.errors_from(&exact), free.errors_from(&exact), estimate.errors_from(&value)];
-    assert!(errors.iter().all(|e| *e < 5.0), "{errors:?}");
+    assert!(errors.iter().all(|e| *e < 4.0), "{errors:?}");
     Ok(())
 }

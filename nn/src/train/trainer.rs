@@ -206,7 +206,9 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
                 return Err(Error::Shape { op: "loss", left: shape, right: Shape::SCALAR }.into());
             }
             // A part may be NaN where the gradient is finite: a weight of zero on a residual that overflows.
-            for (what, value) in core::iter::once(("loss", result.total.value())).chain(result.parts.iter().map(|(name, value)| (*name, value))) {
+            for (what, value) in
+                core::iter::once(("loss", result.total.value())).chain(result.parts.iter().map(|(name, value)| (*name, value)))
+            {
                 let value = number(value)?;
                 if !value.is_finite() {
                     return Err(TrainError::Loss { what, value, step });
