@@ -22,6 +22,7 @@ impl Shape {
     /// # Errors
     /// [`Error::Rank`] if there are more than [`MAX_RANK`] axes, and [`Error::TooLarge`] if the number of elements overflows, or
     /// would with a one in place of every zero: so the product of any of the axes can be taken.
+    #[inline]
     pub fn new(axes: &[usize]) -> Result<Self> {
         if axes.len() > MAX_RANK {
             return Err(Error::Rank { op: "shape", rank: axes.len() });
@@ -37,26 +38,31 @@ impl Shape {
     }
 
     /// The lengths of the axes.
+    #[inline]
     pub fn axes(&self) -> &[usize] {
         &self.axes[..self.rank as usize]
     }
 
     /// The number of axes.
+    #[inline]
     pub fn rank(&self) -> usize {
         self.rank as usize
     }
 
     /// The number of elements: the product of the axes, one for a scalar.
+    #[inline]
     pub fn elements(&self) -> usize {
         self.axes().iter().product()
     }
 
     /// The length of the first axis (the batch), one for a scalar.
+    #[inline]
     pub fn batch(&self) -> usize {
         self.axes().first().copied().unwrap_or(1)
     }
 
     /// The number of elements in one item of the batch.
+    #[inline]
     pub fn item(&self) -> usize {
         self.axes().get(1..).map_or(1, |rest| rest.iter().product())
     }

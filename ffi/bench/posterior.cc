@@ -1,7 +1,8 @@
 // The time of one posterior draw for each of n states, through C++ and in ONNX Runtime running the same network on the same threads; the Rust
-// side of the comparison is posterior.rs, and run.py runs both. Prints lines "C++ n SECONDS" and "ONNX n SECONDS"; the two alternate.
+// side of the comparison is posterior.rs, and run.py runs both. Prints lines "C++ n SECONDS" or "ONNX n SECONDS".
 //
-//   posterior MODEL MODEL.onnx LIBONNXRUNTIME.so THREADS     ("-" for the two files in the middle: without ONNX Runtime)
+//   posterior MODEL THREADS                                  times the library
+//   posterior MODEL THREADS MODEL.onnx LIBONNXRUNTIME.so     times ONNX Runtime, in a process of its own, where its threads are in nobody's way
 //   posterior MODEL                                          writes a fresh model to be measured: 4 hidden layers of 256, two numbers a sample
 #include <mfm/mfm.hpp>
 
@@ -84,19 +85,18 @@ double median(std::vector<double> values) {
 
 int main(int count, char** arguments) {
   if (count == 2) return mfm::model::create(mfm::architecture(2)).save(arguments[1]), 0;
-  if (count != 5) return std::fputs("usage: posterior MODEL MODEL.onnx LIBONNXRUNTIME.so THREADS\n", stderr), 2;
-  const int threads = std::atoi(arguments[4]);
+  if (count != 3 && count != 5) return std::fputs("usage: posterior MODEL [THREADS [MODEL.onnx LIBONNXRUNTIME.so]]\n", stderr), 2;
+  const int threads = std::atoi(arguments[2]);
   const mfm::model model = mfm::model::load(arguments[1]);
   const std::size_t d = model.dimension();
   mfm::session_options how;
-  how.threads = static_cast<std::size_t>(threads);
+  how.threads = count == 3 ? static_cast<std::size_t>(threads) : 1;
   mfm::session session(model, how);
-  onnx* other = std::strcmp(arguments[2], "-") == 0 ? nullptr : new onnx(arguments[3], arguments[2], threads);
+  onnx* other = count == 3 ? nullptr : new onnx(arguments[4], arguments[3], threads);
   for (std::size_t n : {1, 16, 256}) {
     numbers states(n * d, 0.3f), noise(n * d), velocity(n * d), draws(n * d), theirs(n * d);
     mfm::posterior_options options;
     options.time = t;
-    std::vector<double> ours_seconds, their_seconds;
     for (std::size_t i = 0; i < noise.size(); ++i) noise[i] = static_cast<float>(std::sin(1.7 * static_cast<double>(i)));
     float time[1] = {static_cast<float>(t)};
     const std::int64_t rows = static_cast<std::int64_t>(n), columns = static_cast<std::int64_t>(d);
@@ -115,15 +115,14 @@ int main(int count, char** arguments) {
       for (std::size_t i = 0; i < noise.size(); ++i) worst = std::max(worst, std::abs(noise[i] + velocity[i] - theirs[i]));
       std::printf("difference %zu %.2g\n", n, static_cast<double>(worst));
     }
-    const auto ours = [&] { session.posterior(states, draws, options); };
-    const double about = time_once(20, ours);
-    const std::size_t calls = std::max<std::size_t>(1, static_cast<std::size_t>(0.01 / about));
-    for (int round = 0; round < 60; ++round) {
-      ours_seconds.push_back(time_once(calls, ours));
-      if (other) their_seconds.push_back(time_once(calls, [&] { other->run(inputs, output); }));
-    }
-    std::printf("C++ %zu %.9f\n", n, median(ours_seconds));
-    if (other) std::printf("ONNX %zu %.9f\n", n, median(their_seconds));
+    const auto draw = [&] {
+      if (other) other->run(inputs, output);
+      else session.posterior(states, draws, options);
+    };
+    const std::size_t calls = std::max<std::size_t>(1, static_cast<std::size_t>(0.01 / time_once(20, draw)));
+    std::vector<double> each;
+    for (int round = 0; round < 60; ++round) each.push_back(time_once(calls, draw));
+    std::printf("%s %zu %.9f\n", other ? "ONNX" : "C++", n, median(each));
   }
   return 0;
 }

@@ -40,7 +40,8 @@ def main():
     run(*rust)
     seconds, differences = {}, {}
     for _ in range(ROUNDS):
-        for output in [run(*rust), run(ours, model, exported, library, threads)]:
+        programs = [rust, [ours, model, threads]] + ([] if exported == "-" else [[ours, model, threads, exported, library]])
+        for output in [run(*program) for program in programs]:
             for line in output.splitlines():
                 who, n, value = line.split()
                 (differences if who == "difference" else seconds).setdefault((who, int(n)), []).append(float(value))
