@@ -23,7 +23,7 @@ pub(crate) struct Rows<'a, E> {
 impl<'a, E> Rows<'a, E> {
     /// `N` of them.
     #[inline(always)]
-    fn take<const N: usize>(&self, start: usize) -> [&'a [E]; N] {
+    pub fn take<const N: usize>(&self, start: usize) -> [&'a [E]; N] {
         core::array::from_fn(|i| &self.elements[(start + i) * self.apart..][..self.length])
     }
 }

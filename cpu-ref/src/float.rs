@@ -19,6 +19,8 @@ mod sealed {
 
         /// A slice as vectors, and what is left.
         fn vectors<S: pulp::Simd>(x: &[Self]) -> (&[Self::Vector<S>], &[Self]);
+        /// The same to be written to.
+        fn vectors_mut<S: pulp::Simd>(x: &mut [Self]) -> (&mut [Self::Vector<S>], &mut [Self]);
         fn splat<S: pulp::Simd>(simd: S, x: Self) -> Self::Vector<S>;
         /// a b + c
         fn multiply_add<S: pulp::Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
@@ -28,13 +30,18 @@ mod sealed {
 
     #[cfg(feature = "std")]
     macro_rules! vectors {
-        ($type:ident, $vector:ident, $split:ident, $splat:ident, $multiply_add:ident, $total:ident) => {
+        ($type:ident, $vector:ident, $split:ident, $split_mut:ident, $splat:ident, $multiply_add:ident, $total:ident) => {
             impl Sealed for $type {
                 type Vector<S: pulp::Simd> = S::$vector;
 
                 #[inline(always)]
                 fn vectors<S: pulp::Simd>(x: &[Self]) -> (&[Self::Vector<S>], &[Self]) {
                     S::$split(x)
+                }
+
+                #[inline(always)]
+                fn vectors_mut<S: pulp::Simd>(x: &mut [Self]) -> (&mut [Self::Vector<S>], &mut [Self]) {
+                    S::$split_mut(x)
                 }
 
                 #[inline(always)]
@@ -56,9 +63,9 @@ mod sealed {
     }
 
     #[cfg(feature = "std")]
-    vectors!(f32, f32s, as_simd_f32s, splat_f32s, mul_add_e_f32s, reduce_sum_f32s);
+    vectors!(f32, f32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, mul_add_e_f32s, reduce_sum_f32s);
     #[cfg(feature = "std")]
-    vectors!(f64, f64s, as_simd_f64s, splat_f64s, mul_add_e_f64s, reduce_sum_f64s);
+    vectors!(f64, f64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, mul_add_e_f64s, reduce_sum_f64s);
 }
 
 /// f32 or f64: what the loops of this crate are written over.

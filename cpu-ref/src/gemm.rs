@@ -3,6 +3,12 @@
 #[cfg(feature = "std")]
 use crate::dots::{Rows, dots};
 use crate::float::Float;
+#[cfg(feature = "std")]
+use crate::panel::panel;
+
+/// Up to how many rows a product by a row-major operand is faster without bringing that operand into blocks.
+#[cfg(feature = "std")]
+const FEW_ROWS: usize = 64;
 
 /// A matrix within a slice: element (i, j) is `elements[i rows_apart + j columns_apart]`.
 #[derive(Clone, Copy)]
@@ -83,6 +89,10 @@ pub(crate) fn product<E: Float>(out: &mut [E], a: Matrix<'_, E>, b: Matrix<'_, E
     #[cfg(feature = "std")]
     if (n <= 8 || (2..=48).contains(&m)) && !accumulate && k >= 16 && a.columns_apart == 1 && b.rows_apart == 1 {
         return dots(out, a.as_rows(), b.transposed().as_rows());
+    }
+    #[cfg(feature = "std")]
+    if m <= FEW_ROWS && !accumulate && n >= 16 && a.columns_apart == 1 && b.columns_apart == 1 {
+        return panel(out, a.as_rows(), b.as_rows());
     }
     system(out, a, b, accumulate);
 }

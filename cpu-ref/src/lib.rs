@@ -35,6 +35,8 @@ mod math;
 mod matmul;
 mod memory;
 mod outer;
+#[cfg(feature = "std")]
+mod panel;
 mod reduce;
 mod simd;
 mod tensor;

@@ -8,6 +8,7 @@ use crate::session::{AnySession, Run, Session};
 use mfm_core::{Interpolant, Noise, Shape, Tensor, interpolant};
 use mfm_cpu_ref::CpuDevice;
 use mfm_nn::file::{self, write_model};
+use mfm_nn::layer::settled;
 use mfm_nn::{GaussianConfig, MlpConfig, ModelConfig, ModelFile, ModelHeader, Module};
 use std::sync::Arc;
 
@@ -71,12 +72,12 @@ impl<B: Backend> Loaded<B> {
     }
 }
 
-/// The same network on another device.
+/// The same network on another device, its weights laid out as those of a file are.
 ///
 /// # Errors
 /// Whatever the devices report.
 pub fn moved<B: Backend>(network: &mfm_nn::Model<B::Tensor>, device: &B) -> mfm_core::Result<mfm_nn::Model<B::Tensor>> {
-    network.rebuild(&mut |_, tensor: &B::Tensor| device.from_slice(&B::host(tensor)?, tensor.shape()))
+    network.rebuild(&mut |_, tensor: &B::Tensor| settled(&device.from_slice(&B::host(tensor)?, tensor.shape())?))
 }
 
 impl<B: Backend> AnyModel for Loaded<B> {

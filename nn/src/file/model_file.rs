@@ -3,6 +3,7 @@
 use super::container::parse;
 use super::write::{MEAN, STATE, missing};
 use super::{FileError, ModelHeader, TensorView};
+use crate::layer::settled;
 use crate::model::Model;
 use crate::module::Module;
 use crate::train::TrainingState;
@@ -71,7 +72,7 @@ impl<'a> ModelFile<'a> {
         let model = Model::build(device, config, &mean, &mut |name, shape| {
             let tensor = self.expect(name, shape)?;
             used.insert(tensor.name);
-            tensor.to_tensor(device)
+            settled(&tensor.to_tensor(device)?).map_err(FileError::from)
         })?;
         let known = |name| {
             used.contains(name)
