@@ -298,3 +298,26 @@ fn functions() -> Result<()> {
     }
     Ok(())
 }
+
+/// Few rows by a row-major operand, of every width of vectors and what is left of them, against a plain loop.
+#[test]
+fn few_rows_by_a_row_major_operand() -> Result<()> {
+    let (double, single) = (CpuDevice::<f64>::new(), CpuDevice::<f32>::new());
+    for m in [1, 2, 3, 5, 6, 7, 16, 63, 64, 65] {
+        for (k, n) in [(1, 16), (3, 17), (33, 31), (20, 64), (7, 150), (19, 260), (40, 333)] {
+            let a: Vec<f64> = (0..m * k).map(|i| ((i * 37 % 101) as f64 - 50.0) / 16.0).collect();
+            let b: Vec<f64> = (0..k * n).map(|i| ((i * 53 % 97) as f64 - 48.0) / 32.0).collect();
+            let mut expected = vec![0.0; m * n];
+            for (i, p, j) in (0..m).flat_map(|i| (0..k).flat_map(move |p| (0..n).map(move |j| (i, p, j)))) {
+                expected[i * n + j] += a[i * k + p] * b[p * n + j];
+            }
+            let (left, right) = (Shape::new(&[m, k])?, Shape::new(&[k, n])?);
+            // Multiples of 1/512 of this size: every sum is exact, in either precision.
+            let product = double.from_slice(&a, left)?.matmul(&double.from_slice(&b, right)?, Transpose::NONE)?;
+            assert_eq!(product.to_vec::<f64>()?, expected, "[{m}, {k}] by [{k}, {n}], f64");
+            let product = single.from_slice(&a, left)?.matmul(&single.from_slice(&b, right)?, Transpose::NONE)?;
+            assert_eq!(product.to_vec::<f64>()?, expected, "[{m}, {k}] by [{k}, {n}], f32");
+        }
+    }
+    Ok(())
+}
