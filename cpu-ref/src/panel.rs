@@ -69,6 +69,7 @@ impl<E: Float> Panel<'_, E> {
 
     /// `R` rows from `i` on.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // p runs through several rows at once
     fn tile<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, i: usize, j: usize) -> usize {
         let lanes = size_of::<E::Vector<S>>() / size_of::<E>();
         let rows = self.a.take::<R>(i);
