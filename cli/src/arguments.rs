@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{device as device_command, info, posterior, sample, steer, train, value};
+use crate::commands::{device as device_command, exchange, info, posterior, sample, steer, train, value};
 use crate::context::{Context, Json, Verbosity};
 use crate::failure::Result;
 use crate::progress::eprintln_quietly;
@@ -63,6 +63,10 @@ pub enum Command {
     Info(info::Arguments),
     /// Show what there is to compute on, and which libraries are absent
     Device(device_command::Arguments),
+    /// Make a model file of a transformer's weights in a safetensors file
+    Import(exchange::Import),
+    /// Write a transformer's weights to a safetensors file
+    Export(exchange::Export),
 }
 
 /// Runs the command line of this process and returns its exit status.
@@ -120,6 +124,8 @@ fn dispatch<T: Tensor>(context: &Context<T>, command: &Command) -> Result<()> {
         Command::Steer(arguments) => steer::run(context, arguments),
         Command::Info(arguments) => info::run(context, arguments),
         Command::Device(arguments) => device_command::run(context, arguments),
+        Command::Import(arguments) => exchange::import(context, arguments),
+        Command::Export(arguments) => exchange::export(context, arguments),
     }
 }
 

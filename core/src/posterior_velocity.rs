@@ -79,3 +79,38 @@ impl<T: Tensor, M: crate::flow_map::MetaFlowMap<T>> Drift<T> for AsDrift<'_, M> 
         self.0.drift(&t, x, condition)
     }
 }
+
+/// A labelled Meta Flow Map as a flow model under classifier-free guidance: b = b(∅) + w (1 − ω)(b(y) − b(∅)), with w that of the condition (Ho and
+/// Salimans, 2022). Without labels it is b(∅).
+#[derive(Debug)]
+pub struct ClassifierFree<'a, M> {
+    /// The map.
+    pub map: &'a M,
+    /// The label that stands for none; `None` for a map without labels, which is not guided.
+    pub null_label: Option<usize>,
+    /// w where the condition gives none.
+    pub scale: f64,
+    /// ω, by which a map that was trained with model guidance is guided already: 1 − 1/w of its training; 0 for one that was not.
+    pub absorbed: f64,
+    /// Whether the map takes a guidance scale as an input, which then is 1.
+    pub told: bool,
+}
+
+impl<T: Tensor, M: crate::flow_map::MetaFlowMap<T>> Drift<T> for ClassifierFree<'_, M> {
+    fn drift(&self, t: &[f64], x: &T, condition: Condition<'_>) -> Result<T> {
+        let (device, shape) = (x.device(), x.shape());
+        let t = device.from_slice(t, Shape::new(&[t.len()])?)?;
+        let Some(null) = self.null_label else { return self.map.drift(&t, x, Condition::NONE) };
+        let null = [null];
+        let under = |labels| Condition { labels: Some(labels), guidance: self.told.then_some(&[1.0][..]) };
+        let without = self.map.drift(&t, x, under(&null))?;
+        let Some(labels) = condition.labels else { return Ok(without) };
+        let ahead = self.map.drift(&t, x, under(labels))?.sub(&without)?;
+        let factor = |scale: f64| scale * (1.0 - self.absorbed);
+        let scales: Vec<f64> = condition.guidance.unwrap_or(&[self.scale]).iter().map(|&scale| factor(scale)).collect();
+        if scales.len() != 1 && scales.len() != shape.batch() {
+            return Err(Error::Length { op: "the guidance scales", expected: shape.batch(), found: scales.len() });
+        }
+        without.add(&ahead.mul(&device.from_slice(&scales, shape.per_item(scales.len())?)?)?)
+    }
+}

@@ -119,8 +119,11 @@ pub fn steer<T: Tensor, M: MetaFlowMap<T>>(
     Ok(x)
 }
 
-/// The drift of the guided equation.
-pub(crate) fn slope<T: Tensor>(dynamics: Dynamics, at: &Coefficients, guidance: &Guidance<T>, x: &T) -> Result<T> {
+/// The drift of the guided equation: b + (σ²/2)∇V, or 2b − (β̇/β) x + σ²∇V.
+///
+/// # Errors
+/// [`Error::Shape`] if the shapes differ.
+pub fn slope<T: Tensor>(dynamics: Dynamics, at: &Coefficients, guidance: &Guidance<T>, x: &T) -> Result<T> {
     let Guidance { drift, correction, .. } = guidance;
     match (dynamics, correction) {
         (Dynamics::Ode, None) => Ok(drift.clone()),

@@ -7,7 +7,7 @@ use crate::host::{Callbacks, HostReward, progress};
 use crate::model::{Loaded, Model, finite, moved};
 use crate::session::Run;
 use mfm_core::sample::sample_by_steps;
-use mfm_core::training::{Consistency, FineTuning, Guided, LogNormaliser, NoTeacher, Objective, StopGradient};
+use mfm_core::training::{Consistency, FineTuning, FineTuningMaps, Guided, LogNormaliser, NoTeacher, Objective, StopGradient};
 use mfm_core::{Device, Error, Flow, Noise, Shape, TimeGrid};
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::{LossInput, Outcome, Samples, Step, random_rows};
@@ -131,7 +131,7 @@ pub fn train<B: Backend>(
             return Err(Failure::new(Code::Length, format!("label {label}: the model knows the labels 0 to {}", known - 1)));
         }
     }
-    let guided = Guided { null_label: known, dropout: options.label_dropout, scale: 1.0 };
+    let guided = Guided { null_label: known, dropout: options.label_dropout, scale: 1.0, plain: None };
     let objective = Objective { consistency: consistency(options.consistency)?, guided: labels.map(|_| guided), ..Objective::default() };
     let mut trainer = Trainer::new(settings(options, run.dimension())?, &moved(&run.model.network, &run.device)?)?;
     callbacks.say(format_args!("training on {count} items, {} steps of {}", options.steps, options.batch));
@@ -187,7 +187,8 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
         },
         |input: LossInput<'_, B::Tensor, Network<B>>| {
             let batch = input.samples.batch();
-            let loss = tuning.loss(&flow, input.student, input.frozen, &reward, batch, Some(&mut normaliser), input.noise)?;
+            let maps = FineTuningMaps { base: flow, sampler: flow, trained: input.frozen, student: input.student };
+            let loss = tuning.loss(&maps, &reward, batch, Some(&mut normaliser), input.noise)?;
             let (mean_reward, effective_sample_size) = (loss.mean_reward, loss.effective_sample_size);
             told.set(Progress { mean_reward, effective_sample_size, ..progress(0, 0) });
             Ok::<_, Error>(loss.total)

@@ -68,7 +68,7 @@ pub fn settled<T: Tensor>(weight: &T) -> Result<T> {
 }
 
 /// `name`.`part`.
-fn join(name: &str, part: &str) -> String {
+pub(crate) fn join(name: &str, part: &str) -> String {
     format!("{name}.{part}")
 }
 

@@ -6,22 +6,26 @@ extern crate alloc;
 extern crate std;
 
 pub mod classifier;
+pub mod dit;
 pub mod ema;
 pub mod file;
 pub mod layer;
 pub mod mlp;
 pub mod model;
 pub mod module;
+pub mod network;
 pub mod optimiser;
 pub mod precondition;
 pub mod schedule;
 pub mod train;
 
 pub use classifier::{ClassMixtureReward, Classifier, ClassifierConfig};
+pub use dit::{Dit, DitConfig, DitSize, Orientation};
 pub use file::{FileError, ModelFile, ModelHeader};
 pub use mlp::{Mlp, MlpConfig};
-pub use model::{Model, ModelConfig, NetworkConfig};
+pub use model::{Model, ModelConfig};
 pub use module::Module;
+pub use network::{Network, NetworkConfig};
 pub use optimiser::{Optimiser, OptimiserConfig};
 pub use precondition::{GaussianConfig, Preconditioned};
 pub use schedule::LearningRate;

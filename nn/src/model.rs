@@ -1,36 +1,14 @@
 //! The model that files hold and applications use: a network, preconditioned or not.
 
-use crate::layer::{Source, fresh};
-use crate::mlp::{Mlp, MlpConfig};
+use crate::dit::DitConfig;
+use crate::layer::Source;
+use crate::mlp::MlpConfig;
 use crate::module::Module;
+use crate::network::{Network, NetworkConfig};
 use crate::precondition::{GaussianConfig, Preconditioned};
 use alloc::vec::Vec;
 use mfm_core::{Device, Error, Lift, MetaFlowMap, Noise, Query, Result, Tensor};
 use serde::{Deserialize, Serialize};
-
-/// The form of a model's network.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum NetworkConfig {
-    /// An [`Mlp`].
-    Mlp(MlpConfig),
-}
-
-impl NetworkConfig {
-    /// The number of numbers in one item of data.
-    pub fn data(&self) -> usize {
-        match self {
-            Self::Mlp(config) => config.data,
-        }
-    }
-
-    /// The number of labels, 0 for none.
-    pub fn labels(&self) -> usize {
-        match self {
-            Self::Mlp(config) => config.labels,
-        }
-    }
-}
 
 /// The form of a [`Model`]. The mean of a preconditioned model is kept beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,9 +20,14 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// An [`Mlp`] without preconditioning.
+    /// An [`Mlp`](crate::Mlp) without preconditioning.
     pub fn mlp(config: MlpConfig) -> Self {
         Self { network: NetworkConfig::Mlp(config), preconditioning: None }
+    }
+
+    /// A [`Dit`](crate::Dit) without preconditioning.
+    pub fn dit(config: DitConfig) -> Self {
+        Self { network: NetworkConfig::Dit(config), preconditioning: None }
     }
 
     /// The same with Gaussian preconditioning.
@@ -58,10 +41,10 @@ impl ModelConfig {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Model<T> {
-    /// A bare [`Mlp`].
-    Mlp(Mlp<T>),
-    /// A preconditioned [`Mlp`].
-    PreconditionedMlp(Preconditioned<Mlp<T>, T>),
+    /// A network alone.
+    Plain(Network<T>),
+    /// A preconditioned network.
+    Preconditioned(Preconditioned<Network<T>, T>),
 }
 
 impl<T: Tensor> Model<T> {
@@ -70,9 +53,8 @@ impl<T: Tensor> Model<T> {
     /// # Errors
     /// [`Error::Range`] for a bad `config`, [`Error::Length`] if the mean has another size than an item, and whatever the device reports.
     pub fn new<D: Device<Tensor = T>>(device: &D, config: &ModelConfig, mean: &[f64], noise: &Noise) -> Result<Self> {
-        let NetworkConfig::Mlp(mlp) = &config.network;
-        let zeros: &[&str] = if mlp.zero_output { &["output."] } else { &[] };
-        Self::build(device, config, mean, &mut fresh(device, noise, zeros))
+        check(config, mean)?;
+        Self::around(device, Network::new(device, &config.network, noise)?, config, mean)
     }
 
     /// A model of the parameters that `source` gives for their names and shapes.
@@ -85,49 +67,72 @@ impl<T: Tensor> Model<T> {
         mean: &[f64],
         source: &mut Source<'_, T, E>,
     ) -> Result<Self, E> {
-        let NetworkConfig::Mlp(mlp) = &config.network;
-        if let Some(gaussian) = &config.preconditioning {
-            gaussian.check()?;
-            if mean.len() != mlp.data {
-                return Err(Error::Length { op: "the data's mean", expected: mlp.data, found: mean.len() }.into());
-            }
-        }
-        let network = Mlp::build(mlp, source)?;
+        check(config, mean)?;
+        Ok(Self::around(device, Network::build(&config.network, source)?, config, mean)?)
+    }
+
+    fn around<D: Device<Tensor = T>>(device: &D, network: Network<T>, config: &ModelConfig, mean: &[f64]) -> Result<Self> {
         Ok(match config.preconditioning {
-            None => Self::Mlp(network),
-            Some(gaussian) => Self::PreconditionedMlp(Preconditioned::new(device, network, gaussian, mean)?),
+            None => Self::Plain(network),
+            Some(gaussian) => Self::Preconditioned(Preconditioned::new(device, network, gaussian, mean)?),
         })
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network<T> {
+        match self {
+            Self::Plain(network) => network,
+            Self::Preconditioned(model) => model.network(),
+        }
+    }
+
+    /// The same model with [`Network::recomputing`].
+    #[must_use]
+    pub fn recomputing(self, recomputing: bool) -> Self {
+        match self {
+            Self::Plain(network) => Self::Plain(network.recomputing(recomputing)),
+            Self::Preconditioned(model) => Self::Preconditioned(model.map_network(|network| network.recomputing(recomputing))),
+        }
     }
 
     /// The model's form.
     pub fn config(&self) -> ModelConfig {
-        match self {
-            Self::Mlp(mlp) => ModelConfig::mlp(mlp.config().clone()),
-            Self::PreconditionedMlp(model) => ModelConfig::mlp(model.network().config().clone()).preconditioned(model.config()),
-        }
+        let preconditioning = match self {
+            Self::Plain(_) => None,
+            Self::Preconditioned(model) => Some(model.config()),
+        };
+        ModelConfig { network: self.network().config(), preconditioning }
     }
 
     /// The mean of the data, if the model is preconditioned.
     pub fn mean(&self) -> Option<&[f64]> {
         match self {
-            Self::Mlp(_) => None,
-            Self::PreconditionedMlp(model) => Some(model.mean()),
+            Self::Plain(_) => None,
+            Self::Preconditioned(model) => Some(model.mean()),
         }
     }
+}
+
+/// Checks the preconditioning.
+fn check(config: &ModelConfig, mean: &[f64]) -> Result<()> {
+    let Some(gaussian) = &config.preconditioning else { return Ok(()) };
+    gaussian.check()?;
+    let expected = config.network.data();
+    if mean.len() == expected { Ok(()) } else { Err(Error::Length { op: "the data's mean", expected, found: mean.len() }) }
 }
 
 impl<T: Tensor> MetaFlowMap<T> for Model<T> {
     fn velocity(&self, query: &Query<'_, T>) -> Result<T> {
         match self {
-            Self::Mlp(model) => model.velocity(query),
-            Self::PreconditionedMlp(model) => model.velocity(query),
+            Self::Plain(model) => model.velocity(query),
+            Self::Preconditioned(model) => model.velocity(query),
         }
     }
 
     fn loss_weight(&self, s: &[f64], t: &[f64]) -> Option<Vec<f64>> {
         match self {
-            Self::Mlp(_) => None,
-            Self::PreconditionedMlp(model) => model.loss_weight(s, t),
+            Self::Plain(model) => model.loss_weight(s, t),
+            Self::Preconditioned(model) => model.loss_weight(s, t),
         }
     }
 }
@@ -137,15 +142,15 @@ impl<T: Tensor> Module<T> for Model<T> {
 
     fn visit(&self, f: &mut dyn FnMut(&str, &T)) {
         match self {
-            Self::Mlp(model) => model.visit(f),
-            Self::PreconditionedMlp(model) => model.visit(f),
+            Self::Plain(model) => model.visit(f),
+            Self::Preconditioned(model) => model.visit(f),
         }
     }
 
     fn rebuild<U: Tensor>(&self, next: &mut dyn FnMut(&str, &T) -> Result<U>) -> Result<Model<U>> {
         Ok(match self {
-            Self::Mlp(model) => Model::Mlp(model.rebuild(next)?),
-            Self::PreconditionedMlp(model) => Model::PreconditionedMlp(model.rebuild(next)?),
+            Self::Plain(model) => Model::Plain(model.rebuild(next)?),
+            Self::Preconditioned(model) => Model::Preconditioned(model.rebuild(next)?),
         })
     }
 }

@@ -121,6 +121,12 @@ impl<N, T: Tensor> Preconditioned<N, T> {
         &self.mean_values
     }
 
+    /// The same with another network of the same type.
+    #[must_use]
+    pub(crate) fn map_network(self, change: impl FnOnce(N) -> N) -> Self {
+        Self { network: change(self.network), ..self }
+    }
+
     /// The same preconditioning of `network`; μ is made anew on `device`.
     fn around<O, U: Tensor>(
         &self,

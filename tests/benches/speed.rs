@@ -6,36 +6,27 @@
 //! not the ratio. No figure is asserted.
 #![allow(clippy::expect_used)] // A benchmark may stop where a call fails.
 
+mod support;
+
 use criterion::Criterion;
 use mfm_core::guidance::{Guide, MfmGradient, MfmGradientFree};
 use mfm_core::interpolant::Linear;
 use mfm_core::training::{NoTeacher, Objective};
-use mfm_core::{Condition, Device, Draws, Flow, MetaFlowMap, Noise, Result, Shape, Tensor};
+use mfm_core::{Condition, Device, Draws, Flow, MetaFlowMap, Noise, Result, Shape};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_nn::mlp::{Mlp, MlpConfig};
 use mfm_nn::train::{Samples, Trainer, TrainingConfig};
 use mfm_nn::{Model, ModelConfig};
 use mfm_toy2d::{GaussianMixture, QuadraticReward};
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
+use support::{PyTorch, best, median, number_after, product_rate, report};
 
 const BATCH: usize = 4096;
 /// How often the two sides alternate.
 const ROUNDS: usize = 2;
 
 type Tensor32 = CpuTensor<f32>;
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// The best round.
-fn best(rounds: &[f64]) -> f64 {
-    rounds.iter().copied().fold(f64::NAN, f64::min)
-}
 
 /// Times `work` through criterion, and answers the median of a call in seconds.
 fn time(criterion: &mut Criterion, name: &str, mut work: impl FnMut()) -> f64 {
@@ -54,68 +45,6 @@ fn time(criterion: &mut Criterion, name: &str, mut work: impl FnMut()) -> f64 {
         });
     });
     median(&mut seconds.into_inner())
-}
-
-/// The PyTorch programs, where they can be run.
-struct PyTorch {
-    python: String,
-    programs: PathBuf,
-    scratch: tempfile::TempDir,
-}
-
-impl PyTorch {
-    fn find() -> Result<Self, String> {
-        let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/bench");
-        let programs = programs.canonicalize().map_err(|_| "../shared/bench is absent".to_owned())?;
-        let python = std::env::var("MFM_PYTHON").unwrap_or_else(|_| "python3".into());
-        let torch = Command::new(&python).args(["-c", "import torch"]).output();
-        if !torch.is_ok_and(|output| output.status.success()) {
-            return Err(format!("{python} cannot import torch (set MFM_PYTHON)"));
-        }
-        let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
-        Ok(Self { python, programs, scratch })
-    }
-
-    /// What a program prints.
-    fn run(&self, program: &str, arguments: &[&str]) -> String {
-        let mut command = Command::new(&self.python);
-        command.current_dir(self.scratch.path()).env("PYTHONPATH", &self.programs);
-        if program == "-c" {
-            command.arg("-c")
-        } else {
-            command.arg(self.programs.join(program))
-        };
-        let output = command.args(arguments).output();
-        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
-    }
-}
-
-/// The number after `mark`.
-fn number_after(text: &str, mark: &str) -> Option<f64> {
-    let rest = text.split(mark).nth(1)?.trim_start();
-    rest.split(|c: char| !(c.is_ascii_digit() || c == '.')).next()?.parse().ok()
-}
-
-fn report(what: &str, ours: &[f64], theirs: &[f64]) {
-    let (ours, theirs) = (best(ours), best(theirs));
-    if theirs.is_nan() {
-        println!("RATIO {what}: ours {:.3} ms, PyTorch not measured", 1e3 * ours);
-    } else {
-        println!("RATIO {what}: ours {:.3} ms, PyTorch {:.3} ms, {:.2} × as fast", 1e3 * ours, 1e3 * theirs, theirs / ours);
-    }
-}
-
-/// The rate of one large matrix product, in operations a second: the floor of the training step.
-fn product_rate(device: &CpuDevice<f32>) -> Result<f64> {
-    let a = device.normal(&Noise::new(1), Shape::new(&[BATCH, 256])?)?;
-    let b = device.normal(&Noise::new(2), Shape::new(&[256, 256])?)?;
-    let mut best = f64::INFINITY;
-    for _ in 0..40 {
-        let start = Instant::now();
-        std::hint::black_box(a.matmul(&b, mfm_core::tensor::Transpose::NONE)?);
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    Ok(2.0 * BATCH as f64 * 256.0 * 256.0 / best)
 }
 
 fn training(criterion: &mut Criterion, device: &CpuDevice<f32>, torch: Option<&PyTorch>) -> Result<()> {
@@ -157,7 +86,7 @@ fn training(criterion: &mut Criterion, device: &CpuDevice<f32>, torch: Option<&P
     // Four forward passes and two backward ones of twice the work; the first layer's inputs need no gradient.
     let (first, hidden, last) = (55.0 * 256.0, 3.0 * 256.0 * 256.0, 256.0 * 2.0);
     let operations = 2.0 * BATCH as f64 * (8.0 * (hidden + last) + 6.0 * first);
-    let floor = operations / product_rate(device)?;
+    let floor = operations / product_rate(device, BATCH, 256)?;
     println!(
         "FLOOR training step: {:.1} GFLOP, {:.1} ms at the rate of one large product, {:.0} % of it reached",
         operations / 1e9,

@@ -53,6 +53,10 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let header = file.header();
     let network = match &header.model.network {
         NetworkConfig::Mlp(mlp) => format!("MLP, {} hidden layers of {}, {} frequencies", mlp.depth, mlp.width, mlp.frequencies),
+        NetworkConfig::Dit(dit) => format!(
+            "transformer, {} blocks of {} ({} of them encoder), {} heads, {} × {} images of {} channels in patches of {}",
+            dit.depth, dit.hidden, dit.encoder, dit.heads, dit.side, dit.side, dit.channels, dit.patch
+        ),
         other => format!("{other:?}"),
     };
     let tensors: Vec<TensorRow<'_>> = file

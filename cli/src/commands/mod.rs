@@ -2,6 +2,7 @@
 
 pub mod destination;
 pub mod device;
+pub mod exchange;
 pub mod info;
 pub mod posterior;
 pub mod sample;

@@ -4,7 +4,7 @@ use super::rules;
 use crate::error::{Error, Result};
 use crate::noise::Noise;
 use crate::shape::{MAX_RANK, Shape};
-use crate::tensor::{Binary, Compare, Device, Element, Fused, MAX_INPUTS, Operations, Reduce, Tensor, Transpose, Unary};
+use crate::tensor::{Binary, Compare, Device, Element, Fused, MAX_INPUTS, Operations, Reduce, Segment, Tensor, Transpose, Unary};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -393,6 +393,28 @@ impl<T: Tensor> Tensor for Var<T> {
         let y = self.value.scatter_add(axis, index, length)?;
         let index: Vec<usize> = if self.place.is_some() { index.to_vec() } else { Vec::new() };
         Ok(self.derive(y, move |g| g.gather(axis, &index)))
+    }
+
+    fn recompute<S: Segment>(segment: &S, inputs: &[Self]) -> Result<Self> {
+        let values: Vec<T> = inputs.iter().map(|input| input.value.clone()).collect();
+        let value = T::recompute(segment, &values)?;
+        let operands: Vec<&Self> = inputs.iter().collect();
+        let Some((tape, places)) = Self::places("recompute", &operands)? else { return Ok(Self::constant(value)) };
+        let segment = segment.clone();
+        let pull: Pull<T> = Box::new(move |g, sink| {
+            let again = Tape::new();
+            let tracked = |(value, place): (T, &Option<usize>)| if place.is_some() { again.variable(value) } else { Self::constant(value) };
+            let inputs: Vec<Self> = values.into_iter().zip(&places).map(tracked).collect();
+            let output = segment.run(&inputs)?;
+            let gradients = again.backward(&output, g.clone())?;
+            for (input, place) in inputs.iter().zip(places) {
+                if let Some(index) = place {
+                    sink(index, gradients.of_or_zeros(input)?)?;
+                }
+            }
+            Ok(())
+        });
+        Ok(tape.record(value, Some(pull)))
     }
 
     fn fused(op: &Fused, inputs: &[&Self]) -> Result<Option<Self>> {

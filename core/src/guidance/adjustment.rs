@@ -28,18 +28,34 @@ impl<G> Adjusted<G> {
     pub fn new(guide: G) -> Self {
         Self { guide, window: 0.0..=1.0, damping: 1.0, rescale: None, clip: None }
     }
+}
 
-    /// The correction with a norm relative to the drift's.
-    fn relative<T: Tensor>(correction: &T, drift: &T, multiple: f64, only_shorten: bool) -> Result<T> {
-        let norm = correction.square_norm_items()?.sqrt()?;
-        let wanted = drift.square_norm_items()?.sqrt()?.scale(multiple)?;
-        let one = drift.device().full(1.0, Shape::SCALAR)?;
-        let zero = drift.device().zeros(Shape::SCALAR)?;
-        // A correction of zero stays zero, whatever is wanted.
-        let factor = norm.compare(Compare::LessEqual, &zero)?.select(&one, &wanted.div(&norm)?)?;
-        let factor = if only_shorten { factor.compare(Compare::Less, &one)?.select(&factor, &one)? } else { factor };
-        correction.mul(&factor.per_item(correction.shape())?)
-    }
+/// Each item of `correction` with the norm of that of `reference`: multiplied by ‖reference‖/(‖correction‖ + ε). Zero stays zero.
+///
+/// # Errors
+/// [`Error::Shape`](crate::Error::Shape) if the shapes differ.
+pub fn rescale_to<T: Tensor>(correction: &T, reference: &T, epsilon: f64) -> Result<T> {
+    let factor = relative_norm(correction, reference, epsilon)?;
+    correction.mul(&factor.per_item(correction.shape())?)
+}
+
+/// Each item of `correction`, shortened if it is longer than that of `reference`.
+///
+/// # Errors
+/// [`Error::Shape`](crate::Error::Shape) if the shapes differ.
+pub fn clip_to<T: Tensor>(correction: &T, reference: &T, epsilon: f64) -> Result<T> {
+    let factor = relative_norm(correction, reference, epsilon)?;
+    let one = factor.device().full(1.0, Shape::SCALAR)?;
+    let factor = factor.compare(Compare::Less, &one)?.select(&factor, &one)?;
+    correction.mul(&factor.per_item(correction.shape())?)
+}
+
+/// ‖reference‖/(‖correction‖ + ε), 1 for a correction of zero.
+fn relative_norm<T: Tensor>(correction: &T, reference: &T, epsilon: f64) -> Result<T> {
+    let norm = correction.square_norm_items()?.sqrt()?;
+    let wanted = reference.square_norm_items()?.sqrt()?;
+    let (one, zero) = (norm.device().full(1.0, Shape::SCALAR)?, norm.device().zeros(Shape::SCALAR)?);
+    norm.compare(Compare::LessEqual, &zero)?.select(&one, &wanted.div(&norm.shift(epsilon)?)?)
 }
 
 impl<T: Tensor, M: MetaFlowMap<T>, G: Guide<T, M>> Guide<T, M> for Adjusted<G> {
@@ -51,10 +67,10 @@ impl<T: Tensor, M: MetaFlowMap<T>, G: Guide<T, M>> Guide<T, M> for Adjusted<G> {
         if let Some(mut correction) = guidance.correction.take() {
             correction = correction.scale(self.damping)?;
             if let Some(multiple) = self.rescale {
-                correction = Self::relative(&correction, &guidance.drift, multiple, false)?;
+                correction = rescale_to(&correction, &guidance.drift.scale(multiple)?, 0.0)?;
             }
             if let Some(multiple) = self.clip {
-                correction = Self::relative(&correction, &guidance.drift, multiple, true)?;
+                correction = clip_to(&correction, &guidance.drift.scale(multiple)?, 0.0)?;
             }
             guidance.correction = Some(correction);
         }

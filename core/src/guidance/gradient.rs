@@ -1,10 +1,10 @@
 //! MFM-G: the gradient of a log-mean-exponential through the map.
 
-use super::{Guidance, Guide, by_state, half_sigma_squared};
+use super::{Guidance, Guide, by_state, draws_of, half_sigma_squared};
 use crate::autodiff::{Tape, Var};
 use crate::draws::Draws;
 use crate::error::Result;
-use crate::flow_map::{Flow, Lift};
+use crate::flow_map::{Flow, Lift, MetaFlowMap};
 use crate::noise::Noise;
 use crate::reward::Reward;
 use crate::shape::Shape;
@@ -61,17 +61,34 @@ pub fn estimate_value_gradient<T: Tensor, M: Lift<T>>(
     let lifted = flow.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
     let [value, gradient, weights] = draws.for_blocks(x, |(start, states), block| {
         let noise = draws.noise(noise, block, (start, states))?;
-        let tape = Tape::new();
-        let state = tape.variable(block.clone());
         let flow = Flow { map: &lifted, path: flow.path, condition: flow.condition.states(start, states) };
-        let ends = flow.posterior(&Var::constant(noise), t, &state)?;
-        let (rewards, slopes) = reward.value_and_gradient(ends.value())?;
-        // The gradient of a log-mean-exponential is the weighted mean of the gradients.
-        let rewards = by_state(&rewards, states, draws.count)?;
-        let weights = rewards.softmax(1)?;
-        let cotangent = slopes.mul(&weights.reshape(slopes.shape().per_item(states * draws.count)?)?)?;
-        let value = rewards.log_mean_exp(1)?.reshape(Shape::new(&[states])?)?;
-        Ok([value, tape.backward(&ends, cotangent)?.of(&state)?, weights])
+        let ValueGradient { value, gradient, weights } = gradient_of_draws(&flow, reward, t, block, &noise)?;
+        Ok([value, gradient, weights])
     })?;
     Ok(ValueGradient { value, gradient, weights })
+}
+
+/// The same for noise that is given, [states·draws, ...], with the map lifted as constants.
+///
+/// # Errors
+/// Those of the map and of the reward; [`Error::Length`](crate::Error::Length) unless there are as many draws for each state.
+pub fn gradient_of_draws<T: Tensor, M: MetaFlowMap<Var<T>>>(
+    flow: &Flow<'_, M>,
+    reward: &impl Reward<T>,
+    t: f64,
+    x: &T,
+    noise: &T,
+) -> Result<ValueGradient<T>> {
+    let (states, rows) = (x.shape().batch(), noise.shape().batch());
+    let draws = draws_of(rows, states)?;
+    let tape = Tape::new();
+    let state = tape.variable(x.clone());
+    let ends = flow.posterior(&Var::constant(noise.clone()), t, &state)?;
+    let (rewards, slopes) = reward.value_and_gradient(ends.value())?;
+    // The gradient of a log-mean-exponential is the weighted mean of the gradients.
+    let rewards = by_state(&rewards, states, draws)?;
+    let weights = rewards.softmax(1)?;
+    let cotangent = slopes.mul(&weights.reshape(slopes.shape().per_item(rows)?)?)?;
+    let value = rewards.log_mean_exp(1)?.reshape(Shape::new(&[states])?)?;
+    Ok(ValueGradient { value, gradient: tape.backward(&ends, cotangent)?.of(&state)?, weights })
 }

@@ -1,6 +1,6 @@
 //! MFM-GF: the correction from weighted posterior draws, without any gradient.
 
-use super::{Guidance, Guide, by_state, weighted_mean};
+use super::{Guidance, Guide, by_state, draws_of, weighted_mean};
 use crate::draws::Draws;
 use crate::error::Result;
 use crate::flow_map::{Flow, MetaFlowMap};
@@ -21,16 +21,9 @@ pub struct MfmGradientFree<'a, R> {
 
 impl<T: Tensor, M: MetaFlowMap<T>, R: Reward<T>> Guide<T, M> for MfmGradientFree<'_, R> {
     fn guide(&self, flow: &Flow<'_, M>, t: f64, x: &T, noise: &Noise) -> Result<Guidance<T>> {
-        let n = self.draws.count;
-        let kappa = flow.path.coefficients(t).kappa();
         let [correction, weights] = self.draws.for_blocks(x, |(start, states), block| {
             let noise = self.draws.noise(noise, block, (start, states))?;
-            let flow = flow.with_condition(flow.condition.states(start, states));
-            let ends = flow.posterior(&noise, t, block)?;
-            let weights = by_state(&self.reward.value(&ends)?, states, n)?.softmax(1)?;
-            // Σ (w_i − 1/n) x_i: the difference of the two means in one product, without cancellation between them.
-            let correction = weighted_mean(&weights.shift(-1.0 / n as f64)?.scale(kappa)?, &ends)?;
-            Ok([correction, weights])
+            correction_of_draws(&flow.with_condition(flow.condition.states(start, states)), self.reward, t, block, &noise)
         })?;
         Ok(Guidance { drift: flow.drift(t, x)?, correction: Some(correction), weights: Some(weights) })
     }
@@ -38,4 +31,24 @@ impl<T: Tensor, M: MetaFlowMap<T>, R: Reward<T>> Guide<T, M> for MfmGradientFree
     fn evaluations(&self) -> usize {
         1 + self.draws.count
     }
+}
+
+/// κ (Σ w_i x1_i − mean x1_i) for given noise, [states·N, ...], and the weights of the draws, [states, N].
+///
+/// # Errors
+/// Those of the map and of the reward.
+pub fn correction_of_draws<T: Tensor, M: MetaFlowMap<T>>(
+    flow: &Flow<'_, M>,
+    reward: &impl Reward<T>,
+    t: f64,
+    x: &T,
+    noise: &T,
+) -> Result<[T; 2]> {
+    let states = x.shape().batch();
+    let n = draws_of(noise.shape().batch(), states)?;
+    let ends = flow.posterior(noise, t, x)?;
+    let weights = by_state(&reward.value(&ends)?, states, n)?.softmax(1)?;
+    // Σ (w_i − 1/n) x_i: the difference of the two means in one product, without cancellation between them.
+    let kappa = flow.path.coefficients(t).kappa();
+    Ok([weighted_mean(&weights.shift(-1.0 / n as f64)?.scale(kappa)?, &ends)?, weights])
 }

@@ -9,10 +9,10 @@ mod gradient;
 mod gradient_free;
 mod value;
 
-pub use adjustment::Adjusted;
+pub use adjustment::{Adjusted, clip_to, rescale_to};
 pub use dps::Dps;
-pub use gradient::{MfmGradient, ValueGradient, estimate_value_gradient};
-pub use gradient_free::MfmGradientFree;
+pub use gradient::{MfmGradient, ValueGradient, estimate_value_gradient, gradient_of_draws};
+pub use gradient_free::{MfmGradientFree, correction_of_draws};
 pub use value::{ValueEstimate, estimate_value};
 
 use crate::error::{Error, Result};
@@ -68,6 +68,14 @@ impl<T: Tensor, M: MetaFlowMap<T>> Guide<T, M> for Unsteered {
 
     fn evaluations(&self) -> usize {
         1
+    }
+}
+
+/// The number of draws for each state, if `rows` are those of `states`.
+pub(crate) fn draws_of(rows: usize, states: usize) -> Result<usize> {
+    match rows.checked_div(states) {
+        Some(draws) if draws > 0 && draws * states == rows => Ok(draws),
+        _ => Err(Error::Length { op: "the noise of the draws", expected: states, found: rows }),
     }
 }
 

@@ -99,6 +99,15 @@ impl Transpose {
     pub const RIGHT: Self = Self { left: false, right: true };
 }
 
+/// A part of a computation over any tensor, which can be run again: the same inputs give the same output.
+pub trait Segment: Clone + 'static {
+    /// The output, of the inputs alone.
+    ///
+    /// # Errors
+    /// Those of the operations it is made of.
+    fn run<T: Tensor>(&self, inputs: &[T]) -> Result<T>;
+}
+
 /// An immutable array of real numbers on a device: a handle that is cheap to clone.
 ///
 /// The primitives are closed under both derivatives, so [`Dual`](crate::autodiff::Dual) and
@@ -211,6 +220,15 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
     /// [`Error::Index`](crate::Error::Index) if an index is not below `length`, [`Error::Length`](crate::Error::Length) unless there is
     /// one index for each entry.
     fn scatter_add(&self, axis: usize, index: &[usize], length: usize) -> Result<Self>;
+
+    /// `segment` of `inputs`. Reverse differentiation keeps nothing of it but the inputs, and runs it again when it is pulled back: memory for
+    /// time.
+    ///
+    /// # Errors
+    /// Those of the segment.
+    fn recompute<S: Segment>(segment: &S, inputs: &[Self]) -> Result<Self> {
+        segment.run(inputs)
+    }
 
     /// A native kernel for `op`, or `None` for the composed body. Call [`Fused::apply`], which chooses.
     ///

@@ -4,10 +4,8 @@ use super::objective::{Guided, States, vector};
 use crate::autodiff::{Dual, Var};
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, Lift, MetaFlowMap, Query};
-use crate::noise::Noise;
 use crate::posterior_velocity::{Drift, posterior_velocity};
 use crate::tensor::{Operations, Tensor};
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Which side of the Lagrangian loss carries no gradient.
@@ -48,6 +46,7 @@ pub(super) struct OffDiagonal<'a, T: Tensor, M: Lift<T>, D> {
     pub states: &'a States<'a, T>,
     pub s: &'a [f64],
     pub u: &'a [f64],
+    pub split: &'a [f64],
     pub place: &'a T,
     pub from_data: &'a T,
     pub guided: Option<Guided>,
@@ -55,12 +54,12 @@ pub(super) struct OffDiagonal<'a, T: Tensor, M: Lift<T>, D> {
 
 impl Consistency {
     /// Prediction minus target, item by item.
-    pub(super) fn residual<T: Tensor, M: Lift<T>, D: Drift<T>>(&self, off: &OffDiagonal<'_, T, M, D>, noise: &Noise) -> Result<Var<T>> {
+    pub(super) fn residual<T: Tensor, M: Lift<T>, D: Drift<T>>(&self, off: &OffDiagonal<'_, T, M, D>) -> Result<Var<T>> {
         let target = match self {
             Self::None => return Err(Error::Unsupported { op: "training", what: "there is no consistency loss to take" }),
             Self::Lagrangian(stop) => return off.lagrangian(*stop),
-            Self::Semigroup => off.semigroup_target(noise)?,
-            Self::MeanFlow => off.eulerian_target(&off.guide(off.from_data, off.s, off.place)?)?,
+            Self::Semigroup => off.semigroup_target()?,
+            Self::MeanFlow => off.eulerian_target(&off.guided_data()?)?,
             Self::Eulerian => off.eulerian_target(&off.velocity_at_s()?)?,
         };
         let query = off.states.query(off.s, off.u, off.place)?.constant();
@@ -69,10 +68,9 @@ impl Consistency {
 }
 
 impl<T: Tensor, M: Lift<T>, D: Drift<T>> OffDiagonal<'_, T, M, D> {
-    fn semigroup_target(&self, noise: &Noise) -> Result<T> {
-        let mut gamma = vec![0.0; self.s.len()];
-        noise.fill_uniform(&mut gamma);
-        let w: Vec<f64> = self.s.iter().zip(self.u).zip(&gamma).map(|((s, u), gamma)| s + gamma * (u - s)).collect();
+    fn semigroup_target(&self) -> Result<T> {
+        let gamma = self.split;
+        let w: Vec<f64> = self.s.iter().zip(self.u).zip(gamma).map(|((s, u), gamma)| s + gamma * (u - s)).collect();
         let map = self.flow.map;
         let first = map.velocity(&self.states.query(self.s, &w, self.place)?)?;
         let device = self.place.device();
@@ -80,7 +78,7 @@ impl<T: Tensor, M: Lift<T>, D: Drift<T>> OffDiagonal<'_, T, M, D> {
         let span: Vec<f64> = w.iter().zip(self.s).map(|(w, s)| w - s).collect();
         let middle = self.place.add(&first.mul(&vector(&device, &span)?.per_item(like)?)?)?;
         let second = map.velocity(&self.states.query(&w, self.u, &middle)?)?;
-        let gamma = vector(&device, &gamma)?.per_item(like)?;
+        let gamma = vector(&device, gamma)?.per_item(like)?;
         // γ a + (1−γ) b = b + γ (a − b)
         second.add(&first.sub(&second)?.mul(&gamma)?)
     }
@@ -98,18 +96,17 @@ impl<T: Tensor, M: Lift<T>, D: Drift<T>> OffDiagonal<'_, T, M, D> {
         match self.teacher {
             Some(teacher) => {
                 let states = self.states;
-                let velocity = posterior_velocity(teacher, self.flow.path, self.s, self.place, states.t, states.x_t, states.condition)?;
-                self.guide(&velocity, self.s, self.place)
+                posterior_velocity(teacher, self.flow.path, self.s, self.place, states.t, &states.x_t, states.condition)
             }
             None => self.flow.map.velocity(&self.states.query(self.s, self.s, self.place)?),
         }
     }
 
-    /// A velocity of the data or of a teacher at (s, place), moved as the diagonal's targets are.
-    fn guide(&self, velocity: &T, s: &[f64], place: &T) -> Result<T> {
+    /// The data's velocity, moved as the diagonal's target is.
+    fn guided_data(&self) -> Result<T> {
         match self.guided {
-            Some(guided) => velocity.add(&guided.shift(self.flow, &self.states.query(s, s, place)?)?),
-            None => Ok(velocity.clone()),
+            Some(guided) => self.from_data.add(&guided.shift(self.flow, &self.states.query(self.s, self.s, self.place)?)?),
+            None => Ok(self.from_data.clone()),
         }
     }
 
@@ -150,8 +147,7 @@ impl<T: Tensor, M: Lift<T>, D: Drift<T>> OffDiagonal<'_, T, M, D> {
             }
             Some(teacher) => {
                 let end = end.value();
-                let velocity = posterior_velocity(teacher, self.flow.path, self.u, end, states.t, states.x_t, states.condition)?;
-                Var::constant(self.guide(&velocity, self.u, end)?)
+                Var::constant(posterior_velocity(teacher, self.flow.path, self.u, end, states.t, &states.x_t, states.condition)?)
             }
             None if stop == StopGradient::Velocity => {
                 Var::constant(self.flow.map.velocity(&states.query(self.u, self.u, end.value())?)?)

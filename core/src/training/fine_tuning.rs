@@ -90,47 +90,91 @@ pub struct FineTuningLoss<T> {
     pub effective_sample_size: f64,
 }
 
+/// The maps of fine-tuning.
+#[derive(Debug)]
+pub struct FineTuningMaps<'a, T: Tensor, M: Lift<T>> {
+    /// The frozen base, whose drift is to be tilted.
+    pub base: Flow<'a, M>,
+    /// The frozen map that draws posteriors: the base itself, or another, or under another guidance scale.
+    pub sampler: Flow<'a, M>,
+    /// The map in training, as it is.
+    pub trained: &'a M,
+    /// The map in training, with its parameters as variables.
+    pub student: &'a M::Lifted<Var<T>>,
+}
+
+/// Every random choice of one evaluation.
+#[derive(Clone, Debug)]
+pub struct FineTuningChoices<T> {
+    /// The time of each state, above 0 unless σ² is constant.
+    pub t: Vec<f64>,
+    /// The noise in each state x_t, of the shape of the samples.
+    pub state: T,
+    /// The noise of each posterior draw, of the shape of the samples.
+    pub draw: T,
+}
+
 impl FineTuning {
-    /// The loss of `student` (a copy of the base with its parameters as variables) on samples of the base, or of anything else: off
-    /// policy. `flow` is the frozen base. Fork 0 of `noise` gives t, 1 the noise of x_t, 2 the posterior draw.
-    ///
-    /// With `normaliser` = `None` the weights are raw, exp(λ r).
+    /// Draws the choices for a batch. Fork 0 of `noise` gives t, 1 the noise of x_t, 2 the posterior draw.
     ///
     /// # Errors
-    /// Those of the maps and the reward; [`Error::NonFinite`] for a reward that is NaN or +∞; [`Error::Range`] for an empty batch or an earliest
-    /// time outside (0, 1).
-    #[allow(clippy::too_many_arguments)]
-    pub fn loss<T: Tensor, M: Lift<T>>(
-        &self,
-        flow: &Flow<'_, M>,
-        student: &M::Lifted<Var<T>>,
-        trained: &M,
-        reward: &impl Reward<T>,
-        batch: Batch<'_, T>,
-        normaliser: Option<&mut LogNormaliser>,
-        noise: &Noise,
-    ) -> Result<FineTuningLoss<T>> {
-        let n = batch.x1.shape().batch();
-        if n == 0 {
+    /// [`Error::Range`] for an empty batch or an earliest time outside (0, 1).
+    pub fn choose<T: Tensor>(&self, batch: &Batch<'_, T>, noise: &Noise) -> Result<FineTuningChoices<T>> {
+        let (device, shape) = (batch.x1.device(), batch.x1.shape());
+        if shape.batch() == 0 {
             return Err(Error::Range { what: "the batch size", value: 0.0, range: "at least 1" });
         }
         if !(self.earliest > 0.0 && self.earliest < 1.0) {
             return Err(Error::Range { what: "the earliest time", value: self.earliest, range: "between 0 and 1" });
         }
-        let mut t = vec![0.0; n];
+        let mut t = vec![0.0; shape.batch()];
         noise.fork(0).fill_uniform(&mut t);
         t.iter_mut().for_each(|t| *t = self.earliest + (1.0 - self.earliest) * *t);
-        let device = batch.x1.device();
-        let condition = Condition { labels: batch.labels, ..flow.condition };
-        let (x_t, _) = interpolate(flow.path, &t, &device.normal(&noise.fork(1), batch.x1.shape())?, batch.x1)?;
-        let time = vector(&device, &t)?;
+        Ok(FineTuningChoices { t, state: device.normal(&noise.fork(1), shape)?, draw: device.normal(&noise.fork(2), shape)? })
+    }
 
-        // w, and (σ²/2)∇_x w = w (σ²/2) λ Jᵀ∇r, through the base's one-step map.
-        let lifted = flow.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
+    /// The loss on samples of the base, or of anything else: off policy. The labels of the batch condition all maps, the guidance of each flow its
+    /// own. With `normaliser` = `None` the weights are raw, exp(λ r).
+    ///
+    /// # Errors
+    /// Those of the maps and the reward, and of [`choose`](Self::choose); [`Error::NonFinite`] for a reward that is NaN or +∞.
+    pub fn loss<T: Tensor, M: Lift<T>>(
+        &self,
+        maps: &FineTuningMaps<'_, T, M>,
+        reward: &impl Reward<T>,
+        batch: Batch<'_, T>,
+        normaliser: Option<&mut LogNormaliser>,
+        noise: &Noise,
+    ) -> Result<FineTuningLoss<T>> {
+        let choices = self.choose(&batch, noise)?;
+        self.loss_of(maps, reward, batch, normaliser, &choices)
+    }
+
+    /// The same for choices that are given.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss); [`Error::Length`] or [`Error::Shape`] if the choices do not fit the samples.
+    pub fn loss_of<T: Tensor, M: Lift<T>>(
+        &self,
+        maps: &FineTuningMaps<'_, T, M>,
+        reward: &impl Reward<T>,
+        batch: Batch<'_, T>,
+        normaliser: Option<&mut LogNormaliser>,
+        choices: &FineTuningChoices<T>,
+    ) -> Result<FineTuningLoss<T>> {
+        let FineTuningMaps { base, sampler, trained, student } = maps;
+        let (device, t) = (batch.x1.device(), &choices.t);
+        let condition = Condition { labels: batch.labels, guidance: base.condition.guidance };
+        let of_draw = Condition { labels: batch.labels, guidance: sampler.condition.guidance };
+        let (x_t, _) = interpolate(base.path, t, &choices.state, batch.x1)?;
+        let time = vector(&device, t)?;
+
+        // w, and (σ²/2)∇_x w = w (σ²/2) λ Jᵀ∇r, through the one-step map.
+        let lifted = sampler.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
         let tape = Tape::new();
         let state = tape.variable(x_t.clone());
-        let draw = Var::constant(device.normal(&noise.fork(2), x_t.shape())?);
-        let end = lifted.posterior(&draw, &Var::constant(time.clone()), &state, condition)?;
+        let draw = Var::constant(choices.draw.clone());
+        let end = lifted.posterior(&draw, &Var::constant(time.clone()), &state, of_draw)?;
         let (rewards, slopes) = reward.value_and_gradient(end.value())?;
         let rewards: Vec<f64> = rewards.to_vec()?;
         check_rewards(&rewards)?;
@@ -144,19 +188,19 @@ impl FineTuning {
         let scaled: Vec<f64> = t
             .iter()
             .zip(&weights)
-            .map(|(&t, w)| w * self.strength * self.half_sigma_squared.unwrap_or_else(|| flow.path.coefficients(t).half_sigma_squared()))
+            .map(|(&t, w)| w * self.strength * self.half_sigma_squared.unwrap_or_else(|| base.path.coefficients(t).half_sigma_squared()))
             .collect();
         let like = x_t.shape();
         let push = pulled.mul(&vector(&device, &scaled)?.per_item(like)?)?;
 
-        let base = flow.map.drift(&time, &x_t, condition)?;
+        let base = base.map.drift(&time, &x_t, condition)?;
         let ahead = trained.drift(&time, &x_t, condition)?.sub(&base)?;
         let excess: Vec<f64> = weights.iter().map(|w| w - 1.0).collect();
         let target = base.sub(&ahead.mul(&vector(&device, &excess)?.per_item(like)?)?)?.add(&push)?;
         let prediction = student.drift(&Var::constant(time), &Var::constant(x_t), condition)?;
         let residual = prediction.sub(&Var::constant(target))?;
         let total = weighted_mean_square(&residual, self.weight, None)?;
-        let mean_reward = rewards.iter().sum::<f64>() / n as f64;
+        let mean_reward = rewards.iter().sum::<f64>() / t.len() as f64;
         Ok(FineTuningLoss { total, mean_reward, effective_sample_size: crate::categorical::effective_sample_size(&weights) })
     }
 }

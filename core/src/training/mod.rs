@@ -1,13 +1,15 @@
 //! Objectives: what a Meta Flow Map is trained by, and how it is fine-tuned to a reward.
 
+mod choices;
 mod consistency;
 mod fine_tuning;
 mod objective;
 mod times;
 mod weighting;
 
+pub use choices::{Choices, Place};
 pub use consistency::{Consistency, StopGradient};
-pub use fine_tuning::{FineTuning, FineTuningLoss, LogNormaliser};
+pub use fine_tuning::{FineTuning, FineTuningChoices, FineTuningLoss, FineTuningMaps, LogNormaliser};
 pub use objective::{Batch, Guided, Losses, NoTeacher, Objective};
 pub use times::TimeLaw;
 pub use weighting::AdaptiveWeight;

@@ -1,5 +1,6 @@
 //! The training objective: the diagonal loss, and one consistency loss off the diagonal.
 
+use super::choices::{Choices, Place};
 use super::consistency::{Consistency, OffDiagonal};
 use super::times::TimeLaw;
 use super::weighting::{AdaptiveWeight, weighted_mean_square};
@@ -11,7 +12,6 @@ use crate::noise::Noise;
 use crate::posterior_velocity::{Drift, posterior_velocity};
 use crate::shape::Shape;
 use crate::tensor::{Device, Operations, Tensor};
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// What a Meta Flow Map is trained by.
@@ -39,8 +39,12 @@ pub struct Guided {
     pub null_label: usize,
     /// The share of the batch whose label is dropped.
     pub dropout: f64,
-    /// w ≥ 1 of model guidance: every velocity of the data or of a teacher moves by ω sg(v(·, y) − v(·, ∅)), ω = 1 − 1/w. One for none.
+    /// w ≥ 1 of model guidance: every velocity of the data moves by ω sg(v(·, y) − v(·, ∅)), ω = 1 − 1/w. One for none. A teacher is guided
+    /// by itself ([`ClassifierFree`](crate::posterior_velocity::ClassifierFree)).
     pub scale: f64,
+    /// For a network that takes w as an input: the share of the labelled samples for which it is 1 instead, as it is where the label was
+    /// dropped. `None` for a network that is not told.
+    pub plain: Option<f64>,
 }
 
 impl Default for Objective {
@@ -89,8 +93,7 @@ impl<T: Tensor> Drift<T> for NoTeacher {
 impl Objective {
     /// The losses of `student` (the flow's map with its parameters as variables) on a batch.
     ///
-    /// `teacher`, if given, replaces the data as the source of velocities. All randomness comes from `noise`: fork 0 drops labels, 1 gives
-    /// t, 2 the noise of x_t, 3 the diagonal, 4 what is off it.
+    /// `teacher`, if given, replaces the data as the source of velocities. All randomness comes from `noise` ([`choose`](Self::choose)).
     ///
     /// # Errors
     /// Those of the map and the teacher; [`Error::Range`] for an empty batch or a guidance scale below one; [`Error::Length`] unless there is
@@ -103,80 +106,74 @@ impl Objective {
         batch: Batch<'_, T>,
         noise: &Noise,
     ) -> Result<Losses<T>> {
-        let n = batch.x1.shape().batch();
-        if n == 0 {
-            return Err(Error::Range { what: "the batch size", value: 0.0, range: "at least 1" });
-        }
-        let labels = self.labels(&batch, noise)?;
-        let condition = Condition { labels: labels.as_deref(), guidance: None };
-        let device = batch.x1.device();
-        let t = self.times.states(n, &noise.fork(1));
-        let (x_t, _) = interpolate(flow.path, &t, &device.normal(&noise.fork(2), batch.x1.shape())?, batch.x1)?;
-        let states = States { t: &t, time: vector(&device, &t)?, x_t: &x_t, condition };
+        self.loss_of(flow, student, teacher, batch.x1, &self.choose(&batch, noise)?)
+    }
 
-        let here = noise.fork(3);
-        let s = self.times.diagonal(n, &here);
-        let (place, from_data) = interpolate(flow.path, &s, &device.normal(&here.stream(2), batch.x1.shape())?, batch.x1)?;
+    /// The same for choices that are given.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss); [`Error::Length`] or [`Error::Shape`] if the choices do not fit the samples.
+    pub fn loss_of<T: Tensor, M: Lift<T>>(
+        &self,
+        flow: &Flow<'_, M>,
+        student: &M::Lifted<Var<T>>,
+        teacher: Option<&impl Drift<T>>,
+        x1: &T,
+        choices: &Choices<T>,
+    ) -> Result<Losses<T>> {
+        let device = x1.device();
+        let Choices { labels, t, state, diagonal, jump } = choices;
+        let (x_t, _) = interpolate(flow.path, t, state, x1)?;
+        let time = vector(&device, t)?;
+        let guided = self.guided.filter(|_| labels.is_some() && teacher.is_none());
+
+        let Place { s, noise, .. } = diagonal;
+        let states = States::new(choices, diagonal, &time, &x_t);
+        let (place, from_data) = interpolate(flow.path, s, noise, x1)?;
         let mut target = match teacher {
-            Some(teacher) => posterior_velocity(teacher, flow.path, &s, &place, &t, &x_t, condition)?,
+            Some(teacher) => posterior_velocity(teacher, flow.path, s, &place, t, &x_t, states.condition)?,
             None => from_data,
         };
-        let guided = self.guided.filter(|_| labels.is_some());
         if let Some(guided) = guided {
-            target = target.add(&guided.shift(flow, &states.query(&s, &s, &place)?)?)?;
+            target = target.add(&guided.shift(flow, &states.query(s, s, &place)?)?)?;
         }
-        let query = states.query(&s, &s, &place)?.constant();
+        let query = states.query(s, s, &place)?.constant();
         let residual = student.velocity(&query)?.sub(&Var::constant(target))?;
-        let diagonal = weighted_mean_square(&residual, self.diagonal_weight, flow.map.loss_weight(&s, &t).as_deref())?;
+        let diagonal = weighted_mean_square(&residual, self.diagonal_weight, flow.map.loss_weight(s, t).as_deref())?;
         if self.consistency == Consistency::None {
             let consistency = diagonal.value().zeros_like()?;
             return Ok(Losses { diagonal: diagonal.value().clone(), total: diagonal, consistency });
         }
 
-        let there = noise.fork(4);
-        let (s, u) = self.times.pairs(n, &there);
-        let (place, from_data) = interpolate(flow.path, &s, &device.normal(&there.stream(2), batch.x1.shape())?, batch.x1)?;
-        let off = OffDiagonal { flow, student, teacher, states: &states, s: &s, u: &u, place: &place, from_data: &from_data, guided };
-        let residual = self.consistency.residual(&off, &there.stream(3))?;
-        let consistency = weighted_mean_square(&residual, self.consistency_weight, flow.map.loss_weight(&s, &t).as_deref())?;
+        let jump = jump.as_ref().ok_or(Error::Length { op: "the choices' jumps", expected: t.len(), found: 0 })?;
+        let Place { s, u, noise, split, .. } = jump;
+        let (place, from_data) = interpolate(flow.path, s, noise, x1)?;
+        let states = States::new(choices, jump, &time, &x_t);
+        let off = OffDiagonal { flow, student, teacher, states: &states, s, u, split, place: &place, from_data: &from_data, guided };
+        let residual = self.consistency.residual(&off)?;
+        let consistency = weighted_mean_square(&residual, self.consistency_weight, flow.map.loss_weight(s, t).as_deref())?;
         Ok(Losses { diagonal: diagonal.value().clone(), consistency: consistency.value().clone(), total: diagonal.add(&consistency)? })
-    }
-
-    /// The batch's labels, some of them dropped.
-    fn labels<T: Tensor>(&self, batch: &Batch<'_, T>, noise: &Noise) -> Result<Option<Vec<usize>>> {
-        let Some(labels) = batch.labels else { return Ok(None) };
-        let n = batch.x1.shape().batch();
-        if labels.len() != n {
-            return Err(Error::Length { op: "the batch's labels", expected: n, found: labels.len() });
-        }
-        let mut labels = labels.to_vec();
-        if let Some(guided) = self.guided {
-            if guided.scale.is_nan() || guided.scale < 1.0 {
-                return Err(Error::Range { what: "the guidance scale", value: guided.scale, range: "at least 1" });
-            }
-            let mut uniforms = vec![0.0; n];
-            noise.fork(0).fill_uniform(&mut uniforms);
-            for (label, uniform) in labels.iter_mut().zip(uniforms) {
-                if uniform < guided.dropout {
-                    *label = guided.null_label;
-                }
-            }
-        }
-        Ok(Some(labels))
     }
 }
 
 impl Guided {
-    /// ω (v(·, y) − v(·, ∅)), which is zero where the label was dropped.
+    /// ω (v(·, y) − v(·, ∅)), which is zero where the label was dropped; with w of each sample where the query tells it.
     pub(super) fn shift<T: Tensor, M: Lift<T>>(&self, flow: &Flow<'_, M>, query: &Query<'_, T>) -> Result<T> {
-        let omega = 1.0 - 1.0 / self.scale;
-        if omega == 0.0 {
+        let omega = |scale: f64| 1.0 - 1.0 / scale;
+        if omega(self.scale) == 0.0 && query.condition.guidance.is_none() {
             return query.x.zeros_like();
         }
-        let null = [self.null_label];
+        let null = Condition { labels: Some(&[self.null_label]), guidance: query.condition.guidance.map(|_| &[1.0][..]) };
         let with = flow.map.velocity(query)?;
-        let without = flow.map.velocity(&Query { condition: Condition::labels(&null), ..query.clone() })?;
-        with.sub(&without)?.scale(omega)
+        let without = flow.map.velocity(&Query { condition: null, ..query.clone() })?;
+        let difference = with.sub(&without)?;
+        match query.condition.guidance {
+            None => difference.scale(omega(self.scale)),
+            Some(scales) => {
+                let omegas: Vec<f64> = scales.iter().map(|&scale| omega(scale)).collect();
+                difference.mul(&vector(&difference.device(), &omegas)?.per_item(difference.shape())?)
+            }
+        }
     }
 }
 
@@ -184,11 +181,16 @@ impl Guided {
 pub(super) struct States<'a, T> {
     pub t: &'a [f64],
     pub time: T,
-    pub x_t: &'a T,
+    pub x_t: T,
     pub condition: Condition<'a>,
 }
 
 impl<'a, T: Tensor> States<'a, T> {
+    fn new(choices: &'a Choices<T>, place: &'a Place<T>, time: &T, x_t: &T) -> Self {
+        let condition = Condition { labels: choices.labels.as_deref(), guidance: place.guidance.as_deref() };
+        Self { t: &choices.t, time: time.clone(), x_t: x_t.clone(), condition }
+    }
+
     /// A query of one draw for each state.
     pub fn query(&self, s: &[f64], u: &[f64], x: &T) -> Result<Query<'a, T>> {
         let device = x.device();

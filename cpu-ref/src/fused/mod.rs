@@ -4,6 +4,7 @@
 
 #[macro_use]
 mod activation;
+mod attention;
 mod combination;
 mod layer_norm;
 mod linear;
@@ -30,7 +31,7 @@ pub(crate) fn value<E: Float>(op: &Fused, inputs: &[&CpuTensor<E>]) -> Result<Op
         Fused::LogMeanExp { axis } => softmax::log_mean(*axis, inputs),
         Fused::LayerNorm { epsilon } => layer_norm::value(*epsilon, inputs),
         Fused::GatedResidual => residual::value(inputs),
-        Fused::Attention => Ok(None),
+        Fused::Attention => attention::value(inputs),
     }
 }
 
@@ -44,7 +45,7 @@ pub(crate) fn vjp<E: Float>(op: &Fused, inputs: &[&CpuTensor<E>], needed: &[bool
         Fused::LogMeanExp { axis } => softmax::log_mean_vjp(*axis, inputs),
         Fused::LayerNorm { epsilon } => layer_norm::vjp(*epsilon, inputs, needed),
         Fused::GatedResidual => residual::vjp(inputs, needed),
-        Fused::Attention => Ok(None),
+        Fused::Attention => attention::vjp(inputs),
     }
 }
 
@@ -58,6 +59,6 @@ pub(crate) fn jvp<E: Float>(op: &Fused, inputs: &[&CpuTensor<E>], tangents: &[Op
         Fused::LogMeanExp { axis } => softmax::log_mean_jvp(*axis, inputs, tangents),
         Fused::LayerNorm { epsilon } => layer_norm::jvp(*epsilon, inputs, tangents),
         Fused::GatedResidual => residual::jvp(inputs, tangents),
-        Fused::Attention => Ok(None),
+        Fused::Attention => attention::jvp(inputs, tangents),
     }
 }

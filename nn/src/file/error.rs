@@ -64,6 +64,11 @@ pub enum FileError {
         /// The shape in the file.
         found: Shape,
     },
+    /// It is no safetensors file, or holds something that is no weight.
+    Safetensors {
+        /// What is wrong.
+        message: String,
+    },
     /// The tensor type or the model refused what the file holds.
     Tensor(Error),
     /// The operating system refused.
@@ -101,6 +106,7 @@ impl fmt::Display for FileError {
             Self::TensorShape { tensor, expected, found } => {
                 write!(f, "the tensor {tensor} has the shape {found}, where the model needs {expected}")
             }
+            Self::Safetensors { message } => f.write_str(message),
             Self::Tensor(error) => error.fmt(f),
             Self::Io { what, path, message } => write!(f, "{what} {path}: {message}"),
         }

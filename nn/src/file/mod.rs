@@ -23,6 +23,8 @@ mod disk;
 mod error;
 mod header;
 mod model_file;
+#[cfg(feature = "std")]
+pub mod safetensors;
 mod tensor;
 mod write;
 

@@ -1,12 +1,12 @@
 //! One training run.
 
-use super::{DataSource, Flat, LossInput, StepLoss, TrainError, TrainingConfig};
+use super::{DataSource, Flat, LossInput, Samples, StepLoss, TrainError, TrainingConfig};
 use crate::ema;
 use crate::module::Module;
 use crate::optimiser::Optimiser;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
-use mfm_core::autodiff::{Tape, Var};
+use mfm_core::autodiff::Tape;
 use mfm_core::{Device, Error, Noise, Operations, Result, Shape, Tensor};
 
 /// All that a run must remember: with the same settings, data and loss, the steps that follow are the same bit by bit.
@@ -82,6 +82,27 @@ pub struct Trainer<T, M> {
     optimiser: Optimiser<T>,
     average: Option<T>,
     step: u64,
+    accumulate: usize,
+}
+
+/// A loss with its gradient.
+struct Evaluation<T> {
+    loss: T,
+    parts: Vec<(&'static str, T)>,
+    gradient: T,
+}
+
+impl<T: Tensor> Evaluation<T> {
+    fn scale(self, factor: f64) -> Result<Self> {
+        let parts = self.parts.into_iter().map(|(name, value)| Ok((name, value.scale(factor)?))).collect::<Result<_>>()?;
+        Ok(Self { loss: self.loss.scale(factor)?, parts, gradient: self.gradient.scale(factor)? })
+    }
+
+    fn add(self, other: &Self) -> Result<Self> {
+        let parts = self.parts.into_iter().zip(&other.parts);
+        let parts = parts.map(|((name, a), (_, b))| Ok((name, a.add(b)?))).collect::<Result<_>>()?;
+        Ok(Self { loss: self.loss.add(&other.loss)?, parts, gradient: self.gradient.add(&other.gradient)? })
+    }
 }
 
 impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
@@ -98,7 +119,7 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         let optimiser = Optimiser::new(config.optimiser, &parameters)?;
         let average = config.average.map(|_| parameters.clone());
         let module = module.with_parameters(&flat.split(&parameters)?)?;
-        Ok(Self { config, flat, module, parameters, optimiser, average, step: 0 })
+        Ok(Self { config, flat, module, parameters, optimiser, average, step: 0, accumulate: 1 })
     }
 
     /// A run that goes on from `state`; of `module` only the form is taken.
@@ -121,7 +142,19 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         }
         let optimiser = Optimiser::resume(config.optimiser, first, second, step)?;
         let module = module.with_parameters(&flat.split(&parameters)?)?;
-        Ok(Self { config, flat, module, parameters, optimiser, average: average.filter(|_| config.average.is_some()), step })
+        Ok(Self { config, flat, module, parameters, optimiser, average: average.filter(|_| config.average.is_some()), step, accumulate: 1 })
+    }
+
+    /// The same run, each batch of which is evaluated in `parts` parts whose gradients are averaged, so that memory holds one part at a time. A run
+    /// must be resumed with the same number.
+    ///
+    /// # Errors
+    /// [`Error::Range`] unless there is at least one part, and no more than samples in a batch.
+    pub fn accumulating(self, parts: usize) -> Result<Self> {
+        if parts == 0 || parts > self.config.batch {
+            return Err(Error::Range { what: "the number of parts of a batch", value: parts as f64, range: "from 1 to the batch size" });
+        }
+        Ok(Self { accumulate: parts, ..self })
     }
 
     /// What must be saved to go on later.
@@ -178,7 +211,40 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         Ok(Outcome::Finished)
     }
 
-    /// Makes one step. Fork k of the run's noise belongs to step k: its fork 0 to the data source, its fork 1 to the loss.
+    /// The sizes of the parts in which a batch is evaluated.
+    fn parts(&self) -> impl Iterator<Item = usize> + use<T, M> {
+        let (batch, count) = (self.config.batch, self.accumulate);
+        (0..count).map(move |part| batch / count + usize::from(part < batch % count)).filter(|size| *size > 0)
+    }
+
+    /// The loss of some samples, and its gradient.
+    fn evaluate<L: Into<StepLoss<T>>>(
+        &self,
+        samples: &Samples<T>,
+        noise: &Noise,
+        step: u64,
+        loss: &mut impl FnMut(LossInput<'_, T, M>) -> Result<L>,
+    ) -> Result<Evaluation<T>> {
+        let tape = Tape::new();
+        let mut variables = Vec::with_capacity(self.flat.entries().len());
+        let student = self.module.rebuild(&mut |_, tensor| {
+            let variable = tape.variable(tensor.clone());
+            variables.push(variable.clone());
+            Ok(variable)
+        })?;
+        let input = LossInput { frozen: &self.module, student: &student, samples, noise, step };
+        let StepLoss { total, parts } = loss(input)?.into();
+        let shape = total.shape();
+        if shape.elements() != 1 {
+            return Err(Error::Shape { op: "loss", left: shape, right: Shape::SCALAR });
+        }
+        let gradients = tape.backward(&total, total.value().device().full(1.0, shape)?)?;
+        let gradient = variables.iter().map(|variable| gradients.of_or_zeros(variable)).collect::<Result<Vec<T>>>()?;
+        Ok(Evaluation { loss: total.into_value(), parts, gradient: self.flat.join(&gradient)? })
+    }
+
+    /// Makes one step. Fork k of the run's noise belongs to step k: its fork 0 to the data source, its fork 1 to the loss; where batches are
+    /// evaluated in parts, forks 0 and 1 of the fork of each part of its fork 2.
     ///
     /// # Errors
     /// Those of the source and the loss; [`TrainError::Loss`] if the loss or a part of it is not finite, [`TrainError::Gradient`] or
@@ -190,34 +256,25 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
     ) -> Result<Step<T>, TrainError> {
         let step = self.step + 1;
         let noise = Noise::new(self.config.seed).fork(step);
-        let samples = data.batch(step, self.config.batch, &noise.fork(0))?;
-        let (StepLoss { total, parts }, gradient) = {
-            let tape = Tape::new();
-            let mut variables = Vec::with_capacity(self.flat.entries().len());
-            let student = self.module.rebuild(&mut |_, tensor| {
-                let variable = tape.variable(tensor.clone());
-                variables.push(variable.clone());
-                Ok(variable)
-            })?;
-            let input = LossInput { frozen: &self.module, student: &student, samples: &samples, noise: &noise.fork(1), step };
-            let result: StepLoss<T> = loss(input)?.into();
-            let shape = result.total.shape();
-            if shape.elements() != 1 {
-                return Err(Error::Shape { op: "loss", left: shape, right: Shape::SCALAR }.into());
+        let mut sum: Option<Evaluation<T>> = None;
+        for (part, size) in self.parts().enumerate() {
+            let own = if self.accumulate == 1 { noise } else { noise.fork(2).fork(part as u64) };
+            let samples = data.batch(step, size, &own.fork(0))?;
+            let share = size as f64 / self.config.batch as f64;
+            let evaluation = self.evaluate(&samples, &own.fork(1), step, loss)?.scale(share)?;
+            sum = Some(match sum {
+                Some(sum) => sum.add(&evaluation)?,
+                None => evaluation,
+            });
+        }
+        let Evaluation { loss, parts, gradient } = sum.ok_or(Error::Length { op: "batch", expected: 1, found: 0 })?;
+        // A part may be NaN where the gradient is finite: a weight of zero on a residual that overflows.
+        for (what, value) in core::iter::once(("loss", &loss)).chain(parts.iter().map(|(name, value)| (*name, value))) {
+            let value = number(value)?;
+            if !value.is_finite() {
+                return Err(TrainError::Loss { what, value, step });
             }
-            // A part may be NaN where the gradient is finite: a weight of zero on a residual that overflows.
-            for (what, value) in
-                core::iter::once(("loss", result.total.value())).chain(result.parts.iter().map(|(name, value)| (*name, value)))
-            {
-                let value = number(value)?;
-                if !value.is_finite() {
-                    return Err(TrainError::Loss { what, value, step });
-                }
-            }
-            let gradients = tape.backward(&result.total, result.total.value().device().full(1.0, shape)?)?;
-            let parts = variables.iter().map(|variable| gradients.of_or_zeros(variable)).collect::<Result<Vec<T>>>()?;
-            (result, self.flat.join(&parts)?)
-        };
+        }
         let norm = libm::sqrt(number(&gradient.square()?.sum_all()?)?);
         if !norm.is_finite() {
             return Err(match self.flat.first_non_finite(&gradient)? {
@@ -239,7 +296,6 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         };
         let module = self.module.with_parameters(&self.flat.split(&parameters)?)?;
         (self.module, self.parameters, self.optimiser, self.average, self.step) = (module, parameters, optimiser, average, step);
-        let loss = Var::into_value(total);
         Ok(Step { step, steps: self.config.steps, loss, parts, rate, gradient_norm: norm })
     }
 }

@@ -107,7 +107,7 @@ impl Item<'_> {
     /// The velocity at s of the data or the teacher, guided.
     fn given(&self, s: f64, x: f64, data: f64) -> f64 {
         let teacher = Plain { deviation: DEVIATION, mean: TEACHER_MEAN, theta: [0.0; PARAMETERS], offset: 0.0 };
-        self.shift + if self.setting.teacher { self.v(&teacher, s, s, x) } else { data }
+        if self.setting.teacher { self.v(&teacher, s, s, x) } else { self.shift + data }
     }
 
     fn diagonal(&self, s: f64, x: f64, data: f64) -> f64 {
@@ -249,7 +249,7 @@ fn weights_are_detached() -> Result<()> {
 // Labels dropped with probability 0.4 (of the seven here, some are and some are not), and targets moved towards the label by ω = 1 − 1/2.5.
 #[test]
 fn labels_are_dropped_and_velocities_guided() -> Result<()> {
-    let guided = Guided { null_label: NULL, dropout: 0.4, scale: 2.5 };
+    let guided = Guided { null_label: NULL, dropout: 0.4, scale: 2.5, plain: None };
     let some = Setting {
         objective: Objective { guided: Some(guided), ..Objective::default() },
         ..settings().last().into_iter().collect::<Vec<_>>()[0]

@@ -6,7 +6,7 @@ use crate::support::{F64, device, normal, rows};
 use mfm_core::autodiff::Tape;
 use mfm_core::interpolant::Linear;
 use mfm_core::reward::Reward;
-use mfm_core::training::{AdaptiveWeight, Batch, FineTuning, FineTuningLoss, LogNormaliser};
+use mfm_core::training::{AdaptiveWeight, Batch, FineTuning, FineTuningLoss, FineTuningMaps, LogNormaliser};
 use mfm_core::{Error, Flow, Lift, Noise, Operations, Result, Tensor};
 use mfm_toy2d::QuadraticReward;
 
@@ -37,7 +37,9 @@ impl Run<'_> {
         let tape = Tape::new();
         let student = self.map.lift(&mut |p: &F64| Ok(tape.variable(p.clone())))?;
         let batch = Batch { x1: self.x1, labels: None };
-        let loss = self.options.loss(&Flow::new(&base, &Linear), &student, self.map, reward, batch, normaliser, &Noise::new(self.seed))?;
+        let flow = Flow::new(&base, &Linear);
+        let maps = FineTuningMaps { base: flow, sampler: flow, trained: self.map, student: &student };
+        let loss = self.options.loss(&maps, reward, batch, normaliser, &Noise::new(self.seed))?;
         let one = loss.total.value().zeros_like()?.shift(1.0)?;
         let gradients = tape.backward(&loss.total, one)?;
         let (mean, theta) = (gradients.of(&student.mean)?.to_vec::<f64>()?, gradients.of(&student.theta)?.to_vec::<f64>()?);

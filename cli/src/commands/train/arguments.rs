@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use mfm_core::Interpolant;
 use mfm_core::interpolant::{Linear, Trigonometric, VariancePreserving};
 use mfm_core::training::{Consistency, StopGradient};
+use mfm_nn::DitSize;
 use std::path::PathBuf;
 
 /// The options of `mfm train`.
@@ -33,13 +34,28 @@ pub struct Arguments {
     #[arg(long, requires = "checkpoint")]
     pub resume: bool,
 
-    /// The width of the hidden layers
+    /// The kind of network
+    #[arg(long, value_name = "NETWORK", default_value = "mlp", help_heading = "Network")]
+    pub network: Kind,
+    /// The size of a transformer: s, b, l, xl, or its width, depth and heads, as in 128x6x4
+    #[arg(long, value_name = "SIZE", default_value = "128x6x4", value_parser = Size::parse, help_heading = "Network")]
+    pub size: Size,
+    /// The side of a transformer's patches
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Network")]
+    pub patch: usize,
+    /// The channels of the images that a transformer takes; they are square
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Network")]
+    pub channels: usize,
+    /// Start from the weights of this model, of the same form
+    #[arg(long, value_name = "MODEL", help_heading = "Network")]
+    pub initial: Option<PathBuf>,
+    /// The width of an MLP's hidden layers
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Network")]
     pub width: usize,
-    /// The number of hidden layers
+    /// The number of an MLP's hidden layers
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Network")]
     pub depth: usize,
-    /// The number of frequencies by which each time enters
+    /// The number of frequencies by which each time enters an MLP
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Network")]
     pub frequencies: usize,
     /// Gaussian preconditioning: the network learns only what a Gaussian does not know (on the linear path)
@@ -53,8 +69,14 @@ pub struct Arguments {
     #[arg(long, value_name = "PATH", default_value = "linear", help_heading = "Objective")]
     pub interpolant: Path,
     /// The loss that makes jumps agree with the velocity
-    #[arg(long, value_name = "LOSS", default_value = "semigroup", help_heading = "Objective")]
+    #[arg(long, visible_alias = "objective", value_name = "LOSS", default_value = "semigroup", help_heading = "Objective")]
     pub consistency: Loss,
+    /// Distil this model: velocities are its posterior velocity instead of the data's
+    #[arg(long, value_name = "MODEL", help_heading = "Objective")]
+    pub teacher: Option<PathBuf>,
+    /// The guidance scale that the model learns, with --labels; a transformer takes it, or 1, as an input
+    #[arg(long, value_name = "SCALE", default_value_t = 1.0, value_parser = guidance_scale, allow_negative_numbers = true, help_heading = "Objective")]
+    pub guidance: f64,
     /// Steps over which the longest jump grows from none to all
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Objective")]
     pub jump_warm_up: u64,
@@ -71,6 +93,12 @@ pub struct Arguments {
     /// Samples in a batch
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Optimiser")]
     pub batch: usize,
+    /// Parts in which a batch is evaluated, to save memory
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Optimiser")]
+    pub accumulate: usize,
+    /// Run a transformer's blocks again in the backward pass instead of keeping what they computed, to save memory
+    #[arg(long, help_heading = "Optimiser")]
+    pub recompute: bool,
     /// The method
     #[arg(long, value_name = "METHOD", default_value = "adam", help_heading = "Optimiser")]
     pub optimiser: Optimiser,
@@ -103,6 +131,45 @@ pub enum Switch {
     On,
     /// Off.
     Off,
+}
+
+/// A kind of network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// A multi-layer perceptron
+    Mlp,
+    /// A diffusion transformer, for square images
+    Dit,
+}
+
+/// Width, depth and heads of a transformer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub [usize; 3]);
+
+impl Size {
+    fn parse(text: &str) -> Result<Self, String> {
+        let named = match text.to_ascii_lowercase().as_str() {
+            "s" => DitSize::S,
+            "b" => DitSize::B,
+            "l" => DitSize::L,
+            "xl" => DitSize::XL,
+            other => {
+                let numbers: Option<Vec<usize>> = other.split('x').map(|number| number.parse().ok()).collect();
+                let numbers = numbers.and_then(|numbers| <[usize; 3]>::try_from(numbers).ok());
+                return numbers.map(Self).ok_or_else(|| "it must be s, b, l, xl, or width, depth and heads as in 128x6x4".into());
+            }
+        };
+        let (hidden, depth, heads) = named.numbers();
+        Ok(Self([hidden, depth, heads]))
+    }
+}
+
+/// A guidance scale.
+fn guidance_scale(text: &str) -> Result<f64, String> {
+    match positive(text)? {
+        scale if scale < 1.0 => Err("it must be at least 1".into()),
+        scale => Ok(scale),
+    }
 }
 
 /// A path from noise to data.
@@ -138,8 +205,10 @@ pub enum Loss {
     Eulerian,
     /// The end of a jump moves with the velocity there
     Lagrangian,
-    /// None: a flow model, whose jumps mean nothing
+    /// None: posterior velocities alone, whose jumps mean nothing
     None,
+    /// None, at states of pure noise alone: a flow model, to be a --teacher
+    Flow,
 }
 
 impl Loss {
@@ -150,7 +219,7 @@ impl Loss {
             Self::MeanFlow => Consistency::MeanFlow,
             Self::Eulerian => Consistency::Eulerian,
             Self::Lagrangian => Consistency::Lagrangian(StopGradient::default()),
-            Self::None => Consistency::None,
+            Self::None | Self::Flow => Consistency::None,
         }
     }
 }

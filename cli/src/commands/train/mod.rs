@@ -2,9 +2,10 @@
 
 mod arguments;
 mod checkpoint;
+mod form;
 mod watch;
 
-pub use arguments::{Arguments, Loss, Optimiser, Path, Switch};
+pub use arguments::{Arguments, Kind, Loss, Optimiser, Path, Size, Switch};
 
 use self::checkpoint::Checkpoint;
 use self::watch::{LossRow, Watch};
@@ -16,14 +17,18 @@ use crate::model::save;
 use crate::output;
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
-use mfm_core::training::{AdaptiveWeight, Guided, NoTeacher, Objective, TimeLaw};
+use mfm_core::posterior_velocity::ClassifierFree;
+use mfm_core::training::{AdaptiveWeight, Guided, Objective, TimeLaw};
 use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::optimiser::{Method, OptimiserConfig};
 use mfm_nn::schedule::{Decay, LearningRate};
 use mfm_nn::train::{LossInput, random_rows};
-use mfm_nn::{GaussianConfig, MlpConfig, Model, ModelConfig, ModelHeader, Module, Trainer, TrainingConfig};
+use mfm_nn::{Model, ModelHeader, Module, Trainer, TrainingConfig};
 use serde::Serialize;
 use std::time::Instant;
+
+/// The share of labelled samples at which a network that takes a guidance scale learns the unguided model.
+const UNGUIDED: f64 = 0.3;
 
 /// What `--json` reports.
 #[derive(Debug, Serialize)]
@@ -51,8 +56,12 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     if arguments.labels && data.labels.is_none() {
         return Err(Failure::input(format!("--labels: {} has no labels; name their column by --label-column", data.source)));
     }
-    let (config, mean) = form(arguments, &data)?;
-    let model = Model::<T>::new(&context.device, &config, &mean, &context.noise.fork(0)).at(&data.source)?;
+    let (config, mean) = form::form(arguments, &data)?;
+    let model = match &arguments.initial {
+        Some(path) => form::initial(path, &context.device, &config)?,
+        None => Model::<T>::new(&context.device, &config, &mean, &context.noise.fork(0)).at(&data.source)?,
+    };
+    let model = model.recomputing(arguments.recompute);
     let parameters = model.parameter_count();
     context.say(format!(
         "{}: {} samples of {} numbers; a network of {} parameters",
@@ -99,36 +108,17 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     })
 }
 
-/// The model's form, and the mean of the data.
-fn form(arguments: &Arguments, data: &Dataset) -> Result<(ModelConfig, Vec<f64>)> {
-    let labels = if arguments.labels { data.label_count() } else { 0 };
-    let network = MlpConfig {
-        width: arguments.width,
-        depth: arguments.depth,
-        frequencies: arguments.frequencies,
-        labels,
-        ..MlpConfig::new(data.dimension)
-    };
-    let config = ModelConfig::mlp(network);
-    let is_linear = arguments.interpolant == Path::Linear;
-    if arguments.precondition == Switch::On && !is_linear {
-        return Err(Failure::input("--precondition on: it is known for --interpolant linear alone"));
-    }
-    if arguments.precondition == Switch::Off || !is_linear {
-        return Ok((config, Vec::new()));
-    }
-    let (gaussian, mean) = GaussianConfig::of_data(&data.rows, data.dimension);
-    gaussian.check().at(&data.source)?;
-    Ok((config.preconditioned(gaussian), mean))
-}
-
 /// The objective in words, for the file.
 fn describe(arguments: &Arguments) -> String {
     let of = |value: &dyn ToString| value.to_string();
     let name = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let source = arguments.teacher.as_ref().map_or("data".into(), |teacher| teacher.display().to_string());
+    let batch = if arguments.accumulate == 1 { String::new() } else { format!(" in {} parts", arguments.accumulate) };
+    let start = arguments.initial.as_ref().map(|model| format!("; started from {}", model.display())).unwrap_or_default();
     format!(
-        "diagonal and {} losses from data; {} at {}, batch {}, average {}, clip {}",
+        "diagonal and {} losses from {source}, guidance {}; {} at {}, batch {}{batch}, average {}, clip {}{start}",
         name(arguments.consistency.to_possible_value()),
+        of(&arguments.guidance),
         name(arguments.optimiser.to_possible_value()),
         of(&arguments.learning_rate),
         arguments.batch,
@@ -164,13 +154,30 @@ fn train<T: Tensor>(
 ) -> Result<(Model<T>, Vec<LossRow>)> {
     let path = arguments.interpolant.interpolant();
     let adaptive = AdaptiveWeight { power: arguments.adaptive_power, ..AdaptiveWeight::NONE };
-    let guided = Guided { null_label: data.label_count(), dropout: arguments.label_dropout, scale: 1.0 };
+    let told = !header.model.network.guidance().is_empty();
+    let plain = told.then_some(UNGUIDED);
+    let guided = Guided { null_label: data.label_count(), dropout: arguments.label_dropout, scale: arguments.guidance, plain };
+    let teacher = match &arguments.teacher {
+        Some(path) => Some(form::teacher(path, &context.device, arguments, data)?),
+        None => None,
+    };
+    let teacher = teacher.as_ref().map(|teacher| ClassifierFree {
+        map: &teacher.model,
+        null_label: Some(teacher.header.labels()).filter(|labels| *labels > 0),
+        scale: arguments.guidance,
+        absorbed: 0.0,
+        told: !teacher.header.model.network.guidance().is_empty(),
+    });
+    let mut times = TimeLaw::default();
+    if arguments.consistency == Loss::Flow {
+        times.at_zero = 1.0;
+    }
     let objective = Objective {
         consistency: arguments.consistency.consistency(),
         diagonal_weight: adaptive,
         consistency_weight: adaptive,
         guided: arguments.labels.then_some(guided),
-        ..Objective::default()
+        times,
     };
     let rows = data.tensor(&context.device)?;
     let labels = data.labels.as_deref().filter(|_| arguments.labels);
@@ -187,6 +194,7 @@ fn train<T: Tensor>(
         Some(state) => Trainer::resume(config, model, state)?,
         None => Trainer::new(config, model)?,
     };
+    trainer = trainer.accumulating(arguments.accumulate).at("--accumulate")?;
     if trainer.steps_made() > 0 {
         context.say(format!("going on after step {}", count(trainer.steps_made() as usize)));
     }
@@ -196,7 +204,7 @@ fn train<T: Tensor>(
         |input: LossInput<'_, T, Model<T>>| {
             let span = if arguments.jump_warm_up == 0 { 1.0 } else { (input.step as f64 / arguments.jump_warm_up as f64).min(1.0) };
             let objective = Objective { times: TimeLaw { span, ..objective.times }, ..objective };
-            objective.loss(&Flow::new(input.frozen, path), input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+            objective.loss(&Flow::new(input.frozen, path), input.student, teacher.as_ref(), input.samples.batch(), input.noise)
         },
         |trainer, step| watch.look(trainer, step),
     );

@@ -1,0 +1,107 @@
+//! The random choices of a training step, as values.
+
+use super::objective::{Batch, Objective};
+use crate::error::{Error, Result};
+use crate::noise::Noise;
+use crate::tensor::{Device, Tensor};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Every random choice of one evaluation of an [`Objective`] on n samples.
+#[derive(Clone, Debug)]
+pub struct Choices<T> {
+    /// The labels, some of them dropped; `None` for samples without.
+    pub labels: Option<Vec<usize>>,
+    /// The time of each state.
+    pub t: Vec<f64>,
+    /// The noise in each state x_t, of the shape of the samples.
+    pub state: T,
+    /// Where the diagonal loss is taken.
+    pub diagonal: Place<T>,
+    /// Where the consistency loss is taken; `None` without one.
+    pub jump: Option<Place<T>>,
+}
+
+/// Where a loss is taken.
+#[derive(Clone, Debug)]
+pub struct Place<T> {
+    /// The time of each place I_s.
+    pub s: Vec<f64>,
+    /// The time to which each jump goes; s on the diagonal.
+    pub u: Vec<f64>,
+    /// The noise in each place, of the shape of the samples.
+    pub noise: T,
+    /// γ, where each jump is split in two ([`Consistency::Semigroup`](super::Consistency::Semigroup)).
+    pub split: Vec<f64>,
+    /// The guidance scale that the network is told for each sample; `None` for a network that takes none.
+    pub guidance: Option<Vec<f64>>,
+}
+
+impl Objective {
+    /// Draws the choices for a batch. Fork 0 of `noise` drops labels, 1 gives t, 2 the noise of x_t, 3 the place of the diagonal loss, 4 that of
+    /// the consistency loss; in a place, stream 2 is its noise, 3 gives γ, 4 the guidance scale.
+    ///
+    /// # Errors
+    /// [`Error::Range`] for an empty batch or a guidance scale below one; [`Error::Length`] unless there is one label for each sample.
+    pub fn choose<T: Tensor>(&self, batch: &Batch<'_, T>, noise: &Noise) -> Result<Choices<T>> {
+        let shape = batch.x1.shape();
+        let (device, n) = (batch.x1.device(), shape.batch());
+        if n == 0 {
+            return Err(Error::Range { what: "the batch size", value: 0.0, range: "at least 1" });
+        }
+        let labels = self.labels(batch, n, noise)?;
+        let place = |noise: &Noise, (s, u): (Vec<f64>, Vec<f64>)| -> Result<Place<T>> {
+            Ok(Place {
+                s,
+                u,
+                noise: device.normal(&noise.stream(2), shape)?,
+                split: uniforms(n, &noise.stream(3)),
+                guidance: self.guidance(labels.as_deref(), &noise.stream(4)),
+            })
+        };
+        let (here, there) = (noise.fork(3), noise.fork(4));
+        let s = self.times.diagonal(n, &here);
+        let diagonal = place(&here, (s.clone(), s))?;
+        let jump = match self.consistency {
+            super::Consistency::None => None,
+            _ => Some(place(&there, self.times.pairs(n, &there))?),
+        };
+        let (t, state) = (self.times.states(n, &noise.fork(1)), device.normal(&noise.fork(2), shape)?);
+        Ok(Choices { labels, t, state, diagonal, jump })
+    }
+
+    /// The batch's labels, some of them dropped.
+    fn labels<T>(&self, batch: &Batch<'_, T>, n: usize, noise: &Noise) -> Result<Option<Vec<usize>>> {
+        let Some(labels) = batch.labels else { return Ok(None) };
+        if labels.len() != n {
+            return Err(Error::Length { op: "the batch's labels", expected: n, found: labels.len() });
+        }
+        let mut labels = labels.to_vec();
+        if let Some(guided) = self.guided {
+            if guided.scale.is_nan() || guided.scale < 1.0 {
+                return Err(Error::Range { what: "the guidance scale", value: guided.scale, range: "at least 1" });
+            }
+            for (label, uniform) in labels.iter_mut().zip(uniforms(n, &noise.fork(0))) {
+                if uniform < guided.dropout {
+                    *label = guided.null_label;
+                }
+            }
+        }
+        Ok(Some(labels))
+    }
+
+    /// The guidance scales of a place.
+    fn guidance(&self, labels: Option<&[usize]>, noise: &Noise) -> Option<Vec<f64>> {
+        let (labels, guided) = (labels?, self.guided?);
+        let plain = guided.plain?;
+        let scale = |(label, uniform): (&usize, f64)| if *label == guided.null_label || uniform < plain { 1.0 } else { guided.scale };
+        Some(labels.iter().zip(uniforms(labels.len(), noise)).map(scale).collect())
+    }
+}
+
+/// `n` uniform numbers in [0, 1).
+fn uniforms(n: usize, noise: &Noise) -> Vec<f64> {
+    let mut values = vec![0.0; n];
+    noise.fill_uniform(&mut values);
+    values
+}
