@@ -114,7 +114,7 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
 /// One sentence for the user.
 pub fn export<T: Tensor>(context: &Context<T>, arguments: &Export) -> Result<()> {
     output::check(&arguments.out)?;
-    let model = LoadedModel::load(&arguments.model, &context.device)?;
+    let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
     let Model::Plain(Network::Dit(network)) = &model.model else {
         return Err(Failure::input(format!("{}: only a transformer without preconditioning has the reference's form", model.source)));
     };

@@ -125,7 +125,7 @@ impl Objective {
         let Choices { labels, t, state, diagonal, jump } = choices;
         let (x_t, _) = interpolate(flow.path, t, state, x1)?;
         let time = vector(&device, t)?;
-        let guided = self.guided.filter(|_| labels.is_some() && teacher.is_none());
+        let guided = self.guided.filter(|_| labels.is_some());
 
         let Place { s, noise, .. } = diagonal;
         let states = States::new(choices, diagonal, &time, &x_t);
@@ -134,7 +134,7 @@ impl Objective {
             Some(teacher) => posterior_velocity(teacher, flow.path, s, &place, t, &x_t, states.condition)?,
             None => from_data,
         };
-        if let Some(guided) = guided {
+        if let Some(guided) = guided.filter(|_| teacher.is_none()) {
             target = target.add(&guided.shift(flow, &states.query(s, s, &place)?)?)?;
         }
         let query = states.query(s, s, &place)?.constant();

@@ -52,7 +52,7 @@ fn transformer(arguments: &Arguments, data: &Dataset, labels: usize) -> Result<D
 /// # Errors
 /// If it has another.
 pub(super) fn initial<T: Tensor>(path: &Path, device: &T::Device, config: &ModelConfig) -> Result<Model<T>> {
-    let loaded = LoadedModel::load(path, device)?;
+    let loaded = LoadedModel::<T>::load(path, device)?;
     if loaded.header.model != *config {
         return Err(Failure::input(format!("--initial: {} is of another form than these options describe", loaded.source)));
     }
@@ -64,7 +64,7 @@ pub(super) fn initial<T: Tensor>(path: &Path, device: &T::Device, config: &Model
 /// # Errors
 /// If it does not fit the data, the path or the labels.
 pub(super) fn teacher<T: Tensor>(path: &Path, device: &T::Device, arguments: &Arguments, data: &Dataset) -> Result<LoadedModel<T>> {
-    let loaded = LoadedModel::load(path, device)?;
+    let loaded = LoadedModel::<T>::load(path, device)?;
     let refuse = |what: String| Err(Failure::input(format!("--teacher: {} {what}", loaded.source)));
     data.expect_dimension(loaded.dimension(), &loaded.source)?;
     if loaded.header.interpolant != arguments.interpolant.interpolant().name() {
