@@ -4,12 +4,12 @@ use super::{Pulled, Pushed};
 use crate::buffer::Buffer;
 use crate::device::{CpuDevice, WORTHWHILE};
 use crate::float::Float;
-use crate::layout::Layout;
 use crate::reduce::{Max, Sum, fold_block};
 use crate::simd::{Kernel, vectorise};
 use crate::tensor::CpuTensor;
 use alloc::boxed::Box;
 use alloc::vec;
+use mfm_core::layout::Layout;
 use mfm_core::{Result, Shape, Tensor};
 
 /// How many columns of a product are summed in registers.
