@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::shape::{MAX_RANK, Shape};
 
-/// Element (i, j, ...) is at offset + i·strides[0] + j·strides[1] + ..., counted in elements.
+/// Element (i, j, ...) is at offset + i · s₀ + j · s₁ + ..., s the strides, counted in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The lengths of the axes.
