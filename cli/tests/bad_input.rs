@@ -25,7 +25,7 @@ fn bad_data() {
     folder.refuses(&["train", "missing.csv", "-o", "m.mfm"], &["missing.csv", "no such file"]);
     folder.refuses(&["train", ".", "-o", "m.mfm"], &["cannot read ."]);
     folder.write("data.txt", b"1,2\n");
-    folder.refuses(&["train", "data.txt", "-o", "m.mfm"], &["data.txt", ".csv, .csv.gz or .npy"]);
+    folder.refuses(&["train", "data.txt", "-o", "m.mfm"], &["data.txt", ".csv, .csv.gz, .npy or idx3-ubyte"]);
 
     let digits = include_bytes!("../data/digits.csv.gz");
     folder.write("cut.csv.gz", &digits[..digits.len() - 100]);

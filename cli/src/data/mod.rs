@@ -1,7 +1,8 @@
-//! Data: one sample a row, from `.csv`, `.csv.gz` and `.npy` files, and the digits that ship with the program.
+//! Data: one sample a row, from `.csv`, `.csv.gz` and `.npy` files and from IDX images, and the digits that ship with the program.
 
 mod dataset;
 mod digits;
+mod idx;
 mod npy;
 mod numbers;
 mod standard;

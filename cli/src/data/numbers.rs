@@ -1,6 +1,6 @@
 //! A table of numbers from a file, and how it becomes a data set.
 
-use super::{Dataset, npy, text};
+use super::{Dataset, idx, npy, text};
 use crate::failure::{Failure, Result};
 use std::io::Read;
 use std::path::Path;
@@ -45,7 +45,7 @@ impl FromStr for LabelColumn {
     }
 }
 
-/// The data set in a `.csv`, `.csv.gz` or `.npy` file.
+/// The data set in a `.csv`, `.csv.gz` or `.npy` file, or in one of IDX images, whose labels are in a file of their own.
 ///
 /// # Errors
 /// One sentence naming the file, and the row and column where there is one.
@@ -53,6 +53,12 @@ pub fn load(path: &Path, labels: LabelColumn) -> Result<Dataset> {
     let source = path.display().to_string();
     if path.is_dir() {
         return Err(Failure::input(format!("cannot read {source}: it is a directory")));
+    }
+    if idx::is_images(&source.to_lowercase()) {
+        return match labels {
+            LabelColumn::None => idx::load(path),
+            _ => Err(Failure::input(format!("{source}: IDX images have no column of labels; they come from the file of labels beside it"))),
+        };
     }
     let file = std::fs::File::open(path).map_err(|error| Failure::file("read", path, &error))?;
     read(file, &source, labels)
@@ -71,7 +77,7 @@ pub fn read(bytes: impl Read, source: &str, labels: LabelColumn) -> Result<Datas
     } else if name.ends_with(".csv") {
         text::read(bytes, source)?
     } else {
-        return Err(Failure::input(format!("cannot read {source}: data files end in .csv, .csv.gz or .npy")));
+        return Err(Failure::input(format!("cannot read {source}: data files end in .csv, .csv.gz, .npy or idx3-ubyte")));
     };
     into_dataset(numbers, labels, source)
 }

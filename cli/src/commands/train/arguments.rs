@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// The options of `mfm train`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// The data: a .csv, .csv.gz or .npy file of one sample a row
+    /// The data: a .csv, .csv.gz or .npy file of one sample a row, or IDX images (idx3-ubyte, compressed or not; labels from idx1-ubyte beside it)
     #[arg(required_unless_present = "digits", conflicts_with = "digits")]
     pub data: Option<PathBuf>,
     /// Train on the built-in handwritten digits (8×8, with labels)
