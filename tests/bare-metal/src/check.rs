@@ -6,7 +6,7 @@ use mfm_core::guidance::{Guide, MfmGradient};
 use mfm_core::interpolant::Linear;
 use mfm_core::reward::{ByDifferentiation, RewardFormula};
 use mfm_core::{Device, Draws, Flow, Noise, Operations, Result, Shape, Tensor};
-use mfm_nn::{FileError, ModelFile};
+use mfm_nn::{FileError, Mlp, ModelConfig, ModelFile, NetworkConfig, Preconditioned};
 
 /// A model of three Gaussians in 2D that `mfm train` made; `README.md` says how.
 pub static MODEL: &[u8] = include_bytes!("../model.mfm");
@@ -31,12 +31,24 @@ impl RewardFormula for Upper {
     }
 }
 
+/// The model of the file as the preconditioned [`Mlp`] that it is: [`mfm_nn::Model`] would bring the code of every network.
+fn model<D: Device>(device: &D) -> Result<Preconditioned<Mlp<D::Tensor>, D::Tensor>, FileError> {
+    let file = ModelFile::parse(MODEL)?;
+    let ModelConfig { network: NetworkConfig::Mlp(form), preconditioning: Some(gaussian) } = &file.header().model else {
+        return Err(FileError::Malformed { what: "this is no preconditioned MLP", offset: 0 });
+    };
+    let tensor = |name: &str| file.tensor(name).ok_or_else(|| FileError::Missing { tensor: name.into() });
+    let network = Mlp::build(form, &mut |name, _| tensor(name)?.to_tensor(device))?;
+    let mean: Vec<f64> = tensor("preconditioning.mean")?.values().collect();
+    Ok(Preconditioned::new(device, network, *gaussian, &mean)?)
+}
+
 /// 64 draws of p(x1 | x_0.4), then the drift and the correction (σ²/2)∇V by MFM-G at the same state: 2 · 64 + 2 + 2 numbers.
 ///
 /// # Errors
 /// If the model cannot be read, or the device has no room.
 pub fn compute<D: Device>(device: &D) -> Result<Vec<f32>, FileError> {
-    let model = ModelFile::parse(MODEL)?.to_model(device)?;
+    let model = model(device)?;
     let (time, noise) = (0.4, Noise::new(1));
     let flow = Flow::new(&model, &Linear);
     let state = device.from_slice(&[0.5, -0.2], Shape::new(&[1, 2])?)?;
