@@ -168,7 +168,7 @@ mod tests {
         // 64 MB of "1,1,1,…" in 64 kB.
         let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         for _ in 0..64 {
-            std::io::Write::write_all(&mut bomb, &b"1,".repeat(1 << 19)).unwrap();
+            io::Write::write_all(&mut bomb, &b"1,".repeat(1 << 19)).unwrap();
         }
         let bomb = bomb.finish().unwrap();
         let complaint = read_gzip(&bomb[..], "d.csv.gz").unwrap_err().to_string();
