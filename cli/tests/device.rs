@@ -69,7 +69,7 @@ fn on_the_emulated_device() {
         let sample = run(&folder, driver, &[&["sample", "gpu.mfm", "-n", "20", "--steps", "2", "-q"], device].concat());
         let (out, err) = texts(&sample);
         assert_eq!(err, "");
-        out.split(|c: char| c == ',' || c == '\n').filter(|cell| !cell.is_empty()).map(|cell| cell.parse().unwrap()).collect()
+        out.split([',', '\n']).filter(|cell| !cell.is_empty()).map(|cell| cell.parse().unwrap()).collect()
     };
     let host = numbers(&["--device", "cpu"]);
     assert_eq!(host.len(), 40);

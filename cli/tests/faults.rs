@@ -1,6 +1,7 @@
 //! Kills, full disks, read-only folders, damaged files and no memory: what is on disk is a whole old state or a whole new one, and the
 //! error names the cause.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 mod common;
 
