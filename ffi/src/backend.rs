@@ -9,7 +9,7 @@ use std::borrow::Cow;
 /// The most threads that can be asked for.
 const MOST_THREADS: usize = 1024;
 
-/// A device on which models can live. A backend is added by implementing this, and by its name in [`load`](crate::model::load_model).
+/// A device on which models can live. A backend is added by implementing this, and by its name where models are loaded.
 pub trait Backend: Device<Tensor: Send + Sync> + Send + Sync {
     /// Its name, by which it is chosen.
     fn name(&self) -> String;
