@@ -79,7 +79,9 @@ cpp() {
       break
     fi
   done
-  cargo build -p mfm-cli --locked && ffi/tests/hosts.sh target/cpp "$PWD/target/debug/mfm"
+  local driver
+  driver=$(cargo run -q -p mfm-cuda-emulator --example path --locked) || return 1
+  cargo build -p mfm-cli --locked && ffi/tests/hosts.sh target/cpp "$PWD/target/debug/mfm" "$driver"
 }
 
 # The CUDA kernels without a GPU: judged on the host, and under AddressSanitizer and UBSan, in several orders of threads; the judge itself judged by broken

@@ -4,12 +4,45 @@ use crate::dlpack::{DlDevice, Imported, ManagedTensor, export};
 use crate::failure::{Code, Failure, Result};
 use mfm_core::{Device, Error, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
+use mfm_gpu_cuda::{CudaDevice, CudaTensor};
 use std::borrow::Cow;
 
 /// The most threads that can be asked for.
 const MOST_THREADS: usize = 1024;
 
-/// A device on which models can live. A backend is added by implementing this, and by its name where models are loaded.
+/// A device of some backend.
+pub enum AnyDevice {
+    /// The processor.
+    Cpu(CpuDevice<f32>),
+    /// A GPU.
+    Cuda(CudaDevice),
+}
+
+impl AnyDevice {
+    /// The device of this name.
+    ///
+    /// # Errors
+    /// [`Code::Unsupported`] for a name of none, [`Code::Device`] for one that cannot be used.
+    pub fn open(name: &[u8]) -> Result<Self> {
+        let name = String::from_utf8_lossy(name);
+        match &*name {
+            "" | "cpu" => Ok(Self::Cpu(CpuDevice::with_threads(1)?)),
+            _ => match name.strip_prefix("cuda:").map(str::parse) {
+                Some(Ok(index)) => {
+                    mfm_cuda_dl::ignore_environment();
+                    let failed = |error| Failure::new(Code::Device, format!("{name}: {error}"));
+                    CudaDevice::new(index).map(Self::Cuda).map_err(failed)
+                }
+                _ => Err(Failure::new(
+                    Code::Unsupported,
+                    format!("there is no device {name:?}; there are \"cpu\" and \"cuda:0\" (or another number)"),
+                )),
+            },
+        }
+    }
+}
+
+/// A device on which models can live. A backend is added by implementing this, and by its name in [`AnyDevice`].
 pub trait Backend: Device<Tensor: Send + Sync> + Send + Sync {
     /// Its name, by which it is chosen.
     fn name(&self) -> String;
@@ -39,6 +72,13 @@ pub trait Backend: Device<Tensor: Send + Sync> + Send + Sync {
     fn export(tensor: &Self::Tensor) -> Result<*mut ManagedTensor>;
 }
 
+fn check_threads(threads: usize) -> Result<()> {
+    if threads == 0 || threads > MOST_THREADS {
+        return Err(Failure::new(Code::Range, format!("the number of threads is {threads}, but must be between 1 and {MOST_THREADS}")));
+    }
+    Ok(())
+}
+
 impl Backend for CpuDevice<f32> {
     fn name(&self) -> String {
         "cpu".into()
@@ -48,9 +88,7 @@ impl Backend for CpuDevice<f32> {
         if stream != 0 {
             return Err(Failure::new(Code::Unsupported, "a stream was given, but the model is on the CPU, which has none"));
         }
-        if threads == 0 || threads > MOST_THREADS {
-            return Err(Failure::new(Code::Range, format!("the number of threads is {threads}, but must be between 1 and {MOST_THREADS}")));
-        }
+        check_threads(threads)?;
         Ok(Self::with_threads(threads)?)
     }
 
@@ -72,5 +110,32 @@ impl Backend for CpuDevice<f32> {
         let data = tensor.as_slice().ok_or(missing)?.as_ptr();
         let shape = tensor.shape();
         Ok(export(tensor, data, DlDevice::CPU, shape))
+    }
+}
+
+impl Backend for CudaDevice {
+    fn name(&self) -> String {
+        format!("cuda:{}", self.properties().index)
+    }
+
+    /// The model's own device and its stream, which sessions share: work of several is queued one after another.
+    fn for_session(&self, threads: usize, stream: usize) -> Result<Self> {
+        if stream != 0 {
+            return Err(Failure::new(Code::Unsupported, "a stream was given, but sessions on CUDA run on a stream of the library's own"));
+        }
+        check_threads(threads)?;
+        Ok(self.clone())
+    }
+
+    fn host(tensor: &CudaTensor) -> mfm_core::Result<Cow<'_, [f32]>> {
+        tensor.to_vec().map(Cow::Owned)
+    }
+
+    fn import(&self, _: Imported) -> Result<CudaTensor> {
+        Err(Failure::new(Code::Unsupported, "DLPack tensors are exchanged on the CPU alone, but the model is on CUDA"))
+    }
+
+    fn export(_: &CudaTensor) -> Result<*mut ManagedTensor> {
+        Err(Failure::new(Code::Unsupported, "DLPack tensors are exchanged on the CPU alone, but the model is on CUDA"))
     }
 }

@@ -1,12 +1,11 @@
 //! Models: immutable, shared between threads.
 
-use crate::backend::Backend;
+use crate::backend::{AnyDevice, Backend};
 use crate::bridge::ffi::{Architecture, Info};
 use crate::failure::{Code, Failure, Result};
 use crate::guard::guard;
 use crate::session::{AnySession, Run, Session};
 use mfm_core::{Interpolant, Noise, Shape, Tensor, interpolant};
-use mfm_cpu_ref::CpuDevice;
 use mfm_nn::file::{self, write_model};
 use mfm_nn::layer::settled;
 use mfm_nn::{GaussianConfig, MlpConfig, ModelConfig, ModelFile, ModelHeader, Module};
@@ -103,15 +102,12 @@ impl<B: Backend> AnyModel for Loaded<B> {
     }
 }
 
-/// A device of a library of this build, by name.
-fn cpu(name: &[u8]) -> Result<CpuDevice<f32>> {
-    match name {
-        b"" | b"cpu" => Ok(CpuDevice::with_threads(1)?),
-        other => {
-            let name = String::from_utf8_lossy(other);
-            Err(Failure::new(Code::Unsupported, format!("there is no device {name:?} in this build of the library; there is \"cpu\"")))
-        }
-    }
+/// The model of a file's bytes.
+fn parse(device: AnyDevice, bytes: &[u8]) -> Result<Box<Model>> {
+    Ok(match device {
+        AnyDevice::Cpu(device) => Loaded::parse(device, bytes)?.handle(),
+        AnyDevice::Cuda(device) => Loaded::parse(device, bytes)?.handle(),
+    })
 }
 
 fn utf8(path: &[u8]) -> Result<&str> {
@@ -121,16 +117,16 @@ fn utf8(path: &[u8]) -> Result<&str> {
 /// Loads a file.
 pub(crate) fn load_model(path: &[u8], device: &[u8]) -> Result<Box<Model>> {
     guard(|| {
-        let (path, device) = (utf8(path)?, cpu(device)?);
+        let (path, device) = (utf8(path)?, AnyDevice::open(device)?);
         let bytes = file::load(path)?;
         let named = |failure: Failure| Failure { message: format!("{path}: {}", failure.message), ..failure };
-        Ok(Loaded::parse(device, &bytes).map_err(named)?.handle())
+        parse(device, &bytes).map_err(named)
     })
 }
 
 /// Loads the bytes of a file.
 pub(crate) fn load_model_from_memory(bytes: &[u8], device: &[u8]) -> Result<Box<Model>> {
-    guard(|| Ok(Loaded::parse(cpu(device)?, bytes)?.handle()))
+    guard(|| parse(AnyDevice::open(device)?, bytes))
 }
 
 /// A fresh model.
@@ -148,13 +144,20 @@ pub(crate) fn create_model(architecture: &Architecture, data: &[f32], device: &[
             config = config.preconditioned(gaussian);
             mean = centre;
         }
-        let device = cpu(device)?;
-        let network = mfm_nn::Model::new(&device, &config, &mean, &Noise::new(seed).fork(0))?;
-        let mut header = ModelHeader::new(config, interpolant::Linear.name(), Shape::new(&[dimension])?);
-        header.provenance.seed = seed;
-        header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
-        Ok(Loaded::new(device, network, header)?.handle())
+        match AnyDevice::open(device)? {
+            AnyDevice::Cpu(device) => fresh(device, config, &mean, seed),
+            AnyDevice::Cuda(device) => fresh(device, config, &mean, seed),
+        }
     })
+}
+
+fn fresh<B: Backend>(device: B, config: ModelConfig, mean: &[f64], seed: u64) -> Result<Box<Model>> {
+    let shape = Shape::new(&[config.network.data()])?;
+    let network = mfm_nn::Model::new(&device, &config, mean, &Noise::new(seed).fork(0))?;
+    let mut header = ModelHeader::new(config, interpolant::Linear.name(), shape);
+    header.provenance.seed = seed;
+    header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+    Ok(Loaded::new(device, network, header)?.handle())
 }
 
 /// How many rows of `dimension` numbers there are.

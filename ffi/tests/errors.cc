@@ -138,6 +138,8 @@ int main() {
   mfm::model_options elsewhere;
   elsewhere.device = "tpu:7";
   expect(mfm::model::try_load(MODEL, loaded, elsewhere), MFM_UNSUPPORTED, "a device that is not there");
+  elsewhere.device = "cuda:4096";
+  fails(mfm::model::try_load(MODEL, loaded, elsewhere), MFM_DEVICE, "a GPU that is not there");
   CHECK(!loaded);
 
   // More memory than there is: more draws, more samples, a wider network than any machine can hold.
@@ -169,7 +171,7 @@ int main() {
   CHECK(!loaded);
 
   std::printf("%zu distinct codes\n", codes.size());
-  CHECK(codes.size() == 14);
+  CHECK(codes.size() == 15);
   // Nothing is done to what is null.
   mfm_model_free(nullptr);
   mfm_session_close(nullptr);

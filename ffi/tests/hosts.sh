@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Every way in which a host takes the library, on one machine.
 #
-#   hosts.sh WORK [MFM]
+#   hosts.sh WORK [MFM [DRIVER]]
 #
 # Builds and tests from source in WORK (a folder, whose cargo/ is kept between runs), installs to WORK/tree, and takes that tree as outside projects do:
-# compilers, generators, linkages, C flags by pkg-config, sanitizers, Valgrind. MFM is the command, with which results are compared.
+# compilers, generators, linkages, C flags by pkg-config, sanitizers, Valgrind. MFM is the command, with which results are compared;
+# DRIVER is the emulated CUDA driver.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mkdir -p "$1" && cd "$1" && pwd)
 command=${2:-}
+driver=${3:-}
 tree=$work/tree
 
 say() { printf '\n== %s\n' "$*"; }
@@ -24,7 +26,7 @@ build() {
   (cd "$work/$name" && ctest --output-on-failure --parallel 2 ${SKIP:+--exclude-regex "$SKIP"} | tail -n "${TAIL:-60}")
 }
 
-TAIL=100 build source "$here" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc -DMFM_COMMAND="$command" \
+TAIL=100 build source "$here" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc -DMFM_COMMAND="$command" -DMFM_EMULATED_DRIVER="$driver" \
   -DMFM_CARGO_TARGET_DIR="$work/cargo" -DCMAKE_CXX_FLAGS="-Wall -Wextra -Wpedantic -Werror" -DCMAKE_C_FLAGS="-Wall -Wextra -Wpedantic -Werror"
 run cmake --install "$work/source" --prefix "$tree"
 library=$(readlink -f "$tree"/lib*/libmfm.so || readlink -f "$tree"/lib/*/libmfm.so)

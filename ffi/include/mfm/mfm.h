@@ -63,7 +63,7 @@ typedef enum mfm_code {
   MFM_FILE = 10,                /**< A file cannot be read or written. */
   MFM_BAD_MODEL = 11,           /**< The bytes are no model, or a truncated, corrupt or newer one. */
   MFM_OUT_OF_MEMORY = 12,       /**< More memory than there is, or than can be addressed. */
-  MFM_UNSUPPORTED = 13,         /**< Not offered by this model, reward or build of the library. */
+  MFM_UNSUPPORTED = 13,         /**< Not offered by this model, reward, device or build of the library. */
   MFM_BUSY = 14,                /**< The session is in another call, on this or another thread. */
   MFM_DLPACK = 15,              /**< A DLPack tensor of a version, type, layout or device that cannot be used here. */
   MFM_DEVICE = 16,              /**< The device reported an error. */
@@ -94,7 +94,7 @@ MFM_API void mfm_error_free(mfm_error* error) MFM_NOEXCEPT;
 /** How to load a model. */
 typedef struct mfm_model_options {
   size_t size;        /**< sizeof(mfm_model_options). */
-  const char* device; /**< Where it is to live: "cpu" (also NULL), or "cuda:0" in a library built with CUDA. */
+  const char* device; /**< Where it is to live: "cpu" (also NULL), or "cuda:0" (or another number). */
 } mfm_model_options;
 
 /** The CPU. */
@@ -109,7 +109,8 @@ static inline mfm_model_options mfm_model_options_default(void) {
  * @param path UTF-8, of `path_length` bytes, not necessarily terminated
  * @param options NULL for the defaults
  * @param[out] model to be given back to mfm_model_free()
- * Errors: ::MFM_FILE, ::MFM_BAD_MODEL, ::MFM_UNSUPPORTED for a device that this library does not have. */
+ * Errors: ::MFM_FILE, ::MFM_BAD_MODEL, ::MFM_UNSUPPORTED for a device that this library does not know,
+ * ::MFM_DEVICE for a GPU that cannot be used, and why. */
 MFM_API mfm_error* mfm_model_load(const char* path, size_t path_length, const mfm_model_options* options, mfm_model** model) MFM_NOEXCEPT;
 
 /** Loads a model file from memory, which is copied. Errors: as mfm_model_load(). */
@@ -208,7 +209,7 @@ typedef enum mfm_log_level {
 typedef struct mfm_session_options {
   size_t size;    /**< sizeof(mfm_session_options). */
   size_t threads; /**< Threads, the caller's among them, 1 to 1024; default 1. Results do not depend on it. */
-  void* stream;   /**< On CUDA the stream on which all work is enqueued; NULL for a stream of the library's own. Must be NULL on the CPU. */
+  void* stream;   /**< Must be NULL: on CUDA all sessions of a model run on one stream of the library's own, and a call is done when it returns. */
   void* context;  /**< Handed to the callbacks. */
   /** Called after each step; ::MFM_OK goes on, ::MFM_CANCELLED stops the call. May be NULL. */
   int (*progress)(void* context, const mfm_progress* progress);
@@ -564,8 +565,8 @@ MFM_API mfm_error* mfm_fine_tune(mfm_session* session, const mfm_reward* reward,
 /** @name DLPack
  * Tensors in and out without copies. A tensor that is handed in is the library's from then on, also if the call fails: it is deleted when it is
  * no longer needed, once. It must be float32, C-contiguous, [n, dimension], DLPack 1.x, on the session's device, and must not change until it is
- * deleted. A tensor that is handed out is the caller's, who calls its deleter; it may outlive session and model. On CUDA all work is enqueued on
- * the session's stream: what is handed in must be ready there, and what is handed out is ready there.
+ * deleted. A tensor that is handed out is the caller's, who calls its deleter; it may outlive session and model. On the CPU alone: on CUDA
+ * these functions answer ::MFM_UNSUPPORTED.
  * @{ */
 
 /** As mfm_sample(), `count` samples. @param[out] samples [count, dimension] Errors: as mfm_sample(). */

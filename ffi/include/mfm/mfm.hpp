@@ -293,7 +293,7 @@ struct architecture : mfm_architecture {
 struct session_options {
   /** Threads, the caller's among them; results do not depend on it. */
   std::size_t threads = 1;
-  /** The CUDA stream on which all work is enqueued; null on the CPU. */
+  /** Must be null: on CUDA all sessions of a model run on one stream of the library's own. */
   void* stream = nullptr;
   /** Called after each step; false stops the call with ::MFM_CANCELLED. */
   std::function<bool(const mfm_progress&)> progress;

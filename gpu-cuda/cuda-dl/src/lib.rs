@@ -7,7 +7,7 @@
 mod library;
 pub mod symbols;
 
-pub use library::Library;
+pub use library::{Library, ignore_environment};
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_char};

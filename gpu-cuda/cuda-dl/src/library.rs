@@ -3,6 +3,15 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether the environment has no say.
+static IGNORED: AtomicBool = AtomicBool::new(false);
+
+/// From now on no library is looked for in environment variables: for hosts whose environment is not to be read.
+pub fn ignore_environment() {
+    IGNORED.store(true, Ordering::Relaxed);
+}
 
 /// A shared library, opened at its first use and never closed.
 #[derive(Debug)]
@@ -40,9 +49,13 @@ impl Library {
         self.open().map(|(_, name)| name.to_string_lossy().into_owned())
     }
 
+    fn named(&self) -> Option<OsString> {
+        if IGNORED.load(Ordering::Relaxed) { None } else { std::env::var_os(self.variable) }
+    }
+
     fn open(&self) -> Result<(&libloading::Library, &OsString), &str> {
         let opened = self.opened.get_or_init(|| {
-            let one = self.chosen.get().map(|path| path.clone().into_os_string()).or_else(|| std::env::var_os(self.variable));
+            let one = self.chosen.get().map(|path| path.clone().into_os_string()).or_else(|| self.named());
             let names = match one {
                 Some(name) => vec![name],
                 None => self.names.iter().map(OsString::from).collect(),
