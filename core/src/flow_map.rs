@@ -110,7 +110,7 @@ pub trait MetaFlowMap<T: Tensor> {
     fn map(&self, query: &Query<'_, T>) -> Result<T> {
         let velocity = self.velocity(query)?;
         let span = query.u.sub(&query.s)?.per_item(query.x.shape())?;
-        query.x.add(&velocity.mul(&span)?)
+        query.x.gated_residual(&span, &velocity)
     }
 
     /// The unconditional drift b_t(x) = v_{t,t}(x; 0, ·); `t` is `[1]` or `[n]` for x of `[n, ...]`.

@@ -16,6 +16,7 @@ pub struct Layout {
 
 impl Layout {
     /// Row-major, from the beginning.
+    #[inline]
     pub fn contiguous(shape: Shape) -> Self {
         let mut strides = [0; MAX_RANK];
         let mut stride = 1;
@@ -27,6 +28,7 @@ impl Layout {
     }
 
     /// Whether the elements follow one another in row-major order.
+    #[inline]
     pub fn is_contiguous(&self) -> bool {
         let mut expected = 1;
         for (&length, &stride) in self.shape.axes().iter().zip(&self.strides).rev() {
@@ -44,6 +46,7 @@ impl Layout {
     }
 
     /// The elements that are used, as a range of the buffer.
+    #[inline]
     pub fn range(&self) -> core::ops::Range<usize> {
         if self.shape.elements() == 0 {
             return 0..0;
@@ -64,6 +67,7 @@ impl Layout {
 
     /// Whether the axes are a permutation of a contiguous array's, some of them stretched: then an element-wise function may
     /// go through the buffer in order, and keep the strides.
+    #[inline]
     pub fn is_dense(&self) -> bool {
         let mut stored = 1;
         for (&length, &stride) in self.shape.axes().iter().zip(&self.strides) {
@@ -101,6 +105,7 @@ impl Layout {
     ///
     /// # Errors
     /// [`Error::Axis`] if there is no such axis, or the range leaves it.
+    #[inline]
     pub fn slice(&self, axis: usize, start: usize, length: usize) -> Result<Self> {
         let whole = *self.shape.axes().get(axis).ok_or(Error::Axis { op: "slice", axis, shape: self.shape })?;
         let end = start.checked_add(length).filter(|&end| end <= whole);
@@ -112,6 +117,7 @@ impl Layout {
     }
 
     /// Stretched to `shape`, if it can be.
+    #[inline]
     pub fn broadcast(&self, shape: Shape) -> Option<Self> {
         let lead = shape.rank().checked_sub(self.shape.rank())?;
         let mut strides = [0; MAX_RANK];
@@ -126,10 +132,16 @@ impl Layout {
     }
 
     /// The same elements in row-major order under another shape, if no copy is needed. The shapes have as many elements.
+    #[inline]
     pub fn reshape(&self, shape: Shape) -> Option<Self> {
         if self.is_contiguous() {
             return Some(Self { offset: self.offset, ..Self::contiguous(shape) });
         }
+        self.regroup(shape)
+    }
+
+    /// As [`reshape`](Self::reshape), group of axes by group of axes.
+    fn regroup(&self, shape: Shape) -> Option<Self> {
         let (old, new) = (self.shape.axes(), shape.axes());
         let mut strides = [0; MAX_RANK];
         let (mut i, mut j) = (0, 0);

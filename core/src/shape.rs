@@ -71,6 +71,7 @@ impl Shape {
     ///
     /// # Errors
     /// [`Error::Axis`] if there is no such axis.
+    #[inline]
     pub fn axis(&self, axis: usize) -> Result<usize> {
         self.axes().get(axis).copied().ok_or(Error::Axis { op: "axis", axis, shape: *self })
     }
@@ -79,6 +80,7 @@ impl Shape {
     ///
     /// # Errors
     /// [`Error::Axis`] if there is no such axis, [`Error::TooLarge`] if the number of elements overflows.
+    #[inline]
     pub fn with_axis(&self, axis: usize, length: usize) -> Result<Self> {
         self.axis(axis)?;
         let mut axes = self.axes;
@@ -90,6 +92,7 @@ impl Shape {
     ///
     /// # Errors
     /// [`Error::TooLarge`] if the number of elements overflows.
+    #[inline]
     pub fn with_batch(&self, batch: usize) -> Result<Self> {
         if self.rank == 0 { Self::new(&[batch]) } else { self.with_axis(0, batch) }
     }
@@ -98,6 +101,7 @@ impl Shape {
     ///
     /// # Errors
     /// [`Error::TooLarge`] if the number of elements overflows.
+    #[inline]
     pub fn per_item(&self, n: usize) -> Result<Self> {
         let mut axes = [1; MAX_RANK];
         axes[0] = n;
@@ -108,6 +112,7 @@ impl Shape {
     ///
     /// # Errors
     /// [`Error::Shape`], naming `op`, if the two do not fit.
+    #[inline]
     pub fn broadcast(&self, other: &Self, op: &'static str) -> Result<Self> {
         let rank = self.rank().max(other.rank());
         let mut axes = [1; MAX_RANK];

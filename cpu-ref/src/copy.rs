@@ -120,8 +120,14 @@ fn place<E: Float>(out: &mut [E], width: usize, own: usize, part: &CpuTensor<E>)
         out.chunks_mut(width).for_each(|row| row[..own].fill(part.elements()[layout.offset]));
         return Ok(());
     }
-    let part = part.contiguous()?;
-    let values = part.as_slice().unwrap_or_default();
+    let whole;
+    let values = match part.as_slice() {
+        Some(values) => values,
+        None => {
+            whole = part.contiguous()?;
+            whole.as_slice().unwrap_or_default()
+        }
+    };
     for (row, values) in out.chunks_mut(width).zip(values.chunks_exact(own)) {
         row[..own].copy_from_slice(values);
     }

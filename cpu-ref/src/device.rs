@@ -1,6 +1,6 @@
 //! The device: threads and memory.
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, SMALL};
 use crate::float::Float;
 use crate::memory::{Block, Memory, Pool};
 use crate::tensor::CpuTensor;
@@ -123,6 +123,9 @@ impl<E: Float> CpuDevice<E> {
 
     /// A buffer whose content is arbitrary.
     pub(crate) fn buffer(&self, op: &'static str, elements: usize) -> Result<Buffer<E>> {
+        if elements <= SMALL {
+            return Ok(Buffer::small(self.clone(), elements));
+        }
         let block = self.pool(|pool| pool.take(op, elements))?;
         Ok(Buffer::new(self.clone(), block, elements))
     }

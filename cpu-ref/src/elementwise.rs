@@ -7,6 +7,7 @@ use crate::simd::{Kernel, vectorise};
 use crate::tensor::CpuTensor;
 use crate::walk::{Piece, Pieces, TASK, Walk};
 use crate::workers::Shareable;
+use alloc::borrow::Cow;
 use mfm_core::tensor::{Binary, Compare, Tensor, Unary};
 use mfm_core::{Result, Shape};
 
@@ -218,12 +219,13 @@ fn row2<const FMA: bool, E: Float, F: Map2<E>>(out: &mut [E], a: impl Source<E>,
 }
 
 /// `x` stretched to `shape`, copied first if its elements along a row neither follow one another nor are the same.
-pub(crate) fn operand<E: Float>(x: &CpuTensor<E>, shape: Shape) -> Result<CpuTensor<E>> {
+pub(crate) fn operand<E: Float>(x: &CpuTensor<E>, shape: Shape) -> Result<Cow<'_, CpuTensor<E>>> {
     if x.layout().shape == shape && x.layout().is_contiguous() {
-        return Ok(x.clone());
+        return Ok(Cow::Borrowed(x));
     }
     let stretched = x.stretched(shape)?;
-    if Walk::new(shape, [stretched.layout()]).steps()[0] <= 1 { Ok(stretched) } else { x.contiguous()?.stretched(shape) }
+    let fits = Walk::new(shape, [stretched.layout()]).steps()[0] <= 1;
+    Ok(Cow::Owned(if fits { stretched } else { x.contiguous()?.stretched(shape)? }))
 }
 
 /// The element-wise `f` of two operands that broadcast.

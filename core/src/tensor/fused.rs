@@ -141,6 +141,7 @@ impl Fused {
     ///
     /// # Errors
     /// [`Error::Shape`] unless x is [.., in], W is [out, in], and the bias, if any, `[out]`.
+    #[inline]
     pub fn linear_shape(x: Shape, weight: Shape, bias: Option<Shape>) -> Result<(usize, usize, usize)> {
         let mismatch = |right| Error::Shape { op: "linear", left: x, right };
         let (Some(&width), &[out, inner]) = (x.axes().last(), weight.axes()) else { return Err(mismatch(weight)) };

@@ -11,27 +11,27 @@ use crate::matmul::{MANY, WORTHWHILE, chunk_rows};
 use crate::outer::{FEW, outer_sum};
 use crate::reduce::sum_parts;
 use crate::tensor::CpuTensor;
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec;
 use mfm_core::tensor::{Activation, Fused};
 use mfm_core::{Result, Shape, Tensor};
 
 /// The layer's operands, in the form that the loops take.
-#[derive(Clone)]
-struct Layer<E: Float> {
+struct Layer<'a, E: Float> {
     activation: Activation,
-    x: CpuTensor<E>,
-    weight: CpuTensor<E>,
-    bias: Option<CpuTensor<E>>,
+    x: Cow<'a, CpuTensor<E>>,
+    weight: Cow<'a, CpuTensor<E>>,
+    bias: Option<Cow<'a, CpuTensor<E>>>,
     rows: usize,
     inner: usize,
     out: usize,
     shape: Shape,
 }
 
-/// `x` as contiguous rows.
-fn flat<E: Float>(x: &CpuTensor<E>, rows: usize, columns: usize) -> Result<CpuTensor<E>> {
-    x.reshape(Shape::new(&[rows, columns])?)?.contiguous()
+/// `x` with one element after another, in place where they lie so.
+fn whole<E: Float>(x: &CpuTensor<E>) -> Result<Cow<'_, CpuTensor<E>>> {
+    Ok(if x.as_slice().is_some() { Cow::Borrowed(x) } else { Cow::Owned(x.contiguous()?) })
 }
 
 fn rows_of<E: Float>(x: &CpuTensor<E>) -> &[E] {
@@ -71,9 +71,9 @@ fn left<E: Float>(weight: &CpuTensor<E>) -> Matrix<'_, E> {
     Matrix::new(elements, out, inner, layout.strides[0], layout.strides[1])
 }
 
-impl<E: Float> Layer<E> {
+impl<'a, E: Float> Layer<'a, E> {
     /// `None` if the shapes do not fit.
-    fn new(activation: Activation, inputs: &[&CpuTensor<E>]) -> Result<Option<Self>> {
+    fn new(activation: Activation, inputs: &[&'a CpuTensor<E>]) -> Result<Option<Self>> {
         let [x, weight, bias @ ..] = inputs else { return Ok(None) };
         let bias = match bias {
             [] => None,
@@ -82,12 +82,19 @@ impl<E: Float> Layer<E> {
         };
         let Ok((rows, inner, out)) = Fused::linear_shape(x.shape(), weight.shape(), bias.map(CpuTensor::shape)) else { return Ok(None) };
         let shape = x.shape().with_axis(x.shape().rank() - 1, out)?;
-        let bias = bias.map(CpuTensor::contiguous).transpose()?;
-        Ok(Some(Self { activation, x: flat(x, rows, inner)?, weight: (*weight).clone(), bias, rows, inner, out, shape }))
+        let bias = bias.map(whole).transpose()?;
+        Ok(Some(Self { activation, x: whole(x)?, weight: Cow::Borrowed(weight), bias, rows, inner, out, shape }))
+    }
+
+    /// The same, for as long as it is wanted.
+    fn kept(self) -> Layer<'static, E> {
+        let Self { activation, x, weight, bias, rows, inner, out, shape } = self;
+        let kept = |tensor: Cow<'_, CpuTensor<E>>| Cow::Owned(tensor.into_owned());
+        Layer { activation, x: kept(x), weight: kept(weight), bias: bias.map(kept), rows, inner, out, shape }
     }
 
     fn bias(&self) -> Option<&[E]> {
-        self.bias.as_ref().map(rows_of)
+        self.bias.as_deref().map(rows_of)
     }
 
     fn worthwhile(&self) -> bool {
@@ -131,6 +138,7 @@ pub(super) fn value<E: Float>(activation: Activation, inputs: &[&CpuTensor<E>]) 
 /// act(x Wᵀ + b) with its pullback.
 pub(super) fn vjp<E: Float>(activation: Activation, inputs: &[&CpuTensor<E>], needed: &[bool]) -> Result<Pulled<E>> {
     let Some(layer) = Layer::new(activation, inputs)? else { return Ok(None) };
+    let layer = layer.kept();
     let (y, slope) = layer.forward(true)?;
     let need = [0, 1, 2].map(|i| needed.get(i).copied().unwrap_or(false));
     let (inputs, x_shape) = (inputs.len(), inputs.first().map_or(Shape::SCALAR, |x| x.shape()));
@@ -164,7 +172,7 @@ fn parts<'a, E: 'a>(slice: Option<&'a mut [E]>, length: usize) -> impl Iterator<
     some.chain(core::iter::repeat_with(|| None).take(if missing { usize::MAX } else { 0 }))
 }
 
-impl<E: Float> Layer<E> {
+impl<E: Float> Layer<'_, E> {
     /// How many rows go into one partial sum of the weight's gradient: few enough for many threads, enough for few partial sums.
     fn group_rows(&self) -> usize {
         let rows = (self.rows / 8).clamp(128, 1024).max(self.rows.div_ceil(32));
@@ -261,9 +269,9 @@ pub(super) fn jvp<E: Float>(activation: Activation, inputs: &[&CpuTensor<E>], ta
     let Some(layer) = Layer::new(activation, inputs)? else { return Ok(None) };
     let (rows, inner, out) = (layer.rows, layer.inner, layer.out);
     let tangent = |i: usize| tangents.get(i).copied().flatten();
-    let tx = tangent(0).map(|t| flat(t, rows, inner)).transpose()?;
+    let tx = tangent(0).map(whole).transpose()?;
     let tw = tangent(1).cloned();
-    let tb = tangent(2).map(CpuTensor::contiguous).transpose()?;
+    let tb = tangent(2).map(whole).transpose()?;
 
     let device = layer.x.home();
     let right = Right::new(device, &layer.weight, rows)?;
@@ -292,7 +300,7 @@ pub(super) fn jvp<E: Float>(activation: Activation, inputs: &[&CpuTensor<E>], ta
             (None, Some(moving)) => product(tz, x.band(start, count), moving, false),
             (None, None) => tz.fill(E::ZERO),
         }
-        finish(Activation::Identity, tz, tb.as_ref().map(rows_of));
+        finish(Activation::Identity, tz, tb.as_deref().map(rows_of));
         keep(activation, z, y, layer.bias());
         multiply(ty, tz, z, None, out);
         Ok(())
