@@ -1,8 +1,8 @@
 //! The ndarray backend of Meta Flow Maps, in f32 and f64: the embedded default, and the arbiter of other backends' kernels.
 //!
 //! A [`CpuTensor`] is a view of a shared buffer, so reshaping, permuting, slicing and stretching copy nothing. Buffers come from
-//! a pool that the [`CpuDevice`] keeps, so a steady loop asks the system for no memory. Work is cut at boundaries that depend on
-//! shapes only and spread over the device's own threads: results are the same, bit by bit, on any number of them.
+//! a pool that the [`CpuDevice`] keeps, so a steady loop asks the system for no memory; a few numbers are
+//! kept in the tensor itself. Work is cut at boundaries that depend on shapes only and spread over the device's own threads: results are the same, bit by bit, on any number of them.
 //!
 //! Without the feature `std` (on by default) there is one thread, no pool, and ndarray's own matrix product.
 //!

@@ -11,7 +11,7 @@ const SLACK: usize = 64 << 20;
 /// Four size classes for each doubling.
 const CLASSES: usize = 4 * usize::BITS as usize;
 
-/// How many bytes a device holds.
+/// How many bytes a device holds, without the few numbers that small tensors keep themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// In tensors.
