@@ -60,7 +60,7 @@ minimal_versions() {
 # The unsafe code of the CPU is all in `cpu-ref`; Miri is no part of stable Rust, so its tests run under Valgrind.
 memory() {
   debian valgrind || return
-  CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite" \
+  CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite" \
     cargo test -p mfm-cpu-ref --tests --locked
 }
 
