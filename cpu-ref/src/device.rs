@@ -15,10 +15,7 @@ pub(crate) use alloc::rc::Rc as Shared;
 pub(crate) use alloc::sync::Arc as Shared;
 
 /// Memory of somebody else's, which lives as long as any tensor of it.
-#[cfg(feature = "std")]
 pub(crate) type Lent<E> = alloc::boxed::Box<dyn AsRef<[E]> + Send + Sync>;
-#[cfg(not(feature = "std"))]
-pub(crate) type Lent<E> = alloc::boxed::Box<dyn AsRef<[E]>>;
 
 /// Elements below which threads are not worth their while.
 pub(crate) const WORTHWHILE: usize = 1 << 15;
@@ -101,7 +98,7 @@ impl<E: Float> CpuDevice<E> {
     ///
     /// # Errors
     /// [`Error::Length`] unless there is one number for each element of `shape`.
-    pub fn wrap(&self, owner: impl AsRef<[E]> + Movable + Shareable + 'static, shape: Shape) -> Result<CpuTensor<E>> {
+    pub fn wrap(&self, owner: impl AsRef<[E]> + Send + Sync + 'static, shape: Shape) -> Result<CpuTensor<E>> {
         let buffer = Buffer::lent(self.clone(), alloc::boxed::Box::new(owner));
         let found = buffer.elements().len();
         if found != shape.elements() {
