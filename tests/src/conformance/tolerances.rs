@@ -25,7 +25,7 @@ impl Tolerances {
     /// For storage and arithmetic in f32.
     pub const F32: Self = Self { relative: 2e-6, tiny: 1e4 * f32::MIN_POSITIVE as f64, huge: f32::MAX as f64 };
     /// For storage in bf16 with accumulation in f32.
-    pub const BF16: Self = Self { relative: 3e-2, ..Self::F32 };
+    pub const BF16: Self = Self { relative: 1e-2, ..Self::F32 };
 
     /// Whether `actual` is `expected` in shape and in every element.
     ///
