@@ -4,9 +4,12 @@
 set -u
 cd "$(dirname "$0")" || exit 1
 
-jobs=(format clippy docs tests supply-chain minimal-versions memory bare-metal cpp kernels)
+jobs=(format clippy docs tests supply-chain minimal-versions memory bare-metal fuzz cpp kernels)
 
-workspaces=(Cargo.toml tests/bare-metal/Cargo.toml)
+# Fuzzing for so many seconds a target.
+: "${FUZZ_SECONDS:=10}"
+
+workspaces=(Cargo.toml fuzz/Cargo.toml tests/bare-metal/Cargo.toml)
 
 # Debian packages, installed where they are missing.
 debian() {
@@ -29,7 +32,7 @@ clippy() { cargo clippy --workspace --all-targets --locked -- -D warnings -D cli
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked; }
 
-# Among them: kills, full disks, and 1,000 damaged files.
+# Among them: kills, full disks, 1,000 damaged files, and every fuzz target on its committed inputs.
 tests() { cargo test --workspace --locked; }
 
 # Licences, sources and duplicate versions; advisories where their database can be had.
@@ -70,6 +73,9 @@ bare_metal() {
   command -v node >/dev/null || debian nodejs || return
   tests/bare-metal/run.sh
 }
+
+# Every target for a few seconds.
+fuzz() { ./fuzz/run.sh all "$FUZZ_SECONDS"; }
 
 # The C++ library as its hosts take it; what that needs beside a compiler is installed where it is missing.
 cpp() {

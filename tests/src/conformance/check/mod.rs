@@ -22,7 +22,7 @@ pub use faces::{faces, support};
 pub use finite::finite_differences;
 pub use host::{creation, transfer};
 pub use noise::noise;
-pub use programs::{program_gradients, programs};
+pub use programs::{program_derivatives_agree, program_gradients, program_slopes_agree, program_values_agree, programs};
 pub use second::{second, second_derivatives};
 pub use sentinels::{repeatable, sentinels};
 pub use special::{special_binary, special_compare, special_hooks, special_reduce, special_select, special_unary};
