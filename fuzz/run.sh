@@ -24,7 +24,7 @@ for target in "${targets[@]}"; do
   mkdir -p "$corpus" "inputs/$target"
   # libFuzzer's clock counts what other programs take; the limit of a second is on processor time, and this one is for what never ends.
   outcome=ok
-  MFM_FUZZ="$target" "$program" "$corpus" "inputs/$target" -max_total_time="$2" -dict=dictionary.txt -max_len=4096 -timeout=60 \
+  MFM_FUZZ="$target" "$program" "$corpus" "inputs/$target" -max_total_time="$2" -dict=dictionary.txt -max_len=32768 -timeout=60 \
     -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="inputs/$target/found-" >"$log" 2>&1 || { outcome=FAILED; failed=1; tail -40 "$log"; }
   executions="$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)"
   coverage="$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)"

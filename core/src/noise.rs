@@ -76,13 +76,17 @@ impl Noise {
         Self::from_seed(seed)
     }
 
-    /// The raw 64-bit words.
+    /// The raw 64-bit words; after the last of the 2⁶⁴, the first follows.
     pub fn fill_words(&self, out: &mut [u64]) {
+        let last = usize::try_from(u64::MAX - self.offset).unwrap_or(usize::MAX);
+        let (before, after) = out.split_at_mut(out.len().min(last.saturating_add(1)));
         let mut cipher = ChaCha8Rng::from_seed(self.seed);
         cipher.set_stream(self.stream);
-        cipher.set_word_pos(u128::from(self.offset) << 1);
-        for word in out {
-            *word = cipher.next_u64();
+        for (offset, part) in [(self.offset, before), (0, after)] {
+            if !part.is_empty() {
+                cipher.set_word_pos(u128::from(offset) << 1);
+                part.fill_with(|| cipher.next_u64());
+            }
         }
     }
 

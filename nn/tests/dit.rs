@@ -281,6 +281,22 @@ mod files {
     }
 
     #[test]
+    fn no_more_positions_are_claimed_than_are_there() {
+        let bytes = write_dit(&single(), PREFIX).unwrap();
+        for (shape, wrong) in
+            [([0, 1 << 32, 0], true), ([0, 1 << 20, small().hidden], true), ([1, 1 << 52, 0], true), ([1, 0, small().hidden], false)]
+        {
+            let file = changed(&bytes, "model.dit.pos_embed", Some((Dtype::F32, shape.to_vec(), Vec::new())));
+            let file = SafetensorsFile::parse(&file).unwrap();
+            let untold = SafetensorsFile::parse(&bytes).unwrap().untold().unwrap();
+            let error = file.config(PREFIX, &untold).unwrap_err();
+            assert_eq!(matches!(error, FileError::TensorShape { .. }), wrong, "{error}");
+        }
+        let large = DitConfig { side: 257, patch: 1, ..small() };
+        assert!(large.check().unwrap_err().to_string().contains("tokens"));
+    }
+
+    #[test]
     fn what_is_wrong_with_a_safetensors_file_is_named() {
         let (device, network) = (CpuDevice::<f32>::new(), single());
         let bytes = write_dit(&network, PREFIX).unwrap();

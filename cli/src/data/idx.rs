@@ -3,6 +3,7 @@
 //! A file is two zero bytes, the type of an element (8: unsigned byte), the number of axes, each axis as a big-endian u32, and the elements.
 
 use super::Dataset;
+use super::text::Unpacked;
 use crate::failure::{Failure, Result, reason};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -23,23 +24,30 @@ pub(super) fn is_images(name: &str) -> bool {
 /// One sentence naming the file.
 pub(super) fn load(path: &Path) -> Result<Dataset> {
     let source = path.display().to_string();
-    let Array { axes: [count, height, width], elements } = open(path)?;
+    let mut data = read(open(path)?, &source)?;
+    if let Some(path) = labels_beside(path) {
+        let labels = path.display().to_string();
+        let Array { axes: [found], elements } = unpack(open(&path)?, &labels)?;
+        if found != data.len() {
+            return Err(Failure::input(format!("{labels}: it holds {found} labels, but {source} {} images", data.len())));
+        }
+        data.labels = Some(elements.into_iter().map(usize::from).collect());
+    }
+    Ok(data)
+}
+
+/// The images in the bytes of a file named `source`, without labels.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn read(bytes: impl Read, source: &str) -> Result<Dataset> {
+    let Array { axes: [count, height, width], elements } = unpack(bytes, source)?;
     let dimension = height * width;
     if count * dimension == 0 {
         return Err(Failure::input(format!("{source}: there are no pixels in its {count} images of {height} × {width}")));
     }
-    let labels = match labels_beside(path) {
-        None => None,
-        Some(path) => {
-            let Array { axes: [found], elements } = open(&path)?;
-            if found != count {
-                return Err(Failure::input(format!("{}: it holds {found} labels, but {source} {count} images", path.display())));
-            }
-            Some(elements.into_iter().map(usize::from).collect())
-        }
-    };
     let rows = elements.into_iter().map(|pixel| f32::from(pixel) / 127.5 - 1.0).collect();
-    Ok(Dataset { rows, dimension, labels, source })
+    Ok(Dataset { rows, dimension, labels: None, source: source.to_owned() })
 }
 
 /// The file of labels that belongs to one of images, if it is there.
@@ -57,20 +65,23 @@ struct Array<const N: usize> {
     elements: Vec<u8>,
 }
 
-fn open<const N: usize>(path: &Path) -> Result<Array<N>> {
-    let source = path.display();
+fn open(path: &Path) -> Result<File> {
     if path.is_dir() {
-        return Err(Failure::input(format!("cannot read {source}: it is a directory")));
+        return Err(Failure::input(format!("cannot read {}: it is a directory", path.display())));
     }
-    let file = File::open(path).map_err(|error| Failure::file("read", path, &error))?;
-    let mut file = BufReader::new(file);
-    let start = file.fill_buf().map_err(|error| Failure::file("read", path, &error))?;
-    let array = if start.starts_with(&[0x1f, 0x8b]) { read(flate2::bufread::MultiGzDecoder::new(file)) } else { read(file) };
+    File::open(path).map_err(|error| Failure::file("read", path, &error))
+}
+
+/// The array in bytes that are compressed by gzip or not.
+fn unpack<const N: usize>(bytes: impl Read, source: &str) -> Result<Array<N>> {
+    let mut bytes = BufReader::new(bytes);
+    let start = bytes.fill_buf().map_err(|error| Failure::input(format!("cannot read {source}: {}", reason(&error))))?;
+    let array = if start.starts_with(&[0x1f, 0x8b]) { array(Unpacked::new(bytes)) } else { array(bytes) };
     array.map_err(|what| Failure::input(format!("{source}: {what}")))
 }
 
 /// The array in a file. Memory grows with what is really there, not with what the header promises.
-fn read<const N: usize>(mut file: impl Read) -> Result<Array<N>, String> {
+fn array<const N: usize>(mut file: impl Read) -> Result<Array<N>, String> {
     let mut start = [0; 4];
     fill(&mut file, &mut start)?;
     if start[..2] != [0, 0] || start[3] == 0 {
@@ -141,8 +152,15 @@ mod tests {
     }
 
     #[test]
+    fn what_unpacks_out_of_all_proportion_is_refused() {
+        let packed = compressed(&idx(&[1, 1 << 10, 20 << 10], &vec![0; 20 << 20]));
+        let error = unpack::<3>(&packed[..], "zeros").unwrap_err().to_string();
+        assert!(error.starts_with("zeros: ") && error.contains("out of all proportion"), "{error}");
+    }
+
+    #[test]
     fn lies_are_found() {
-        let of = |bytes: &[u8]| read::<3>(bytes).unwrap_err();
+        let of = |bytes: &[u8]| array::<3>(bytes).unwrap_err();
         assert!(of(&idx(&[2, 1, 3], &[0; 5])).contains("promises 6 bytes of data, 5 are there"));
         assert!(of(&idx(&[2, 1, 3], &[0; 7])).contains("more bytes follow than the 6"));
         assert!(of(&idx(&[u32::MAX; 3], &[0; 7])).contains("more than 4 GiB"));
@@ -153,7 +171,7 @@ mod tests {
         let whole = compressed(&idx(&[2, 1, 3], &[1; 6]));
         for length in 0..whole.len() {
             let decoder = flate2::bufread::MultiGzDecoder::new(&whole[..length]);
-            assert!(read::<3>(decoder).is_err(), "{length}");
+            assert!(array::<3>(decoder).is_err(), "{length}");
         }
     }
 }

@@ -54,22 +54,25 @@ pub fn load(path: &Path, labels: LabelColumn) -> Result<Dataset> {
     if path.is_dir() {
         return Err(Failure::input(format!("cannot read {source}: it is a directory")));
     }
-    if idx::is_images(&source.to_lowercase()) {
-        return match labels {
-            LabelColumn::None => idx::load(path),
-            _ => Err(Failure::input(format!("{source}: IDX images have no column of labels; they come from the file of labels beside it"))),
-        };
+    if labels == LabelColumn::None && idx::is_images(&source.to_lowercase()) {
+        return idx::load(path);
     }
     let file = std::fs::File::open(path).map_err(|error| Failure::file("read", path, &error))?;
     read(file, &source, labels)
 }
 
-/// The data set in bytes, whose format is that of a file named `source`.
+/// The data set in bytes, whose format is that of a file named `source`; of IDX images without labels.
 ///
 /// # Errors
 /// As [`load`].
 pub fn read(bytes: impl Read, source: &str, labels: LabelColumn) -> Result<Dataset> {
     let name = source.to_lowercase();
+    if idx::is_images(&name) {
+        return match labels {
+            LabelColumn::None => idx::read(bytes, source),
+            _ => Err(Failure::input(format!("{source}: IDX images have no column of labels; they come from the file of labels beside it"))),
+        };
+    }
     let numbers = if name.ends_with(".npy") {
         npy::read(bytes, source)?
     } else if name.ends_with(".csv.gz") {

@@ -11,15 +11,12 @@ pub(super) fn read_gzip(compressed: impl Read, source: &str) -> Result<Numbers> 
     let start = compressed.fill_buf().map_err(|error| Failure::input(format!("cannot read {source}: {}", reason(&error))))?;
     match start {
         [] => Err(Failure::input(format!("{source}: the file is empty"))),
-        [0x1f] | [0x1f, 0x8b, ..] => {
-            let packed = Counted { inner: compressed, bytes: 0 };
-            read(Unpacked { inner: MultiGzDecoder::new(packed), bytes: 0 }, source)
-        }
+        [0x1f] | [0x1f, 0x8b, ..] => read(Unpacked::new(compressed), source),
         _ => Err(Failure::input(format!("{source}: the file is not compressed by gzip, as its name says"))),
     }
 }
 
-/// How often longer than what it was packed in text may be, beyond its first [`FREE`] bytes: that is far above any table of numbers.
+/// How often longer than what they were packed in data may be, beyond the first [`FREE`] bytes: that is far above any table of numbers.
 const MOST: u64 = 200;
 const FREE: u64 = 16 << 20;
 
@@ -48,10 +45,16 @@ impl<R: BufRead> BufRead for Counted<R> {
     }
 }
 
-/// Unpacked text, as long as it is in proportion to what it was packed in.
-struct Unpacked<R> {
+/// What was packed by gzip, as long as it is in proportion to what it was packed in.
+pub(super) struct Unpacked<R> {
     inner: MultiGzDecoder<Counted<R>>,
     bytes: u64,
+}
+
+impl<R: BufRead> Unpacked<R> {
+    pub(super) fn new(packed: R) -> Self {
+        Self { inner: MultiGzDecoder::new(Counted { inner: packed, bytes: 0 }), bytes: 0 }
+    }
 }
 
 impl<R: BufRead> Read for Unpacked<R> {

@@ -1,4 +1,4 @@
-//! Tables of numbers.
+//! Tables of numbers, and images.
 
 use mfm_cli::data::{LabelColumn, Standardisation, read};
 
@@ -14,9 +14,14 @@ pub fn npy(input: &[u8]) {
     table(input, "input.npy");
 }
 
+pub fn idx(input: &[u8]) {
+    table(input, "input-images-idx3-ubyte");
+}
+
 /// There is a sentence that names the file, or a table of finite numbers.
 fn table(input: &[u8], name: &str) {
-    for labels in [LabelColumn::None, LabelColumn::First, LabelColumn::Last, LabelColumn::Number(2)] {
+    let some = [LabelColumn::First, LabelColumn::Last, LabelColumn::Number(2)];
+    for labels in [LabelColumn::None, some[input.len() % 3]] {
         match read(input, name, labels) {
             Err(failure) => {
                 assert!(failure.status() == 2 && failure.to_string().contains(name), "{failure}");

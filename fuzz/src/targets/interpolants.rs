@@ -69,9 +69,12 @@ fn velocity(path: &dyn Interpolant, [s, t]: [f64; 2], [at_s, at_t]: [Coefficient
     let found = found.unwrap().to_vec::<f64>().unwrap()[0];
     let total = at_t.alpha * at_t.alpha + at_t.beta * at_t.beta;
     let (c, m) = (at_t.alpha * at_t.alpha / total, at_t.beta * x / total);
-    let slope = (at_s.noise_rate + at_s.beta_dot * at_s.beta * c) / (at_s.alpha * at_s.alpha + at_s.beta * at_s.beta * c);
+    let spread = at_s.alpha * at_s.alpha + at_s.beta * at_s.beta * c;
+    let slope = (at_s.noise_rate + at_s.beta_dot * at_s.beta * c) / spread;
     let exact = at_s.beta_dot * m + slope * (y - at_s.beta * m);
-    let scale = (at_s.beta_dot * m).abs() + slope.abs() * (y.abs() + (at_s.beta * m).abs());
+    // Both are rounded in proportion to their terms, which may cancel.
+    let slope_terms = (at_s.noise_rate.abs() + at_s.beta_dot * at_s.beta * c) / spread;
+    let scale = (at_s.beta_dot * m).abs() + slope_terms * (y.abs() + (at_s.beta * m).abs());
     if scale.is_finite() && scale < 1e300 {
         assert!(
             (found - exact).abs() <= 1e-9 * scale + 1e-290,

@@ -8,17 +8,21 @@ mod model_file;
 mod noise;
 mod programs;
 mod reward;
+mod safetensors;
 
 /// A name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 14] = [
     ("model-file", model_file::any_bytes),
     ("model-header", model_file::repaired),
     ("csv", data::csv),
     ("csv-gz", data::csv_gz),
     ("npy", data::npy),
+    ("idx", data::idx),
+    ("safetensors", safetensors::any_bytes),
+    ("safetensors-header", safetensors::header),
     ("reward", reward::text),
     ("reward-json", reward::json),
     ("interpolants", interpolants::all_times),

@@ -44,7 +44,7 @@ impl DitSize {
 pub struct DitConfig {
     /// The channels of an image, at least 1.
     pub channels: usize,
-    /// Its height and width, a multiple of `patch`.
+    /// Its height and width, a multiple of `patch`, at most 256 times it.
     pub side: usize,
     /// The height and width of a patch, which becomes a token; at least 1.
     pub patch: usize,
@@ -138,6 +138,11 @@ impl DitConfig {
         let number = |value: usize| value as f64;
         if !self.side.is_multiple_of(self.patch) {
             return Err(Error::Range { what: "the transformer's image side", value: number(self.side), range: "a multiple of its patch" });
+        }
+        // Positions are computed, so a file could claim any number of them.
+        if self.tokens() > 1 << 16 {
+            let range = "at most 65536";
+            return Err(Error::Range { what: "the transformer's number of tokens", value: number(self.tokens()), range });
         }
         if !self.hidden.is_multiple_of(4) || !self.hidden.is_multiple_of(self.heads) {
             let range = "a multiple of 4 and of its number of heads";

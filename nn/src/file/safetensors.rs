@@ -124,10 +124,15 @@ impl<'a> SafetensorsFile<'a> {
         let shape = |name: &str| self.shape(&format!("{prefix}{name}"));
         let (patches, positions) = (shape("x_embedder.proj.weight")?, shape(POSITIONS)?);
         let wrong = |name: &str, found| FileError::TensorShape { tensor: format!("{prefix}{name}"), expected: Shape::SCALAR, found };
-        let (&[hidden, channels, patch, _], &[_, tokens, _]) = (patches.axes(), positions.axes()) else {
-            return Err(if patches.rank() == 4 { wrong(POSITIONS, positions) } else { wrong("x_embedder.proj.weight", patches) });
+        let &[hidden, channels, patch, _] = patches.axes() else {
+            return Err(wrong("x_embedder.proj.weight", patches));
         };
-        let grid = (1..=tokens).find(|side| side * side >= tokens).unwrap_or(0);
+        // Of this very shape, so that the file holds as many as it claims.
+        let tokens = match *positions.axes() {
+            [1, tokens, width] if width == hidden => tokens,
+            _ => return Err(wrong(POSITIONS, positions)),
+        };
+        let grid = tokens.isqrt();
         if grid * grid != tokens {
             return Err(foreign(format!("{prefix}{POSITIONS} has {tokens} positions, which is no square")));
         }

@@ -121,6 +121,18 @@ impl Step {
 }
 
 impl Program {
+    /// The program that bytes decide: one for each choice, zeros after the last.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut bytes = bytes.iter();
+        let mut next = || usize::from(bytes.next().copied().unwrap_or(0));
+        let inputs =
+            (0..1 + next() % 3).map(|_| ((0..next() % 5).map(|_| [0, 1, 1, 1, 2, 2, 3, 4][next() % 8]).collect(), next())).collect();
+        let steps = (0..1 + next() % 8)
+            .map(|_| Step { kind: next(), operands: [next(), next(), next()], numbers: [next(), next(), next(), next()] })
+            .collect();
+        Self { inputs, steps }
+    }
+
     /// The program with its operands and parameters chosen, by running it on the judge. What grows too large is left out.
     ///
     /// # Errors
