@@ -183,7 +183,11 @@ fn train<T: Tensor>(
     let labels = data.labels.as_deref().filter(|_| arguments.labels);
     let config = settings(arguments, context.seed);
     let checkpoint = match &arguments.checkpoint {
-        Some(path) => Some(Checkpoint::new(path, arguments.checkpoint_every, header, config)?),
+        Some(path) => {
+            // A run that was killed may have been writing its model.
+            output::remove_remains(&arguments.out);
+            Some(Checkpoint::new(path, arguments.checkpoint_every, header, config)?)
+        }
         None => None,
     };
     let state = match &checkpoint {
