@@ -4,7 +4,7 @@ use crate::failure::{Failure, Result};
 use mfm_core::{Device, Noise, Shape};
 
 /// Samples, one a row, all finite.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dataset {
     /// The numbers, row after row.
     pub rows: Vec<f32>,
@@ -12,6 +12,10 @@ pub struct Dataset {
     pub dimension: usize,
     /// One label for each row.
     pub labels: Option<Vec<usize>>,
+    /// What the labels mean, if that is known; else empty.
+    pub classes: Vec<String>,
+    /// The channels, height and width of a row, if it is known to be an image.
+    pub image: Option<[usize; 3]>,
     /// Where the data came from.
     pub source: String,
 }
@@ -51,8 +55,10 @@ impl Dataset {
         let indices: Vec<usize> = indices.iter().copied().filter(|&i| i < self.len()).collect();
         Self {
             rows: indices.iter().flat_map(|&i| self.row(i)).copied().collect(),
-            dimension: self.dimension,
             labels: self.labels.as_ref().map(|labels| indices.iter().map(|&i| labels[i]).collect()),
+            dimension: self.dimension,
+            classes: self.classes.clone(),
+            image: self.image,
             source: self.source.clone(),
         }
     }
@@ -98,8 +104,8 @@ mod tests {
 
     #[test]
     fn a_split_is_a_partition() {
-        let data =
-            Dataset { rows: (0..40).map(|v| v as f32).collect(), dimension: 2, labels: Some((0..20).collect()), source: String::new() };
+        let rows = (0..40).map(|v| v as f32).collect();
+        let data = Dataset { rows, dimension: 2, labels: Some((0..20).collect()), ..Dataset::default() };
         let (train, test) = data.split(0.25, &Noise::new(1));
         assert_eq!((train.len(), test.len()), (15, 5));
         let mut all: Vec<usize> = [train.labels.clone().unwrap(), test.labels.clone().unwrap()].concat();

@@ -16,6 +16,7 @@ static BYTES: &[u8] = include_bytes!("../../data/digits.csv.gz");
 pub fn digits() -> Result<Dataset> {
     let source = "the built-in digits";
     let mut data = numbers::into_dataset(text::read_gzip(BYTES, source)?, LabelColumn::Last, source)?;
+    data.image = Some([1, DIGIT_SIDE, DIGIT_SIDE]);
     data.rows.iter_mut().for_each(|value| *value = *value / 8.0 - 1.0);
     Ok(data)
 }

@@ -47,7 +47,7 @@ pub(super) fn read(bytes: impl Read, source: &str) -> Result<Dataset> {
         return Err(Failure::input(format!("{source}: there are no pixels in its {count} images of {height} × {width}")));
     }
     let rows = elements.into_iter().map(|pixel| f32::from(pixel) / 127.5 - 1.0).collect();
-    Ok(Dataset { rows, dimension, labels: None, source: source.to_owned() })
+    Ok(Dataset { rows, dimension, image: Some([1, height, width]), source: source.to_owned(), ..Dataset::default() })
 }
 
 /// The file of labels that belongs to one of images, if it is there.

@@ -1,16 +1,29 @@
-//! Data: one sample a row, from `.csv`, `.csv.gz` and `.npy` files and from IDX images, and the digits that ship with the program.
+//! Data: one sample a row, from tables (`.csv`, `.csv.gz`, `.npy`), IDX images, PNG and JPEG images by class, and shards of latents; and the digits
+//! that ship with the program.
 
 mod dataset;
 mod digits;
+mod folder;
 mod idx;
+mod image;
+mod load;
 mod npy;
 mod numbers;
+mod permutation;
+mod shard;
+mod shards;
+mod source;
 mod standard;
 mod text;
 mod write;
 
 pub use dataset::Dataset;
 pub use digits::{DIGIT_SIDE, digits, split_digits};
-pub use numbers::{LabelColumn, Numbers, load, read};
+pub use image::{Image, LARGEST_SIDE};
+pub use load::{load, load_labelled, open, read};
+pub use numbers::{LabelColumn, Numbers};
+pub use shard::{ReadAt, Shard};
+pub use shards::{Rows, Shards};
+pub use source::{Feed, Source};
 pub use standard::Standardisation;
 pub use write::{save_csv, save_npy};

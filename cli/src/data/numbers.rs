@@ -1,9 +1,7 @@
 //! A table of numbers from a file, and how it becomes a data set.
 
-use super::{Dataset, idx, npy, text};
+use super::Dataset;
 use crate::failure::{Failure, Result};
-use std::io::Read;
-use std::path::Path;
 use std::str::FromStr;
 
 /// A table of finite numbers.
@@ -45,46 +43,6 @@ impl FromStr for LabelColumn {
     }
 }
 
-/// The data set in a `.csv`, `.csv.gz` or `.npy` file, or in one of IDX images, whose labels are in a file of their own.
-///
-/// # Errors
-/// One sentence naming the file, and the row and column where there is one.
-pub fn load(path: &Path, labels: LabelColumn) -> Result<Dataset> {
-    let source = path.display().to_string();
-    if path.is_dir() {
-        return Err(Failure::input(format!("cannot read {source}: it is a directory")));
-    }
-    if labels == LabelColumn::None && idx::is_images(&source.to_lowercase()) {
-        return idx::load(path);
-    }
-    let file = std::fs::File::open(path).map_err(|error| Failure::file("read", path, &error))?;
-    read(file, &source, labels)
-}
-
-/// The data set in bytes, whose format is that of a file named `source`; of IDX images without labels.
-///
-/// # Errors
-/// As [`load`].
-pub fn read(bytes: impl Read, source: &str, labels: LabelColumn) -> Result<Dataset> {
-    let name = source.to_lowercase();
-    if idx::is_images(&name) {
-        return match labels {
-            LabelColumn::None => idx::read(bytes, source),
-            _ => Err(Failure::input(format!("{source}: IDX images have no column of labels; they come from the file of labels beside it"))),
-        };
-    }
-    let numbers = if name.ends_with(".npy") {
-        npy::read(bytes, source)?
-    } else if name.ends_with(".csv.gz") {
-        text::read_gzip(bytes, source)?
-    } else if name.ends_with(".csv") {
-        text::read(bytes, source)?
-    } else {
-        return Err(Failure::input(format!("cannot read {source}: data files end in .csv, .csv.gz, .npy or idx3-ubyte")));
-    };
-    into_dataset(numbers, labels, source)
-}
-
 /// Splits the labels from the numbers.
 pub(super) fn into_dataset(numbers: Numbers, labels: LabelColumn, source: &str) -> Result<Dataset> {
     let Numbers { values, columns } = numbers;
@@ -120,5 +78,5 @@ pub(super) fn into_dataset(numbers: Numbers, labels: LabelColumn, source: &str) 
         }
     }
     let dimension = columns - usize::from(label.is_some());
-    Ok(Dataset { rows, dimension, labels: label.map(|_| found), source: source.to_owned() })
+    Ok(Dataset { rows, dimension, labels: label.map(|_| found), source: source.to_owned(), ..Dataset::default() })
 }

@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        let data = Dataset { rows: vec![1.0, 10.0, 3.0, 14.0], dimension: 2, labels: None, source: String::new() };
+        let data = Dataset { rows: vec![1.0, 10.0, 3.0, 14.0], dimension: 2, ..Dataset::default() };
         let standard = Standardisation::of(&data);
         assert_eq!(standard.mean, [2.0, 12.0]);
         assert!((standard.deviation - 2.5f32.sqrt()).abs() < 1e-6);

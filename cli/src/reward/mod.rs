@@ -8,7 +8,7 @@ pub use specification::{HELP, Specification};
 
 use crate::classifier;
 use crate::context::Context;
-use crate::data::{self, LabelColumn};
+use crate::data;
 use crate::failure::{Failure, Place, Result};
 use mfm_core::reward::ByDifferentiation;
 use mfm_core::{Reward, Tensor};
@@ -40,7 +40,7 @@ impl<T: Tensor> AnyReward<T> {
             Specification::Classes { data, weights } => {
                 let data = match data {
                     None => data::digits()?,
-                    Some(path) => data::load(&path, LabelColumn::Last)?,
+                    Some(path) => data::load_labelled(&path)?,
                 };
                 data.expect_dimension(dimension, "the model")?;
                 let classes = data.label_count();

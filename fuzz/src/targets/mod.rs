@@ -14,13 +14,15 @@ mod safetensors;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 16] = [
     ("model-file", model_file::any_bytes),
     ("model-header", model_file::repaired),
     ("csv", data::csv),
     ("csv-gz", data::csv_gz),
     ("npy", data::npy),
     ("idx", data::idx),
+    ("image", data::image),
+    ("shard", data::shard),
     ("safetensors", safetensors::any_bytes),
     ("safetensors-header", safetensors::header),
     ("reward", reward::text),

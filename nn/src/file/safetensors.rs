@@ -13,7 +13,6 @@
 use super::FileError;
 use crate::dit::{Dit, DitConfig, Orientation, from_flow_model};
 use crate::module::Module;
-use ::safetensors::tensor::TensorView;
 use ::safetensors::{Dtype, SafeTensors, View};
 use alloc::borrow::Cow;
 use alloc::collections::BTreeSet;
@@ -158,8 +157,8 @@ impl<'a> SafetensorsFile<'a> {
         if view.shape() != shape.axes() {
             return Err(FileError::TensorShape { tensor: name.to_string(), expected: shape, found: Shape::new(view.shape())? });
         }
-        let values =
-            numbers(&view).ok_or_else(|| foreign(format!("the tensor {name} holds {:?}, not numbers of 16 to 64 bits", view.dtype())))?;
+        let values = numbers(view.dtype(), view.data())
+            .ok_or_else(|| foreign(format!("the tensor {name} holds {:?}, not numbers of 16 to 64 bits", view.dtype())))?;
         match values.iter().position(|value| !value.is_finite()) {
             Some(index) => Err(foreign(format!("the tensor {name} is NaN or infinite at element {index}"))),
             None => Ok(values),
@@ -217,10 +216,9 @@ impl<'a> SafetensorsFile<'a> {
     }
 }
 
-/// The numbers of a tensor; `None` for a type that holds none.
-fn numbers(view: &TensorView<'_>) -> Option<Vec<f64>> {
-    let bytes = view.data();
-    Some(match view.dtype() {
+/// The numbers of 16 to 64 bits in the bytes of a tensor; `None` for a type that holds none.
+pub fn numbers(kind: Dtype, bytes: &[u8]) -> Option<Vec<f64>> {
+    Some(match kind {
         Dtype::F64 => bytes.as_chunks().0.iter().map(|word| f64::from_le_bytes(*word)).collect(),
         Dtype::F32 => bytes.as_chunks().0.iter().map(|word| f64::from(f32::from_le_bytes(*word))).collect(),
         Dtype::BF16 => {

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 /// The options of `mfm train`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// The data: a .csv, .csv.gz or .npy file of one sample a row, or IDX images (idx3-ubyte, compressed or not; labels from idx1-ubyte beside it)
+    /// The data: a .csv, .csv.gz or .npy file of one sample a row; IDX images (idx3-ubyte, compressed or not; labels from idx1-ubyte beside it); a folder with
+    /// a folder of .png or .jpg images for each class; or a folder of .safetensors shards with latents [n, c, h, w] and labels [n]
     #[arg(required_unless_present = "digits", conflicts_with = "digits")]
     pub data: Option<PathBuf>,
     /// Train on the built-in handwritten digits (8×8, with labels)
@@ -21,6 +22,9 @@ pub struct Arguments {
     /// The column of the data that holds labels: none, first, last, or a number counted from 1
     #[arg(long, value_name = "COLUMN", default_value = "none")]
     pub label_column: LabelColumn,
+    /// Read all shards before training, to find what is not finite there, rather than when its turn comes
+    #[arg(long)]
+    pub check_data: bool,
     /// The model file to write
     #[arg(short, long, value_name = "MODEL")]
     pub out: PathBuf,
@@ -43,9 +47,9 @@ pub struct Arguments {
     /// The side of a transformer's patches
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Network")]
     pub patch: usize,
-    /// The channels of the images that a transformer takes; they are square
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Network")]
-    pub channels: usize,
+    /// The channels of the images that a transformer takes; they are square [default: those of the data, where they are known, else 1]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Network")]
+    pub channels: Option<usize>,
     /// Start from the weights of this model, of the same form
     #[arg(long, value_name = "MODEL", help_heading = "Network")]
     pub initial: Option<PathBuf>,

@@ -1,15 +1,15 @@
 //! What is trained, what it starts from, and what teaches it.
 
 use super::arguments::{Arguments, Kind, Path as Interpolation, Switch};
-use crate::data::Dataset;
+use crate::data::Source;
 use crate::failure::{Failure, Place, Result};
 use crate::model::LoadedModel;
 use mfm_core::Tensor;
-use mfm_nn::{DitConfig, GaussianConfig, MlpConfig, Model, ModelConfig};
+use mfm_nn::{DitConfig, MlpConfig, Model, ModelConfig};
 use std::path::Path;
 
 /// The model's form, and the mean of the data.
-pub(super) fn form(arguments: &Arguments, data: &Dataset) -> Result<(ModelConfig, Vec<f64>)> {
+pub(super) fn form(arguments: &Arguments, data: &Source) -> Result<(ModelConfig, Vec<f64>)> {
     let labels = if arguments.labels { data.label_count() } else { 0 };
     let config = match arguments.network {
         Kind::Mlp => ModelConfig::mlp(MlpConfig {
@@ -17,7 +17,7 @@ pub(super) fn form(arguments: &Arguments, data: &Dataset) -> Result<(ModelConfig
             depth: arguments.depth,
             frequencies: arguments.frequencies,
             labels,
-            ..MlpConfig::new(data.dimension)
+            ..MlpConfig::new(data.dimension())
         }),
         Kind::Dit => ModelConfig::dit(transformer(arguments, data, labels)?),
     };
@@ -28,18 +28,31 @@ pub(super) fn form(arguments: &Arguments, data: &Dataset) -> Result<(ModelConfig
     if arguments.precondition == Switch::Off || !is_linear {
         return Ok((config, Vec::new()));
     }
-    let (gaussian, mean) = GaussianConfig::of_data(&data.rows, data.dimension);
-    gaussian.check().at(&data.source)?;
+    let (gaussian, mean) = data.gaussian()?;
+    gaussian.check().at(data.name())?;
     Ok((config.preconditioned(gaussian), mean))
 }
 
 /// The form of a transformer for the data, whose samples must be square images.
-fn transformer(arguments: &Arguments, data: &Dataset, labels: usize) -> Result<DitConfig> {
-    let (channels, patch) = (arguments.channels, arguments.patch);
-    let side = (1..=data.dimension).find(|side| channels * side * side >= data.dimension).unwrap_or(0);
-    if channels * side * side != data.dimension {
-        let what = format!("{} numbers are no square image of {channels} channels", data.dimension);
-        return Err(Failure::input(format!("--network dit: {}: {what}", data.source)));
+fn transformer(arguments: &Arguments, data: &Source, labels: usize) -> Result<DitConfig> {
+    let (known, dimension, patch) = (data.image(), data.dimension(), arguments.patch);
+    let refuse = |what: String| Err(Failure::input(format!("--network dit: {}: {what}", data.name())));
+    let channels = match (arguments.channels, known) {
+        (Some(channels), Some([found, ..])) if channels != found => {
+            return refuse(format!("its images have {found} channels, not {channels}"));
+        }
+        (Some(channels), _) => channels,
+        (None, known) => known.map_or(1, |[channels, ..]| channels),
+    };
+    let side = match known {
+        Some([_, height, width]) if height != width => {
+            return refuse(format!("its images are of {width} × {height} pixels, and not square"));
+        }
+        Some([_, height, _]) => height,
+        None => (1..=dimension).find(|side| channels * side * side >= dimension).unwrap_or(0),
+    };
+    if channels * side * side != dimension {
+        return refuse(format!("{dimension} numbers are no square image of {channels} channels"));
     }
     let guidance = if labels > 0 && arguments.guidance > 1.0 { vec![1.0, arguments.guidance] } else { Vec::new() };
     let config = DitConfig { labels, guidance, ..DitConfig::custom(arguments.size.0, channels, side, patch) };
@@ -63,10 +76,12 @@ pub(super) fn initial<T: Tensor>(path: &Path, device: &T::Device, config: &Model
 ///
 /// # Errors
 /// If it does not fit the data, the path or the labels.
-pub(super) fn teacher<T: Tensor>(path: &Path, device: &T::Device, arguments: &Arguments, data: &Dataset) -> Result<LoadedModel<T>> {
+pub(super) fn teacher<T: Tensor>(path: &Path, device: &T::Device, arguments: &Arguments, data: &Source) -> Result<LoadedModel<T>> {
     let loaded = LoadedModel::<T>::load(path, device)?;
     let refuse = |what: String| Err(Failure::input(format!("--teacher: {} {what}", loaded.source)));
-    data.expect_dimension(loaded.dimension(), &loaded.source)?;
+    if data.dimension() != loaded.dimension() {
+        return refuse(format!("takes {} numbers, but each sample of {} has {}", loaded.dimension(), data.name(), data.dimension()));
+    }
     if loaded.header.interpolant != arguments.interpolant.interpolant().name() {
         return refuse(format!("belongs to the path {:?}", loaded.header.interpolant));
     }

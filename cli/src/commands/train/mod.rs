@@ -11,7 +11,7 @@ use self::checkpoint::Checkpoint;
 use self::watch::{LossRow, Watch};
 use crate::classifier::failure;
 use crate::context::Context;
-use crate::data::{self, Dataset};
+use crate::data::{self, Source};
 use crate::failure::{Failure, Place, Result};
 use crate::model::save;
 use crate::output;
@@ -22,7 +22,7 @@ use mfm_core::training::{AdaptiveWeight, Guided, Objective, TimeLaw};
 use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::optimiser::{Method, OptimiserConfig};
 use mfm_nn::schedule::{Decay, LearningRate};
-use mfm_nn::train::{LossInput, random_rows};
+use mfm_nn::train::LossInput;
 use mfm_nn::{Model, ModelHeader, Module, Trainer, TrainingConfig};
 use serde::Serialize;
 use std::time::Instant;
@@ -50,30 +50,37 @@ struct Report<'a> {
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
     output::check(&arguments.out)?;
     let data = match &arguments.data {
-        Some(path) => data::load(path, arguments.label_column)?,
-        None => data::digits()?,
+        Some(path) => data::open(path, arguments.label_column)?,
+        None => Source::Memory(data::digits()?),
     };
-    if arguments.labels && data.labels.is_none() {
-        return Err(Failure::input(format!("--labels: {} has no labels; name their column by --label-column", data.source)));
+    if arguments.labels && !data.has_labels() {
+        return Err(Failure::input(format!("--labels: {} has no labels; name their column by --label-column", data.name())));
+    }
+    if arguments.check_data {
+        data.check(context)?;
     }
     let (config, mean) = form::form(arguments, &data)?;
     let model = match &arguments.initial {
         Some(path) => form::initial(path, &context.device, &config)?,
-        None => Model::<T>::new(&context.device, &config, &mean, &context.noise.fork(0)).at(&data.source)?,
+        None => Model::<T>::new(&context.device, &config, &mean, &context.noise.fork(0)).at(data.name())?,
     };
     let model = model.recomputing(arguments.recompute);
     let parameters = model.parameter_count();
     context.say(format!(
         "{}: {} samples of {} numbers; a network of {} parameters",
-        data.source,
+        data.name(),
         count(data.len()),
-        data.dimension,
+        data.dimension(),
         count(parameters)
     ));
-    let mut header = ModelHeader::new(config, arguments.interpolant.interpolant().name(), Shape::new(&[data.dimension])?);
+    if arguments.labels && !data.classes().is_empty() {
+        let names = data.classes().iter().enumerate().map(|(label, name)| format!("{label} {name}"));
+        context.say(format!("labels: {}", names.collect::<Vec<_>>().join(", ")));
+    }
+    let mut header = ModelHeader::new(config, arguments.interpolant.interpolant().name(), Shape::new(&[data.dimension()])?);
     header.provenance.steps = arguments.steps;
     header.provenance.seed = context.seed;
-    header.provenance.data = format!("{} samples of {}", data.len(), data.source);
+    header.provenance.data = format!("{} samples of {}", data.len(), data.name());
     header.provenance.objective = describe(arguments);
     header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
     let start = Instant::now();
@@ -98,9 +105,9 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     context.table(&table)?;
     context.results(&Report {
         model,
-        data: &data.source,
+        data: data.name(),
         samples: data.len(),
-        dimension: data.dimension,
+        dimension: data.dimension(),
         parameters,
         steps: arguments.steps,
         losses: &losses,
@@ -148,7 +155,7 @@ fn settings(arguments: &Arguments, seed: u64) -> TrainingConfig {
 fn train<T: Tensor>(
     context: &Context<T>,
     arguments: &Arguments,
-    data: &Dataset,
+    data: &Source,
     model: &Model<T>,
     header: &ModelHeader,
 ) -> Result<(Model<T>, Vec<LossRow>)> {
@@ -179,9 +186,8 @@ fn train<T: Tensor>(
         guided: arguments.labels.then_some(guided),
         times,
     };
-    let rows = data.tensor(&context.device)?;
-    let labels = data.labels.as_deref().filter(|_| arguments.labels);
     let config = settings(arguments, context.seed);
+    let mut feed = data.feed::<T>(&context.device, arguments.labels, config.seed, config.batch)?;
     let checkpoint = match &arguments.checkpoint {
         Some(path) => {
             // A run that was killed may have been writing its model.
@@ -204,7 +210,7 @@ fn train<T: Tensor>(
     }
     let mut watch = Watch::new(context, checkpoint.as_ref(), trainer.steps_made(), arguments.steps);
     let outcome = trainer.run(
-        &mut |_, size, noise: &_| random_rows(&rows, labels, size, noise),
+        &mut feed,
         |input: LossInput<'_, T, Model<T>>| {
             let span = if arguments.jump_warm_up == 0 { 1.0 } else { (input.step as f64 / arguments.jump_warm_up as f64).min(1.0) };
             let objective = Objective { times: TimeLaw { span, ..objective.times }, ..objective };
@@ -212,9 +218,9 @@ fn train<T: Tensor>(
         },
         |trainer, step| watch.look(trainer, step),
     );
-    if let Some(failure) = watch.broken {
-        return Err(failure.at(format!("training on {}", data.source)));
+    if let Some(failure) = watch.broken.or(feed.broken) {
+        return Err(failure.at(format!("training on {}", data.name())));
     }
-    outcome.map_err(failure).at(format!("training on {}", data.source))?;
+    outcome.map_err(failure).at(format!("training on {}", data.name()))?;
     Ok((trainer.averaged()?, watch.losses))
 }
