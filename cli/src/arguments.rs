@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{device as device_command, exchange, info, posterior, sample, steer, train, value};
+use crate::commands::{classifier, device as device_command, exchange, info, posterior, sample, steer, train, value};
 use crate::context::{Context, Json, Verbosity};
 use crate::failure::Result;
 use crate::progress::eprintln_quietly;
@@ -51,6 +51,8 @@ pub enum Command {
     Toy2d(toy2d::Arguments),
     /// Train a model on data from a file, or on the built-in digits
     Train(train::Arguments),
+    /// Train a classifier for rewards, on labelled data
+    Classifier(classifier::Arguments),
     /// Draw samples of a model
     Sample(sample::Arguments),
     /// Draw clean data given noisy states
@@ -118,6 +120,7 @@ fn dispatch<T: Tensor>(context: &Context<T>, command: &Command) -> Result<()> {
         Command::Demo(arguments) => demo::run(context, arguments),
         Command::Toy2d(arguments) => toy2d::run(context, arguments),
         Command::Train(arguments) => train::run(context, arguments),
+        Command::Classifier(arguments) => classifier::run(context, arguments),
         Command::Sample(arguments) => sample::run(context, arguments),
         Command::Posterior(arguments) => posterior::run(context, arguments),
         Command::Value(arguments) => value::run(context, arguments),

@@ -1,15 +1,17 @@
-//! Classifiers, trained on the spot from labelled data.
+//! Classifiers, trained from labelled data or read from a file.
 
 use crate::context::Context;
 use crate::data::Dataset;
 use crate::failure::{Failure, Place, Result};
 use crate::table::number;
 use mfm_core::Tensor;
+use mfm_nn::file::{ClassifierFile, ClassifierHeader, FileError};
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::random_rows;
 use mfm_nn::train::{LossInput, StepLoss, TrainError};
 use mfm_nn::{Classifier, ClassifierConfig, LearningRate, Trainer, TrainingConfig};
 use std::ops::ControlFlow;
+use std::path::Path;
 
 /// How a classifier is made.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +32,17 @@ impl Default for Settings {
     fn default() -> Self {
         Self { width: 128, depth: 2, steps: 600, batch: 256, seed: 1 }
     }
+}
+
+/// The classifier in a file, all of it checked, and what the file says about it.
+///
+/// # Errors
+/// One sentence naming the file.
+pub fn load<T: Tensor>(path: &Path, device: &T::Device) -> Result<(Classifier<T>, ClassifierHeader)> {
+    let bytes = crate::model::read(path)?;
+    let fail = |error: FileError| Failure::input(format!("{}: {error}", path.display()));
+    let file = ClassifierFile::parse(&bytes).map_err(fail)?;
+    Ok((file.to_classifier(device).map_err(fail)?, file.header().clone()))
 }
 
 /// Trains a classifier on labelled data by cross-entropy, with a moving average of its weights.

@@ -62,6 +62,20 @@ fn images_by_class() {
     folder.refuses(&train(".", &[]), &["there may only be .png, .jpg and .jpeg images"]);
 }
 
+#[test]
+fn idx_headers_and_checkpoints_that_do_not_fit() {
+    let folder = Folder::new();
+    // Two images of 2 × 2 pixels are promised, and one is there.
+    let promise = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2, 1, 2, 3, 4];
+    folder.write("a-idx3-ubyte", &promise);
+    folder.refuses(&train("a-idx3-ubyte", &[]), &["a-idx3-ubyte", "promises 8 bytes of data, 4 are there"]);
+    folder.points();
+    let run = ["--checkpoint", "run.mfm", "--checkpoint-every", "1", "--resume"];
+    folder.succeeds(&train("points.csv", &run));
+    let other = [&train("points.csv", &run)[..], &["--frequencies", "3"]].concat();
+    folder.refuses(&other, &["cannot resume from run.mfm", "another model"]);
+}
+
 /// A number that is not finite stops a run at the step that reads it. When it is mended, the run goes on in the middle of its epoch to the weights of
 /// one that was never stopped.
 #[test]

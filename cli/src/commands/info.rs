@@ -5,7 +5,8 @@ use crate::failure::{Failure, Result};
 use crate::model::{LoadedModel, read};
 use crate::table::{Table, count};
 use mfm_core::Tensor;
-use mfm_nn::{ModelFile, Module, NetworkConfig};
+use mfm_nn::file::{ClassifierHeader, Header};
+use mfm_nn::{ClassifierConfig, ModelFile, Module, NetworkConfig};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -42,13 +43,33 @@ struct Report<'a> {
     tensors: Vec<TensorRow<'a>>,
 }
 
+/// What is said of a classifier.
+fn classifier<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
+    let (classifier, header) = crate::classifier::load::<T>(&arguments.model, &context.device)?;
+    let ClassifierConfig { data, width, depth, classes } = header.classifier;
+    let names = header.classes.iter().enumerate().map(|(label, name)| format!("{label} {name}"));
+    let mut facts = Table::new(["", ""]);
+    facts.row(["file", &format!("{}, all checksums right", arguments.model.display())]);
+    facts.row(["classifier", &format!("MLP, {depth} hidden layers of {width}")]);
+    facts.row(["data", &format!("{data} numbers a sample")]);
+    facts.row(["classes", &if header.classes.is_empty() { format!("0 to {}", classes - 1) } else { names.collect::<Vec<_>>().join(", ") }]);
+    facts.row(["parameters", &count(classifier.parameter_count())]);
+    facts.row(["trained", &format!("{} steps, seed {}", count(header.provenance.steps as usize), header.provenance.seed)]);
+    facts.row(["trained on", &header.provenance.data]).row(["written by", &header.provenance.library]);
+    context.print(facts.to_string().lines().skip(2).collect::<Vec<_>>().join("\n"))?;
+    context.results(&header)
+}
+
 /// Runs `mfm info`. That it succeeds means that all checksums are right and that the model can be loaded.
 ///
 /// # Errors
 /// One sentence for the user.
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
-    let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
     let bytes = read(&arguments.model)?;
+    if bytes.starts_with(&ClassifierHeader::MAGIC) {
+        return classifier(context, arguments);
+    }
+    let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
     let file = ModelFile::parse(&bytes).map_err(|error| Failure::input(format!("{}: {error}", arguments.model.display())))?;
     let header = file.header();
     let network = match &header.model.network {

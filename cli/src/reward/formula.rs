@@ -1,5 +1,6 @@
 //! Rewards as formulas over any tensor, so that their gradients follow.
 
+use super::Operator;
 use mfm_core::reward::RewardFormula;
 use mfm_core::{Device, Operations, Result, Shape, Tensor};
 
@@ -18,10 +19,10 @@ pub enum Formula {
         /// σ > 0.
         sigma: f64,
     },
-    /// −|A x − y|²/(2σ²): the log likelihood of observations y of A x with noise σ, up to a constant.
+    /// −|A x − y|²/(2σ²): the log likelihood of observations y of A x with noise σ, up to a constant. Its gradient is Aᵀ(y − A x)/σ².
     Observation {
-        /// A, row by row, one row for each observation.
-        operator: Vec<f64>,
+        /// A.
+        operator: Operator,
         /// y.
         observed: Vec<f64>,
         /// σ > 0.
@@ -44,7 +45,7 @@ impl Formula {
         match self {
             Self::Linear { slope } | Self::Quadratic { slope, .. } => slope.len(),
             Self::Target { centre, .. } => centre.len(),
-            Self::Observation { operator, observed, .. } => operator.len() / observed.len().max(1),
+            Self::Observation { operator, .. } => operator.dimension(),
         }
     }
 }
@@ -59,8 +60,7 @@ impl RewardFormula for Formula {
             Self::Linear { slope } => x.mul(&row(slope)?)?.sum_items(),
             Self::Target { centre, sigma } => x.sub(&row(centre)?)?.scale(1.0 / sigma)?.square_norm_items()?.scale(-0.5),
             Self::Observation { operator, observed, sigma } => {
-                let operator = device.from_slice(operator, Shape::new(&[observed.len(), d])?)?;
-                let miss = x.matmul_transposed(&operator)?.sub(&row(observed)?)?;
+                let miss = operator.apply(&x)?.sub(&row(observed)?)?;
                 miss.scale(1.0 / sigma)?.square_norm_items()?.scale(-0.5)
             }
             Self::Quadratic { curvature, slope, offset } => {
@@ -75,8 +75,9 @@ impl RewardFormula for Formula {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mfm_core::Reward;
+    use crate::reward::Padding;
     use mfm_core::reward::ByDifferentiation;
+    use mfm_core::{Noise, Reward};
     use mfm_cpu_ref::CpuDevice;
 
     fn at(formula: Formula, x: &[f64]) -> (f64, Vec<f64>) {
@@ -90,9 +91,49 @@ mod tests {
         assert_eq!(at(Formula::Linear { slope: vec![2.0, -1.0] }, &[3.0, 4.0]), (2.0, vec![2.0, -1.0]));
         let target = Formula::Target { centre: vec![1.0, 0.0], sigma: 0.5 };
         assert_eq!(at(target, &[2.0, 1.0]), (-4.0, vec![-4.0, -4.0]));
-        let paper = Formula::Observation { operator: vec![2.0, -1.0], observed: vec![1.0], sigma: 0.5 };
+        let matrix = Operator::Dense { matrix: vec![2.0, -1.0], columns: 2 };
+        let paper = Formula::Observation { operator: matrix, observed: vec![1.0], sigma: 0.5 };
         assert_eq!(at(paper, &[1.0, 2.0]), (-2.0, vec![8.0, -4.0]));
         let quadratic = Formula::Quadratic { curvature: vec![2.0, 1.0, 1.0, 2.0], slope: vec![1.0, 0.0], offset: 0.5 };
         assert_eq!(at(quadratic, &[1.0, 1.0]), (-1.5, vec![-2.0, -3.0]));
+    }
+
+    /// Central differences are exact for squares, but for rounding, 1e-16 |r|/h.
+    #[test]
+    fn gradients_of_observations() {
+        let mut normal = [0.0; 120];
+        Noise::new(4).fill_normal(&mut normal);
+        let (x, rest) = normal.split_at(36);
+        let shape = [2, 3, 6];
+        let dense = Operator::Dense { matrix: rest[..72].to_vec(), columns: 36 };
+        let select = Operator::Select { dimension: 36, places: (0..36).filter(|k| k % 3 != 1).collect() };
+        for operator in [dense, select, Operator::blur(shape, 0.8, Padding::Zero), Operator::blur(shape, 1.3, Padding::Circular)] {
+            let device = CpuDevice::<f64>::new();
+            let row = |values: &[f64]| device.from_slice(values, Shape::new(&[1, values.len()]).unwrap()).unwrap();
+            let seen: Vec<f64> = operator.apply(&row(x)).unwrap().to_vec().unwrap();
+            let observed: Vec<f64> = seen.iter().zip(rest).map(|(seen, other)| seen + other).collect();
+            let sigma = 0.3;
+            let formula = Formula::Observation { operator: operator.clone(), observed: observed.clone(), sigma };
+            let (value, gradient) = at(formula.clone(), x);
+            let miss: f64 = seen.iter().zip(&observed).map(|(seen, observed)| (seen - observed).powi(2)).sum();
+            assert!((value + miss / (2.0 * sigma * sigma)).abs() < 1e-9 * value.abs());
+            let h = 1e-4;
+            for k in 0..x.len() {
+                let moved = |step: f64| {
+                    let mut moved = x.to_vec();
+                    moved[k] += step;
+                    at(formula.clone(), &moved).0
+                };
+                let slope = (moved(h) - moved(-h)) / (2.0 * h);
+                assert!((gradient[k] - slope).abs() < 1e-7 * (1.0 + value.abs()), "{operator:?}, {k}: {} and {slope}", gradient[k]);
+                // Aᵀ(y − A x)/σ², a column of A at a time.
+                let mut unit = [0.0; 36];
+                unit[k] = 1.0;
+                let column: Vec<f64> = operator.apply(&row(&unit)).unwrap().to_vec().unwrap();
+                let exact: f64 =
+                    column.iter().zip(observed.iter().zip(&seen)).map(|(a, (y, ax))| a * (y - ax)).sum::<f64>() / (sigma * sigma);
+                assert!((gradient[k] - exact).abs() < 1e-10 * (1.0 + exact.abs()), "{operator:?}, {k}");
+            }
+        }
     }
 }

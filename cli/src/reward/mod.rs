@@ -1,9 +1,14 @@
-//! Rewards: closed forms, and mixtures of classes.
+//! Rewards of the command line: closed forms, inverse problems on images, and mixtures of classes. A library's user implements
+//! [`Reward`] for a type of their own, or [`RewardFormula`](mfm_core::reward::RewardFormula), whose gradient follows.
 
 mod formula;
+mod inverse;
+mod operator;
 mod specification;
 
 pub use formula::Formula;
+pub use inverse::{Inverse, Measurement};
+pub use operator::{Operator, Padding};
 pub use specification::{HELP, Specification};
 
 use crate::classifier;
@@ -11,10 +16,13 @@ use crate::context::Context;
 use crate::data;
 use crate::failure::{Failure, Place, Result};
 use mfm_core::reward::ByDifferentiation;
-use mfm_core::{Reward, Tensor};
+use mfm_core::{Error, Reward, Tensor};
 use mfm_nn::ClassMixtureReward;
 
-/// A reward of the command line, ready for samples.
+/// The fork of the command line's noise for observations that are made here.
+const OBSERVING: u64 = 0x6f62_7365;
+
+/// A reward of the command line, ready for samples. Values that are NaN or +∞, and gradients that are not finite, are errors with the sample's index.
 #[derive(Clone, Debug)]
 pub enum AnyReward<T: Tensor> {
     /// A closed form.
@@ -29,6 +37,7 @@ impl<T: Tensor> AnyReward<T> {
     /// # Errors
     /// One sentence naming the reward.
     pub fn new(context: &Context<T>, text: &str, dimension: usize) -> Result<Self> {
+        let place = || format!("--reward {text}");
         match Specification::parse(text)? {
             Specification::Formula(formula) => {
                 if formula.dimension() != dimension {
@@ -37,37 +46,72 @@ impl<T: Tensor> AnyReward<T> {
                 }
                 Ok(Self::Formula(ByDifferentiation(formula)))
             }
+            Specification::Inverse(inverse) => {
+                let formula = inverse.formula(dimension, &context.noise.fork(OBSERVING)).at(place())?;
+                Ok(Self::Formula(ByDifferentiation(formula)))
+            }
             Specification::Classes { data, weights } => {
-                let data = match data {
-                    None => data::digits()?,
-                    Some(path) => data::load_labelled(&path)?,
+                let classifier = match data {
+                    Some(path) if path.extension().is_some_and(|extension| extension == "mfm") => {
+                        let (classifier, _) = classifier::load(&path, &context.device)?;
+                        let found = classifier.config().data;
+                        if found != dimension {
+                            let what = format!("it classifies {found} numbers, but the model has {dimension}");
+                            return Err(Failure::input(format!("{}: {what}", path.display())));
+                        }
+                        classifier
+                    }
+                    data => {
+                        let data = data.map_or_else(data::digits, |path| data::load_labelled(&path))?;
+                        data.expect_dimension(dimension, "the model")?;
+                        check_count(&place(), data.label_count(), weights.len())?;
+                        classifier::train(context, &data, &classifier::Settings::default())?
+                    }
                 };
-                data.expect_dimension(dimension, "the model")?;
-                let classes = data.label_count();
-                if weights.len() != classes {
-                    let found = weights.len();
-                    return Err(Failure::input(format!("--reward {text}: there are {classes} classes, but {found} weights")));
-                }
-                let classifier = classifier::train(context, &data, &classifier::Settings::default())?;
+                check_count(&place(), classifier.config().classes, weights.len())?;
                 let pairs: Vec<(usize, f64)> = weights.into_iter().enumerate().collect();
-                Ok(Self::Classes(Box::new(ClassMixtureReward::new(classifier, &pairs).at(format!("--reward {text}"))?)))
+                Ok(Self::Classes(Box::new(ClassMixtureReward::new(classifier, &pairs).at(place())?)))
             }
         }
     }
 }
 
+/// That there is a weight for each class.
+fn check_count(place: &str, classes: usize, weights: usize) -> Result<()> {
+    if classes == weights {
+        return Ok(());
+    }
+    Err(Failure::input(format!("{place}: there are {classes} classes, but {weights} weights")))
+}
+
 impl<T: Tensor> Reward<T> for AnyReward<T> {
     fn value(&self, x: &T) -> mfm_core::Result<T> {
-        match self {
+        let value = match self {
             Self::Formula(reward) => reward.value(x),
             Self::Classes(reward) => reward.value(x),
-        }
+        }?;
+        check_values(&value)?;
+        Ok(value)
     }
 
     fn value_and_gradient(&self, x: &T) -> mfm_core::Result<(T, T)> {
-        match self {
+        let (value, gradient) = match self {
             Self::Formula(reward) => reward.value_and_gradient(x),
             Self::Classes(reward) => reward.value_and_gradient(x),
+        }?;
+        check_values(&value)?;
+        let item = gradient.shape().item().max(1);
+        match gradient.to_vec::<f32>()?.iter().position(|slope| !slope.is_finite()) {
+            Some(place) => Err(Error::NonFinite { what: "the reward's gradient, counted by samples,", index: place / item }),
+            None => Ok((value, gradient)),
         }
+    }
+}
+
+/// That no reward is NaN or +∞; −∞ is that of a sample that cannot be.
+fn check_values<T: Tensor>(values: &T) -> mfm_core::Result<()> {
+    match values.to_vec::<f64>()?.iter().position(|value| value.is_nan() || *value == f64::INFINITY) {
+        Some(index) => Err(Error::NonFinite { what: "the reward, counted by samples,", index }),
+        None => Ok(()),
     }
 }

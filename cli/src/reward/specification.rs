@@ -1,6 +1,6 @@
 //! Rewards as the command line gives them.
 
-use super::Formula;
+use super::{Formula, Inverse, Operator};
 use crate::failure::{Failure, Result};
 use crate::model::read;
 use serde::Deserialize;
@@ -12,17 +12,29 @@ linear:H1,H2,...        hᵀx
 target:C1,C2,...,SIGMA  −|x − c|²/(2 σ²)
 observation:FILE.json   −|A x − y|²/(2 σ²), {\"a\": [[..], ..], \"y\": [..], \"sigma\": S}
 quadratic:FILE.json     −½ xᵀPx + hᵀx + c, {\"curvature\": [[..], ..], \"slope\": [..]}
-classes:DATA:W0,W1,...  log Σ wᵢ p(class i | x), by a classifier trained on DATA:
-                        digits, or a file whose last column is the label";
+inpaint:MASK:IMAGE:SIGMA
+                        −|A x − y|²/(2 σ²), A x the pixels outside a rectangle
+                        TOP,LEFT,HEIGHT,WIDTH, or where the one row of a file, or
+                        a picture, is above 0
+blur:WIDTH,PADDING:IMAGE:SIGMA
+                        the same, A x the image blurred by WIDTH pixels, PADDING
+                        (zero or circular) beyond its edges; IMAGE is a file of y
+                        (what is hidden is not read), or FILE@ROW or digits@ROW, a
+                        clean image that is observed here, with the seed's noise
+classes:DATA:W0,W1,...  log Σ wᵢ p(class i | x), by the classifier in DATA, a file.mfm
+                        that mfm classifier wrote, or one trained on DATA: digits,
+                        images with labels, or a table whose last column is the label";
 
 /// A reward as the command line gives it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Specification {
     /// A closed form.
     Formula(Formula),
+    /// A linear-Gaussian inverse problem on images.
+    Inverse(Inverse),
     /// A mixture of classes.
     Classes {
-        /// What the classifier is trained on; `None` for the digits.
+        /// The classifier's file, or what it is trained on; `None` for the digits.
         data: Option<PathBuf>,
         /// wᵢ, at least 0, one for each class.
         weights: Vec<f64>,
@@ -67,6 +79,7 @@ impl Specification {
                 }
             }
             "observation" | "quadratic" => Self::from_json(kind, &read(Path::new(rest))?, rest),
+            "inpaint" | "blur" => Inverse::parse(kind, rest).map(Self::Inverse).map_err(place),
             "classes" => {
                 let (data, weights) = rest.rsplit_once(':').ok_or_else(|| place("it must be classes:DATA:W0,W1,...".into()))?;
                 let weights = numbers(weights).map_err(place)?;
@@ -78,7 +91,10 @@ impl Specification {
                 }
                 Ok(Self::Classes { data: (data != "digits").then(|| data.into()), weights })
             }
-            _ => Err(place(format!("there is no reward {kind:?}; there are linear, target, observation, quadratic and classes"))),
+            _ => {
+                let known = "linear, target, observation, quadratic, inpaint, blur and classes";
+                Err(place(format!("there is no reward {kind:?}; there are {known}")))
+            }
         }
     }
 
@@ -131,7 +147,8 @@ fn observation(Observation { a, y, sigma }: Observation) -> Result<Formula, Stri
     if sigma <= 0.0 {
         return Err(format!("sigma is {sigma}, but must be positive"));
     }
-    Ok(Formula::Observation { operator: matrix(&a, columns, "a")?, observed: y, sigma })
+    let operator = Operator::Dense { matrix: matrix(&a, columns, "a")?, columns };
+    Ok(Formula::Observation { operator, observed: y, sigma })
 }
 
 fn quadratic(Quadratic { curvature, slope, offset }: Quadratic) -> Result<Formula, String> {
@@ -169,6 +186,14 @@ mod tests {
         assert!(complaint("linear:1,nan").contains("number 2 is NaN"));
         assert!(complaint("target:1,2,0").contains("sigma, is 0, but must be positive"));
         assert!(complaint("target:1").contains("target:C1"));
+        assert!(complaint("inpaint:1,2,3:a.png:0.1").contains("TOP,LEFT,HEIGHT,WIDTH, and not 3 numbers"));
+        assert!(complaint("inpaint:1,2,3,4:a.png").contains("it must be inpaint:MASK:IMAGE:SIGMA"));
+        assert!(complaint("inpaint:1,2,3,4:a.npy@0:0.1").contains("the row \"0\" of a.npy must be a number"));
+        assert!(complaint("inpaint:1,2,3,4:digits:0.1").contains("digits@ROW"));
+        assert!(complaint("blur:1:a.png:0.1").contains("it must be blur:WIDTH,PADDING:IMAGE:SIGMA"));
+        assert!(complaint("blur:1,mirror:a.png:0.1").contains("the padding is \"mirror\""));
+        assert!(complaint("blur:0,zero:a.png:0.1").contains("the width must be above 0"));
+        assert!(complaint("blur:1,zero:a.png:-1").contains("sigma is \"-1\", but must be positive"));
         assert!(complaint("cubic:1").contains("no reward \"cubic\""));
         assert!(complaint("classes:digits:0,0").contains("no class has a positive weight"));
         assert!(complaint("observation:/nowhere/a.json").contains("cannot read /nowhere/a.json: there is no such file"));

@@ -63,7 +63,7 @@ pub fn shard(input: &[u8]) {
     for row in (0..shard.len()).take(64) {
         let mut values = Vec::new();
         match shard.append_row(row, &mut values) {
-            Ok(()) => assert!(values.len() == shard.item().iter().product() && values.iter().all(|value| value.is_finite())),
+            Ok(()) => assert!(values.len() == shard.item().iter().product::<usize>() && values.iter().all(|value| value.is_finite())),
             Err(failure) => names_it(failure),
         }
         match (shard.label(row), &largest) {

@@ -2,12 +2,26 @@
 
 use mfm_core::{Condition, Device, MetaFlowMap, Shape, Tensor};
 use mfm_cpu_ref::CpuDevice;
-use mfm_nn::file::write_model;
+use mfm_nn::file::{ClassifierFile, write_classifier, write_model};
 use mfm_nn::{ModelFile, Module, Trainer};
 
 /// A file of any bytes.
 pub fn any_bytes(input: &[u8]) {
     open(input);
+    open_classifier(input);
+}
+
+/// There is an error in words, or a classifier that can be written again.
+fn open_classifier(bytes: &[u8]) {
+    let words = |error: &dyn std::fmt::Display| assert!(!error.to_string().is_empty());
+    let file = match ClassifierFile::parse(bytes) {
+        Ok(file) => file,
+        Err(error) => return words(&error),
+    };
+    match file.to_classifier(&CpuDevice::<f64>::with_threads(1).unwrap()) {
+        Ok(classifier) => drop(write_classifier(&classifier, file.header()).unwrap()),
+        Err(error) => words(&error),
+    }
 }
 
 /// A file whose prefix, lengths and header checksum are put right, so that what lies behind them is reached: two bytes give the header's

@@ -1,6 +1,6 @@
 //! Rewards of the command line.
 
-use mfm_cli::reward::{Formula, Specification};
+use mfm_cli::reward::{Formula, Inverse, Specification};
 use mfm_core::reward::ByDifferentiation;
 use mfm_core::{Device, Reward, Shape, Tensor};
 use mfm_cpu_ref::CpuDevice;
@@ -25,6 +25,7 @@ fn check(found: mfm_cli::Result<Specification>) {
     match found {
         Err(failure) => assert!(failure.status() == 2 && !failure.to_string().is_empty()),
         Ok(Specification::Classes { weights, .. }) => assert!(weights.iter().all(|weight| *weight >= 0.0)),
+        Ok(Specification::Inverse(Inverse { sigma, row, .. })) => assert!(sigma > 0.0 && sigma.is_finite() && row != Some(0)),
         Ok(Specification::Formula(formula)) => evaluate(formula),
     }
 }

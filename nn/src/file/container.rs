@@ -1,7 +1,8 @@
 //! The container: what is read from bytes that nobody vouches for.
 
+use super::header::{ClassifierHeader, Header, ModelHeader};
 use super::tensor::Entry;
-use super::{ALIGNMENT, FileError, MAGIC, ModelHeader, TensorView, VERSION};
+use super::{ALIGNMENT, FileError, TensorView, VERSION};
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -33,11 +34,14 @@ pub(super) fn aligned(offset: usize) -> Option<usize> {
 }
 
 /// The header and the tensors of a file, all checked.
-pub(super) fn parse(bytes: &[u8]) -> Result<(ModelHeader, Vec<TensorView<'_>>), FileError> {
-    if !bytes.starts_with(&MAGIC) {
+pub(super) fn parse<H: Header>(bytes: &[u8]) -> Result<(H, Vec<TensorView<'_>>), FileError> {
+    if !bytes.starts_with(&H::MAGIC) {
+        let kinds = [(ModelHeader::MAGIC, ModelHeader::WHAT), (ClassifierHeader::MAGIC, ClassifierHeader::WHAT)];
         // A file that ends within the magic is a truncated one only if it has begun.
-        return Err(if !bytes.is_empty() && MAGIC.starts_with(bytes) {
+        return Err(if !bytes.is_empty() && H::MAGIC.starts_with(bytes) {
             truncated("the magic", PREFIX as u64, bytes)
+        } else if let Some((_, found)) = kinds.into_iter().find(|(magic, _)| bytes.starts_with(magic)) {
+            FileError::Kind { found, expected: H::WHAT }
         } else {
             FileError::Foreign
         });
@@ -62,7 +66,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(ModelHeader, Vec<TensorView<'_>>), 
         return Err(FileError::Malformed { what: "reserved bytes must be zero", offset: 28 });
     }
     let malformed = |rest: &[u8], what| FileError::Malformed { what, offset: end - rest.len() as u64 };
-    let (header, rest) = postcard::take_from_bytes::<ModelHeader>(header_bytes)
+    let (header, rest) = postcard::take_from_bytes::<H>(header_bytes)
         .map_err(|_| FileError::Malformed { what: "the header cannot be decoded", offset: PREFIX as u64 })?;
     let (count, mut rest) =
         postcard::take_from_bytes::<u32>(rest).map_err(|_| malformed(rest, "the number of tensors cannot be decoded"))?;

@@ -8,8 +8,15 @@ use mfm_core::{Error, Shape};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FileError {
-    /// It does not begin with the magic of a model file.
+    /// It does not begin with the magic of any file of this library.
     Foreign,
+    /// It is a file of another kind.
+    Kind {
+        /// What it holds.
+        found: &'static str,
+        /// What it must hold.
+        expected: &'static str,
+    },
     /// Its format is newer than this library.
     Newer {
         /// Its version.
@@ -91,7 +98,8 @@ impl From<Error> for FileError {
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Foreign => f.write_str("this is no model file: it does not begin with MFMMODEL"),
+            Self::Foreign => f.write_str("this is no model file: it begins with neither MFMMODEL nor MFMCLASS"),
+            Self::Kind { found, expected } => write!(f, "the file holds {found}, where {expected} is needed"),
             Self::Newer { version, newest } => {
                 write!(f, "the file has format version {version}, and this library reads versions 1 to {newest}; a newer library is needed")
             }

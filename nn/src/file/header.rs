@@ -1,10 +1,43 @@
 //! What a file says about its model.
 
+use super::MAGIC;
+use crate::classifier::ClassifierConfig;
 use crate::model::ModelConfig;
 use crate::train::TrainingConfig;
 use alloc::string::String;
+use alloc::vec::Vec;
 use mfm_core::{Error, MAX_RANK, Result, Shape};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+/// What a kind of file says about what it holds.
+pub trait Header: Serialize + DeserializeOwned {
+    /// What such a file begins with.
+    const MAGIC: [u8; 8];
+    /// What it holds, in words.
+    const WHAT: &'static str;
+}
+
+impl Header for ModelHeader {
+    const MAGIC: [u8; 8] = MAGIC;
+    const WHAT: &'static str = "a model";
+}
+
+impl Header for ClassifierHeader {
+    const MAGIC: [u8; 8] = *b"MFMCLASS";
+    const WHAT: &'static str = "a classifier";
+}
+
+/// What a file says about its [`Classifier`](crate::Classifier).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassifierHeader {
+    /// The classifier's form.
+    pub classifier: ClassifierConfig,
+    /// The names of its classes, or none.
+    pub classes: Vec<String>,
+    /// Where it comes from.
+    pub provenance: Provenance,
+}
 
 /// A shape, as files hold it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

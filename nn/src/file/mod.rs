@@ -1,14 +1,14 @@
-//! Model files: self-describing, checked to the last byte, readable in place.
+//! Files of models and of classifiers: self-describing, checked to the last byte, readable in place.
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 0–7 | `MFMMODEL` |
+//! | 0–7 | `MFMMODEL`, or `MFMCLASS` for a classifier |
 //! | 8–11 | format version, u32 |
 //! | 12–15 | length of the header, u32 |
 //! | 16–23 | length of the file, u64 |
 //! | 24–27 | CRC-32 of bytes 0–23 and the header |
 //! | 28–31 | zero |
-//! | 32– | the header: postcard of [`ModelHeader`], the number of tensors (u32), and an entry for each |
+//! | 32– | the header: postcard of [`ModelHeader`] or [`ClassifierHeader`], the number of tensors (u32), and an entry for each |
 //! | … | tensors, each at the next multiple of 64, row-major and little-endian; gaps are zero |
 //!
 //! Numbers are little-endian. An entry is name, rank, six axes, type, offset, length in bytes and CRC-32. Offsets are redundant, and must be
@@ -31,12 +31,12 @@ mod write;
 #[cfg(feature = "std")]
 pub use disk::{load, save};
 pub use error::FileError;
-pub use header::{ItemShape, ModelHeader, Provenance, TrainingRecord};
-pub use model_file::ModelFile;
+pub use header::{ClassifierHeader, Header, ItemShape, ModelHeader, Provenance, TrainingRecord};
+pub use model_file::{ClassifierFile, Container, ModelFile};
 pub use tensor::{Precision, TensorView};
-pub use write::write_model;
+pub use write::{write_classifier, write_model};
 
-/// What a file begins with.
+/// What a model's file begins with.
 pub const MAGIC: [u8; 8] = *b"MFMMODEL";
 
 /// The format version that this library writes, and the newest that it reads.

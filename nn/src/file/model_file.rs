@@ -2,7 +2,8 @@
 
 use super::container::parse;
 use super::write::{MEAN, STATE, missing};
-use super::{FileError, ModelHeader, TensorView};
+use super::{ClassifierHeader, FileError, Header, ModelHeader, TensorView};
+use crate::classifier::Classifier;
 use crate::layer::settled;
 use crate::model::Model;
 use crate::module::Module;
@@ -12,14 +13,20 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use mfm_core::{Device, Shape};
 
-/// A model file in memory: its header and its tensors, in place.
+/// A file in memory: its header and its tensors, in place.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ModelFile<'a> {
-    header: ModelHeader,
+pub struct Container<'a, H> {
+    header: H,
     tensors: Vec<TensorView<'a>>,
 }
 
-impl<'a> ModelFile<'a> {
+/// The file of a model.
+pub type ModelFile<'a> = Container<'a, ModelHeader>;
+
+/// The file of a classifier.
+pub type ClassifierFile<'a> = Container<'a, ClassifierHeader>;
+
+impl<'a, H: Header> Container<'a, H> {
     /// Reads and checks a whole file: every checksum, every length, every gap.
     ///
     /// # Errors
@@ -29,8 +36,8 @@ impl<'a> ModelFile<'a> {
         Ok(Self { header, tensors })
     }
 
-    /// What the file says about its model.
-    pub fn header(&self) -> &ModelHeader {
+    /// What the file says about what it holds.
+    pub fn header(&self) -> &H {
         &self.header
     }
 
@@ -53,6 +60,37 @@ impl<'a> ModelFile<'a> {
         Ok(tensor)
     }
 
+    /// That there is no tensor but those that are known.
+    fn expect_no_other(&self, is_known: impl Fn(&str) -> bool) -> Result<(), FileError> {
+        match self.tensors.iter().find(|tensor| !is_known(tensor.name)) {
+            Some(tensor) => Err(FileError::Unknown { tensor: tensor.name.to_string() }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ClassifierFile<'_> {
+    /// The classifier on a device.
+    ///
+    /// # Errors
+    /// As [`ModelFile::to_model`]; [`FileError::Malformed`] if there are names, but not one for each class.
+    pub fn to_classifier<D: Device>(&self, device: &D) -> Result<Classifier<D::Tensor>, FileError> {
+        let ClassifierHeader { classifier: config, classes, .. } = &self.header;
+        if !classes.is_empty() && classes.len() != config.classes {
+            return Err(FileError::Malformed { what: "there is not one name for each class", offset: 0 });
+        }
+        let mut used = BTreeSet::new();
+        let classifier = Classifier::build(config, &mut |name, shape| {
+            let tensor = self.expect(name, shape)?;
+            used.insert(tensor.name);
+            settled(&tensor.to_tensor(device)?).map_err(FileError::from)
+        })?;
+        self.expect_no_other(|name| used.contains(name))?;
+        Ok(classifier)
+    }
+}
+
+impl ModelFile<'_> {
     /// The model on a device: of a checkpoint, the one to be used (with the moving average, if that is how it was written).
     ///
     /// # Errors
@@ -74,15 +112,12 @@ impl<'a> ModelFile<'a> {
             used.insert(tensor.name);
             settled(&tensor.to_tensor(device)?).map_err(FileError::from)
         })?;
-        let known = |name| {
+        self.expect_no_other(|name| {
             used.contains(name)
                 || (name == MEAN && config.preconditioning.is_some())
                 || (STATE.contains(&name) && self.header.training.is_some())
-        };
-        match self.tensors.iter().find(|tensor| !known(tensor.name)) {
-            Some(tensor) => Err(FileError::Unknown { tensor: tensor.name.to_string() }),
-            None => Ok(model),
-        }
+        })?;
+        Ok(model)
     }
 
     /// The training state of a checkpoint on a device; `None` for a file that holds a model alone.

@@ -2,7 +2,8 @@
 
 use super::container::{PREFIX, aligned, header_checksum};
 use super::tensor::Entry;
-use super::{FileError, MAGIC, ModelHeader, Precision, VERSION};
+use super::{ClassifierHeader, FileError, Header, ModelHeader, Precision, VERSION};
+use crate::classifier::Classifier;
 use crate::model::Model;
 use crate::module::Module;
 use crate::train::TrainingState;
@@ -56,15 +57,7 @@ pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: 
         (Some(record), Some(state)) => Some(super::TrainingRecord { step: state.step, average: state.average.is_some(), ..record }),
         (None, Some(_)) => return Err(FileError::Malformed { what: "a training state needs a training record in the header", offset: 0 }),
     };
-    let mut contents = Vec::new();
-    let mut failed = None;
-    model.visit(&mut |name, tensor| match Content::tensor(name, tensor) {
-        Ok(content) => contents.push(content),
-        Err(error) => failed = failed.take().or(Some(error)),
-    });
-    if let Some(error) = failed {
-        return Err(error);
-    }
+    let mut contents = parameters(model)?;
     if let Some(mean) = model.mean() {
         contents.push(Content::new(MEAN, Shape::new(&[mean.len()])?, mean));
     }
@@ -79,8 +72,25 @@ pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: 
     assemble(&header, &contents)
 }
 
+/// The bytes of a classifier's file: `header` with its `classifier` replaced by that of what is written. Every number is stored exactly.
+///
+/// # Errors
+/// [`FileError::Malformed`] if there are names, but not one for each class; [`FileError::Tensor`] if a tensor cannot be read back.
+pub fn write_classifier<T: Tensor>(classifier: &Classifier<T>, header: &ClassifierHeader) -> Result<Vec<u8>, FileError> {
+    let header = ClassifierHeader { classifier: classifier.config().clone(), ..header.clone() };
+    if !header.classes.is_empty() && header.classes.len() != header.classifier.classes {
+        return Err(FileError::Malformed { what: "there is not one name for each class", offset: 0 });
+    }
+    assemble(&header, &parameters(classifier)?)
+}
+
+/// The parameters of a module.
+fn parameters<T: Tensor>(module: &impl Module<T>) -> Result<Vec<Content>, FileError> {
+    module.parameters().iter().map(|(name, tensor)| Content::tensor(name, tensor)).collect()
+}
+
 /// The header as bytes, if the first tensor is placed after a header of `length` bytes.
-fn encode(header: &ModelHeader, contents: &[Content], length: usize) -> Result<(Vec<u8>, Vec<usize>), FileError> {
+fn encode(header: &impl Header, contents: &[Content], length: usize) -> Result<(Vec<u8>, Vec<usize>), FileError> {
     let failed = |_| FileError::Malformed { what: "the header cannot be encoded", offset: PREFIX as u64 };
     let too_long = FileError::Malformed { what: "the file would be too long", offset: 0 };
     let mut bytes = postcard::to_allocvec(header).map_err(failed)?;
@@ -104,7 +114,7 @@ fn encode(header: &ModelHeader, contents: &[Content], length: usize) -> Result<(
     Ok((bytes, offsets))
 }
 
-fn assemble(header: &ModelHeader, contents: &[Content]) -> Result<Vec<u8>, FileError> {
+fn assemble<H: Header>(header: &H, contents: &[Content]) -> Result<Vec<u8>, FileError> {
     // The header's length depends on the offsets in it, and they on its length; it only grows, so this ends.
     let mut length = 0;
     let (bytes, offsets) = loop {
@@ -120,7 +130,7 @@ fn assemble(header: &ModelHeader, contents: &[Content]) -> Result<Vec<u8>, FileE
     };
     let length = u32::try_from(bytes.len()).map_err(|_| FileError::Malformed { what: "the header is too long", offset: 12 })?;
     let mut file = Vec::with_capacity(end);
-    file.extend(MAGIC);
+    file.extend(H::MAGIC);
     file.extend(VERSION.to_le_bytes());
     file.extend(length.to_le_bytes());
     file.extend((end as u64).to_le_bytes());
