@@ -60,7 +60,28 @@ arguments! {
         batch: Space, q: Rows, k: Rows, v: Rows, tq: Rows, tk: Rows, tv: Rows, queries: c_longlong, keys: c_longlong, out: Address,
         logsum: Address, delta: Address, g: Address, gq: Address, gk: Address, gv: Address, tangent: Address, width: c_int, reserved: c_int,
     }
+    OptimiserTensor {
+        elements: c_longlong, parameters: Address, gradient: Address, first: Address, second: Address, average: Address, new_parameters: Address,
+        new_first: Address, new_second: Address, new_average: Address,
+    }
+    OptimiserArgs {
+        tensors: Address, first_decay: f32, second_decay: f32, epsilon: f32, step: f32, keep: f32, average_decay: f32, op: c_int, reserved: c_int,
+    }
     NoiseArgs { seed: [c_uint; 8], stream: c_ulonglong, offset: c_ulonglong, elements: c_longlong, out: Address }
+}
+
+impl OptimiserTensor {
+    /// The bytes as the device reads them: ten words.
+    pub fn bytes(&self) -> [u8; size_of::<Self>()] {
+        let Self { elements, parameters, gradient, first, second, average, new_parameters, new_first, new_second, new_average } = *self;
+        let new = [new_parameters, new_first, new_second, new_average];
+        let mut bytes = [0; size_of::<Self>()];
+        let words = [elements as u64, parameters, gradient, first, second, average].into_iter().chain(new);
+        for (out, word) in bytes.chunks_exact_mut(8).zip(words) {
+            out.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +118,7 @@ mod tests {
             (c"layer_norm_f32", size_of::<LayerNormArgs>()),
             (c"softmax_f32", size_of::<RowsArgs>()),
             (c"attention_f32_64", size_of::<AttentionArgs>()),
+            (c"optimiser_f32", size_of::<OptimiserArgs>()),
             (c"noise_normal_f32", size_of::<NoiseArgs>()),
         ] {
             assert_eq!(bytes(name), size, "{name:?}");

@@ -37,6 +37,7 @@ kernels! {
     "attention": ATTENTION = "attention", ATTENTION_JVP = "attention_jvp";
     "attention_vjp": ATTENTION_DELTA = "attention_delta", ATTENTION_VJP_QUERY = "attention_vjp_query",
         ATTENTION_VJP_KEY = "attention_vjp_key";
+    "optimiser": OPTIMISER = "optimiser";
     "noise": NOISE_NORMAL = "noise_normal", NOISE_WORDS = "noise_words";
 }
 

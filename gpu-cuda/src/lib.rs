@@ -33,6 +33,7 @@ mod kernels;
 mod matmul;
 mod memory;
 mod nvrtc;
+mod optimiser;
 mod options;
 mod products;
 mod properties;

@@ -4,9 +4,9 @@ use crate::abi::{Address, View};
 use crate::buffer::Buffer;
 use crate::device::CudaDevice;
 use crate::host::decode;
-use crate::{copy, elementwise, fused, indexing, matmul, reduce};
+use crate::{copy, elementwise, fused, indexing, matmul, optimiser, reduce};
 use core::fmt;
-use mfm_core::tensor::{Binary, Compare, Element, Fused, Pullback, Reduce, Transpose, Unary};
+use mfm_core::tensor::{Binary, Compare, Element, Fused, OptimiserState, OptimiserStep, Pullback, Reduce, Transpose, Unary};
 use mfm_core::{Error, Layout, Result, Shape, Tensor};
 use std::sync::Arc;
 
@@ -161,6 +161,10 @@ impl Tensor for CudaTensor {
 
     fn scatter_add(&self, axis: usize, index: &[usize], length: usize) -> Result<Self> {
         indexing::scatter_add(self, axis, index, length)
+    }
+
+    fn optimise(step: &OptimiserStep, state: &OptimiserState<Self>, gradient: &Self) -> Result<OptimiserState<Self>> {
+        optimiser::optimise(step, state, gradient)
     }
 
     fn fused(op: &Fused, inputs: &[&Self]) -> Result<Option<Self>> {

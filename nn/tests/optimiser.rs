@@ -56,7 +56,7 @@ fn twenty_steps_equal_the_scalar_rules() {
                 for (scalar, gradient) in scalars.iter_mut().zip(values(&gradient)) {
                     scalar.step(&config, gradient, rate, k as i32);
                 }
-                parameters = optimiser.update(&parameters, &gradient, rate).unwrap();
+                parameters = optimiser.update(&parameters, None, &gradient, rate).unwrap().0;
                 close(&values(&parameters), &scalars.iter().map(|s| s.value).collect::<Vec<_>>(), 1e-12);
                 // A saved and restored state goes on alike.
                 let (first, second) = optimiser.moments();
@@ -80,7 +80,7 @@ fn wrong_settings_and_shapes_are_errors() {
         assert!(matches!(Optimiser::new(bad, &parameters), Err(Error::Range { .. })));
     }
     let mut optimiser = Optimiser::new(good, &parameters).unwrap();
-    assert!(matches!(optimiser.update(&parameters, &normal(&device, 1, &[1]), 0.1), Err(Error::Shape { .. })));
+    assert!(matches!(optimiser.update(&parameters, None, &normal(&device, 1, &[1]), 0.1), Err(Error::Shape { .. })));
     assert_eq!(optimiser.steps(), 0);
 }
 
@@ -97,8 +97,13 @@ fn learning_rates() {
 #[test]
 fn averages() {
     let device = Device64::new();
-    let (old, new) = (tensor(&device, &[1.0, 2.0], &[2]), tensor(&device, &[3.0, -2.0], &[2]));
-    // At step 1 the decay is 2/11; in the long run the one asked for.
-    close(&values(&ema::average(&old, &new, 0.999, 1).unwrap()), &[1.0 * 2.0 / 11.0 + 3.0 * 9.0 / 11.0, 4.0 / 11.0 - 18.0 / 11.0], 1e-15);
+    let (parameters, old) = (tensor(&device, &[3.5, -2.5], &[2]), tensor(&device, &[1.0, 2.0], &[2]));
+    let gradient = tensor(&device, &[1.0, -1.0], &[2]);
+    let mut optimiser = Optimiser::new(OptimiserConfig { epsilon: 1e-30, ..OptimiserConfig::default() }, &parameters).unwrap();
+    // The first step of Adam goes the whole rate along the gradient's sign.
+    let (new, average) = optimiser.update(&parameters, Some((&old, 0.999)), &gradient, 0.5).unwrap();
+    close(&values(&new), &[3.0, -2.0], 1e-14);
+    // At step 1 the average's decay is 2/11; in the long run the one asked for.
+    close(&values(&average.unwrap()), &[1.0 * 2.0 / 11.0 + 3.0 * 9.0 / 11.0, 4.0 / 11.0 - 18.0 / 11.0], 1e-14);
     assert_eq!(ema::decay_at(0.999, 1_000_000), 0.999);
 }

@@ -6,11 +6,13 @@ mod device;
 mod element;
 mod fused;
 mod operations;
+mod optimiser;
 
 pub use device::Device;
 pub use element::Element;
 pub use fused::{Activation, Fused, MAX_INPUTS, Pullback};
 pub use operations::{Operations, sum_to};
+pub use optimiser::{OptimiserState, OptimiserStep};
 
 use crate::error::Result;
 use crate::shape::Shape;
@@ -228,6 +230,14 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
     /// Those of the segment.
     fn recompute<S: Segment>(segment: &S, inputs: &[Self]) -> Result<Self> {
         segment.run(inputs)
+    }
+
+    /// One step of an optimiser. Call [`OptimiserStep::apply`], which checks the shapes; a backend with a kernel for all of it overrides this.
+    ///
+    /// # Errors
+    /// As the composed body.
+    fn optimise(step: &OptimiserStep, state: &OptimiserState<Self>, gradient: &Self) -> Result<OptimiserState<Self>> {
+        step.composed(state, gradient)
     }
 
     /// A native kernel for `op`, or `None` for the composed body. Call [`Fused::apply`], which chooses.

@@ -1,7 +1,9 @@
-//! Optimisers. Their state is two moments of the shape of what they update, so a few operations on one flat vector of all parameters do.
+//! Optimisers. Their state is two moments of the shape of what they update, so one operation on one flat vector of all parameters does.
 
 mod rate;
 
+use crate::ema::decay_at;
+use mfm_core::tensor::{OptimiserState, OptimiserStep};
 use mfm_core::{Error, Operations, Result, Tensor};
 use rate::rectification;
 use serde::{Deserialize, Serialize};
@@ -112,7 +114,8 @@ impl<T: Tensor> Optimiser<T> {
         self.steps
     }
 
-    /// The parameters after one step against `gradient` at learning rate `rate`. With m, v the decaying means of g, g² and k the step:
+    /// The parameters after one step against `gradient` at learning rate `rate`, and their moving average with its decay ([`decay_at`]) if there is
+    /// one. With m, v the decaying means of g, g² and k the step:
     ///
     /// Adam: θ ← (1 − rate λ) θ − rate m̂/(√v̂ + ε), m̂ = m/(1 − β₁ᵏ), v̂ = v/(1 − β₂ᵏ).
     /// RAdam: θ ← (1 − rate λ) θ − rate r m̂ √(1 − β₂ᵏ)/(√v + ε), where r is the rectification if its degrees of freedom ρ exceed 5, and
@@ -120,31 +123,36 @@ impl<T: Tensor> Optimiser<T> {
     ///
     /// # Errors
     /// [`Error::Shape`] if the shapes differ from the moments'; nothing is changed then.
-    pub fn update(&mut self, parameters: &T, gradient: &T, rate: f64) -> Result<T> {
-        for shape in [parameters.shape(), gradient.shape()] {
-            if shape != self.first.shape() {
-                return Err(Error::Shape { op: "optimiser", left: self.first.shape(), right: shape });
-            }
-        }
+    pub fn update(&mut self, parameters: &T, average: Option<(&T, f64)>, gradient: &T, rate: f64) -> Result<(T, Option<T>)> {
         let OptimiserConfig { method, first_decay, second_decay, epsilon, weight_decay } = self.config;
-        let step = self.steps + 1;
-        let first = T::linear_combination(&[(first_decay, &self.first), (1.0 - first_decay, gradient)])?;
-        let second = T::linear_combination(&[(second_decay, &self.second), (1.0 - second_decay, &gradient.square()?)])?;
-        let left_first = 1.0 - libm::pow(first_decay, step as f64);
-        let left_second = 1.0 - libm::pow(second_decay, step as f64);
-        let (direction, factor) = match method {
-            Method::Adam => {
-                // m̂/(√v̂ + ε) = √(1 − β₂ᵏ)/(1 − β₁ᵏ) · m/(√v + ε √(1 − β₂ᵏ))
-                let root = libm::sqrt(left_second);
-                (first.div(&second.sqrt()?.shift(epsilon * root)?)?, root / left_first)
-            }
-            Method::RAdam => match rectification(second_decay, step) {
-                Some(r) => (first.div(&second.sqrt()?.shift(epsilon)?)?, r * libm::sqrt(left_second) / left_first),
-                None => (first.clone(), 1.0 / left_first),
+        let k = self.steps + 1;
+        let left_first = 1.0 - libm::pow(first_decay, k as f64);
+        let left_second = 1.0 - libm::pow(second_decay, k as f64);
+        let root = libm::sqrt(left_second);
+        let (epsilon, factor) = match method {
+            // m̂/(√v̂ + ε) = √(1 − β₂ᵏ)/(1 − β₁ᵏ) · m/(√v + ε √(1 − β₂ᵏ))
+            Method::Adam => (Some(epsilon * root), root / left_first),
+            Method::RAdam => match rectification(second_decay, k) {
+                Some(r) => (Some(epsilon), r * root / left_first),
+                None => (None, 1.0 / left_first),
             },
         };
-        let updated = T::linear_combination(&[(1.0 - rate * weight_decay, parameters), (-rate * factor, &direction)])?;
-        (self.first, self.second, self.steps) = (first, second, step);
-        Ok(updated)
+        let step = OptimiserStep {
+            first_decay,
+            second_decay,
+            epsilon,
+            size: rate * factor,
+            keep: 1.0 - rate * weight_decay,
+            average_decay: average.map_or(0.0, |(_, decay)| decay_at(decay, k)),
+        };
+        let state = OptimiserState {
+            parameters: parameters.clone(),
+            first: self.first.clone(),
+            second: self.second.clone(),
+            average: average.map(|(average, _)| average.clone()),
+        };
+        let OptimiserState { parameters, first, second, average } = step.apply(&state, gradient)?;
+        (self.first, self.second, self.steps) = (first, second, k);
+        Ok((parameters, average))
     }
 }

@@ -1,7 +1,6 @@
 //! One training run.
 
 use super::{DataSource, Flat, LossInput, Samples, StepLoss, TrainError, TrainingConfig};
-use crate::ema;
 use crate::module::Module;
 use crate::optimiser::Optimiser;
 use alloc::vec::Vec;
@@ -289,11 +288,8 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         let rate = self.config.rate.at(step, self.config.steps);
         // All that can fail comes before anything is changed.
         let mut optimiser = self.optimiser.clone();
-        let parameters = optimiser.update(&self.parameters, &clipped, rate)?;
-        let average = match (&self.average, self.config.average) {
-            (Some(average), Some(decay)) => Some(ema::average(average, &parameters, decay, step)?),
-            _ => None,
-        };
+        let average = self.average.as_ref().zip(self.config.average);
+        let (parameters, average) = optimiser.update(&self.parameters, average, &clipped, rate)?;
         let module = self.module.with_parameters(&self.flat.split(&parameters)?)?;
         (self.module, self.parameters, self.optimiser, self.average, self.step) = (module, parameters, optimiser, average, step);
         Ok(Step { step, steps: self.config.steps, loss, parts, rate, gradient_norm: norm })

@@ -65,6 +65,9 @@ pub enum Fault {
     NoiseIgnoresOffset,
     NoiseCutsPairs,
     NoiseIgnoresStream,
+    // The optimiser.
+    OptimiserAveragesBefore,
+    OptimiserForgetsEpsilon,
     // Hooks, in all faces alike.
     SoftmaxWithoutMaximum,
     GeluApproximate,

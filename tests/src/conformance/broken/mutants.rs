@@ -54,6 +54,8 @@ pub fn mutants() -> Vec<(Fault, Examination)> {
         (Fault::HostDropsSigns, |d| check::transfer(d, &T)),
         (Fault::HostHalvesPrecision, |d| check::transfer(d, &T)),
         (Fault::FullIsZero, |d| check::creation(d)),
+        (Fault::OptimiserAveragesBefore, |d| check::optimiser(d, &T)),
+        (Fault::OptimiserForgetsEpsilon, |d| check::optimiser(d, &T)),
         (Fault::SliceClamps, |d| check::errors(d)),
         (Fault::SliceClamps, |d| check::wild_arguments(d, &T)),
         (Fault::GatherClamps, |d| check::errors(d)),

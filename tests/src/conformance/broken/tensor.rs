@@ -2,7 +2,7 @@
 
 use super::{BrokenDevice, Fault, hooks};
 use crate::conformance::reference::Reference;
-use mfm_core::tensor::{Binary, Compare, Element, Fused, Pullback, Reduce, Transpose, Unary};
+use mfm_core::tensor::{Binary, Compare, Element, Fused, OptimiserState, OptimiserStep, Pullback, Reduce, Transpose, Unary};
 use mfm_core::{Device, Operations, Result, Shape, Tensor};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -227,6 +227,20 @@ impl Tensor for BrokenTensor {
             }
             Fault::ScatterTruncates if index.len() > n => self.wrap(x.scatter_add(axis, &index[..n], length)),
             _ => self.wrap(x.scatter_add(axis, index, length)),
+        }
+    }
+
+    fn optimise(step: &OptimiserStep, state: &OptimiserState<Self>, gradient: &Self) -> Result<OptimiserState<Self>> {
+        match state.parameters.fault() {
+            Fault::OptimiserAveragesBefore => {
+                let (d, old) = (step.average_decay, &state.parameters);
+                let average = state.average.as_ref().map(|average| Self::linear_combination(&[(d, average), (1.0 - d, old)])).transpose()?;
+                Ok(OptimiserState { average, ..step.composed(state, gradient)? })
+            }
+            Fault::OptimiserForgetsEpsilon => {
+                OptimiserStep { epsilon: step.epsilon.map(|_| 0.0), ..*step }.composed(state, gradient)
+            }
+            _ => step.composed(state, gradient),
         }
     }
 
