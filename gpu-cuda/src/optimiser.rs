@@ -9,14 +9,19 @@ use mfm_core::{Result, Tensor};
 const NAME: &str = "optimiser";
 
 /// As [`mfm_core::Tensor::optimise`].
-pub(crate) fn optimise(step: &OptimiserStep, state: &OptimiserState<CudaTensor>, gradient: &CudaTensor) -> Result<OptimiserState<CudaTensor>> {
+pub(crate) fn optimise(
+    step: &OptimiserStep,
+    state: &OptimiserState<CudaTensor>,
+    gradient: &CudaTensor,
+) -> Result<OptimiserState<CudaTensor>> {
     let OptimiserState { parameters, first, second, average } = state;
     let inputs: Vec<&CudaTensor> = [parameters, gradient, first, second].into_iter().chain(average).collect();
     one_device(NAME, &inputs)?;
     let inputs = inputs.into_iter().map(CudaTensor::contiguous).collect::<Result<Vec<_>>>()?;
     let (device, shape) = (parameters.home(), parameters.shape());
-    let fresh = || Ok(CudaTensor::new(device.elements(NAME, shape.elements())?, shape));
-    let new = OptimiserState { parameters: fresh()?, first: fresh()?, second: fresh()?, average: average.as_ref().map(|_| fresh()).transpose()? };
+    let fresh = || -> Result<CudaTensor> { Ok(CudaTensor::new(device.elements(NAME, shape.elements())?, shape)) };
+    let new =
+        OptimiserState { parameters: fresh()?, first: fresh()?, second: fresh()?, average: average.as_ref().map(|_| fresh()).transpose()? };
     if shape.elements() == 0 {
         return Ok(new);
     }

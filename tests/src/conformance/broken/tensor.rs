@@ -234,12 +234,11 @@ impl Tensor for BrokenTensor {
         match state.parameters.fault() {
             Fault::OptimiserAveragesBefore => {
                 let (d, old) = (step.average_decay, &state.parameters);
-                let average = state.average.as_ref().map(|average| Self::linear_combination(&[(d, average), (1.0 - d, old)])).transpose()?;
+                let average =
+                    state.average.as_ref().map(|average| Self::linear_combination(&[(d, average), (1.0 - d, old)])).transpose()?;
                 Ok(OptimiserState { average, ..step.composed(state, gradient)? })
             }
-            Fault::OptimiserForgetsEpsilon => {
-                OptimiserStep { epsilon: step.epsilon.map(|_| 0.0), ..*step }.composed(state, gradient)
-            }
+            Fault::OptimiserForgetsEpsilon => OptimiserStep { epsilon: step.epsilon.map(|_| 0.0), ..*step }.composed(state, gradient),
             _ => step.composed(state, gradient),
         }
     }

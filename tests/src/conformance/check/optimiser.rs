@@ -2,11 +2,11 @@
 
 use super::{judge, judge_failed};
 use crate::conformance::case::shape;
-use crate::conformance::failure::{Check, Failure, Within, require};
+use crate::conformance::failure::{Check, Within, require};
 use crate::conformance::input::{Domain, Input, LAYOUTS, Layout};
 use crate::conformance::tolerances::Tolerances;
 use mfm_core::tensor::{OptimiserState, OptimiserStep};
-use mfm_core::{Device, Error, Result, Tensor};
+use mfm_core::{Device, Error, Result};
 
 /// The parts of a state, with and without a moving average, and with and without a division by √v + ε; from every layout, of sizes that are no multiple
 /// of anything. A gradient of another shape is refused.
@@ -17,28 +17,31 @@ pub fn optimiser<D: Device>(device: &D, tolerances: &Tolerances) -> Check {
     let shapes: [&[usize]; 6] = [&[], &[0], &[1], &[7], &[3, 5], &[1031]];
     for (axes, layout) in shapes.into_iter().flat_map(|axes| LAYOUTS.map(|layout| (axes, layout))) {
         for (epsilon, averaged) in [(Some(0.25), true), (Some(0.25), false), (None, true), (None, false)] {
-            let step =
-                OptimiserStep { first_decay: 0.875, second_decay: 0.75, epsilon, size: 0.5, keep: 0.96875, average_decay: 0.625 };
+            let step = OptimiserStep { first_decay: 0.875, second_decay: 0.75, epsilon, size: 0.5, keep: 0.96875, average_decay: 0.625 };
             let place = || format!("{axes:?}, {layout:?}, ε {epsilon:?}, averaged: {averaged}");
             let (state, gradient) = state(device, axes, layout, averaged).within(place)?;
             let after = step.apply(&state, &gradient).within(place)?;
             let (state, gradient) = self::state(&judge(tolerances), axes, layout, averaged).map_err(judge_failed)?;
             let expected = step.apply(&state, &gradient).map_err(judge_failed)?;
-            let parts = [("θ", &expected.parameters, &after.parameters), ("m", &expected.first, &after.first), ("v", &expected.second, &after.second)];
+            let parts = [
+                ("θ", &expected.parameters, &after.parameters),
+                ("m", &expected.first, &after.first),
+                ("v", &expected.second, &after.second),
+            ];
             for (name, expected, after) in parts {
                 tolerances.agree(expected, after).within(|| name).within(place)?;
             }
             match (&expected.average, &after.average) {
                 (Some(expected), Some(after)) => tolerances.agree(expected, after).within(|| "the average").within(place)?,
                 (None, None) => {}
-                _ => return Err(Failure::new("there is an average where there was none, or the reverse")).within(place),
+                _ => require(false, || "there is an average where there was none, or the reverse").within(place)?,
             }
         }
     }
     let (state, _) = state(device, &[7], Layout::Contiguous, false)?;
     let (_, other) = self::state(device, &[3, 5], Layout::Contiguous, false)?;
     let step = OptimiserStep { first_decay: 0.9, second_decay: 0.99, epsilon: None, size: 1.0, keep: 1.0, average_decay: 0.0 };
-    require(matches!(step.apply(&state, &other), Err(Error::Shape { .. })), || "a gradient of another shape was taken".into())
+    require(matches!(step.apply(&state, &other), Err(Error::Shape { .. })), || "a gradient of another shape was taken")
 }
 
 /// A state, and a gradient.
