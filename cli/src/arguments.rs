@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::commands::{classifier, device as device_command, exchange, info, posterior, sample, steer, train, value};
+use crate::commands::{classifier, device as device_command, exchange, finetune, info, posterior, sample, steer, train, value};
 use crate::context::{Context, Json, Verbosity};
 use crate::failure::Result;
 use crate::progress::eprintln_quietly;
@@ -61,6 +61,8 @@ pub enum Command {
     Value(value::Arguments),
     /// Draw samples aimed at a reward
     Steer(steer::Arguments),
+    /// Fine-tune a model to a reward, so that its own samples are aimed at it
+    Finetune(finetune::Arguments),
     /// Show what is in a model file, and check it
     Info(info::Arguments),
     /// Show what there is to compute on, and which libraries are absent
@@ -125,6 +127,7 @@ fn dispatch<T: Tensor>(context: &Context<T>, command: &Command) -> Result<()> {
         Command::Posterior(arguments) => posterior::run(context, arguments),
         Command::Value(arguments) => value::run(context, arguments),
         Command::Steer(arguments) => steer::run(context, arguments),
+        Command::Finetune(arguments) => finetune::run(context, arguments),
         Command::Info(arguments) => info::run(context, arguments),
         Command::Device(arguments) => device_command::run(context, arguments),
         Command::Import(arguments) => exchange::import(context, arguments),

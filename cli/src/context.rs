@@ -92,6 +92,13 @@ impl<T: Tensor> Context<T> {
         }
     }
 
+    /// A remark on standard error, unless quiet, above a progress bar.
+    pub fn say_above(&self, progress: &Progress, text: impl Display) {
+        if self.verbosity >= Verbosity::Normal {
+            progress.line(&text.to_string());
+        }
+    }
+
     /// A detail on standard error, if verbose, above a progress bar.
     pub fn detail_above(&self, progress: &Progress, text: impl Display) {
         if self.verbosity >= Verbosity::Verbose {

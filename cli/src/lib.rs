@@ -9,6 +9,7 @@ pub mod data;
 pub mod demo;
 pub mod device;
 pub mod failure;
+pub mod finetune;
 pub mod model;
 pub mod output;
 pub mod picture;

@@ -22,7 +22,18 @@ pub enum Destination {
     Png(PathBuf),
 }
 
-/// Samples in groups of equal size, each of which may belong to a state.
+/// What groups of equal size samples fall into.
+#[derive(Clone, Copy, Debug)]
+pub enum Groups<'a> {
+    /// One.
+    One,
+    /// One for each of these states, whose numbers stand here row after row.
+    States(&'a [f32]),
+    /// One for each of these names.
+    Named(&'a [&'a str]),
+}
+
+/// Samples in groups.
 #[derive(Clone, Copy, Debug)]
 pub struct Samples<'a> {
     /// What they are.
@@ -31,11 +42,22 @@ pub struct Samples<'a> {
     pub rows: &'a [f32],
     /// The numbers in a row.
     pub dimension: usize,
-    /// The states, one for each group; empty for one group without a state.
-    pub states: &'a [f32],
+    /// The groups, one after another.
+    pub groups: Groups<'a>,
 }
 
 impl Destination {
+    /// A picture of samples of `dimension` at a path; checked to be writable.
+    ///
+    /// # Errors
+    /// One sentence naming the path.
+    pub fn picture(path: &Path, dimension: usize) -> Result<Self> {
+        match Self::new(Some(path), dimension)? {
+            Self::Png(path) => Ok(Self::Png(path)),
+            _ => Err(Failure::input(format!("cannot draw {}: a picture is a .png file", path.display()))),
+        }
+    }
+
     /// The destination of a path, none for standard output, for samples of `dimension`; checked to be writable.
     ///
     /// # Errors
@@ -98,17 +120,29 @@ fn is_drawable(dimension: usize) -> bool {
 }
 
 impl Samples<'_> {
-    /// The groups, each with its state.
-    fn groups(&self) -> Vec<(&[f32], &[f32])> {
-        let states: Vec<&[f32]> = self.states.chunks_exact(self.dimension).collect();
-        if states.is_empty() {
-            return vec![(&[], self.rows)];
-        }
-        let size = self.rows.len() / states.len();
-        states.into_iter().zip(self.rows.chunks_exact(size.max(1))).collect()
+    /// The groups, each with its name and its state, empty where there is none.
+    fn groups(&self) -> Vec<(String, &[f32], &[f32])> {
+        let heads: Vec<(String, &[f32])> = match self.groups {
+            Groups::One => vec![(String::new(), &[])],
+            Groups::States(states) => {
+                states.chunks_exact(self.dimension).enumerate().map(|(i, state)| (format!("state {}", i + 1), state)).collect()
+            }
+            Groups::Named(names) => names.iter().map(|name| ((*name).to_owned(), &[][..])).collect(),
+        };
+        let size = self.rows.len() / heads.len().max(1);
+        heads.into_iter().zip(self.rows.chunks_exact(size.max(1))).map(|((name, state), rows)| (name, state, rows)).collect()
     }
 
-    fn draw(&self) -> Result<Picture> {
+    /// All states.
+    fn states(&self) -> &[f32] {
+        if let Groups::States(states) = self.groups { states } else { &[] }
+    }
+
+    /// A picture of the samples.
+    ///
+    /// # Errors
+    /// None, if the dimension can be drawn.
+    pub fn draw(&self) -> Result<Picture> {
         match side(self.dimension) {
             Some(side) => self.images(side).draw(),
             None => self.panels().draw(),
@@ -120,27 +154,37 @@ impl Samples<'_> {
         const DOWN: usize = 16;
         let mut grid = ImageGrid::new(self.title, side);
         grid.range = grey_range(self.rows);
-        if self.states.is_empty() {
-            let rows = self.rows.chunks(ACROSS * self.dimension).take(DOWN);
-            return rows.fold(grid, |grid, row| grid.with_row("", row.to_vec()));
+        match self.groups {
+            Groups::One => {
+                let rows = self.rows.chunks(ACROSS * self.dimension).take(DOWN);
+                rows.fold(grid, |grid, pixels| grid.with_row("", pixels.to_vec()))
+            }
+            Groups::Named(names) => {
+                let down = (DOWN / names.len().max(1)).min(4);
+                self.groups().into_iter().fold(grid, |grid, (name, _, rows)| {
+                    let rows = rows.chunks(ACROSS * self.dimension).take(down).enumerate();
+                    rows.fold(grid, |grid, (k, pixels)| grid.with_row(if k == 0 { name.as_str() } else { "" }, pixels.to_vec()))
+                })
+            }
+            Groups::States(_) => {
+                let grid = grid.with_columns(["state", "draws"]).with_gap_after(1);
+                self.groups().into_iter().take(DOWN).fold(grid, |grid, (_, state, draws)| {
+                    let shown = draws.len().min(ACROSS * self.dimension);
+                    grid.with_row("", [state, &draws[..shown]].concat())
+                })
+            }
         }
-        let grid = grid.with_columns(["state", "draws"]).with_gap_after(1);
-        self.groups().into_iter().take(DOWN).fold(grid, |grid, (state, draws)| {
-            let shown = draws.len().min(ACROSS * self.dimension);
-            grid.with_row("", [state, &draws[..shown]].concat())
-        })
     }
 
     fn panels(&self) -> Figure {
         const MOST: usize = 9;
         let groups = self.groups();
         let axis = |name: &str, k: usize| {
-            let all = self.rows.iter().chain(self.states).skip(k).step_by(self.dimension);
+            let all = self.rows.iter().chain(self.states()).skip(k).step_by(self.dimension);
             Axis::fit(name, all.map(|value| f64::from(*value)))
         };
         let figure = Figure::new(self.title, groups.len().min(3)).with_panel_size(360, 360);
-        groups.into_iter().enumerate().take(MOST).fold(figure, |figure, (i, (state, draws))| {
-            let title = if state.is_empty() { String::new() } else { format!("state {}", i + 1) };
+        groups.into_iter().take(MOST).fold(figure, |figure, (title, state, draws)| {
             if self.dimension == 1 {
                 return figure.with(histogram(title, axis("x", 0), draws));
             }

@@ -4,6 +4,7 @@ pub mod classifier;
 pub mod destination;
 pub mod device;
 pub mod exchange;
+pub mod finetune;
 pub mod info;
 pub mod posterior;
 pub mod sample;

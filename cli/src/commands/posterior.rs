@@ -1,6 +1,6 @@
 //! `mfm posterior`: draws of clean data given noisy states.
 
-use super::destination::{Destination, Samples};
+use super::destination::{Destination, Groups, Samples};
 use crate::arguments::{at_least_one, time};
 use crate::context::Context;
 use crate::data::{self, LabelColumn};
@@ -80,7 +80,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let seconds = start.elapsed().as_secs_f64();
 
     let title = format!("Draws of the posterior at t = {time}");
-    destination.write(context, &Samples { title: &title, rows: &rows, dimension, states: &data.rows })?;
+    destination.write(context, &Samples { title: &title, rows: &rows, dimension, groups: Groups::States(&data.rows) })?;
     if !destination.is_stdout() {
         let mut table = Table::new(["states", "time", "draws", "steps", "seconds"]);
         table.row([count(data.len()), time.to_string(), count(draws), steps.to_string(), number(seconds, 3)]);

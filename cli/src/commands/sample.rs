@@ -1,6 +1,6 @@
 //! `mfm sample`: samples of a model.
 
-use super::destination::{Destination, Samples};
+use super::destination::{Destination, Groups, Samples};
 use crate::arguments::at_least_one;
 use crate::context::Context;
 use crate::failure::{Failure, Place, Result};
@@ -127,7 +127,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let seconds = start.elapsed().as_secs_f64();
 
     let title = format!("{} samples by {method}, {evaluations} network evaluations each", count(n));
-    destination.write(context, &Samples { title: &title, rows: &rows, dimension, states: &[] })?;
+    destination.write(context, &Samples { title: &title, rows: &rows, dimension, groups: Groups::One })?;
     if !destination.is_stdout() {
         let mut table = Table::new(["samples", "method", "evaluations", "seconds"]);
         table.row([count(n), method.to_owned(), evaluations.to_string(), number(seconds, 3)]);

@@ -1,6 +1,6 @@
 //! `mfm steer`: samples aimed at a reward.
 
-use super::destination::{Destination, Samples};
+use super::destination::{Destination, Groups, Samples};
 use crate::arguments::{at_least_one, not_negative, positive, time};
 use crate::context::Context;
 use crate::failure::{Failure, Place, Result};
@@ -226,7 +226,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
 
     let name = plan.estimator.name();
     let title = format!("{} samples by {name}, mean reward {}", count(n), number(mean_reward, 3));
-    destination.write(context, &Samples { title: &title, rows: &rows, dimension, states: &[] })?;
+    destination.write(context, &Samples { title: &title, rows: &rows, dimension, groups: Groups::One })?;
     let evaluations = plan.evaluations();
     if destination.is_stdout() {
         context.say(format!("mean reward {}, {} evaluations a sample", number(mean_reward, 4), count(evaluations)));

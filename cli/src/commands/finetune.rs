@@ -1,0 +1,239 @@
+//! `mfm finetune`: a model whose own samples are aimed at a reward.
+
+use super::destination::{Destination, Groups, Samples};
+use crate::arguments::{at_least_one, not_negative, positive, share, time};
+use crate::context::Context;
+use crate::data::{self, Dataset, LabelColumn};
+use crate::failure::{Failure, Place, Result};
+use crate::finetune::{self, FineTuned, Row, Settings};
+use crate::model::{LoadedModel, save, shape};
+use crate::output;
+use crate::reward::{self, AnyReward};
+use crate::table::{Table, count, number};
+use mfm_core::training::{AdaptiveWeight, FineTuning};
+use mfm_core::{Device, Flow, Reward, Tensor};
+use mfm_nn::train::random_rows;
+use mfm_nn::{LearningRate, Model, TrainingConfig};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// The options of `mfm finetune`.
+///
+/// What is trained is the drift: draw samples of the outcome by `mfm sample --ode`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// The model file to start from
+    pub model: PathBuf,
+    #[arg(long, value_name = "REWARD", help = reward::HELP)]
+    #[allow(missing_docs)] // the help is its documentation
+    pub reward: String,
+    /// The model file to write; what is fine-tuned is its drift, so sample it by `mfm sample --ode`
+    #[arg(short, long, value_name = "MODEL")]
+    pub out: PathBuf,
+    /// Samples to train on, which may be of any law: a .csv, .csv.gz or .npy file, or IDX images [default: samples of the model, in one step]
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    /// The column of the data that holds labels: none, first, last, or a number counted from 1
+    #[arg(long, value_name = "COLUMN", default_value = "none", requires = "data")]
+    pub label_column: LabelColumn,
+    /// The label, for a model that knows labels; with data that have labels, that of the samples by which the outcome is judged
+    #[arg(long, value_name = "L")]
+    pub label: Option<usize>,
+    /// A picture of samples before and after
+    #[arg(long, value_name = "FILE.png")]
+    pub picture: Option<PathBuf>,
+
+    /// λ: the aim is p(x) exp(λ r(x))
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive, allow_negative_numbers = true, help_heading = "Objective")]
+    pub strength: f64,
+    /// Take the weights exp(λ r) as they are, instead of dividing them by their running mean
+    #[arg(long, help_heading = "Objective")]
+    pub raw: bool,
+    /// The earliest time that is trained
+    #[arg(long, value_name = "T", default_value_t = 0.02, value_parser = time, allow_negative_numbers = true, help_heading = "Objective")]
+    pub earliest: f64,
+    /// The power p of the adaptive weight (‖Δ‖² + 0.01)^−p
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "Objective")]
+    pub adaptive_power: f64,
+    /// Let the rest of the map, its posteriors and jumps, follow the drift by a loss of this weight
+    #[arg(long, value_name = "WEIGHT", default_value_t = 0.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "Objective")]
+    pub follow: f64,
+
+    /// Training steps
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true, help_heading = "Optimiser")]
+    pub steps: u64,
+    /// Samples in a batch
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Optimiser")]
+    pub batch: usize,
+    /// The learning rate
+    #[arg(long, value_name = "RATE", default_value_t = 3e-4, value_parser = positive, allow_negative_numbers = true, help_heading = "Optimiser")]
+    pub learning_rate: f64,
+    /// Steps over which the learning rate rises, before it falls along a cosine
+    #[arg(long, value_name = "N", default_value_t = 50, help_heading = "Optimiser")]
+    pub warm_up: u64,
+    /// The largest norm of the gradient, 0 for no limit
+    #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "Optimiser")]
+    pub clip: f64,
+    /// The decay of the moving average of the weights, 0 for none
+    #[arg(long, value_name = "DECAY", default_value_t = 0.99, value_parser = share, allow_negative_numbers = true, help_heading = "Optimiser")]
+    pub ema: f64,
+    /// Samples by which the mean reward is estimated on the way
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = at_least_one, allow_negative_numbers = true)]
+    pub samples: usize,
+}
+
+impl Arguments {
+    fn settings(&self, seed: u64) -> Settings {
+        Settings {
+            training: TrainingConfig {
+                steps: self.steps,
+                batch: self.batch,
+                rate: LearningRate::cosine(self.learning_rate, self.warm_up.min(self.steps / 2)),
+                clip: (self.clip > 0.0).then_some(self.clip),
+                average: (self.ema > 0.0).then_some(self.ema),
+                seed,
+                ..TrainingConfig::default()
+            },
+            objective: FineTuning {
+                strength: self.strength,
+                earliest: self.earliest,
+                weight: AdaptiveWeight { power: self.adaptive_power, ..AdaptiveWeight::NONE },
+                ..FineTuning::default()
+            },
+            normalised: !self.raw,
+            follow: self.follow,
+            samples: self.samples,
+        }
+    }
+
+    /// What was done, for the file.
+    fn describe(&self, base: &str) -> String {
+        let weights = if self.raw { "raw" } else { "normalised" };
+        let follow = if self.follow > 0.0 { format!(", the rest of the map following by {}", self.follow) } else { String::new() };
+        format!("the drift of {base} fine-tuned to {} times {}, {weights} weights{follow}", self.strength, self.reward)
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    model: String,
+    base: &'a str,
+    reward: &'a str,
+    steps: u64,
+    mean_reward_before: f64,
+    mean_reward_after: f64,
+    /// ≈ log E exp(λ r) over the data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_mean_weight: Option<f64>,
+    losses: &'a [Row],
+    seconds: f64,
+}
+
+/// Runs `mfm finetune`.
+///
+/// # Errors
+/// One sentence for the user.
+pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
+    output::check(&arguments.out)?;
+    let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
+    let dimension = model.dimension();
+    let picture = arguments.picture.as_deref().map(|path| Destination::picture(path, dimension)).transpose()?;
+    let label = model.label(arguments.label)?;
+    let data = arguments.data.as_ref().map(|path| data::load(path, arguments.label_column)).transpose()?;
+    let reward = AnyReward::new(context, &arguments.reward, dimension)?;
+    let flow = model.flow(&label);
+    let noise = context.device.normal(&context.noise.fork(1), shape(arguments.samples, dimension)?)?;
+    let before = Drawn::new(&model, &flow, &reward, &noise)?;
+    context.say(format!("before: mean reward {}", number(before.mean_reward, 4)));
+
+    let start = Instant::now();
+    let tuned = train(context, arguments, &model, &flow, &reward, data.as_ref()).at(&model.source)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let mut header = model.header.clone();
+    header.provenance.steps = arguments.steps;
+    header.provenance.seed = context.seed;
+    header.provenance.data = data.as_ref().map_or_else(|| "its own samples".into(), |data| data.source.clone());
+    header.provenance.objective = arguments.describe(&model.source);
+    header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+    let after = Drawn::new(&model, &Flow { map: &tuned.model, ..flow }, &reward, &noise)?;
+    save(&arguments.out, &tuned.model, &header)?;
+
+    if let Some(picture) = picture {
+        let title = format!("Mean reward {} before, {} after", number(before.mean_reward, 3), number(after.mean_reward, 3));
+        let rows = [before.rows, after.rows].concat();
+        picture.write(context, &Samples { title: &title, rows: &rows, dimension, groups: Groups::Named(&["before", "after"]) })?;
+    }
+    let out = arguments.out.display().to_string();
+    let mut table = Table::new(["model", "steps", "reward before", "reward after", "effective sample size", "seconds"]);
+    let size = tuned.rows.last().map(|row| number(row.effective_sample_size, 3)).unwrap_or_default();
+    let (old, new) = (number(before.mean_reward, 4), number(after.mean_reward, 4));
+    table.row([out.clone(), count(arguments.steps as usize), old, new, size, number(seconds, 3)]);
+    context.table(&table)?;
+    context.results(&Report {
+        model: out,
+        base: &model.source,
+        reward: &arguments.reward,
+        steps: arguments.steps,
+        mean_reward_before: before.mean_reward,
+        mean_reward_after: after.mean_reward,
+        log_mean_weight: tuned.log_mean,
+        losses: &tuned.rows,
+        seconds,
+    })
+}
+
+/// Samples by the ODE, with their mean reward.
+struct Drawn {
+    rows: Vec<f32>,
+    mean_reward: f64,
+}
+
+impl Drawn {
+    fn new<T: Tensor>(model: &LoadedModel<T>, flow: &Flow<'_, Model<T>>, reward: &AnyReward<T>, noise: &T) -> Result<Self> {
+        let samples = finetune::sample(flow, noise).at(&model.source)?;
+        let rows = model.numbers(&samples)?;
+        let rewards = reward.value(&samples)?.to_vec::<f64>()?;
+        Ok(Self { rows, mean_reward: rewards.iter().sum::<f64>() / rewards.len() as f64 })
+    }
+}
+
+fn train<T: Tensor>(
+    context: &Context<T>,
+    arguments: &Arguments,
+    model: &LoadedModel<T>,
+    flow: &Flow<'_, Model<T>>,
+    reward: &AnyReward<T>,
+    data: Option<&Dataset>,
+) -> Result<FineTuned<T>> {
+    // Not the seed itself, whose forks are the steps of the run that made the model.
+    let settings = arguments.settings(context.derived_seed(0));
+    let Some(data) = data else {
+        let mut own = finetune::samples_of(flow, &context.device, model.dimension());
+        return finetune::fine_tune(context, flow, reward, &mut own, &settings);
+    };
+    let rows = model.states(data, &context.device)?;
+    let known = model.header.labels();
+    let labels = match &data.labels {
+        Some(_) if arguments.label_column != LabelColumn::None && known == 0 => {
+            return Err(Failure::input(format!("--label-column: {} knows no labels", model.source)));
+        }
+        Some(_) if known > 0 && data.label_count() > known => {
+            let largest = data.label_count() - 1;
+            return Err(Failure::input(format!("{} has the label {largest}, but {} knows {known}", data.source, model.source)));
+        }
+        labels => labels.as_deref().filter(|_| known > 0),
+    };
+    let given = arguments.label.filter(|_| labels.is_none());
+    finetune::fine_tune(
+        context,
+        flow,
+        reward,
+        &mut |_: u64, size: usize, noise: &mfm_core::Noise| {
+            let samples = random_rows(&rows, labels, size, noise)?;
+            let labels = samples.labels.or_else(|| given.map(|label| vec![label; size]));
+            Ok(mfm_nn::train::Samples { labels, ..samples })
+        },
+        &settings,
+    )
+}
