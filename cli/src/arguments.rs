@@ -1,12 +1,12 @@
 //! The command line.
 
-use crate::commands::{classifier, device as device_command, exchange, finetune, info, posterior, sample, steer, train, value};
+use crate::commands::{classifier, device as device_command, exchange, finetune, info, plot, posterior, sample, search, steer, train, value};
 use crate::context::{Context, Json, Verbosity};
 use crate::failure::Result;
 use crate::progress::eprintln_quietly;
 use crate::{demo, device, toy2d};
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use mfm_core::Tensor;
 use mfm_cpu_ref::CpuTensor;
 use mfm_gpu_cuda::CudaTensor;
@@ -53,6 +53,8 @@ pub enum Command {
     Train(train::Arguments),
     /// Train a classifier for rewards, on labelled data
     Classifier(classifier::Arguments),
+    /// Draw the losses of a training run, and samples of its model
+    Plot(plot::Arguments),
     /// Draw samples of a model
     Sample(sample::Arguments),
     /// Draw clean data given noisy states
@@ -61,6 +63,8 @@ pub enum Command {
     Value(value::Arguments),
     /// Draw samples aimed at a reward
     Steer(steer::Arguments),
+    /// Search for the samples of the highest reward
+    Search(search::Arguments),
     /// Fine-tune a model to a reward, so that its own samples are aimed at it
     Finetune(finetune::Arguments),
     /// Show what is in a model file, and check it
@@ -75,11 +79,11 @@ pub enum Command {
 
 /// Runs the command line of this process and returns its exit status.
 pub fn main() -> u8 {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let matches = match Arguments::command().try_get_matches() {
+        Ok(matches) => matches,
         Err(error) => return refuse(&error),
     };
-    match run(&arguments) {
+    match train::complete(&matches).and_then(|arguments| run(&arguments)) {
         Ok(()) => 0,
         Err(failure) => {
             if failure.status() != 0 {
@@ -123,10 +127,12 @@ fn dispatch<T: Tensor>(context: &Context<T>, command: &Command) -> Result<()> {
         Command::Toy2d(arguments) => toy2d::run(context, arguments),
         Command::Train(arguments) => train::run(context, arguments),
         Command::Classifier(arguments) => classifier::run(context, arguments),
+        Command::Plot(arguments) => plot::run(context, arguments),
         Command::Sample(arguments) => sample::run(context, arguments),
         Command::Posterior(arguments) => posterior::run(context, arguments),
         Command::Value(arguments) => value::run(context, arguments),
         Command::Steer(arguments) => steer::run(context, arguments),
+        Command::Search(arguments) => search::run(context, arguments),
         Command::Finetune(arguments) => finetune::run(context, arguments),
         Command::Info(arguments) => info::run(context, arguments),
         Command::Device(arguments) => device_command::run(context, arguments),
@@ -148,7 +154,7 @@ fn refuse(error: &clap::Error) -> u8 {
 }
 
 /// The first paragraph of clap's message as one sentence.
-fn sentence(message: &str) -> String {
+pub(crate) fn sentence(message: &str) -> String {
     let lines = message.lines().map(str::trim).take_while(|line| !line.is_empty());
     let text = lines.collect::<Vec<_>>().join(" ");
     text.strip_prefix("error: ").unwrap_or(&text).to_owned()
@@ -225,7 +231,6 @@ pub fn not_negative(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

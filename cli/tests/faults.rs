@@ -35,80 +35,150 @@ const RUN: [&str; 19] = [
     "1",
 ];
 
-/// The kills of [`killed_runs_go_on_to_the_same_weights`].
-const KILLS: u64 = 100;
+/// A run that is killed, and where it keeps itself.
+struct Run {
+    arguments: &'static [&'static str],
+    checkpoint: &'static str,
+    model: &'static str,
+    /// How many steps it has to make.
+    steps: u64,
+}
 
-/// The step of the checkpoint, which must be whole, if it is there.
-fn step(folder: &Folder) -> u64 {
-    if !folder.path("run.mfm").exists() {
-        return 0;
+/// The run above.
+const MLP: Run = Run { arguments: &RUN, checkpoint: "run.mfm", model: "model.mfm", steps: 150 };
+
+/// A small transformer on the digits, in a folder.
+const TRANSFORMER: Run = Run {
+    arguments: &[
+        "train",
+        "--digits",
+        "--network",
+        "dit",
+        "--size",
+        "16x1x2",
+        "--patch",
+        "4",
+        "--run",
+        "run",
+        "--checkpoint-every",
+        "1",
+        "--log-every",
+        "1",
+        "--resume",
+        "--steps",
+        "60",
+        "--batch",
+        "16",
+        "--threads",
+        "1",
+    ],
+    checkpoint: "run/checkpoint.mfm",
+    model: "run/model.mfm",
+    steps: 60,
+};
+
+impl Run {
+    /// The step of the checkpoint, which must be whole, if it is there.
+    fn step(&self, folder: &Folder) -> u64 {
+        if !folder.path(self.checkpoint).exists() {
+            return 0;
+        }
+        let bytes = folder.read(self.checkpoint);
+        ModelFile::parse(&bytes).unwrap().header().training.unwrap().step
     }
-    let bytes = folder.read("run.mfm");
-    ModelFile::parse(&bytes).unwrap().header().training.unwrap().step
-}
 
-/// The temporary files into which something was written.
-fn temporaries(folder: &Folder) -> BTreeSet<String> {
-    let is_begun = |name: &String| {
-        let size = std::fs::metadata(folder.path(name)).map_or(0, |metadata| metadata.len());
-        name.starts_with(".run.mfm.") && name.ends_with(".tmp") && size > 0
-    };
-    folder.files().into_iter().filter(is_begun).collect()
-}
+    /// The files beside the checkpoint.
+    fn files(&self, folder: &Folder) -> BTreeSet<String> {
+        let place = folder.path(self.checkpoint);
+        let Ok(entries) = std::fs::read_dir(place.parent().unwrap()) else { return BTreeSet::new() };
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    }
 
-/// Starts a run and kills it as soon as `is_time`; whether that was before its end.
-fn kill_when(folder: &Folder, is_time: impl Fn() -> bool) -> bool {
-    let mut child = folder.command(&[&RUN[..], &["-q"]].concat()).stderr(Stdio::piped()).spawn().unwrap();
-    while child.try_wait().unwrap().is_none() && !is_time() {}
-    // On Unix this is SIGKILL, which no program can catch.
-    child.kill().unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success() || output.status.code().is_none(), "{}", texts(&output).1);
-    !output.status.success()
+    /// The temporary files of checkpoints into which something was written.
+    fn temporaries(&self, folder: &Folder) -> BTreeSet<String> {
+        let place = folder.path(self.checkpoint);
+        let prefix = format!(".{}.", place.file_name().unwrap().to_string_lossy());
+        let size = |name: &String| std::fs::metadata(place.with_file_name(name)).map_or(0, |metadata| metadata.len());
+        let is_begun = |name: &String| name.starts_with(&prefix) && name.ends_with(".tmp") && size(name) > 0;
+        self.files(folder).into_iter().filter(is_begun).collect()
+    }
+
+    /// Starts the run and kills it as soon as `is_time`; whether that was before its end.
+    fn kill_when(&self, folder: &Folder, is_time: impl Fn() -> bool) -> bool {
+        let mut child = folder.command(&[self.arguments, &["-q"]].concat()).stderr(Stdio::piped()).spawn().unwrap();
+        while child.try_wait().unwrap().is_none() && !is_time() {}
+        // On Unix this is SIGKILL, which no program can catch.
+        child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() || output.status.code().is_none(), "{}", texts(&output).1);
+        !output.status.success()
+    }
+
+    /// Kills the run so many times, half of them inside a checkpoint's write; the folder of the outcome, and that of a run that was never killed. The
+    /// weights of both have been compared.
+    fn survives(&self, kills: u64, prepare: impl Fn(&Folder)) -> (Folder, Folder) {
+        let [whole, folder] = [Folder::new(), Folder::new()];
+        prepare(&whole);
+        prepare(&folder);
+        whole.succeeds(self.arguments);
+        let outcome = |folder: &Folder| (folder.read(self.model), folder.read(self.checkpoint));
+        let expected = outcome(&whole);
+        let (mut made, mut inside, mut runs) = (0, 0, 0);
+        let mut reached = 0;
+        while made < kills {
+            let mut random = [0.0];
+            Noise::new(7).skip(made + runs).fill_uniform(&mut random);
+            let (start, delay) = (Instant::now(), Duration::from_micros((1_000.0 + 80_000.0 * random[0]) as u64));
+            let old = self.temporaries(&folder);
+            let was_killed = if made % 2 == 0 {
+                self.kill_when(&folder, || start.elapsed() > delay)
+            } else {
+                self.kill_when(&folder, || self.temporaries(&folder).iter().any(|name| !old.contains(name)))
+            };
+            let now = self.step(&folder);
+            assert!(now >= reached && now <= self.steps, "step {now} after step {reached}");
+            reached = now;
+            if was_killed {
+                made += 1;
+                inside += u64::from(!self.temporaries(&folder).is_subset(&old));
+            } else {
+                // It came to its end: the same weights; then another run from the start.
+                assert!(outcome(&folder) == expected, "run {runs} ended in other weights");
+                std::fs::remove_file(folder.path(self.model)).unwrap();
+                std::fs::remove_file(folder.path(self.checkpoint)).unwrap();
+                (reached, runs) = (0, runs + 1);
+            }
+        }
+        folder.succeeds(self.arguments);
+        assert!(outcome(&folder) == expected, "the run that was killed {made} times ended in other weights");
+        // What killed runs left behind is gone.
+        assert_eq!(self.files(&folder), self.files(&whole));
+        println!("{made} kills, {inside} of them inside a checkpoint's write, over {} runs", runs + 1);
+        assert!(inside >= kills / 10, "only {inside} kills came inside a write");
+        (folder, whole)
+    }
 }
 
 #[test]
 fn killed_runs_go_on_to_the_same_weights() {
-    let whole = Folder::new();
-    whole.points();
-    whole.succeeds(&RUN);
-    let expected = (whole.read("model.mfm"), whole.read("run.mfm"));
+    MLP.survives(100, Folder::points);
+}
 
-    let folder = Folder::new();
-    folder.points();
-    let (mut kills, mut inside, mut runs) = (0, 0, 0);
-    let mut reached = 0;
-    while kills < KILLS {
-        let mut random = [0.0];
-        Noise::new(7).skip(kills + runs).fill_uniform(&mut random);
-        // At a random time, or inside a checkpoint's write.
-        let (start, delay) = (Instant::now(), Duration::from_micros((1_000.0 + 80_000.0 * random[0]) as u64));
-        let old = temporaries(&folder);
-        let was_killed = if kills % 2 == 0 {
-            kill_when(&folder, || start.elapsed() > delay)
-        } else {
-            kill_when(&folder, || temporaries(&folder).iter().any(|name| !old.contains(name)))
+#[test]
+fn a_killed_transformer_goes_on_to_the_same_weights_and_log() {
+    let (folder, whole) = TRANSFORMER.survives(20, |_| ());
+    let log = |folder: &Folder| -> Vec<serde_json::Value> {
+        let text = String::from_utf8(folder.read("run/log.jsonl")).unwrap();
+        let row = |line| {
+            let mut row: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(row.as_object_mut().unwrap().remove("seconds").unwrap().is_number());
+            row
         };
-        let now = step(&folder);
-        assert!(now >= reached, "step {now} after step {reached}");
-        reached = now;
-        if was_killed {
-            kills += 1;
-            inside += u64::from(!temporaries(&folder).is_subset(&old));
-        } else {
-            // It came to its end: the same weights; then another run from the start.
-            assert_eq!((folder.read("model.mfm"), folder.read("run.mfm")), expected);
-            std::fs::remove_file(folder.path("model.mfm")).unwrap();
-            std::fs::remove_file(folder.path("run.mfm")).unwrap();
-            (reached, runs) = (0, runs + 1);
-        }
-    }
-    folder.succeeds(&RUN);
-    assert_eq!((folder.read("model.mfm"), folder.read("run.mfm")), expected);
-    // What killed runs left behind is gone.
-    assert_eq!(folder.files(), whole.files());
-    println!("{kills} kills, {inside} of them inside a checkpoint's write, over {} runs", runs + 1);
-    assert!(inside >= KILLS / 10, "only {inside} kills came inside a write");
+        text.lines().map(row).collect()
+    };
+    let expected = log(&whole);
+    assert_eq!((expected.len(), expected.iter().map(|row| row["step"].as_u64().unwrap()).max()), (60, Some(60)));
+    assert_eq!(log(&folder), expected);
 }
 
 /// A folder with a checkpoint of a run that is not over, and nothing else that it left.
@@ -116,7 +186,7 @@ fn half_run() -> Folder {
     loop {
         let folder = Folder::new();
         folder.points();
-        if kill_when(&folder, || step(&folder) > 2) && !folder.path("model.mfm").exists() {
+        if MLP.kill_when(&folder, || MLP.step(&folder) > 2) && !folder.path("model.mfm").exists() {
             folder.files().iter().filter(|name| name.ends_with(".tmp")).for_each(|name| std::fs::remove_file(folder.path(name)).unwrap());
             return folder;
         }

@@ -160,6 +160,6 @@ fn the_command() {
     folder.refuses(&[&tune[..], &["--earliest", "0"]].concat(), &["earliest time is 0"]);
     folder.write("large.csv", b"1e18,1\n2,-1e18\n");
     let reward = ["finetune", "model.mfm", "--reward", "linear:1e200,0", "-o", "t.mfm", "--steps", "3", "--batch", "8", "--raw"];
-    folder.refuses(&reward, &["model.mfm", "fine-tuning", "step 1"]);
-    folder.refuses(&[&tune[..], &["--data", "large.csv"]].concat(), &["model.mfm", "fine-tuning"]);
+    folder.refuses(&reward, &["model.mfm: fine-tuning: the reward is NaN or infinite"]);
+    folder.refuses(&[&tune[..], &["--data", "large.csv"]].concat(), &["model.mfm: fine-tuning: step 1: the loss is NaN"]);
 }

@@ -40,6 +40,38 @@ fn from_data_to_steered_samples() {
     let value: serde_json::Value = serde_json::from_str(&folder.succeeds(&value)).unwrap();
     assert_eq!(value["values"].as_array().unwrap().len(), 3);
 
+    let truth =
+        ["value", "model.mfm", "--state", "states.csv", "--time", "0.5", "--reward", "linear:1,0", "--truth", "200", "--truth-steps", "8"];
+    let value: serde_json::Value = serde_json::from_str(&folder.succeeds(&[&truth[..], &["-o", "v.png", "--json", "-"]].concat())).unwrap();
+    assert_eq!(value["truth"]["values"].as_array().unwrap().len(), 3);
+    // After twenty steps of training the jumps are poor, but the preconditioning alone orders these states.
+    assert!(value["truth"]["correlation"].as_f64().unwrap() > 0.9, "{value}");
+    assert!(folder.read("v.png").starts_with(b"\x89PNG"));
+    assert!(folder.succeeds(&truth).contains("200 rollouts of 8 steps a state: correlation 0.9"));
+    folder.refuses(&[&truth[..9], &["-o", "v.png"]].concat(), &["--truth"]);
+    folder.refuses(&[&truth[..], &["-o", "v.csv"]].concat(), &["v.csv", "a picture is a .png file"]);
+
+    // Search is an estimator of steer, and a command of its own.
+    let aim = [
+        "model.mfm",
+        "--reward",
+        "target:0.5,0,0.5",
+        "--steps",
+        "3",
+        "--draws",
+        "4",
+        "-n",
+        "6",
+        "--coupling",
+        "fresh-noise",
+        "--keep-overall",
+    ];
+    let found = folder.succeeds(&[&["search"], &aim[..]].concat());
+    assert_eq!(found, folder.succeeds(&[&["steer", "--estimator", "search"], &aim[..]].concat()));
+    let report: serde_json::Value = serde_json::from_str(&folder.succeeds(&[&["search"], &aim[..], &["--json", "-"]].concat())).unwrap();
+    let best = report["diagnostics"][2]["best_reward"].as_f64().unwrap();
+    assert!((best - report["best_reward"].as_f64().unwrap()).abs() < 1e-5 && best >= report["mean_reward"].as_f64().unwrap());
+
     for estimator in ["unsteered", "dps", "mfm-g", "mfm-gf", "resampled", "mcmc", "best-of-n", "smc", "search"] {
         let steer =
             ["steer", "model.mfm", "--reward", "target:0.5,0,0.5", "--estimator", estimator, "--steps", "4", "--draws", "4", "-n", "6"];
@@ -119,7 +151,52 @@ fn a_run_that_goes_on_is_the_same_run() {
     assert!(folder.read("model.mfm") == whole, "a resumed run differs");
     folder.refuses(&[&TRAIN[..], &resume, &["--seed", "1"]].concat(), &["cannot resume from run.mfm", "another seed"]);
     folder.refuses(&[&TRAIN[..], &["--checkpoint", "model.mfm", "--resume"]].concat(), &["model.mfm", "not a checkpoint"]);
-    folder.refuses(&[&TRAIN[..], &["--resume"]].concat(), &["--checkpoint"]);
+    folder.refuses(&[&TRAIN[..], &["--resume"]].concat(), &["--resume", "--run or --checkpoint"]);
+}
+
+#[test]
+fn a_run_in_a_folder() {
+    let folder = Folder::new();
+    folder.points();
+    let small = ["train", "points.csv", "--steps", "20", "--width", "24", "--depth", "2", "--batch", "64"];
+    let train = [&small[..], &["--run", "run", "--log-every", "4", "--checkpoint-every", "8"]].concat();
+    folder.refuses(&["plot", "run"], &["run holds no run"]);
+    folder.refuses(&["train", "--run", "run", "--resume"], &["<DATA> or --digits"]);
+    folder.succeeds(&train);
+    folder.succeeds(&[&small[..], &["-o", "model.mfm"]].concat());
+    assert!(folder.read("run/model.mfm") == folder.read("model.mfm"), "a folder changes the weights");
+    let log = String::from_utf8(folder.read("run/log.jsonl")).unwrap();
+    let rows: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.iter().map(|row| row["step"].as_u64().unwrap()).collect::<Vec<_>>(), [4, 8, 12, 16, 20]);
+    for name in ["diagonal", "consistency", "gradient_norm", "learning_rate", "seconds"] {
+        assert!(rows.iter().all(|row| row[name].as_f64().unwrap() > 0.0), "{name}: {log}");
+    }
+    let config: serde_json::Value = serde_json::from_slice(&folder.read("run/config.json")).unwrap();
+    assert_eq!((config["steps"].as_u64(), config["data"].as_str(), config["ema"].as_f64()), (Some(20), Some("points.csv"), Some(0.999)));
+
+    let plot = folder.succeeds(&["plot", "run"]);
+    assert!(plot.contains("run/losses.png, run/samples.png"), "{plot}");
+    assert!(["run/losses.png", "run/samples.png"].iter().all(|name| folder.read(name).starts_with(b"\x89PNG")));
+
+    // The last checkpoint is of step 16; the log beyond it, and a torn line, are made again.
+    let whole = folder.read("run/model.mfm");
+    folder.write("run/model.mfm", b"");
+    folder.write("run/log.jsonl", (log + "{\"step\":24,\"dia").as_bytes());
+    let (_, err) = texts(&folder.run(&["train", "--run", "run", "--resume"]));
+    assert!(err.contains("going on after step 16"), "{err}");
+    assert!(folder.read("run/model.mfm") == whole, "a resumed run differs");
+    let again = String::from_utf8(folder.read("run/log.jsonl")).unwrap();
+    assert_eq!(again.lines().count(), 5);
+
+    folder.refuses(&train, &["--run run", "it holds a run", "--resume"]);
+    let resume = ["train", "--run", "run", "--resume"];
+    folder.refuses(&[&resume[..], &["--width", "25"]].concat(), &["--width 25", "was started with 24"]);
+    folder.refuses(&[&resume[..], &["--digits"]].concat(), &["--digits: the run", "was started without it"]);
+    folder.refuses(&[&resume[..], &["--checkpoint", "c.mfm"]].concat(), &["--run", "--checkpoint"]);
+    folder.write("run/log.jsonl", b"{}\n");
+    folder.refuses(&resume, &["run/log.jsonl: line 1"]);
+    folder.write("run/config.json", b"[1]");
+    folder.refuses(&resume, &["run/config.json"]);
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Sampling the model itself: in one step, in K steps of the map, by refinement, by ODE or SDE.
 
 use crate::error::{Error, Result};
-use crate::flow_map::{Flow, MetaFlowMap, Query, time};
+use crate::flow_map::{Condition, Flow, MetaFlowMap, Query, time};
 use crate::guidance::Unsteered;
 use crate::noise::Noise;
+use crate::posterior_velocity::{AsDrift, posterior_velocity};
 use crate::steer::{Steering, steer};
 use crate::tensor::{Device, Operations, Tensor};
 use crate::times::TimeGrid;
+use alloc::vec::Vec;
 
 /// Draws of p(x1 | x_t) by the map along a grid of flow times from 0 to 1: one network evaluation a step, none of it approximate
 /// for an exact map. `noise` is [states·draws, ...]. One step is [`Flow::posterior`]; t = 0 samples the model itself.
@@ -19,6 +21,36 @@ pub fn posterior_by_steps<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid
     grid.times()?.windows(2).try_fold(noise.clone(), |x, pair| {
         let (s, u) = (time(&device, pair[0])?, time(&device, pair[1])?);
         flow.map.map(&Query { s, u, x, t: t.clone(), x_t: x_t.clone(), condition: flow.condition })
+    })
+}
+
+/// Draws of p(x1 | x_t) by a long rollout: Heun along the posterior velocity of the drift alone, over a grid of flow times from 0 to 1 whose last step is
+/// one of Euler. It asks nothing of the map off its diagonal at t = 0, and so judges one-step draws. `noise` is [states·draws, ...].
+///
+/// # Errors
+/// Those of the map and of the grid; [`Error::Shape`] unless there are as many draws for each state.
+pub fn posterior_by_rollout<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid: &TimeGrid, noise: &T, t: f64, x_t: &T) -> Result<T> {
+    let (rows, states) = (noise.shape().batch(), x_t.shape().batch());
+    if states == 0 || !rows.is_multiple_of(states) {
+        return Err(Error::Shape { op: "rollout", left: noise.shape(), right: x_t.shape() });
+    }
+    let draws = rows / states;
+    let x_t = x_t.repeat_items(draws)?;
+    let each = |labels: &[usize]| -> Vec<usize> { labels.iter().flat_map(|&label| core::iter::repeat_n(label, draws)).collect() };
+    let labels = flow.condition.labels.filter(|labels| labels.len() > 1).map(each);
+    let scales = flow.condition.guidance.filter(|scales| scales.len() > 1);
+    let scales: Option<Vec<f64>> = scales.map(|scales| scales.iter().flat_map(|&scale| core::iter::repeat_n(scale, draws)).collect());
+    let condition =
+        Condition { labels: labels.as_deref().or(flow.condition.labels), guidance: scales.as_deref().or(flow.condition.guidance) };
+    let velocity = |s: f64, x: &T| posterior_velocity(&AsDrift(flow.map), flow.path, &[s], x, &[t], &x_t, condition);
+    grid.times()?.windows(2).try_fold(noise.clone(), |x, pair| {
+        let (s, u) = (pair[0], pair[1]);
+        let first = velocity(s, &x)?;
+        let end = T::linear_combination(&[(1.0, &x), (u - s, &first)])?;
+        if u >= 1.0 {
+            return Ok(end);
+        }
+        T::linear_combination(&[(1.0, &x), (0.5 * (u - s), &first), (0.5 * (u - s), &velocity(u, &end)?)])
     })
 }
 

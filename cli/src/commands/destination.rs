@@ -115,7 +115,8 @@ fn side(dimension: usize) -> Option<usize> {
     (side >= 3 && side * side == dimension).then_some(side)
 }
 
-fn is_drawable(dimension: usize) -> bool {
+/// Whether samples of `dimension` can be drawn.
+pub fn is_drawable(dimension: usize) -> bool {
     dimension <= 2 || side(dimension).is_some()
 }
 

@@ -17,32 +17,40 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// The options of `mfm steer`.
+/// What is steered to what, however it is done.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {
+pub struct Aim {
     /// The model file
     pub model: PathBuf,
     #[arg(long, value_name = "REWARD", help = reward::HELP)]
     #[allow(missing_docs)] // the help is its documentation
     pub reward: String,
-    /// How to steer
-    #[arg(long, value_name = "ESTIMATOR", default_value = "resampled")]
-    pub estimator: Estimator,
     /// How many samples (particles, for smc and search)
     #[arg(short = 'n', long = "samples", value_name = "N", default_value_t = 100, value_parser = at_least_one, allow_negative_numbers = true)]
     pub samples: usize,
-    /// Time steps [default: 100 for an ODE or SDE, 1 for best-of-n, 16 for mcmc, else 8]
-    #[arg(long, value_name = "K", value_parser = at_least_one, allow_negative_numbers = true)]
-    pub steps: Option<usize>,
-    /// Posterior draws for each state; fresh starts for mcmc, candidates for best-of-n [default: 32 for resampled, 8 for mcmc, else 16]
-    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
-    pub draws: Option<usize>,
     /// The label, for a model that knows labels
     #[arg(long, value_name = "L")]
     pub label: Option<usize>,
     /// The file to write: .csv, .npy or .png [default: text on standard output]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+/// The options of `mfm steer`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// What is steered to what
+    #[command(flatten)]
+    pub aim: Aim,
+    /// How to steer
+    #[arg(long, value_name = "ESTIMATOR", default_value = "resampled")]
+    pub estimator: Estimator,
+    /// Time steps [default: 100 for an ODE or SDE, 1 for best-of-n, 16 for mcmc, else 8]
+    #[arg(long, value_name = "K", value_parser = at_least_one, allow_negative_numbers = true)]
+    pub steps: Option<usize>,
+    /// Posterior draws for each state; fresh starts for mcmc, candidates for best-of-n [default: 32 for resampled, 8 for mcmc, else 16]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    pub draws: Option<usize>,
 
     /// Which equation is integrated
     #[arg(long, value_name = "DYNAMICS", default_value = "ode", help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
@@ -187,6 +195,7 @@ struct Report<'a> {
     draws: usize,
     evaluations: usize,
     mean_reward: f64,
+    best_reward: f64,
     seconds: f64,
     diagnostics: &'a [Diagnostics],
     /// Only if they went to no file.
@@ -199,13 +208,20 @@ struct Report<'a> {
 /// # Errors
 /// One sentence for the user.
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
-    let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
+    carry_out(context, &arguments.aim, &plan(arguments)?)
+}
+
+/// Draws samples by a plan, and reports on them.
+///
+/// # Errors
+/// One sentence for the user.
+pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan) -> Result<()> {
+    let model = LoadedModel::<T>::load(&aim.model, &context.device)?;
     let dimension = model.dimension();
-    let destination = Destination::new(arguments.out.as_deref(), dimension)?;
-    let label = model.label(arguments.label)?;
-    let plan = plan(arguments)?;
-    let reward = AnyReward::new(context, &arguments.reward, dimension)?;
-    let n = arguments.samples;
+    let destination = Destination::new(aim.out.as_deref(), dimension)?;
+    let label = model.label(aim.label)?;
+    let reward = AnyReward::new(context, &aim.reward, dimension)?;
+    let n = aim.samples;
     let x = context.device.normal(&context.noise.fork(0), shape(n, dimension)?).at(format!("--samples {n}"))?;
 
     let start = Instant::now();
@@ -223,29 +239,33 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let seconds = start.elapsed().as_secs_f64();
     let rewards = reward.value(&samples)?.to_vec::<f64>()?;
     let mean_reward = rewards.iter().sum::<f64>() / rewards.len() as f64;
+    let best_reward = rewards.iter().copied().fold(f64::NEG_INFINITY, f64::max);
 
     let name = plan.estimator.name();
     let title = format!("{} samples by {name}, mean reward {}", count(n), number(mean_reward, 3));
     destination.write(context, &Samples { title: &title, rows: &rows, dimension, groups: Groups::One })?;
     let evaluations = plan.evaluations();
     if destination.is_stdout() {
-        context.say(format!("mean reward {}, {} evaluations a sample", number(mean_reward, 4), count(evaluations)));
+        let (mean, best) = (number(mean_reward, 4), number(best_reward, 4));
+        context.say(format!("mean reward {mean}, best {best}, {} evaluations a sample", count(evaluations)));
     } else {
-        let mut table = Table::new(["estimator", "samples", "steps", "draws", "evaluations", "mean reward", "seconds"]);
+        let mut table = Table::new(["estimator", "samples", "steps", "draws", "evaluations", "mean reward", "best", "seconds"]);
         let (steps, draws) = (plan.steps.to_string(), plan.draws.to_string());
-        table.row([name.to_owned(), count(n), steps, draws, count(evaluations), number(mean_reward, 4), number(seconds, 3)]);
+        let (mean, best) = (number(mean_reward, 4), number(best_reward, 4));
+        table.row([name.to_owned(), count(n), steps, draws, count(evaluations), mean, best, number(seconds, 3)]);
         context.table(&table)?;
     }
     let rows = destination.is_stdout().then(|| rows.chunks_exact(dimension).collect());
     context.results(&Report {
         model: &model.source,
-        reward: &arguments.reward,
+        reward: &aim.reward,
         estimator: name,
         samples: n,
         steps: plan.steps,
         draws: plan.draws,
         evaluations,
         mean_reward,
+        best_reward,
         seconds,
         diagnostics: &diagnostics,
         rows,

@@ -5,10 +5,12 @@ use crate::context::Context;
 use crate::data::{self, LabelColumn};
 use crate::failure::{Failure, Place, Result};
 use crate::model::LoadedModel;
+use crate::output;
+use crate::picture::{Axis, BLUE, Figure, GREY, Layer, Panel, Picture};
 use crate::reward::{self, AnyReward};
-use crate::table::{Table, number};
-use mfm_core::guidance::estimate_value;
-use mfm_core::{Draws, Tensor};
+use crate::table::{Table, count, number};
+use mfm_core::guidance::{estimate_value, estimate_value_by_rollouts};
+use mfm_core::{Draws, Tensor, TimeGrid};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -32,6 +34,15 @@ pub struct Arguments {
     /// The label, for a model that knows labels
     #[arg(long, value_name = "L")]
     pub label: Option<usize>,
+    /// Judge the estimates by the truth about the model's drift: so many long rollouts for each state
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
+    pub truth: Option<usize>,
+    /// Steps of a rollout, two network evaluations each
+    #[arg(long, value_name = "K", default_value_t = 64, value_parser = at_least_one, allow_negative_numbers = true, requires = "truth")]
+    pub truth_steps: usize,
+    /// A picture of the estimates over the truth
+    #[arg(short, long, value_name = "FILE.png", requires = "truth")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -43,6 +54,21 @@ struct Report<'a> {
     values: Vec<f64>,
     effective_sample_size: f64,
     largest_weight: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truth: Option<Truth>,
+}
+
+/// What long rollouts say.
+#[derive(Debug, Serialize)]
+struct Truth {
+    rollouts: usize,
+    steps: usize,
+    values: Vec<f64>,
+    /// Of the estimates with the truth, over the states; `None` where either is the same for all.
+    correlation: Option<f64>,
+    /// The root of the mean squared difference.
+    error: f64,
+    effective_sample_size: f64,
 }
 
 /// Runs `mfm value`.
@@ -50,6 +76,12 @@ struct Report<'a> {
 /// # Errors
 /// One sentence for the user.
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
+    if let Some(path) = &arguments.out {
+        if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
+            return Err(Failure::input(format!("cannot draw {}: a picture is a .png file", path.display())));
+        }
+        output::check(path)?;
+    }
     let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
     let label = model.label(arguments.label)?;
     let data = data::load(&arguments.state, LabelColumn::None)?;
@@ -61,9 +93,17 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     if let Some(row) = values.iter().position(|value| value.is_nan()) {
         return Err(Failure::input(format!("{}: the value of the state in row {} is NaN", data.source, row + 1)));
     }
-    let mut table = Table::new(["state", "value"]);
+    let truth = match arguments.truth {
+        Some(rollouts) => Some(truth(context, arguments, &model, &reward, &states, rollouts, &values)?),
+        None => None,
+    };
+    let mut table = match truth {
+        Some(_) => Table::new(["state", "value", "truth"]),
+        None => Table::new(["state", "value"]),
+    };
     for (i, value) in values.iter().enumerate() {
-        table.row([(i + 1).to_string(), number(*value, 6)]);
+        let truth = truth.as_ref().map(|truth| number(truth.values[i], 6));
+        table.row([(i + 1).to_string(), number(*value, 6)].into_iter().chain(truth));
     }
     context.table(&table)?;
     let weights = estimate.concentration;
@@ -72,6 +112,18 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         number(weights.effective_sample_size, 3),
         number(weights.largest_weight, 3)
     ));
+    if let Some(truth) = &truth {
+        let correlation = truth.correlation.map_or_else(|| "no correlation".into(), |found| format!("correlation {}", number(found, 4)));
+        context.print(format!(
+            "one step against {} rollouts of {} steps a state: {correlation}, root mean square difference {}",
+            count(truth.rollouts),
+            truth.steps,
+            number(truth.error, 3)
+        ))?;
+        if let Some(path) = &arguments.out {
+            scatter(&values, truth)?.save(path)?;
+        }
+    }
     context.results(&Report {
         model: &model.source,
         reward: &arguments.reward,
@@ -80,5 +132,76 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         values,
         effective_sample_size: weights.effective_sample_size,
         largest_weight: weights.largest_weight,
+        truth,
     })
+}
+
+/// The value by long rollouts, beside the `estimates`.
+fn truth<T: Tensor>(
+    context: &Context<T>,
+    arguments: &Arguments,
+    model: &LoadedModel<T>,
+    reward: &AnyReward<T>,
+    states: &T,
+    rollouts: usize,
+    estimates: &[f64],
+) -> Result<Truth> {
+    let label = model.label(arguments.label)?;
+    let (flow, grid) = (model.flow(&label), TimeGrid::uniform(arguments.truth_steps));
+    let noise = context.noise.fork(1);
+    let progress = context.progress("rolling out", estimates.len() as u64);
+    let (mut values, mut sizes) = (Vec::new(), 0.0);
+    // State by state, for the progress: the noise of each is its own.
+    for i in 0..estimates.len() {
+        let state = states.slice(0, i, 1)?;
+        let draws = Draws::new(rollouts);
+        let found =
+            estimate_value_by_rollouts(&flow, reward, &grid, arguments.time, &state, draws, &noise.fork(i as u64)).at(&model.source)?;
+        values.extend(found.value.to_vec::<f64>()?);
+        sizes += found.concentration.effective_sample_size;
+        progress.advance(1);
+    }
+    let n = values.len() as f64;
+    let squares = estimates.iter().zip(&values).map(|(a, b)| (a - b) * (a - b)).sum::<f64>();
+    Ok(Truth {
+        rollouts,
+        steps: arguments.truth_steps,
+        correlation: correlation(estimates, &values),
+        values,
+        error: (squares / n).sqrt(),
+        effective_sample_size: sizes / n,
+    })
+}
+
+/// Pearson's; `None` where either does not vary, or is not finite.
+fn correlation(a: &[f64], b: &[f64]) -> Option<f64> {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (mean_a, mean_b) = (mean(a), mean(b));
+    let sum = |of: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(a, b)| of(a - mean_a, b - mean_b)).sum::<f64>();
+    let found = sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt();
+    found.is_finite().then_some(found)
+}
+
+/// The estimates over the truth, with the line where both agree.
+fn scatter(values: &[f64], truth: &Truth) -> Result<Picture> {
+    let all = || values.iter().chain(&truth.values).copied();
+    let (x, y) = (Axis::fit(format!("{} rollouts of {} steps", count(truth.rollouts), truth.steps), all()), Axis::fit("one step", all()));
+    let diagonal = Layer::Curve { points: vec![[x.low, x.low], [x.high, x.high]], colour: GREY, marked: false };
+    let points = truth.values.iter().zip(values).map(|(truth, value)| [*truth, *value]).collect();
+    let title = truth.correlation.map_or_else(|| "The value".into(), |found| format!("The value: correlation {}", number(found, 3)));
+    Figure::new("", 1).with_panel_size(420, 420).with(Panel::new(title, x, y).with(diagonal).with(Layer::points(points, BLUE))).draw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn correlations() {
+        assert!((correlation(&[1.0, 2.0, 4.0], &[-2.0, -4.0, -8.0]).unwrap() + 1.0).abs() < 1e-12);
+        // By hand: deviations (−1, 0, 1) and (−1, 1, 0).
+        assert!((correlation(&[1.0, 2.0, 3.0], &[5.0, 7.0, 6.0]).unwrap() - 0.5).abs() < 1e-12);
+        assert_eq!(correlation(&[1.0, 1.0], &[0.0, 1.0]), None);
+        assert_eq!(correlation(&[1.0, f64::NEG_INFINITY], &[0.0, 1.0]), None);
+    }
 }

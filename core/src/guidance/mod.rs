@@ -13,7 +13,7 @@ pub use adjustment::{Adjusted, clip_to, rescale_to};
 pub use dps::Dps;
 pub use gradient::{MfmGradient, ValueGradient, estimate_value_gradient, gradient_of_draws};
 pub use gradient_free::{MfmGradientFree, correction_of_draws};
-pub use value::{ValueEstimate, estimate_value};
+pub use value::{ValueEstimate, estimate_value, estimate_value_by_rollouts};
 
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};

@@ -6,8 +6,10 @@ use crate::error::Result;
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::noise::Noise;
 use crate::reward::Reward;
+use crate::sample::posterior_by_rollout;
 use crate::shape::Shape;
 use crate::tensor::{Operations, Tensor};
+use crate::times::TimeGrid;
 
 /// An estimate of V_t at a batch of states.
 #[derive(Clone, Debug)]
@@ -32,11 +34,40 @@ pub fn estimate_value<T: Tensor, M: MetaFlowMap<T>>(
     draws: Draws,
     noise: &Noise,
 ) -> Result<ValueEstimate<T>> {
+    estimate(flow, reward, t, x, draws, noise, |flow, noise, block| flow.posterior(noise, t, block))
+}
+
+/// The same by draws that are long rollouts ([`posterior_by_rollout`]): the truth about the model's drift, up to the number of draws.
+///
+/// # Errors
+/// As [`estimate_value`], and for a bad grid.
+pub fn estimate_value_by_rollouts<T: Tensor, M: MetaFlowMap<T>>(
+    flow: &Flow<'_, M>,
+    reward: &impl Reward<T>,
+    grid: &TimeGrid,
+    t: f64,
+    x: &T,
+    draws: Draws,
+    noise: &Noise,
+) -> Result<ValueEstimate<T>> {
+    estimate(flow, reward, t, x, draws, noise, |flow, noise, block| posterior_by_rollout(flow, grid, noise, t, block))
+}
+
+/// The value by draws that `draw` makes of noise and a block of states.
+fn estimate<T: Tensor, M>(
+    flow: &Flow<'_, M>,
+    reward: &impl Reward<T>,
+    t: f64,
+    x: &T,
+    draws: Draws,
+    noise: &Noise,
+    draw: impl Fn(&Flow<'_, M>, &T, &T) -> Result<T>,
+) -> Result<ValueEstimate<T>> {
     crate::interpolant::check_time("t", t)?;
     let [value, weights] = draws.for_blocks(x, |(start, states), block| {
         let noise = draws.noise(noise, block, (start, states))?;
         let flow = flow.with_condition(flow.condition.states(start, states));
-        let rewards = by_state(&reward.value(&flow.posterior(&noise, t, block)?)?, states, draws.count)?;
+        let rewards = by_state(&reward.value(&draw(&flow, &noise, block)?)?, states, draws.count)?;
         Ok([rewards.log_mean_exp(1)?.reshape(Shape::new(&[states])?)?, rewards.softmax(1)?])
     })?;
     Ok(ValueEstimate { value, concentration: concentration(&weights)? })

@@ -1,5 +1,6 @@
 //! The options of `mfm train`.
 
+use super::folder::Options;
 use crate::arguments::{at_least_one, not_negative, positive, share};
 use crate::data::LabelColumn;
 use clap::ValueEnum;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 pub struct Arguments {
     /// The data: a .csv, .csv.gz or .npy file of one sample a row; IDX images (idx3-ubyte, compressed or not; labels from idx1-ubyte beside it); a folder with
     /// a folder of .png or .jpg images for each class; or a folder of .safetensors shards with latents [n, c, h, w] and labels [n]
-    #[arg(required_unless_present = "digits", conflicts_with = "digits")]
+    #[arg(required_unless_present_any = ["digits", "resume"], conflicts_with = "digits")]
     pub data: Option<PathBuf>,
     /// Train on the built-in handwritten digits (8×8, with labels)
     #[arg(long)]
@@ -26,17 +27,26 @@ pub struct Arguments {
     #[arg(long)]
     pub check_data: bool,
     /// The model file to write
-    #[arg(short, long, value_name = "MODEL")]
-    pub out: PathBuf,
+    #[arg(short, long, value_name = "MODEL", required_unless_present = "run")]
+    pub out: Option<PathBuf>,
+    /// Keep all of the run in this folder: its options, its log, its checkpoint and its model
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "checkpoint"])]
+    pub run: Option<PathBuf>,
     /// Save the run to this file now and then
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
     /// Steps between two checkpoints
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
     pub checkpoint_every: u64,
-    /// Go on from the checkpoint, if it is there; the weights will be those of a run that was never interrupted
-    #[arg(long, requires = "checkpoint")]
+    /// Steps between two lines of the log in the run's folder
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    pub log_every: u64,
+    /// Go on from the checkpoint, if it is there, with the options that the run's folder keeps; the weights will be those of a run that was never interrupted
+    #[arg(long)]
     pub resume: bool,
+    /// All options by their names, for the run's folder.
+    #[arg(skip)]
+    pub options: Options,
 
     /// The kind of network
     #[arg(long, value_name = "NETWORK", default_value = "mlp", help_heading = "Network")]

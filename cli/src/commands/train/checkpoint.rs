@@ -53,14 +53,16 @@ impl Checkpoint {
         file.to_training_state(device).map_err(fail)
     }
 
-    /// Saves the run, if it is time.
+    /// Whether the run is saved after a step.
+    pub fn wants(&self, step: u64) -> bool {
+        step.is_multiple_of(self.every)
+    }
+
+    /// Saves the run.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn save<T: Tensor>(&self, trainer: &Trainer<T, Model<T>>) -> Result<()> {
-        if !trainer.steps_made().is_multiple_of(self.every) {
-            return Ok(());
-        }
         let bytes = write_model(&trainer.averaged()?, &self.header, Some(&trainer.state()))
             .map_err(|error| Failure::Internal(format!("{}: {error}", self.path.display())))?;
         output::write_bytes(&self.path, &bytes)

@@ -2,17 +2,24 @@
 
 mod arguments;
 mod checkpoint;
+mod folder;
 mod form;
+mod log;
+mod options;
 mod watch;
 
 pub use arguments::{Arguments, Kind, Loss, Optimiser, Path, Size, Switch};
+pub use folder::{Options, RunFolder};
+pub use log::LogRow;
+pub(crate) use options::complete;
 
 use self::checkpoint::Checkpoint;
-use self::watch::{LossRow, Watch};
+use self::log::Log;
+use self::watch::Watch;
 use crate::classifier::failure;
 use crate::context::Context;
 use crate::data::{self, Source};
-use crate::failure::{Failure, Place, Result};
+use crate::failure::{Failure, Place as _, Result};
 use crate::model::save;
 use crate::output;
 use crate::table::{Table, count, number};
@@ -25,6 +32,7 @@ use mfm_nn::schedule::{Decay, LearningRate};
 use mfm_nn::train::LossInput;
 use mfm_nn::{Model, ModelHeader, Module, Trainer, TrainingConfig};
 use serde::Serialize;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// The share of labelled samples at which a network that takes a guidance scale learns the unguided model.
@@ -39,7 +47,7 @@ struct Report<'a> {
     dimension: usize,
     parameters: usize,
     steps: u64,
-    losses: &'a [LossRow],
+    losses: &'a [LogRow],
     seconds: f64,
 }
 
@@ -48,10 +56,11 @@ struct Report<'a> {
 /// # Errors
 /// One sentence for the user.
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
-    output::check(&arguments.out)?;
+    let place = Place::of(arguments)?;
     let data = match &arguments.data {
         Some(path) => data::open(path, arguments.label_column)?,
-        None => Source::Memory(data::digits()?),
+        None if arguments.digits => Source::Memory(data::digits()?),
+        None => return Err(Failure::input("<DATA> or --digits: there is no run yet to go on with, so it must be told what to train on")),
     };
     if arguments.labels && !data.has_labels() {
         return Err(Failure::input(format!("--labels: {} has no labels; name their column by --label-column", data.name())));
@@ -84,14 +93,14 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     header.provenance.objective = describe(arguments);
     header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
     let start = Instant::now();
-    let (model, losses) = train(context, arguments, &data, &model, &header)?;
+    let (model, losses) = train(context, arguments, &place, &data, &model, &header)?;
     let seconds = start.elapsed().as_secs_f64();
-    save(&arguments.out, &model, &header)?;
+    save(&place.model, &model, &header)?;
 
-    let model = arguments.out.display().to_string();
+    let model = place.model.display().to_string();
     let mut table = Table::new(["model", "samples", "parameters", "steps", "diagonal loss", "consistency loss", "seconds"]);
     let last = losses.last();
-    let shown = |of: fn(&LossRow) -> f64| last.map(|row| number(of(row), 4)).unwrap_or_default();
+    let shown = |of: fn(&LogRow) -> f64| last.map(|row| number(of(row), 4)).unwrap_or_default();
     let (diagonal, consistency) = (shown(|row| row.diagonal), shown(|row| row.consistency));
     table.row([
         model.clone(),
@@ -113,6 +122,36 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         losses: &losses,
         seconds,
     })
+}
+
+/// Where a run is kept.
+struct Place {
+    model: PathBuf,
+    checkpoint: Option<PathBuf>,
+    folder: Option<RunFolder>,
+}
+
+impl Place {
+    fn of(arguments: &Arguments) -> Result<Self> {
+        match (&arguments.run, &arguments.out) {
+            (Some(path), _) => {
+                let folder = RunFolder::new(path);
+                if !arguments.resume && folder.options()?.is_some() {
+                    let sentence = format!("--run {}: it holds a run; go on with it by --resume, or name another folder", path.display());
+                    return Err(Failure::input(sentence));
+                }
+                Ok(Self { model: folder.model(), checkpoint: Some(folder.checkpoint()), folder: Some(folder) })
+            }
+            (None, Some(out)) => {
+                output::check(out)?;
+                if arguments.resume && arguments.checkpoint.is_none() {
+                    return Err(Failure::input("--resume: the run is named by --run or --checkpoint, and neither is given"));
+                }
+                Ok(Self { model: out.clone(), checkpoint: arguments.checkpoint.clone(), folder: None })
+            }
+            (None, None) => Err(Failure::input("--out or --run: one of them says where the model goes")),
+        }
+    }
 }
 
 /// The objective in words, for the file.
@@ -155,10 +194,11 @@ fn settings(arguments: &Arguments, seed: u64) -> TrainingConfig {
 fn train<T: Tensor>(
     context: &Context<T>,
     arguments: &Arguments,
+    place: &Place,
     data: &Source,
     model: &Model<T>,
     header: &ModelHeader,
-) -> Result<(Model<T>, Vec<LossRow>)> {
+) -> Result<(Model<T>, Vec<LogRow>)> {
     let path = arguments.interpolant.interpolant();
     let adaptive = AdaptiveWeight { power: arguments.adaptive_power, ..AdaptiveWeight::NONE };
     let told = !header.model.network.guidance().is_empty();
@@ -188,10 +228,13 @@ fn train<T: Tensor>(
     };
     let config = settings(arguments, context.seed);
     let mut feed = data.feed::<T>(&context.device, arguments.labels, config.seed, config.batch)?;
-    let checkpoint = match &arguments.checkpoint {
+    if let Some(folder) = &place.folder {
+        folder.create(&arguments.options)?;
+    }
+    let checkpoint = match &place.checkpoint {
         Some(path) => {
             // A run that was killed may have been writing its model.
-            output::remove_remains(&arguments.out);
+            output::remove_remains(&place.model);
             Some(Checkpoint::new(path, arguments.checkpoint_every, header, config)?)
         }
         None => None,
@@ -208,7 +251,11 @@ fn train<T: Tensor>(
     if trainer.steps_made() > 0 {
         context.say(format!("going on after step {}", count(trainer.steps_made() as usize)));
     }
-    let mut watch = Watch::new(context, checkpoint.as_ref(), trainer.steps_made(), arguments.steps);
+    let log = match &place.folder {
+        Some(folder) => Some(Log::open(&folder.log(), trainer.steps_made(), arguments.log_every)?),
+        None => None,
+    };
+    let mut watch = Watch::new(context, checkpoint.as_ref(), log, trainer.steps_made(), arguments.steps);
     let outcome = trainer.run(
         &mut feed,
         |input: LossInput<'_, T, Model<T>>| {

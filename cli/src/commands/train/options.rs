@@ -1,0 +1,179 @@
+//! The options of a run as its folder keeps them, and a command line that goes on with them.
+
+use super::folder::{Options, RunFolder};
+use crate::arguments::{Arguments, Command};
+use crate::failure::{Failure, Result};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use serde_json::Value;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What names the place of the run itself, or makes no difference to it.
+const APART: [&str; 10] = ["run", "resume", "out", "checkpoint", "threads", "json", "quiet", "verbose", "help", "version"];
+
+/// What a command line says, completed: `mfm train --run DIR --resume` takes all options that DIR keeps.
+///
+/// # Errors
+/// If the folder's options cannot be read, or one that is given differs from them.
+pub(crate) fn complete(matches: &ArgMatches) -> Result<Arguments> {
+    let mut arguments = parsed(matches)?;
+    let Some(("train", own)) = matches.subcommand() else { return Ok(arguments) };
+    let kept = match own.get_one::<PathBuf>("run") {
+        Some(path) if own.get_flag("resume") => RunFolder::new(path).options()?.map(|kept| (path, kept)),
+        _ => None,
+    };
+    if let Some((path, kept)) = kept {
+        for (name, value) in options(own, true)? {
+            let before = kept.get(&name);
+            if before != Some(&value) {
+                let before = before.map_or_else(|| "without it".into(), |before| format!("with {}", shown(before)));
+                let given = if value.is_boolean() { String::new() } else { format!(" {}", shown(&value)) };
+                let sentence =
+                    format!("--{name}{given}: the run in {} was started {before}; a run goes on with its own options", path.display());
+                return Err(Failure::input(sentence));
+            }
+        }
+        let config = format!("the options in {}", path.display());
+        let matches =
+            Arguments::command().try_get_matches_from(line(&kept)).map_err(|error| Failure::input(sentence_of(&error)).at(&config))?;
+        let place = arguments;
+        arguments = parsed(&matches).map_err(|failure| failure.at(&config))?;
+        let Arguments { threads, json, quiet, verbose, .. } = place;
+        arguments = Arguments { threads, json, quiet, verbose, ..arguments };
+        if let (Command::Train(train), Command::Train(given)) = (&mut arguments.command, place.command) {
+            (train.run, train.resume, train.options) = (given.run, given.resume, kept);
+        }
+    } else if let Command::Train(train) = &mut arguments.command {
+        train.options = options(own, false)?;
+    }
+    Ok(arguments)
+}
+
+fn parsed(matches: &ArgMatches) -> Result<Arguments> {
+    Arguments::from_arg_matches(matches).map_err(|error| Failure::input(sentence_of(&error)))
+}
+
+fn sentence_of(error: &clap::Error) -> String {
+    crate::arguments::sentence(&error.render().to_string())
+}
+
+/// The options of `mfm train` by their names: all that have a value, or those `given` on the command line.
+fn options(matches: &ArgMatches, given: bool) -> Result<Options> {
+    let command = Arguments::command();
+    let own = command.find_subcommand("train").into_iter().flat_map(|train| train.get_arguments());
+    let everywhere = command.get_arguments().filter(|argument| argument.is_global_set());
+    let mut options = Options::new();
+    for argument in own.chain(everywhere) {
+        let id = argument.get_id().as_str();
+        let is_given = matches.value_source(id) == Some(ValueSource::CommandLine);
+        if APART.contains(&id) || (given && !is_given) {
+            continue;
+        }
+        if !argument.get_action().takes_values() {
+            if matches.get_flag(id) {
+                options.insert(id.replace('_', "-"), Value::Bool(true));
+            }
+        } else if let Some(raw) = matches.get_raw(id).and_then(|mut values| values.next()) {
+            let text =
+                raw.to_str().ok_or_else(|| Failure::input(format!("--{id}: a run's folder cannot keep {raw:?}, which is no UTF-8")))?;
+            options.insert(id.replace('_', "-"), value(text));
+        }
+    }
+    Ok(options)
+}
+
+/// A number as such, so that 1e-3 is 0.001, else text.
+fn value(text: &str) -> Value {
+    match (text.parse::<u64>(), text.parse::<f64>()) {
+        (Ok(whole), _) => whole.into(),
+        (_, Ok(number)) if number.is_finite() && number.fract() == 0.0 && (0.0..1e15).contains(&number) => (number as u64).into(),
+        (_, Ok(number)) => serde_json::Number::from_f64(number).map_or_else(|| text.into(), Value::Number),
+        _ => text.into(),
+    }
+}
+
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The command line of options.
+fn line(options: &Options) -> Vec<OsString> {
+    let mut line: Vec<OsString> = ["mfm", "train", "--run", "."].map(Into::into).to_vec();
+    for (name, value) in options.iter().filter(|(name, _)| *name != "data") {
+        line.push(match value {
+            Value::Bool(_) => format!("--{name}").into(),
+            value => format!("--{name}={}", shown(value)).into(),
+        });
+    }
+    if let Some(data) = options.get("data") {
+        line.extend(["--".into(), shown(data).into()]);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &[&str]) -> Result<Arguments> {
+        complete(&Arguments::command().try_get_matches_from(line).unwrap())
+    }
+
+    fn train(arguments: &Arguments) -> &crate::commands::train::Arguments {
+        match &arguments.command {
+            Command::Train(train) => train,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_run_goes_on_with_its_own_options() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        let run = run.to_str().unwrap();
+        let started = [
+            "mfm",
+            "train",
+            "-1.csv",
+            "--run",
+            run,
+            "--steps",
+            "70",
+            "--learning-rate",
+            "1e-3",
+            "--labels",
+            "--size",
+            "16x1x2",
+            "--seed",
+            "5",
+        ];
+        // A file's name may begin with a dash after --.
+        let started = [&started[..2], &started[3..], &["--", "-1.csv"]].concat();
+        let first = parse(&started).unwrap();
+        RunFolder::new(std::path::Path::new(run)).create(&train(&first).options).unwrap();
+        let kept = RunFolder::new(std::path::Path::new(run)).options().unwrap().unwrap();
+        assert_eq!((&kept["data"], &kept["steps"], &kept["labels"]), (&"-1.csv".into(), &70.into(), &true.into()));
+        assert!(!kept.contains_key("threads") && !kept.contains_key("recompute") && kept["consistency"] == "semigroup");
+
+        let resumed = parse(&["mfm", "train", "--run", run, "--resume", "--threads", "2", "-q"]).unwrap();
+        assert_eq!((resumed.seed, resumed.threads, resumed.quiet), (5, Some(2), true));
+        let (old, new) = (train(&first), train(&resumed));
+        assert_eq!(format!("{old:?}"), format!("{:?}", super::super::Arguments { resume: false, ..new.clone() }));
+        // What agrees may be said again; what does not is refused by its name.
+        assert!(parse(&[&started[..], &[]].concat()).is_ok());
+        assert!(parse(&["mfm", "train", "--run", run, "--resume", "--learning-rate", "0.001"]).is_ok());
+        let complaint = |option: &[&str]| parse(&[&["mfm", "train", "--run", run, "--resume"], option].concat()).unwrap_err().to_string();
+        assert!(
+            complaint(&["--steps", "71"]).contains("--steps 71: the run in")
+                && complaint(&["--steps", "71"]).contains("was started with 70")
+        );
+        // Also what is a default.
+        assert!(
+            complaint(&["--steps", "3000"]).contains("was started with 70") && complaint(&["--seed", "0"]).contains("was started with 5")
+        );
+        assert!(complaint(&["--recompute"]).contains("was started without it"));
+        std::fs::write(folder.path().join("run/config.json"), "{").unwrap();
+        assert!(complaint(&[]).contains("config.json"));
+    }
+}
