@@ -90,29 +90,21 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
 /// Losses, the gradient's norm and the learning rate along the steps.
 fn curves(rows: &[LogRow]) -> Result<Picture> {
     let steps = || Axis::fit("step", rows.iter().map(|row| row.step as f64).chain([0.0]));
-    let points = |of: &dyn Fn(&LogRow) -> f64| rows.iter().map(|row| [row.step as f64, of(row)]).collect::<Vec<_>>();
     // Behind each curve, which is a mean over its neighbours, the numbers themselves.
-    let panel = |title: &str, curves: &[(&str, &dyn Fn(&LogRow) -> f64, Colour)]| {
-        let all = rows.iter().flat_map(|row| curves.iter().map(|(_, of, _)| of(row)));
-        let mut panel = Panel::new(title, steps(), logarithmic(all));
-        for (name, of, colour) in curves {
-            let points: Vec<[f64; 2]> = points(of).into_iter().filter(|point| point[1] > 0.0).collect();
-            if points.is_empty() {
-                continue;
-            }
-            let smooth = Layer::Curve { points: smoothed(&points), colour: *colour, marked: points.len() == 1 };
-            panel = panel.with(Layer::Points { points, colour: *colour, radius: 1.2, opacity: 0.25 }).with_named(*name, smooth);
-        }
-        panel
+    let panel = |title: &str, of: &dyn Fn(&LogRow) -> f64, colour: Colour| {
+        let points: Vec<[f64; 2]> = rows.iter().map(|row| [row.step as f64, of(row)]).filter(|point| point[1] > 0.0).collect();
+        let panel = Panel::new(title, steps(), logarithmic(points.iter().map(|point| point[1])));
+        let smooth = Layer::Curve { points: smoothed(&points), colour, marked: points.len() == 1 };
+        panel.with(Layer::Points { points, colour, radius: 1.2, opacity: 0.3 }).with(smooth)
     };
     let title = match rows.last() {
         Some(row) => format!("{} steps in {} s", count(row.step as usize), number(row.seconds, 3)),
         None => String::new(),
     };
-    let figure = Figure::new(title, 3).with_panel_size(380, 330);
-    let figure = figure.with(panel("Losses", &[("diagonal", &|row| row.diagonal, BLUE), ("consistency", &|row| row.consistency, ORANGE)]));
-    let figure = figure.with(panel("Gradient norm", &[("", &|row| row.gradient_norm, GREY)]));
-    figure.with(panel("Learning rate", &[("", &|row| row.learning_rate, GREY)])).draw()
+    let figure = Figure::new(title, 2).with_panel_size(430, 300);
+    let figure =
+        figure.with(panel("Diagonal loss", &|row| row.diagonal, BLUE)).with(panel("Consistency loss", &|row| row.consistency, ORANGE));
+    figure.with(panel("Gradient norm", &|row| row.gradient_norm, GREY)).with(panel("Learning rate", &|row| row.learning_rate, GREY)).draw()
 }
 
 /// A logarithmic axis for all positive values.
@@ -150,7 +142,7 @@ fn samples<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>, jumps: bool)
     let ways: &[Option<usize>] = if jumps { &[Some(1), Some(2), Some(4), None] } else { &[None] };
     let (names, rows): (Vec<String>, Vec<Vec<f32>>) = match model.header.labels() {
         0 => ways.iter().map(|&steps| Ok((named(steps), draw(&[], steps)?))).collect::<Result<Vec<_>>>()?.into_iter().unzip(),
-        labels => (0..labels.min(9))
+        labels => (0..labels.min(if dimension <= 2 { 9 } else { 10 }))
             .map(|label| Ok((format!("label {label}"), draw(&[label], ways[0])?)))
             .collect::<Result<Vec<_>>>()?
             .into_iter()
