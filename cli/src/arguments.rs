@@ -1,6 +1,8 @@
 //! The command line.
 
-use crate::commands::{classifier, device as device_command, exchange, finetune, info, plot, posterior, sample, search, steer, train, value};
+use crate::commands::{
+    classifier, device as device_command, exchange, finetune, info, plot, posterior, sample, search, steer, train, value,
+};
 use crate::context::{Context, Json, Verbosity};
 use crate::failure::Result;
 use crate::progress::eprintln_quietly;

@@ -3,7 +3,7 @@
 use super::destination::{Destination, Groups, Samples};
 use crate::arguments::{at_least_one, not_negative, positive, share, time};
 use crate::context::Context;
-use crate::data::{self, Dataset, LabelColumn};
+use crate::data::{self, LabelColumn, Source};
 use crate::failure::{Failure, Place, Result};
 use crate::finetune::{self, FineTuned, Row, Settings};
 use crate::model::{LoadedModel, save, shape};
@@ -11,8 +11,8 @@ use crate::output;
 use crate::reward::{self, AnyReward};
 use crate::table::{Table, count, number};
 use mfm_core::training::{AdaptiveWeight, FineTuning};
-use mfm_core::{Device, Flow, Reward, Tensor};
-use mfm_nn::train::random_rows;
+use mfm_core::{Device, Flow, Noise, Reward, Tensor};
+use mfm_nn::train::DataSource;
 use mfm_nn::{LearningRate, Model, TrainingConfig};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub struct Arguments {
     /// The model file to write; what is fine-tuned is its drift, so sample it by `mfm sample --ode`
     #[arg(short, long, value_name = "MODEL")]
     pub out: PathBuf,
-    /// Samples to train on, which may be of any law: a .csv, .csv.gz or .npy file, or IDX images [default: samples of the model, in one step]
+    /// Samples to train on, which may be of any law; whatever `mfm train` takes [default: samples of the model, in one step]
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
     /// The column of the data that holds labels: none, first, last, or a number counted from 1
@@ -140,7 +140,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let dimension = model.dimension();
     let picture = arguments.picture.as_deref().map(|path| Destination::picture(path, dimension)).transpose()?;
     let label = model.label(arguments.label)?;
-    let data = arguments.data.as_ref().map(|path| data::load(path, arguments.label_column)).transpose()?;
+    let data = arguments.data.as_ref().map(|path| data::open(path, arguments.label_column)).transpose()?;
     let reward = AnyReward::new(context, &arguments.reward, dimension)?;
     let flow = model.flow(&label);
     let noise = context.device.normal(&context.noise.fork(1), shape(arguments.samples, dimension)?)?;
@@ -153,7 +153,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let mut header = model.header.clone();
     header.provenance.steps = arguments.steps;
     header.provenance.seed = context.seed;
-    header.provenance.data = data.as_ref().map_or_else(|| "its own samples".into(), |data| data.source.clone());
+    header.provenance.data = data.as_ref().map_or_else(|| "its own samples".into(), |data| data.name().to_owned());
     header.provenance.objective = arguments.describe(&model.source);
     header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
     let after = Drawn::new(&model, &Flow { map: &tuned.model, ..flow }, &reward, &noise)?;
@@ -204,7 +204,7 @@ fn train<T: Tensor>(
     model: &LoadedModel<T>,
     flow: &Flow<'_, Model<T>>,
     reward: &AnyReward<T>,
-    data: Option<&Dataset>,
+    data: Option<&Source>,
 ) -> Result<FineTuned<T>> {
     // Not the seed itself, whose forks are the steps of the run that made the model.
     let settings = arguments.settings(context.derived_seed(0));
@@ -212,28 +212,26 @@ fn train<T: Tensor>(
         let mut own = finetune::samples_of(flow, &context.device, model.dimension());
         return finetune::fine_tune(context, flow, reward, &mut own, &settings);
     };
-    let rows = model.states(data, &context.device)?;
-    let known = model.header.labels();
-    let labels = match &data.labels {
-        Some(_) if arguments.label_column != LabelColumn::None && known == 0 => {
-            return Err(Failure::input(format!("--label-column: {} knows no labels", model.source)));
-        }
-        Some(_) if known > 0 && data.label_count() > known => {
-            let largest = data.label_count() - 1;
-            return Err(Failure::input(format!("{} has the label {largest}, but {} knows {known}", data.source, model.source)));
-        }
-        labels => labels.as_deref().filter(|_| known > 0),
+    if data.dimension() != model.dimension() {
+        let (found, wanted) = (data.dimension(), model.dimension());
+        return Err(Failure::input(format!("{}: each sample has {found} numbers, but {} takes {wanted}", data.name(), model.source)));
+    }
+    let (known, found) = (model.header.labels(), data.label_count());
+    if known == 0 && arguments.label_column != LabelColumn::None {
+        return Err(Failure::input(format!("--label-column: {} knows no labels", model.source)));
+    }
+    if known > 0 && found > known {
+        return Err(Failure::input(format!("{} has the label {}, but {} knows {known}", data.name(), found - 1, model.source)));
+    }
+    let mut feed = data.feed::<T>(&context.device, known > 0, settings.training.seed, settings.training.batch)?;
+    let mut labelled = |step: u64, size: usize, noise: &Noise| {
+        let samples = feed.batch(step, size, noise)?;
+        let labels = samples.labels.or_else(|| arguments.label.map(|label| vec![label; size]));
+        Ok(mfm_nn::train::Samples { labels, ..samples })
     };
-    let given = arguments.label.filter(|_| labels.is_none());
-    finetune::fine_tune(
-        context,
-        flow,
-        reward,
-        &mut |_: u64, size: usize, noise: &mfm_core::Noise| {
-            let samples = random_rows(&rows, labels, size, noise)?;
-            let labels = samples.labels.or_else(|| given.map(|label| vec![label; size]));
-            Ok(mfm_nn::train::Samples { labels, ..samples })
-        },
-        &settings,
-    )
+    let outcome = finetune::fine_tune(context, flow, reward, &mut labelled, &settings);
+    match feed.broken {
+        Some(failure) => Err(failure),
+        None => outcome,
+    }
 }
