@@ -160,6 +160,6 @@ fn the_command() {
     folder.refuses(&[&tune[..], &["--picture", "both.csv"]].concat(), &["both.csv", "a picture is a .png file"]);
     folder.refuses(&[&tune[..], &["--earliest", "0"]].concat(), &["earliest time is 0"]);
     let reward = ["finetune", "model.mfm", "--reward", "linear:1e200,0", "-o", "t.mfm", "--steps", "3", "--batch", "8", "--raw"];
-    folder.refuses(&reward, &["model.mfm: fine-tuning: the reward is NaN or infinite"]);
+    folder.refuses(&reward, &["model.mfm: the reward", "is NaN or infinite"]);
     folder.refuses(&[&tune[..], &["--learning-rate", "1e30", "--clip", "0"]].concat(), &["model.mfm: fine-tuning: step", "learning rate"]);
 }

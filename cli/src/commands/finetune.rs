@@ -193,7 +193,7 @@ impl Drawn {
     fn new<T: Tensor>(model: &LoadedModel<T>, flow: &Flow<'_, Model<T>>, reward: &AnyReward<T>, noise: &T) -> Result<Self> {
         let samples = finetune::sample(flow, noise).at(&model.source)?;
         let rows = model.numbers(&samples)?;
-        let rewards = reward.value(&samples)?.to_vec::<f64>()?;
+        let rewards = reward.value(&samples).at(&model.source)?.to_vec::<f64>()?;
         Ok(Self { rows, mean_reward: rewards.iter().sum::<f64>() / rewards.len() as f64 })
     }
 }
