@@ -61,7 +61,7 @@ fn base(context: &Context<F32>) -> Model<F32> {
 fn settings() -> Settings {
     Settings {
         training: TrainingConfig { steps: 500, batch: 512, rate: LearningRate::cosine(1e-3, 20), seed: 11, ..Settings::default().training },
-        samples: N,
+        samples: 512,
         ..Settings::default()
     }
 }
