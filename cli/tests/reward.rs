@@ -103,7 +103,7 @@ fn rewards_that_are_no_number() {
     let output = folder.run(&["steer", "model.mfm", "--reward", reward, "-n", "3", "-q"]);
     assert_eq!(output.status.code(), Some(2));
     let (_, said) = texts(&output);
-    assert!(said.contains("model.mfm: the reward, counted by samples, is NaN or infinite at element "), "{said}");
+    assert!(said.contains("model.mfm: the reward of the samples is NaN or infinite at element "), "{said}");
     let value = ["value", "model.mfm", "--state", "state.csv", "--time", "0.5", "--draws", "4", "--reward", reward];
-    folder.refuses(&value, &["model.mfm", "the reward, counted by samples, is NaN or infinite at element"]);
+    folder.refuses(&value, &["model.mfm", "the reward of the samples is NaN or infinite at element"]);
 }

@@ -75,6 +75,10 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     } else {
         (data, None)
     };
+    if let Some(label) = held_out.as_ref().map(data::Dataset::label_count).filter(|count| *count > train.label_count()) {
+        let what = format!("the label {} is among the held-out samples alone; try --held-out 0", label - 1);
+        return Err(Failure::input(format!("{}: {what}", train.source)));
+    }
     let &Arguments { width, depth, steps, batch, .. } = arguments;
     let settings = Settings { width, depth, steps, batch, seed: context.seed };
     let classifier = classifier::train(context, &train, &settings)?;

@@ -36,9 +36,9 @@ impl Dataset {
         self.rows.get(index * self.dimension..(index + 1) * self.dimension).unwrap_or(&[])
     }
 
-    /// The number of labels, one more than the largest; 0 without labels.
+    /// The number of labels: that of the classes, or one more than the largest label; 0 without labels.
     pub fn label_count(&self) -> usize {
-        self.labels.iter().flatten().max().map_or(0, |largest| largest + 1)
+        self.labels.iter().flatten().max().map_or(0, |largest| (largest + 1).max(self.classes.len()))
     }
 
     /// The rows as a tensor [n, dimension].

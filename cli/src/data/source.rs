@@ -155,25 +155,20 @@ enum From<'a, T: Tensor> {
 
 impl<T: Tensor> DataSource<T> for Feed<'_, T> {
     fn batch(&mut self, now: u64, size: usize, noise: &Noise) -> mfm_core::Result<Samples<T>> {
-        let (shards, device, labelled, order, start) = match &mut self.from {
-            From::Memory { rows, labels } => return random_rows(rows, *labels, size, noise),
+        match &mut self.from {
+            From::Memory { rows, labels } => random_rows(rows, *labels, size, noise),
             From::Shards { shards, device, labelled, order, batch, step, made } => {
                 if *step != now {
                     (*step, *made) = (now, 0);
                 }
                 let start = (now - 1) * *batch + *made;
                 *made += size as u64;
-                (shards, device, *labelled, order, start)
-            }
-        };
-        match shards.shuffled(start, size, order) {
-            Ok(rows) => {
-                let x1 = device.from_slice(&rows.values, Shape::new(&[size, rows.values.len() / size.max(1)])?)?;
-                Ok(Samples { x1, labels: rows.labels.filter(|_| labelled) })
-            }
-            Err(failure) => {
-                self.broken = Some(failure);
-                Err(Error::Cancelled)
+                let rows = shards.shuffled(start, size, order).map_err(|failure| {
+                    self.broken = Some(failure);
+                    Error::Cancelled
+                })?;
+                let x1 = device.from_slice(&rows.values, Shape::new(&[size, shards.item().iter().product()])?)?;
+                Ok(Samples { x1, labels: rows.labels.filter(|_| *labelled) })
             }
         }
     }

@@ -1,29 +1,34 @@
-//! Grids of small grey images, enlarged, with captions.
+//! Grids of small images, enlarged, with captions.
 
 use super::Picture;
 use super::canvas::{Anchor, Face, picture};
 use super::palette::{Colour, INK, PAPER};
 use crate::failure::{Failure, Result};
 
+/// What stands for a number that is none.
+const WRONG: Colour = Colour(0xc8, 0x37, 0x3c);
+
 /// A row of images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageRow {
     /// What stands before it; empty for nothing.
     pub caption: String,
-    /// The images, one after another, each row by row from the top.
+    /// The images, one after another, each channel after channel, row by row from the top.
     pub pixels: Vec<f32>,
 }
 
-/// A grid of small grey images.
+/// A grid of small images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageGrid {
     /// What stands above all; empty for nothing.
     pub title: String,
     /// The height and width of an image in its own pixels.
     pub image: (usize, usize),
+    /// 1 for grey images, 3 for red, green and blue, each from −1 (dark) to 1.
+    pub channels: usize,
     /// The side of one of these pixels in the picture.
     pub magnify: usize,
-    /// The values of white and of black.
+    /// The values of white and of black, for grey images.
     pub range: (f32, f32),
     /// What stands above the columns; may be shorter than the rows.
     pub columns: Vec<String>,
@@ -37,7 +42,14 @@ impl ImageGrid {
     /// An empty grid for square images of values from −1 (white) to 1 (black).
     pub fn new(title: impl Into<String>, side: usize) -> Self {
         let magnify = (56 / side.max(1)).max(1);
-        Self { title: title.into(), image: (side, side), magnify, range: (-1.0, 1.0), columns: Vec::new(), gap_after: 0, rows: Vec::new() }
+        let (columns, rows) = (Vec::new(), Vec::new());
+        Self { title: title.into(), image: (side, side), channels: 1, magnify, range: (-1.0, 1.0), columns, gap_after: 0, rows }
+    }
+
+    /// The grid for images of as many channels.
+    #[must_use]
+    pub fn with_channels(self, channels: usize) -> Self {
+        Self { channels, ..self }
     }
 
     /// The grid with captions above its columns.
@@ -67,7 +79,7 @@ impl ImageGrid {
         const EDGE: f64 = 14.0;
         const GAP: f64 = 4.0;
         let (rows, columns) = self.image;
-        let item = rows * columns;
+        let item = self.channels * rows * columns;
         if item == 0 || self.rows.iter().any(|row| !row.pixels.len().is_multiple_of(item)) {
             return Err(Failure::Internal(format!("a row of pictures is not made of images of {rows} by {columns}")));
         }
@@ -100,10 +112,10 @@ impl ImageGrid {
                         [corner[0] + wide + 1.0, corner[1] + high + 1.0],
                         Colour(0xd5, 0xd8, 0xdc),
                     )?;
-                    for (k, &value) in image.iter().enumerate() {
+                    for k in 0..rows * columns {
                         let (x, y) = ((k % columns * self.magnify) as f64, (k / columns * self.magnify) as f64);
                         let (from, side) = ([corner[0] + x, corner[1] + y], self.magnify as f64);
-                        canvas.rectangle(from, [from[0] + side, from[1] + side], self.shade(value))?;
+                        canvas.rectangle(from, [from[0] + side, from[1] + side], self.colour(image, k))?;
                     }
                 }
             }
@@ -111,10 +123,31 @@ impl ImageGrid {
         })
     }
 
-    fn shade(&self, value: f32) -> Colour {
+    /// The colour of a pixel. NaN is shown as what it is not: neither black nor white.
+    fn colour(&self, image: &[f32], pixel: usize) -> Colour {
+        let channel = |c: usize| image.get(c * self.image.0 * self.image.1 + pixel).copied().unwrap_or(f32::NAN);
+        if self.channels == 3 {
+            let [red, green, blue] = [0, 1, 2].map(|c| ((channel(c) + 1.0) * 127.5).round());
+            return if (red + green + blue).is_nan() { WRONG } else { Colour(red as u8, green as u8, blue as u8) };
+        }
         let (white, black) = self.range;
-        let share = f64::from((value - white) / (black - white));
-        // NaN is shown as what it is not: neither black nor white.
-        if share.is_nan() { Colour(0xc8, 0x37, 0x3c) } else { PAPER.mix(Colour(0x14, 0x18, 0x22), share) }
+        let share = f64::from((channel(0) - white) / (black - white));
+        if share.is_nan() { WRONG } else { PAPER.mix(Colour(0x14, 0x18, 0x22), share) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_those_of_the_channels() {
+        let grid = ImageGrid::new("", 2).with_channels(3);
+        let image = [1.0, -1.0, 0.0, f32::NAN, -1.0, 1.0, 0.0, 0.0, -1.0, 9.0, 0.0, 0.0];
+        let expected = [Colour(255, 0, 0), Colour(0, 255, 255), Colour(128, 128, 128), WRONG];
+        assert_eq!([0, 1, 2, 3].map(|pixel| grid.colour(&image, pixel)), expected);
+        let grey = ImageGrid::new("", 2);
+        assert_eq!((grey.colour(&image, 1), grey.colour(&image, 3)), (PAPER, WRONG));
+        assert!(grid.with_row("", image[..6].to_vec()).draw().is_err());
     }
 }

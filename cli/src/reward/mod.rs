@@ -102,7 +102,7 @@ impl<T: Tensor> Reward<T> for AnyReward<T> {
         check_values(&value)?;
         let item = gradient.shape().item().max(1);
         match gradient.to_vec::<f32>()?.iter().position(|slope| !slope.is_finite()) {
-            Some(place) => Err(Error::NonFinite { what: "the reward's gradient, counted by samples,", index: place / item }),
+            Some(place) => Err(Error::NonFinite { what: "the gradient of the reward of the samples", index: place / item }),
             None => Ok((value, gradient)),
         }
     }
@@ -111,7 +111,7 @@ impl<T: Tensor> Reward<T> for AnyReward<T> {
 /// That no reward is NaN or +∞; −∞ is that of a sample that cannot be.
 fn check_values<T: Tensor>(values: &T) -> mfm_core::Result<()> {
     match values.to_vec::<f64>()?.iter().position(|value| value.is_nan() || *value == f64::INFINITY) {
-        Some(index) => Err(Error::NonFinite { what: "the reward, counted by samples,", index }),
+        Some(index) => Err(Error::NonFinite { what: "the reward of the samples", index }),
         None => Ok(()),
     }
 }
