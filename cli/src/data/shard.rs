@@ -102,7 +102,7 @@ impl Shard {
         let complain = |what: String| Failure::input(format!("{source}: {what}"));
         let length = bytes.length().map_err(|error| complain(reason(&error)))?;
         let (metadata, start) = header(&bytes, length).map_err(complain)?;
-        let promised = start + metadata.data_len() as u64;
+        let promised = start.saturating_add(metadata.data_len() as u64);
         if length != promised {
             let what = if length < promised { "the shard is cut off" } else { "more follows than the header promises" };
             return Err(complain(format!("{what}: the header promises {promised} bytes, {length} are there")));
@@ -344,6 +344,8 @@ pub(super) mod tests {
         let text = br#"{"latents":{"dtype":"F32","shape":[4000000000,4000000000,4,4],"data_offsets":[0,8]}}"#;
         let forged = [&(text.len() as u64).to_le_bytes()[..], text, &[0; 8]].concat();
         assert!(complaint(forged).contains("damaged"));
+        let text = format!(r#"{{"latents":{{"dtype":"U8","shape":[{0}],"data_offsets":[0,{0}]}}}}"#, u64::MAX);
+        assert!(complaint([&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()).starts_with("a.safetensors: "));
         assert!(complaint([&u64::MAX.to_le_bytes()[..], b"{}"].concat()).contains("no safetensors file"));
     }
 }

@@ -121,7 +121,8 @@ impl Shards {
         let length = self.rows.max(1) as u64;
         let order = |epoch| (epoch, Permutation::new(length, &noise.fork(epoch)));
         let mut current = order(start / length);
-        self.rows((start..start + count as u64).map(|place| {
+        self.rows((0..count as u64).map(|i| {
+            let place = start.wrapping_add(i);
             if place / length != current.0 {
                 current = order(place / length);
             }

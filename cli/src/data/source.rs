@@ -161,7 +161,7 @@ impl<T: Tensor> DataSource<T> for Feed<'_, T> {
                 if *step != now {
                     (*step, *made) = (now, 0);
                 }
-                let start = (now - 1) * *batch + *made;
+                let start = (now - 1).wrapping_mul(*batch).wrapping_add(*made);
                 *made += size as u64;
                 let rows = shards.shuffled(start, size, order).map_err(|failure| {
                     self.broken = Some(failure);
