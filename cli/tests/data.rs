@@ -49,6 +49,7 @@ fn images_by_class() {
     // A transformer takes its channels and side from the images.
     folder.succeeds(&train("pets", &["--network", "dit", "--size", "8x1x1", "--patch", "8", "--precondition", "off"]));
     assert!(folder.succeeds(&["info", "model.mfm"]).contains("16 × 16 images of 3 channels"));
+    folder.succeeds(&["sample", "model.mfm", "-n", "3", "-o", "samples.png"]);
     folder.refuses(&train("pets", &["--network", "dit", "--channels", "1"]), &["pets", "3 channels, not 1"]);
     folder.refuses(&train("pets", &["--label-column", "last"]), &["pets", "no column of labels"]);
 

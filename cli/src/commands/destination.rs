@@ -109,15 +109,18 @@ impl Destination {
     }
 }
 
-/// The side of square images of so many pixels.
-fn side(dimension: usize) -> Option<usize> {
-    let side = dimension.isqrt();
-    (side >= 3 && side * side == dimension).then_some(side)
+/// The channels and the side of square images of so many numbers, grey or of three colours.
+fn image(dimension: usize) -> Option<(usize, usize)> {
+    let square = |channels: usize| {
+        let side = (dimension / channels).isqrt();
+        (side >= 3 && channels * side * side == dimension).then_some((channels, side))
+    };
+    square(1).or_else(|| square(3))
 }
 
 /// Whether samples of `dimension` can be drawn.
 pub fn is_drawable(dimension: usize) -> bool {
-    dimension <= 2 || side(dimension).is_some()
+    dimension <= 2 || image(dimension).is_some()
 }
 
 impl Samples<'_> {
@@ -144,16 +147,16 @@ impl Samples<'_> {
     /// # Errors
     /// None, if the dimension can be drawn.
     pub fn draw(&self) -> Result<Picture> {
-        match side(self.dimension) {
-            Some(side) => self.images(side).draw(),
+        match image(self.dimension) {
+            Some((channels, side)) => self.images(channels, side).draw(),
             None => self.panels().draw(),
         }
     }
 
-    fn images(&self, side: usize) -> ImageGrid {
+    fn images(&self, channels: usize, side: usize) -> ImageGrid {
         const ACROSS: usize = 10;
         const DOWN: usize = 16;
-        let mut grid = ImageGrid::new(self.title, side);
+        let mut grid = ImageGrid::new(self.title, side).with_channels(channels);
         grid.range = grey_range(self.rows);
         match self.groups {
             Groups::One => {
