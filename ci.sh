@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# What CI runs, on one machine with Rust and a C++ compiler. `./ci.sh` runs every job, `./ci.sh NAME...` some of them.
+# What CI runs, on one machine with Rust and a C++ compiler. `./ci.sh` runs every job, two at a time, `./ci.sh NAME...` some of them.
 # What a job needs beyond that it installs, from Debian, PyPI or npm; without the rights to, it says what is missing and fails.
 set -u
 cd "$(dirname "$0")" || exit 1
 
-jobs=(format clippy docs tests supply-chain minimal-versions memory bare-metal cpp kernels)
-# Run by name alone: its instrumented build is long.
-long_jobs=(fuzz)
+# In this order; neighbours build in different folders, so that neither waits for the other.
+jobs=(format clippy fuzz docs cpp tests bare-metal memory kernels miri minimal-versions supply-chain)
 
 # Fuzzing for so many seconds a target.
-: "${FUZZ_SECONDS:=10}"
+: "${FUZZ_SECONDS:=30}"
 
 workspaces=(Cargo.toml fuzz/Cargo.toml tests/bare-metal/Cargo.toml)
 
@@ -21,8 +20,10 @@ debian() {
   done
   [ ${#missing[@]} -eq 0 ] && return
   echo "installing ${missing[*]}"
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null ||
-    { echo "these Debian packages are needed: ${missing[*]}" >&2; return 1; }
+  # One job at a time.
+  {
+    flock 9 && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+  } 9>target/ci/debian.lock >/dev/null || { echo "these Debian packages are needed: ${missing[*]}" >&2; return 1; }
 }
 
 format() {
@@ -62,11 +63,24 @@ minimal_versions() {
   "${cargo[@]}" generate-lockfile && "${cargo[@]}" check --workspace --locked --target-dir "$folder"
 }
 
-# The unsafe code of the CPU is all in `cpu-ref`; Miri is no part of stable Rust, so its tests run under Valgrind.
+# Unsafe code under Valgrind: the CPU backend's by its tests, that of the C interface by the inputs of its fuzz target (and by its hosts, in `cpp`).
 memory() {
   debian valgrind || return
-  CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite" \
-    cargo test -p mfm-cpu-ref --tests --locked
+  local -x CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite"
+  cargo test -p mfm-cpu-ref --tests --locked && cargo test -p mfm-tests --test fuzz_inputs --locked -- calls
+}
+
+# Unsafe code under Miri, where there is one: it comes with a nightly Rust alone.
+miri() {
+  local nightly=nightly-x86_64-unknown-linux-gnu
+  if ! cargo "+$nightly" miri --version >/dev/null 2>&1 &&
+    ! timeout 120 rustup component add miri rust-src --toolchain "$nightly" >/dev/null 2>&1; then
+    echo "Miri was NOT run: there is no nightly Rust with it, and none can be had"
+    return
+  fi
+  local -x CARGO_TARGET_DIR=target/miri MIRIFLAGS="-Zmiri-ignore-leaks"
+  cargo "+$nightly" miri test -q -p mfm-cpu-ref --test device --locked -- lent one_device &&
+    cargo "+$nightly" miri test -q -p mfm-ffi --lib --locked -- dlpack
 }
 
 # `core`, `nn` and `cpu-ref` without the standard library, on an emulated Cortex-M4 and in WebAssembly.
@@ -76,16 +90,13 @@ bare_metal() {
   tests/bare-metal/run.sh
 }
 
-# Every target for a few seconds.
+# Every target for half a minute.
 fuzz() { ./fuzz/run.sh all "$FUZZ_SECONDS"; }
 
 # The C++ library as its hosts take it; what that needs beside a compiler is installed where it is missing.
 cpp() {
   for tool in cmake ninja make g++ clang++ valgrind pkg-config; do
-    if ! command -v "$tool" > /dev/null; then
-      apt-get update -qq && apt-get install -y -qq cmake ninja-build make g++ clang valgrind pkg-config > /dev/null || return 1
-      break
-    fi
+    command -v "$tool" >/dev/null || { debian cmake ninja-build make g++ clang valgrind pkg-config || return; break; }
   done
   local driver
   driver=$(cargo run -q -p mfm-cuda-emulator --example path --locked) || return 1
@@ -98,7 +109,7 @@ kernels() {
   local dir=target/kernels here=gpu-cuda/kernels
   mkdir -p $dir
   if [ ! -x $dir/python/bin/python ]; then
-    python3 -m venv $dir/python || { apt-get update -qq && apt-get install -y -qq g++ python3-venv > /dev/null && python3 -m venv --clear $dir/python; } || return 1
+    python3 -m venv $dir/python || { debian g++ python3-venv && python3 -m venv --clear $dir/python; } || return 1
   fi
   $dir/python/bin/pip install --quiet nvidia-cuda-nvrtc==13.0.88 || return 1
   python3 $here/host/build.py judge $dir/judge && python3 $here/host/build.py judge $dir/judge-sanitized --sanitize --narrow || return 1
@@ -113,17 +124,28 @@ kernels() {
 chosen=("$@")
 [ $# -eq 0 ] && chosen=("${jobs[@]}")
 for job in "${chosen[@]}"; do
-  [[ " ${jobs[*]} ${long_jobs[*]} " == *" $job "* ]] ||
-    { echo "ci.sh: there is no job '$job'; the jobs are: ${jobs[*]} ${long_jobs[*]}" >&2; exit 2; }
+  [[ " ${jobs[*]} " == *" $job "* ]] || { echo "ci.sh: there is no job '$job'; the jobs are: ${jobs[*]}" >&2; exit 2; }
 done
-summary=()
-failed=0
-for job in "${chosen[@]}"; do
-  echo "== $job"
-  start=$SECONDS
-  if "${job//-/_}"; then result=passed; else result=FAILED; failed=1; fi
-  summary+=("$(printf '%-17s %-6s %5d s' "$job" "$result" $((SECONDS - start)))")
-done
+results=target/ci
+mkdir -p "$results" && rm -f "$results"/*.result
+# Runs a job, whose result stays in a file.
+run() {
+  local start=$SECONDS result=FAILED
+  echo "$1 FAILED before its end" >"$results/$1.result"
+  "${1//-/_}" && result=passed
+  printf '%-17s %-6s %5d s\n' "$1" $result $((SECONDS - start)) >"$results/$1.result"
+}
+if [ ${#chosen[@]} -eq 1 ]; then
+  run "${chosen[0]}"
+else
+  # Their words come when they are done.
+  for job in "${chosen[@]}"; do
+    while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
+    { run "$job" >"$results/$job.log" 2>&1; echo "== $job" | flock "$results" cat - "$results/$job.log"; } &
+  done
+  wait
+fi
 echo "== summary"
-printf '%s\n' "${summary[@]}" "$(printf '%-17s %-6s %5d s' all "" "$SECONDS")"
-exit $failed
+for job in "${chosen[@]}"; do cat "$results/$job.result"; done
+printf '%-17s %-6s %5d s\n' all "" "$SECONDS"
+! grep -q FAILED "$results"/*.result

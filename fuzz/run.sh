@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# `fuzz/run.sh all 30` fuzzes every target for 30 seconds, `fuzz/run.sh csv 3600` one for an hour; a table of executions and coverage follows.
-# What is found is left in fuzz/inputs/TARGET, so that the tests of the workspace fail until it is mended. Stable Rust will do.
+# `fuzz/run.sh all 30` fuzzes every target for 30 seconds, as many at a time as there are processors, `fuzz/run.sh csv 3600` one for an hour; a table
+# of executions and coverage follows. What is found is left in fuzz/inputs/TARGET, so that the tests of the workspace fail until it is mended.
+# Stable Rust will do.
 set -euo pipefail
 cd "$(dirname "$0")"
 [ $# -eq 2 ] || { echo "usage: fuzz/run.sh TARGET|all SECONDS" >&2; exit 2; }
+seconds="$2"
 target_dir="$(realpath -m "${CARGO_TARGET_DIR:-../target/fuzz}")"
 host="$(rustc -vV | sed -n 's/^host: //p')"
 
@@ -13,19 +15,31 @@ flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverag
 RUSTFLAGS="$flags" CARGO_TARGET_DIR="$target_dir" cargo build --release --locked --target "$host"
 program="$target_dir/$host/release/mfm-fuzz"
 
+# Fuzzes one target; its words go to a log, and so does how it ended.
+fuzz() {
+  local corpus="$target_dir/corpus/$1" log="$target_dir/$1.log" status=0
+  mkdir -p "$corpus" "inputs/$1"
+  # libFuzzer's clock counts what other programs take; the limit of a second is on processor time, and this one is for what never ends.
+  MFM_FUZZ="$1" "$program" "$corpus" "inputs/$1" -max_total_time="$seconds" -dict=dictionary.txt -max_len=32768 -timeout=60 \
+    -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="inputs/$1/found-" >"$log" 2>&1 || status=$?
+  echo "ended with $status" >>"$log"
+}
+
 targets=("$1")
 [ "$1" = all ] && mapfile -t targets < <(sed -n 's/^    ("\([a-z-]*\)", .*/\1/p' src/targets/mod.rs)
-failed=0
-table=""
-total=0
 for target in "${targets[@]}"; do
-  corpus="$target_dir/corpus/$target"
+  while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+  fuzz "$target" &
+done
+wait
+
+failed=0
+total=0
+table=""
+for target in "${targets[@]}"; do
   log="$target_dir/$target.log"
-  mkdir -p "$corpus" "inputs/$target"
-  # libFuzzer's clock counts what other programs take; the limit of a second is on processor time, and this one is for what never ends.
   outcome=ok
-  MFM_FUZZ="$target" "$program" "$corpus" "inputs/$target" -max_total_time="$2" -dict=dictionary.txt -max_len=32768 -timeout=60 \
-    -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="inputs/$target/found-" >"$log" 2>&1 || { outcome=FAILED; failed=1; tail -40 "$log"; }
+  [ "$(tail -1 "$log")" = "ended with 0" ] || { outcome=FAILED; failed=1; echo "$target:"; tail -40 "$log"; }
   executions="$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)"
   coverage="$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)"
   total=$((total + ${executions:-0}))

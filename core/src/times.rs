@@ -33,7 +33,7 @@ impl TimeGrid {
     /// The times, one more than there are steps.
     ///
     /// # Errors
-    /// [`Error::Range`] if a field is out of its range.
+    /// [`Error::Range`] if a field is out of its range, [`Error::OutOfMemory`] for more steps than there is memory for.
     pub fn times(&self) -> Result<Vec<f64>> {
         check_time("the grid's start", self.start)?;
         check_time("the grid's end", self.end)?;
@@ -48,6 +48,10 @@ impl TimeGrid {
         }
         let last = self.steps;
         let at = |k: usize| self.start + (self.end - self.start) * pow(k as f64 / last as f64, self.power);
-        Ok((0..=last).map(|k| if k == last { self.end } else { at(k) }).collect())
+        let mut times = Vec::new();
+        let (count, bytes) = (last.saturating_add(1), last.saturating_mul(size_of::<f64>()));
+        times.try_reserve_exact(count).map_err(|_| Error::OutOfMemory { op: "a grid of times", bytes })?;
+        times.extend((0..=last).map(|k| if k == last { self.end } else { at(k) }));
+        Ok(times)
     }
 }

@@ -2,6 +2,7 @@
 #include "shim.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -125,7 +126,9 @@ T& need(T* pointer, const char* message) {
 template <class T>
 rust::Slice<T> slice(T* pointer, std::size_t length, const char* message) {
   if (length == 0) return {};
-  return {&need(pointer, message), length};
+  need(pointer, message);
+  if (length > PTRDIFF_MAX / sizeof(T)) throw Mistake{MFM_LENGTH, "a length is beyond what can be addressed"};
+  return {pointer, length};
 }
 
 /// The options of the host, whichever version of the header it was built with: the fields that it does not have keep their defaults.

@@ -199,7 +199,9 @@ impl Imported {
         if kind != DlDevice::CPU.kind {
             return refuse(format!("the tensor is on device {kind}:{index} (in DLPack's numbers), but the session is on the CPU"));
         }
-        let start = (self.view().data as usize).wrapping_add(self.view().byte_offset as usize);
+        let (data, offset) = (self.view().data as usize, self.view().byte_offset);
+        let start = isize::try_from(offset).ok().and_then(|offset| data.checked_add(offset as usize));
+        let Some(start) = start else { return refuse(format!("the tensor's offset of {offset} bytes is beyond what can be addressed")) };
         if self.shape.elements() > 0 && !start.is_multiple_of(align_of::<f32>()) {
             return refuse("the tensor's data is not aligned for float32");
         }
@@ -266,5 +268,55 @@ unsafe extern "C" fn delete(pointer: *mut ManagedTensor) {
     if !pointer.is_null() {
         // SAFETY: both were made by `export`, each in a box of its own.
         unsafe { drop(Box::from_raw(Box::from_raw(pointer).context.cast::<Context>())) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [2, 3] of the numbers from 0.
+    fn exported() -> *mut ManagedTensor {
+        let numbers: Vec<f32> = (0..6u8).map(f32::from).collect();
+        let start = numbers.as_ptr();
+        export(numbers, start, DlDevice::CPU, Shape::new(&[2, 3]).unwrap())
+    }
+
+    #[test]
+    fn a_tensor_that_goes_out_comes_back() {
+        // SAFETY: exported just now.
+        let memory = unsafe { Imported::take(exported()) }.unwrap().into_host().unwrap();
+        assert_eq!(memory.as_ref(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    }
+
+    #[test]
+    fn refused_tensors_are_given_back() {
+        let changes: [fn(&mut DlTensor); 5] = [
+            |view| view.rank = 7,
+            |view| view.data_type.bits = 64,
+            // SAFETY: the shape and the strides have two entries.
+            |view| unsafe { *view.shape = -1 },
+            // SAFETY: as above.
+            |view| unsafe { *view.strides = 4 },
+            |view| view.data = std::ptr::null_mut(),
+        ];
+        for change in changes {
+            let tensor = exported();
+            // SAFETY: exported just now, and given away after the change.
+            let taken = unsafe {
+                change(&mut (*tensor).tensor);
+                Imported::take(tensor)
+            };
+            assert_eq!(taken.unwrap_err().code, Code::DlPack);
+        }
+        for change in [|view: &mut DlTensor| view.device.kind = 2, |view| view.byte_offset = 1, |view| view.byte_offset = u64::MAX] {
+            let tensor = exported();
+            // SAFETY: as above.
+            let taken = unsafe {
+                change(&mut (*tensor).tensor);
+                Imported::take(tensor)
+            };
+            assert_eq!(taken.unwrap().into_host().unwrap_err().code, Code::DlPack);
+        }
     }
 }

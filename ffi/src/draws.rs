@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::bridge::ffi::{Draw, PosteriorOptions, Query, SampleOptions, SearchOptions, SteerOptions, TrainingOptions, ValueOptions};
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, Watched};
-use crate::model::{Model, rows};
+use crate::model::{Model, finite, rows};
 use crate::session::{AnySession, Input, Output, Run, condition, deliver, expect, write};
 use crate::{steering, training};
 use mfm_core::guidance::{estimate_value, estimate_value_gradient};
@@ -153,6 +153,8 @@ impl<B: Backend> AnySession for Run<B> {
             Some(place) => {
                 expect(place.len(), Some(states_length), "the gradients")?;
                 let estimate = estimate_value_gradient(&flow, &reward, time, &states, Draws::new(draws), &draw.noise())?;
+                // Both are written, or neither.
+                finite(&B::host(&estimate.value)?, 1, "the value")?;
                 write::<B>(&estimate.gradient, place, "the value's gradient")?;
                 estimate.value
             }

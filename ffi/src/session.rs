@@ -157,11 +157,12 @@ impl<B: Backend> Run<B> {
     }
 }
 
-/// Hands a result over: into the host's memory if all of it is finite, or as a new tensor.
+/// Hands a result over, if all of it is finite: into the host's memory, or as a new tensor.
 pub(crate) fn deliver<B: Backend>(result: &B::Tensor, output: Output<'_>) -> Result<()> {
     match output {
         Output::Span(place) => write::<B>(result, place, "the result"),
         Output::DlPack(_, place) => {
+            finite(&B::host(result)?, result.shape().item(), "the result")?;
             *place = B::export(result)?;
             Ok(())
         }

@@ -10,34 +10,36 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 /// What may be live; no limit between executions.
 static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-fn taken(bytes: usize) {
-    if LIVE.fetch_add(bytes, Relaxed) + bytes > LIMIT.load(Relaxed) {
+/// What was asked for has come to `place`; what the system refused takes nothing.
+fn taken(place: *mut u8, bytes: usize) -> *mut u8 {
+    if !place.is_null() && LIVE.fetch_add(bytes, Relaxed) + bytes > LIMIT.load(Relaxed) {
         // Printing allocates; an allocator must not unwind.
         LIMIT.store(usize::MAX, Relaxed);
         eprintln!("more memory than 4 x input + 64 MiB: {bytes} bytes more");
         std::process::abort();
     }
+    place
 }
 
 // SAFETY: every call is passed on unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        taken(layout.size());
         // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
+        taken(unsafe { System.alloc(layout) }, layout.size())
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        taken(layout.size());
         // SAFETY: as the caller promises.
-        unsafe { System.alloc_zeroed(layout) }
+        taken(unsafe { System.alloc_zeroed(layout) }, layout.size())
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        taken(size);
-        LIVE.fetch_sub(layout.size(), Relaxed);
         // SAFETY: as the caller promises.
-        unsafe { System.realloc(place, layout, size) }
+        let moved = taken(unsafe { System.realloc(place, layout, size) }, size);
+        if !moved.is_null() {
+            LIVE.fetch_sub(layout.size(), Relaxed);
+        }
+        moved
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {

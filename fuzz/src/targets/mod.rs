@@ -2,6 +2,7 @@
 //!
 //! A test of the workspace (`tests/tests/fuzz_inputs.rs`) runs every target on every file in `inputs/`, so what was once found stays mended.
 
+mod calls;
 mod data;
 mod interpolants;
 mod model_file;
@@ -14,7 +15,7 @@ mod safetensors;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("model-file", model_file::any_bytes),
     ("model-header", model_file::repaired),
     ("csv", data::csv),
@@ -27,6 +28,7 @@ pub const TARGETS: [Target; 16] = [
     ("safetensors-header", safetensors::header),
     ("reward", reward::text),
     ("reward-json", reward::json),
+    ("calls", calls::any_order),
     ("interpolants", interpolants::all_times),
     ("noise", noise::any_place),
     ("programs", programs::values),
