@@ -309,7 +309,9 @@ mod tests {
             };
             assert_eq!(taken.unwrap_err().code, Code::DlPack);
         }
-        for change in [|view: &mut DlTensor| view.device.kind = 2, |view| view.byte_offset = 1, |view| view.byte_offset = u64::MAX] {
+        let changes: [fn(&mut DlTensor); 3] =
+            [|view| view.device.kind = 2, |view| view.byte_offset = 1, |view| view.byte_offset = u64::MAX];
+        for change in changes {
             let tensor = exported();
             // SAFETY: as above.
             let taken = unsafe {
