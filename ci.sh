@@ -5,7 +5,9 @@ set -u
 cd "$(dirname "$0")" || exit 1
 
 # In this order; neighbours build in different folders, so that neither waits for the other.
-jobs=(format clippy fuzz docs cpp tests bare-metal memory kernels miri minimal-versions supply-chain)
+jobs=(format clippy fuzz docs cpp tests bare-metal memory kernels minimal-versions supply-chain)
+# By name alone: it was not yet run.
+named_jobs=(miri)
 
 # Fuzzing for so many seconds a target.
 : "${FUZZ_SECONDS:=30}"
@@ -124,7 +126,8 @@ kernels() {
 chosen=("$@")
 [ $# -eq 0 ] && chosen=("${jobs[@]}")
 for job in "${chosen[@]}"; do
-  [[ " ${jobs[*]} " == *" $job "* ]] || { echo "ci.sh: there is no job '$job'; the jobs are: ${jobs[*]}" >&2; exit 2; }
+  [[ " ${jobs[*]} ${named_jobs[*]} " == *" $job "* ]] ||
+    { echo "ci.sh: there is no job '$job'; the jobs are: ${jobs[*]} ${named_jobs[*]}" >&2; exit 2; }
 done
 results=target/ci
 mkdir -p "$results" && rm -f "$results"/*.result
