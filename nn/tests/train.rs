@@ -218,6 +218,65 @@ fn clipping_shortens_the_gradient() {
     assert_eq!(step(Some(norm * 1.01)).1, step(None).1);
 }
 
+// The gradient of the mean over 13 samples from parts of other sizes, weighed by them; and losses and their parts as of the whole.
+#[test]
+fn parts_of_a_batch_have_the_gradient_of_the_whole() {
+    let device = CpuDevice::<f64>::new();
+    let samples = blobs(&device)(0, 13, &Noise::new(3)).unwrap();
+    let labels = samples.labels.clone().unwrap();
+    let step = |parts: usize| {
+        let config = TrainingConfig { batch: 13, clip: None, ..config() };
+        let mut run = Trainer::new(config, &model(&device)).unwrap().accumulating(parts).unwrap();
+        let (mut start, mut sizes) = (0, Vec::new());
+        let mut source = |_: u64, size: usize, _: &Noise| {
+            let x1 = samples.x1.slice(0, start, size)?;
+            start += size;
+            sizes.push(size);
+            Ok(Samples { x1, labels: Some(labels[start - size..start].to_vec()) })
+        };
+        // A mean over the samples that draws nothing.
+        let mut loss = |input: LossInput<'_, CpuTensor<f64>, Model<CpuTensor<f64>>>| {
+            let x = mfm_core::autodiff::Var::constant(input.samples.x1.clone());
+            let time = |t: f64| Ok::<_, Error>(mfm_core::autodiff::Var::constant(mfm_core::flow_map::time(&device, t)?));
+            let condition = mfm_core::Condition::labels(input.samples.labels.as_deref().unwrap_or(&[]));
+            let query = mfm_core::Query { s: time(0.2)?, u: time(0.7)?, x: x.clone(), t: time(0.4)?, x_t: x, condition };
+            let squares = mfm_core::MetaFlowMap::velocity(input.student, &query)?.square_norm_items()?;
+            let part = input.samples.x1.square_norm_items()?.mean_all()?;
+            Ok(StepLoss { total: squares.mean_all()?, parts: vec![("squares", part)] })
+        };
+        let step = run.advance(&mut source, &mut loss).unwrap();
+        assert_eq!((sizes.len(), sizes.iter().sum::<usize>(), start), (parts, 13, 13));
+        // After one step the first moment is a tenth of the gradient.
+        let gradient = values(&run.state().first);
+        (gradient, vec![step.loss_value().unwrap(), step.part_values().unwrap()[0].1, step.gradient_norm])
+    };
+    let (gradient, numbers) = step(1);
+    let size = gradient.iter().fold(0.0f64, |most, g| most.max(g.abs()));
+    assert!(size > 1e-3);
+    for parts in [2, 3, 5, 13] {
+        let (found, others) = step(parts);
+        let worst = found.iter().zip(&gradient).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        println!("{parts} parts: the gradients differ by {:.1e} of the largest", worst / size);
+        assert!(worst < 1e-14 * size * 13.0, "{parts} parts: {worst:e} of {size:e}");
+        common::close(&others, &numbers, 1e-13);
+    }
+    let run = Trainer::new(TrainingConfig { batch: 13, ..config() }, &model(&device)).unwrap();
+    assert!(matches!(run.accumulating(14), Err(Error::Range { .. })));
+}
+
+// The gradient is finite, but the step is not: in f32 a rate beyond its range.
+#[test]
+fn a_step_to_what_is_not_finite_is_not_made() {
+    let device = CpuDevice::<f32>::new();
+    let rate = LearningRate::constant(1e39);
+    let mut run = Trainer::new(TrainingConfig { rate, optimiser: OptimiserConfig::default(), ..config() }, &model(&device)).unwrap();
+    let before = all(run.module());
+    let error = run.advance(&mut blobs(&device), &mut loss).unwrap_err();
+    assert!(matches!(&error, TrainError::Parameter { step: 1, .. }), "{error:?}");
+    assert!(error.to_string().contains("it would make first.weight NaN or infinite"), "{error}");
+    assert_eq!((run.steps_made(), all(run.module()), values(&run.state().first).iter().all(|m| *m == 0.0)), (0, before, true));
+}
+
 #[test]
 fn flat_vectors_split_into_what_they_were_joined_from() {
     let device = CpuDevice::<f64>::new();

@@ -28,6 +28,15 @@ pub enum TrainError {
         /// The step, counted from 1.
         step: u64,
     },
+    /// The step would make a parameter NaN or infinite.
+    Parameter {
+        /// The parameter.
+        parameter: String,
+        /// The first such element of it.
+        index: usize,
+        /// The step, counted from 1.
+        step: u64,
+    },
     /// Every element of the gradient is finite, but its norm overflows.
     Overflow {
         /// What overflows.
@@ -50,6 +59,9 @@ impl fmt::Display for TrainError {
             Self::Loss { what, value, step } => write!(f, "step {step}: the {what} is {value}; nothing was changed"),
             Self::Gradient { parameter, index, step } => {
                 write!(f, "step {step}: the gradient by {parameter} is NaN or infinite at element {index}; nothing was changed")
+            }
+            Self::Parameter { parameter, index, step } => {
+                write!(f, "step {step}: it would make {parameter} NaN or infinite at element {index}; nothing was changed")
             }
             Self::Overflow { what, step } => write!(f, "step {step}: {what} is not finite; nothing was changed"),
         }

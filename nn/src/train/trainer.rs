@@ -247,7 +247,7 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
     ///
     /// # Errors
     /// Those of the source and the loss; [`TrainError::Loss`] if the loss or a part of it is not finite, [`TrainError::Gradient`] or
-    /// [`TrainError::Overflow`] if the gradient is not. The run is then as it was before the step.
+    /// [`TrainError::Overflow`] if the gradient is not, [`TrainError::Parameter`] if the parameters would not be. The run is then as it was before the step.
     pub fn advance<L: Into<StepLoss<T>>>(
         &mut self,
         data: &mut impl DataSource<T>,
@@ -290,6 +290,12 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         let mut optimiser = self.optimiser.clone();
         let average = self.average.as_ref().zip(self.config.average);
         let (parameters, average) = optimiser.update(&self.parameters, average, &clipped, rate)?;
+        // Zero times what is not finite is NaN, and so is its sum.
+        if number(&parameters.scale(0.0)?.sum_all()?)?.is_nan()
+            && let Some((parameter, index)) = self.flat.first_non_finite(&parameters)?
+        {
+            return Err(TrainError::Parameter { parameter: parameter.into(), index, step });
+        }
         let module = self.module.with_parameters(&self.flat.split(&parameters)?)?;
         (self.module, self.parameters, self.optimiser, self.average, self.step) = (module, parameters, optimiser, average, step);
         Ok(Step { step, steps: self.config.steps, loss, parts, rate, gradient_norm: norm })
