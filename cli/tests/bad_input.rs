@@ -23,9 +23,9 @@ fn bad_data() {
         folder.refuses(&["train", name, "-o", "m.mfm"], words);
     }
     folder.refuses(&["train", "missing.csv", "-o", "m.mfm"], &["missing.csv", "no such file"]);
-    folder.refuses(&["train", ".", "-o", "m.mfm"], &["cannot read ."]);
+    folder.refuses(&["train", ".", "-o", "m.mfm"], &[".: there is no folder of images in it"]);
     folder.write("data.txt", b"1,2\n");
-    folder.refuses(&["train", "data.txt", "-o", "m.mfm"], &["data.txt", ".csv, .csv.gz, .npy or idx3-ubyte"]);
+    folder.refuses(&["train", "data.txt", "-o", "m.mfm"], &["data.txt", ".csv, .csv.gz, .npy, idx3-ubyte"]);
 
     let digits = include_bytes!("../data/digits.csv.gz");
     folder.write("cut.csv.gz", &digits[..digits.len() - 100]);
@@ -175,5 +175,17 @@ fn training_that_diverges_writes_nothing() {
     folder.points();
     folder.refuses(&[&TRAIN[..], &["--learning-rate", "1e9", "--clip", "0"]].concat(), &["points.csv", "step", "learning rate"]);
     folder.refuses(&["train", "large.csv", "-o", "m.mfm", "--steps", "3", "--precondition", "off"], &words);
+    // No checkpoint of a step that was not finite; the one before it stays.
+    let saved = [&TRAIN[..], &["--checkpoint", "run.mfm", "--checkpoint-every", "1", "--warm-up", "0"]].concat();
+    folder.refuses(
+        &[&saved[..], &["--learning-rate", "1e39"]].concat(),
+        &["points.csv", "step 1: it would make first.weight NaN or infinite"],
+    );
+    let output = folder.run(&[&saved[..], &["--learning-rate", "1e18", "--clip", "0", "-q"]].concat());
+    is_refused(&output, &["points.csv", "step", "nothing was changed"]);
+    let checkpoint = folder.read("run.mfm");
+    let file = mfm_nn::ModelFile::parse(&checkpoint).unwrap();
+    assert!(file.tensors().iter().all(|tensor| tensor.values().all(f64::is_finite)));
+    assert!(!folder.path("model.mfm").exists());
     folder.refuses(&["train", "large.csv", "-o", "m.mfm", "--steps", "3"], &words);
 }
