@@ -100,6 +100,8 @@ cpp() {
   for tool in cmake ninja make g++ clang++ valgrind pkg-config; do
     command -v "$tool" >/dev/null || { debian cmake ninja-build make g++ clang valgrind pkg-config || return; break; }
   done
+  command -v doxygen > /dev/null || debian doxygen || return 1
+  mkdir -p target/cpp && (cd ffi && doxygen) || return 1
   local driver
   driver=$(cargo run -q -p mfm-cuda-emulator --example path --locked) || return 1
   cargo build -p mfm-cli --locked && ffi/tests/hosts.sh target/cpp "$PWD/target/debug/mfm" "$driver"

@@ -37,8 +37,11 @@ fn from_data_to_steered_samples() {
     assert_eq!(rows(&String::from_utf8(folder.read("end.csv")).unwrap()).len(), 50);
 
     let value = ["value", "model.mfm", "--state", "states.csv", "--time", "0.5", "--reward", "linear:1,0", "--json", "-"];
-    let value: serde_json::Value = serde_json::from_str(&folder.succeeds(&value)).unwrap();
-    assert_eq!(value["values"].as_array().unwrap().len(), 3);
+    let without: serde_json::Value = serde_json::from_str(&folder.succeeds(&value)).unwrap();
+    assert_eq!(without["values"].as_array().unwrap().len(), 3);
+    let with: serde_json::Value = serde_json::from_str(&folder.succeeds(&[&value[..], &["--gradient"]].concat())).unwrap();
+    assert_eq!(with["gradients"].as_array().unwrap().iter().map(|row| row.as_array().unwrap().len()).collect::<Vec<_>>(), [2; 3]);
+    assert!(without["gradients"].is_null());
 
     let truth =
         ["value", "model.mfm", "--state", "states.csv", "--time", "0.5", "--reward", "linear:1,0", "--truth", "200", "--truth-steps", "8"];

@@ -10,6 +10,7 @@
 //! | [`interpolant`], [`times`] | α and β, and grids of times |
 //! | [`flow_map`], [`posterior_velocity`] | the sampling contract, and the velocity that a map must have on its diagonal |
 //! | [`reward`], [`guidance`], [`draws`] | rewards, estimators of the value V_t(x) = log E\[exp r(X1) \| x_t = x\] and its gradient |
+//! | [`plan`] | an estimator chosen at run time, with its options |
 //! | [`sample`], [`steer`], [`resample`], [`posterior_mcmc`], [`search`], [`baseline`] | samplers |
 //! | [`training`] | objectives, and fine-tuning to a reward |
 //!
@@ -28,6 +29,7 @@ pub mod guidance;
 pub mod interpolant;
 pub mod layout;
 pub mod noise;
+pub mod plan;
 pub mod posterior_mcmc;
 pub mod posterior_velocity;
 pub mod resample;

@@ -5,7 +5,7 @@ use crate::float::Float;
 use crate::math::double::system;
 use crate::simd::{Kernel, vectorise};
 use crate::tensor::CpuTensor;
-use crate::walk::{Piece, Pieces, TASK, Walk};
+use crate::walk::{Piece, Pieces, TASK, Walk, stride_along};
 use crate::workers::Shareable;
 use alloc::borrow::Cow;
 use mfm_core::tensor::{Binary, Compare, Tensor, Unary};
@@ -218,14 +218,11 @@ fn row2<const FMA: bool, E: Float, F: Map2<E>>(out: &mut [E], a: impl Source<E>,
     }
 }
 
-/// `x` stretched to `shape`, copied first if its elements along a row neither follow one another nor are the same.
+/// `x` as an operand of something of `shape`: itself, or a copy if its elements along a row neither follow one another nor are the same.
 pub(crate) fn operand<E: Float>(x: &CpuTensor<E>, shape: Shape) -> Result<Cow<'_, CpuTensor<E>>> {
-    if x.layout().shape == shape && x.layout().is_contiguous() {
-        return Ok(Cow::Borrowed(x));
-    }
-    let stretched = x.stretched(shape)?;
-    let fits = Walk::new(shape, [stretched.layout()]).steps()[0] <= 1;
-    Ok(Cow::Owned(if fits { stretched } else { x.contiguous()?.stretched(shape)? }))
+    let row = shape.axes().iter().rposition(|length| *length != 1);
+    let step = row.map_or(0, |axis| stride_along(x.layout(), shape, axis));
+    Ok(if step <= 1 { Cow::Borrowed(x) } else { Cow::Owned(x.contiguous()?) })
 }
 
 /// The element-wise `f` of two operands that broadcast.

@@ -37,6 +37,7 @@ mod memory;
 mod outer;
 #[cfg(feature = "std")]
 mod panel;
+mod prefetch;
 mod reduce;
 mod simd;
 mod tensor;

@@ -2,6 +2,7 @@
 
 use crate::dots::Rows;
 use crate::float::Float;
+use crate::prefetch::prefetch;
 use pulp::Simd;
 
 /// How many rows of the left operand meet a row of the right one at once.
@@ -11,6 +12,8 @@ const WIDE: usize = 2;
 /// How many for a single row, where only width hides the time of a sum: half of sixteen registers, or of thirty-two.
 const WIDER: usize = 8;
 const WIDEST: usize = 16;
+/// How many bytes ahead of a single row's product memory is asked for: a page, at whose end the processor itself stops looking ahead.
+const AHEAD: usize = 4096;
 
 /// out = a b, all row-major.
 pub(crate) fn panel<E: Float>(out: &mut [E], a: Rows<'_, E>, b: Rows<'_, E>) {
@@ -75,6 +78,9 @@ impl<E: Float> Panel<'_, E> {
         let rows = self.a.take::<R>(i);
         let mut sums = [[E::splat(simd, E::ZERO); V]; R];
         for p in 0..self.b.count {
+            if R == 1 {
+                prefetch(self.b.elements, p * self.b.apart + j + AHEAD / size_of::<E>());
+            }
             let (b, _) = E::vectors::<S>(&self.b.elements[p * self.b.apart + j..][..V * lanes]);
             let b: [_; V] = core::array::from_fn(|v| b[v]);
             for r in 0..R {

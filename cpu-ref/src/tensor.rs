@@ -24,15 +24,18 @@ impl<E: Float> fmt::Debug for CpuTensor<E> {
 
 impl<E: Float> CpuTensor<E> {
     /// A contiguous tensor of all of a buffer.
+    #[inline]
     pub(crate) fn new(buffer: Buffer<E>, shape: Shape) -> Self {
         Self::with_layout(buffer, Layout::contiguous(shape))
     }
 
+    #[inline]
     pub(crate) fn with_layout(buffer: Buffer<E>, layout: Layout) -> Self {
         Self { buffer: Shared::new(buffer), layout }
     }
 
     /// The same buffer, seen in another way.
+    #[inline]
     pub(crate) fn view(&self, layout: Layout) -> Self {
         Self { buffer: Shared::clone(&self.buffer), layout }
     }
@@ -47,6 +50,7 @@ impl<E: Float> CpuTensor<E> {
     }
 
     /// The elements in row-major order, in place, if they lie so; else see [`contiguous`](Self::contiguous).
+    #[inline]
     pub fn as_slice(&self) -> Option<&[E]> {
         let range = self.layout.offset..self.layout.offset + self.layout.shape.elements();
         if self.layout.is_contiguous() { self.elements().get(range) } else { None }

@@ -14,23 +14,34 @@ pub(crate) struct Walk<const K: usize> {
     offsets: [usize; K],
 }
 
+/// How far apart neighbours along an axis of `shape` are in an operand that broadcasts to it; 0 where it is stretched.
+#[inline]
+pub(crate) fn stride_along(x: &Layout, shape: Shape, axis: usize) -> usize {
+    let own = (axis + x.shape.rank()).checked_sub(shape.rank());
+    own.filter(|&own| x.shape.axes()[own] != 1).map_or(0, |own| x.strides[own])
+}
+
 impl<const K: usize> Walk<K> {
-    /// Each operand's layout has been stretched to `shape`.
+    /// Each operand broadcasts to `shape`.
+    #[inline]
     pub fn new(shape: Shape, operands: [&Layout; K]) -> Self {
         let mut walk = Self { axes: [1; MAX_RANK], rank: 0, strides: [[0; MAX_RANK]; K], offsets: operands.map(|x| x.offset) };
         for (axis, &length) in shape.axes().iter().enumerate() {
             if length == 1 {
                 continue;
             }
-            let merges =
-                walk.rank > 0 && operands.iter().zip(&walk.strides).all(|(x, strides)| strides[walk.rank - 1] == x.strides[axis] * length);
+            let mut strides = [0; K];
+            for (stride, x) in strides.iter_mut().zip(operands) {
+                *stride = stride_along(x, shape, axis);
+            }
+            let merges = walk.rank > 0 && walk.strides.iter().zip(strides).all(|(outer, inner)| outer[walk.rank - 1] == inner * length);
             if !merges {
                 walk.rank += 1;
                 walk.axes[walk.rank - 1] = 1;
             }
             walk.axes[walk.rank - 1] *= length;
-            for (strides, x) in walk.strides.iter_mut().zip(operands) {
-                strides[walk.rank - 1] = x.strides[axis];
+            for (of_walk, stride) in walk.strides.iter_mut().zip(strides) {
+                of_walk[walk.rank - 1] = stride;
             }
         }
         walk.rank = walk.rank.max(1);

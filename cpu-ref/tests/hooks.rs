@@ -74,6 +74,13 @@ fn hooks_agree_with_their_composed_bodies() -> Result<()> {
             cases.push((op, vec![x, weight.to_vec()]));
         }
         cases.push((Fused::Activate { activation }, vec![vec![3, 70]]));
+        for (x, widths) in
+            [(vec![1, 55], [256, 17]), (vec![3], [2, 40]), (vec![2, 3, 7], [20, 2]), (vec![300, 5], [6, 6]), (vec![0, 3], [2, 2])]
+        {
+            let inner = x[x.len() - 1];
+            let layers = vec![x, vec![widths[0], inner], vec![widths[0]], vec![widths[1], widths[0]], vec![widths[1]]];
+            cases.push((Fused::Layers { activation }, layers));
+        }
     }
     for shapes in [[vec![3, 4], vec![4], vec![3, 1]], [vec![40, 30], vec![40, 1], vec![]], [vec![2], vec![1], vec![3, 1]]] {
         cases.push((Fused::LinearCombination { factors }, shapes.to_vec()));

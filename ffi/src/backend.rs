@@ -4,8 +4,9 @@ use crate::dlpack::{DlDevice, Imported, ManagedTensor, export};
 use crate::failure::{Code, Failure, Result};
 use mfm_core::{Device, Error, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
-use mfm_gpu_cuda::{CudaDevice, CudaTensor};
+use mfm_gpu_cuda::{CudaDevice, CudaTensor, ForeignStream};
 use std::borrow::Cow;
+use std::ffi::c_void;
 
 /// The most threads that can be asked for.
 const MOST_THREADS: usize = 1024;
@@ -47,7 +48,7 @@ pub trait Backend: Device<Tensor: Send + Sync> + Send + Sync {
     /// Its name, by which it is chosen.
     fn name(&self) -> String;
 
-    /// A device for one session: threads and scratch memory of its own, on the host's stream if there is one.
+    /// A device for one session: threads and scratch memory of its own.
     ///
     /// # Errors
     /// [`Code::Range`] for a bad number of threads, [`Code::Unsupported`] for a stream that cannot be used, and whatever the device reports.
@@ -59,17 +60,17 @@ pub trait Backend: Device<Tensor: Send + Sync> + Send + Sync {
     /// Whatever the device reports.
     fn host(tensor: &Self::Tensor) -> mfm_core::Result<Cow<'_, [f32]>>;
 
-    /// A tensor of the host's as one of ours, without a copy.
+    /// A tensor of the host's as one of ours, without a copy; it is ready in the order of the session's stream, if there is one.
     ///
     /// # Errors
     /// [`Code::DlPack`] if it lives elsewhere.
-    fn import(&self, tensor: Imported) -> Result<Self::Tensor>;
+    fn import(&self, tensor: Imported, stream: usize) -> Result<Self::Tensor>;
 
-    /// One of our tensors for the host, without a copy.
+    /// One of our tensors for the host, without a copy, likewise ready.
     ///
     /// # Errors
     /// Whatever the device reports.
-    fn export(tensor: &Self::Tensor) -> Result<*mut ManagedTensor>;
+    fn export(tensor: &Self::Tensor, stream: usize) -> Result<*mut ManagedTensor>;
 }
 
 fn check_threads(threads: usize) -> Result<()> {
@@ -99,12 +100,12 @@ impl Backend for CpuDevice<f32> {
         }
     }
 
-    fn import(&self, tensor: Imported) -> Result<CpuTensor<f32>> {
+    fn import(&self, tensor: Imported, _: usize) -> Result<CpuTensor<f32>> {
         let shape = tensor.shape();
         Ok(self.wrap(tensor.into_host()?, shape)?)
     }
 
-    fn export(tensor: &CpuTensor<f32>) -> Result<*mut ManagedTensor> {
+    fn export(tensor: &CpuTensor<f32>, _: usize) -> Result<*mut ManagedTensor> {
         let tensor = tensor.contiguous()?;
         let missing = Error::Unsupported { op: "DLPack", what: "the tensor is not contiguous" };
         let data = tensor.as_slice().ok_or(missing)?.as_ptr();
@@ -118,11 +119,9 @@ impl Backend for CudaDevice {
         format!("cuda:{}", self.properties().index)
     }
 
-    /// The model's own device and its stream, which sessions share: work of several is queued one after another.
-    fn for_session(&self, threads: usize, stream: usize) -> Result<Self> {
-        if stream != 0 {
-            return Err(Failure::new(Code::Unsupported, "a stream was given, but sessions on CUDA run on a stream of the library's own"));
-        }
+    /// The model's own device and its stream, which sessions share: work of several is queued one after another. Tensors of the host's come and
+    /// go in the order of its own stream.
+    fn for_session(&self, threads: usize, _: usize) -> Result<Self> {
         check_threads(threads)?;
         Ok(self.clone())
     }
@@ -131,11 +130,64 @@ impl Backend for CudaDevice {
         tensor.to_vec().map(Cow::Owned)
     }
 
-    fn import(&self, _: Imported) -> Result<CudaTensor> {
-        Err(Failure::new(Code::Unsupported, "DLPack tensors are exchanged on the CPU alone, but the model is on CUDA"))
+    fn import(&self, tensor: Imported, stream: usize) -> Result<CudaTensor> {
+        let (shape, address) = (tensor.shape(), tensor.address_on(DlDevice::cuda(self.properties().index))?);
+        let stream = foreign(stream);
+        if let Some(stream) = stream {
+            self.follow(stream)?;
+        }
+        let owner = Borrowed { _tensor: tensor, device: self.clone(), stream };
+        // SAFETY: on this GPU and row-major, as was checked; it stays as it is until it is given back, as `mfm.h` has the host promise.
+        Ok(unsafe { self.wrap(address as u64, owner, shape) }?)
     }
 
-    fn export(_: &CudaTensor) -> Result<*mut ManagedTensor> {
-        Err(Failure::new(Code::Unsupported, "DLPack tensors are exchanged on the CPU alone, but the model is on CUDA"))
+    fn export(tensor: &CudaTensor, stream: usize) -> Result<*mut ManagedTensor> {
+        let tensor = tensor.contiguous()?;
+        let (device, stream, shape) = (tensor.device(), foreign(stream), tensor.shape());
+        match stream {
+            Some(stream) => device.precede(stream)?,
+            None => device.sync()?,
+        }
+        let (place, address) = (DlDevice::cuda(device.properties().index), tensor.address());
+        Ok(export(Handed { _tensor: tensor, device, stream }, address as *const f32, place, shape))
+    }
+}
+
+/// A stream of the host's, if there is one.
+fn foreign(stream: usize) -> Option<ForeignStream> {
+    // SAFETY: a live stream of the GPU's as long as sessions and tensors are in use, as `mfm.h` has the host promise.
+    (stream != 0).then(|| unsafe { ForeignStream::from_raw(stream as *mut c_void) })
+}
+
+/// A tensor of the host's on a GPU, which is given back when what reads it is done.
+struct Borrowed {
+    _tensor: Imported,
+    device: CudaDevice,
+    stream: Option<ForeignStream>,
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        // What a lost device answers is of no use: nothing reads the memory any more.
+        let _ = match self.stream {
+            Some(stream) => self.device.precede(stream),
+            None => self.device.sync(),
+        };
+    }
+}
+
+/// A tensor of ours in the host's hands, whose memory is used again when what the host has queued by then is done.
+struct Handed {
+    _tensor: CudaTensor,
+    device: CudaDevice,
+    stream: Option<ForeignStream>,
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream {
+            // As above.
+            let _ = self.device.follow(stream);
+        }
     }
 }

@@ -5,6 +5,7 @@
 use crate::failure::{Code, Failure, Result};
 use mfm_core::{MAX_RANK, Shape};
 use std::ffi::c_void;
+use std::fmt;
 use std::ptr::NonNull;
 
 /// The version of the layout.
@@ -30,6 +31,21 @@ pub struct DlDevice {
 impl DlDevice {
     /// The CPU.
     pub const CPU: Self = Self { kind: 1, index: 0 };
+
+    /// A GPU.
+    pub fn cuda(index: usize) -> Self {
+        Self { kind: 2, index: i32::try_from(index).unwrap_or(i32::MAX) }
+    }
+}
+
+impl fmt::Display for DlDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self { kind: 1, .. } => f.write_str("cpu"),
+            Self { kind: 2, index } => write!(f, "cuda:{index}"),
+            Self { kind, index } => write!(f, "a device of DLPack's type {kind}, number {index}"),
+        }
+    }
 }
 
 /// A number type.
@@ -185,19 +201,15 @@ impl Imported {
         self.shape
     }
 
-    /// Where it lives.
-    pub fn device(&self) -> DlDevice {
-        self.view().device
-    }
-
-    /// Its memory, which is on the host.
+    /// The address of its first element, which is on `device`.
     ///
     /// # Errors
     /// [`Code::DlPack`] if it is elsewhere, or not aligned for f32.
-    pub fn into_host(self) -> Result<HostMemory> {
-        let DlDevice { kind, index } = self.device();
-        if kind != DlDevice::CPU.kind {
-            return refuse(format!("the tensor is on device {kind}:{index} (in DLPack's numbers), but the session is on the CPU"));
+    pub fn address_on(&self, device: DlDevice) -> Result<usize> {
+        let found = self.view().device;
+        // There is but one host, whatever the number.
+        if found != device && !(found.kind == DlDevice::CPU.kind && device == DlDevice::CPU) {
+            return refuse(format!("the tensor is on {found}, but the session is on {device}"));
         }
         let (data, offset) = (self.view().data as usize, self.view().byte_offset);
         let start = isize::try_from(offset).ok().and_then(|offset| data.checked_add(offset as usize));
@@ -205,6 +217,15 @@ impl Imported {
         if self.shape.elements() > 0 && !start.is_multiple_of(align_of::<f32>()) {
             return refuse("the tensor's data is not aligned for float32");
         }
+        Ok(start)
+    }
+
+    /// Its memory, which is on the host.
+    ///
+    /// # Errors
+    /// As [`address_on`](Self::address_on).
+    pub fn into_host(self) -> Result<HostMemory> {
+        self.address_on(DlDevice::CPU)?;
         Ok(HostMemory(self))
     }
 }

@@ -5,18 +5,16 @@ use crate::bridge::ffi::{Draw, PosteriorOptions, Query, SampleOptions, SearchOpt
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, Watched};
 use crate::model::{Model, finite, rows};
-use crate::session::{AnySession, Input, Output, Run, condition, deliver, expect, write};
+use crate::session::{AnySession, Input, Output, Run, condition, expect, write};
 use crate::{steering, training};
 use mfm_core::guidance::{estimate_value, estimate_value_gradient};
+use mfm_core::plan::FIRST_TIME;
 use mfm_core::sample::{posterior_by_steps, sample_by_integration, sample_by_refinement, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
 use mfm_core::{Draws, Flow, MetaFlowMap, Noise, Shape, Tensor, TimeGrid};
 
 /// Samples made at once, each block with noise of its own, as the command `mfm sample` has it.
 const BLOCK: usize = 8192;
-
-/// The first time of an SDE, where noise stands for the state, as the command has it.
-const FIRST_TIME: f64 = 0.01;
 
 impl Draw<'_> {
     /// The noise of a call.
@@ -91,7 +89,7 @@ impl<B: Backend> AnySession for Run<B> {
             [one] => one.clone(),
             all => B::Tensor::concat(&all.iter().collect::<Vec<_>>(), 0)?,
         };
-        deliver::<B>(&samples, output)
+        self.deliver(&samples, output)
     }
 
     fn posterior(&self, callbacks: &Callbacks<'_>, states: Input<'_>, options: &PosteriorOptions<'_>, output: Output<'_>) -> Result<()> {
@@ -110,7 +108,7 @@ impl<B: Backend> AnySession for Run<B> {
             let flow = flow.with_condition(flow.condition.states(block.0, block.1));
             Ok([posterior_by_steps(&flow, &grid, &draws.noise(&noise, part, block)?, time, part)?])
         })?;
-        deliver::<B>(&made, output)
+        self.deliver(&made, output)
     }
 
     fn velocity(&self, query: &Query<'_>, x: &[f32], states: &[f32], velocity: &mut [f32]) -> Result<()> {

@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::bridge::ffi::{Host, Progress};
 use crate::failure::{Code, Failure, Result};
-use mfm_core::{Error, MetaFlowMap, Query, Reward, Shape, Tensor};
+use mfm_core::{Error, Lift, MetaFlowMap, Query, Reward, Shape, Tensor};
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 
@@ -178,6 +178,15 @@ impl<'a, M> Watched<'a, M> {
     /// `map`, which will be evaluated so many times.
     pub fn new(map: &'a M, callbacks: &'a Callbacks<'a>, evaluations: usize) -> Self {
         Self { map, callbacks, made: Cell::new(0), evaluations }
+    }
+}
+
+/// Lifted, the map is nobody's to watch: its evaluations are parts of a step.
+impl<T: Tensor, M: Lift<T>> Lift<T> for Watched<'_, M> {
+    type Lifted<U: Tensor> = M::Lifted<U>;
+
+    fn lift<U: Tensor>(&self, carry: &mut dyn FnMut(&T) -> mfm_core::Result<U>) -> mfm_core::Result<M::Lifted<U>> {
+        self.map.lift(carry)
     }
 }
 

@@ -98,7 +98,7 @@ impl<B: Backend> AnyModel for Loaded<B> {
 
     fn open(self: Arc<Self>, threads: usize, stream: usize) -> Result<Box<dyn AnySession>> {
         let device = self.backend.for_session(threads, stream)?;
-        Ok(Box::new(Run { model: self, device }))
+        Ok(Box::new(Run { model: self, device, stream }))
     }
 }
 

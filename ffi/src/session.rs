@@ -89,6 +89,8 @@ pub trait AnySession: Send + Sync {
 pub struct Run<B: Backend> {
     pub(crate) model: Arc<Loaded<B>>,
     pub(crate) device: B,
+    /// The host's stream, 0 for none.
+    pub(crate) stream: usize,
 }
 
 /// A condition; empty lists are none.
@@ -142,7 +144,7 @@ impl<B: Backend> Run<B> {
                     return Err(Failure::new(Code::Length, format!("the states have the shape {shape}, but must be [n, {dimension}]")));
                 }
                 rows(shape.elements(), self.dimension(), "the states")?;
-                self.device.import(tensor)
+                self.device.import(tensor, self.stream)
             }
         }
     }
@@ -155,16 +157,19 @@ impl<B: Backend> Run<B> {
             Output::DlPack(count, _) => Ok(*count),
         }
     }
-}
 
-/// Hands a result over, if all of it is finite: into the host's memory, or as a new tensor.
-pub(crate) fn deliver<B: Backend>(result: &B::Tensor, output: Output<'_>) -> Result<()> {
-    match output {
-        Output::Span(place) => write::<B>(result, place, "the result"),
-        Output::DlPack(_, place) => {
-            finite(&B::host(result)?, result.shape().item(), "the result")?;
-            *place = B::export(result)?;
-            Ok(())
+    /// Hands a result over, if all of it is finite: into the host's memory, or as a new tensor. In the order of the host's stream a tensor's numbers
+    /// are still to come, so nobody looks at them.
+    pub(crate) fn deliver(&self, result: &B::Tensor, output: Output<'_>) -> Result<()> {
+        match output {
+            Output::Span(place) => write::<B>(result, place, "the result"),
+            Output::DlPack(_, place) => {
+                if self.stream == 0 {
+                    finite(&B::host(result)?, result.shape().item(), "the result")?;
+                }
+                *place = B::export(result, self.stream)?;
+                Ok(())
+            }
         }
     }
 }

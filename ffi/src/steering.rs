@@ -6,50 +6,12 @@ use crate::draws::shared;
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, Watched, progress};
 use crate::model::rows;
-use crate::session::{Output, Run, deliver, expect, write};
-use mfm_core::baseline::{Potential, SequentialMonteCarlo, best_of};
-use mfm_core::guidance::{Adjusted, Concentration, Dps, Guide, MfmGradient, MfmGradientFree, Unsteered};
-use mfm_core::posterior_mcmc::{PosteriorMcmc, steer_by_mcmc};
-use mfm_core::resample::{Coupling, Resampling, steer_by_resampling};
+use crate::session::{Output, Run, expect, write};
+use mfm_core::plan::{Diagnostics, Estimator, Plan};
+use mfm_core::resample::Coupling;
 use mfm_core::search::{Keep, Search};
-use mfm_core::steer::{Dynamics, Scheme, Steering, steer as integrate};
-use mfm_core::{Draws, Flow, Noise, TimeGrid};
-
-/// The estimators of `mfm_estimator`, by their numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Estimator {
-    Unsteered,
-    Dps,
-    Gradient,
-    GradientFree,
-    Resampled,
-    Mcmc,
-    BestOfN,
-    SequentialMonteCarlo,
-}
-
-impl Estimator {
-    fn new(number: u32) -> Result<Self> {
-        use Estimator::{BestOfN, Dps, Gradient, GradientFree, Mcmc, Resampled, SequentialMonteCarlo, Unsteered};
-        let all = [Unsteered, Dps, Gradient, GradientFree, Resampled, Mcmc, BestOfN, SequentialMonteCarlo];
-        let unknown = || Failure::new(Code::Range, format!("there is no estimator {number}"));
-        all.get(number as usize).copied().ok_or_else(unknown)
-    }
-
-    /// The usual steps and draws.
-    fn usual(self) -> (usize, usize) {
-        match self {
-            Self::Unsteered | Self::Dps | Self::Gradient | Self::GradientFree | Self::SequentialMonteCarlo => (100, 16),
-            Self::BestOfN => (1, 16),
-            Self::Resampled => (8, 32),
-            Self::Mcmc => (16, 8),
-        }
-    }
-
-    fn needs_gradient(self) -> bool {
-        matches!(self, Self::Dps | Self::Gradient | Self::Mcmc | Self::SequentialMonteCarlo)
-    }
-}
+use mfm_core::steer::{Dynamics, Scheme};
+use mfm_core::{Draws, Flow, TimeGrid};
 
 fn coupling(number: u32) -> Result<Coupling> {
     match number {
@@ -69,84 +31,43 @@ fn option(number: f64, what: &str) -> Result<Option<f64>> {
     }
 }
 
-/// One run, its defaults filled in.
-struct Plan<'a, 'b, B: Backend> {
-    run: &'a Run<B>,
-    flow: Flow<'a, mfm_nn::Model<B::Tensor>>,
-    reward: &'a HostReward<'a, B>,
-    callbacks: &'a Callbacks<'a>,
-    options: &'a SteerOptions<'b>,
-    steps: usize,
-    draws: Draws,
+/// The plan of the host's options, its defaults filled in.
+fn plan(options: &SteerOptions<'_>) -> Result<Plan> {
+    let &SteerOptions { estimator, start, window_start, window_end, damping, power, moves, threshold, .. } = options;
+    // In the order of `mfm_estimator`. A search is a call of its own.
+    let known = Estimator::ALL.get(estimator as usize).copied().filter(|estimator| *estimator != Estimator::Search);
+    let estimator = known.ok_or_else(|| Failure::new(Code::Range, format!("there is no estimator {estimator}")))?;
+    if !(damping >= 0.0 && damping.is_finite()) {
+        return Err(Failure::new(Code::Range, format!("the damping is {damping}, but must be at least 0 and finite")));
+    }
+    let or_usual = |given: usize, usual: usize| if given == 0 { usual } else { given };
+    let (steps, draws) = estimator.usual();
+    Ok(Plan {
+        moves,
+        dynamics: if options.sde { Dynamics::Sde } else { Dynamics::Ode },
+        scheme: if options.heun { Scheme::Heun } else { Scheme::Euler },
+        start,
+        power,
+        window: window_start..=window_end,
+        damping,
+        rescale: option(options.rescale, "the rescaling")?,
+        clip: option(options.clip, "the clipping")?,
+        coupling: coupling(options.coupling)?,
+        threshold,
+        ..Plan::new(estimator, or_usual(options.draws, draws), or_usual(options.steps, steps))
+    })
 }
 
-impl<B: Backend> Plan<'_, '_, B> {
-    fn grid(&self) -> TimeGrid {
-        TimeGrid { power: self.options.power, ..TimeGrid::uniform(self.steps) }
-    }
-
-    fn concentrated(&self, index: usize, weights: Concentration) -> mfm_core::Result<()> {
-        let Concentration { effective_sample_size, largest_weight } = weights;
-        self.callbacks.step(&Progress { effective_sample_size, largest_weight, ..progress(index + 1, self.steps) })
-    }
-
-    fn run(&self, estimator: Estimator, x: &B::Tensor, noise: &Noise) -> Result<B::Tensor> {
-        let (flow, reward, draws) = (&self.flow, self.reward, self.draws);
-        let &SteerOptions { moves, threshold, .. } = self.options;
-        let coupling = coupling(self.options.coupling)?;
-        match estimator {
-            Estimator::Unsteered => self.guided(Unsteered, x, noise),
-            Estimator::Dps => self.guided(Dps { reward }, x, noise),
-            Estimator::Gradient => self.guided(MfmGradient { reward, draws }, x, noise),
-            Estimator::GradientFree => self.guided(MfmGradientFree { reward, draws }, x, noise),
-            Estimator::Resampled => {
-                let resampling = Resampling { grid: self.grid(), draws, coupling };
-                Ok(steer_by_resampling(flow, reward, &resampling, x, noise, &mut |index, weights| self.concentrated(index, weights))?)
-            }
-            Estimator::Mcmc => {
-                let mcmc = PosteriorMcmc { grid: self.grid(), fresh: draws, coupling, ..PosteriorMcmc::new(self.steps, moves) };
-                Ok(steer_by_mcmc(flow, reward, &mcmc, x, noise, &mut |report| {
-                    self.callbacks.step(&Progress { acceptance: report.acceptance, ..progress(report.index + 1, self.steps) })
-                })?)
-            }
-            Estimator::BestOfN => {
-                let shape = mfm_core::Tensor::shape(x);
-                let map = Watched::new(flow.map, self.callbacks, self.steps.saturating_mul(draws.blocks(shape.batch())?.len()));
-                let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
-                Ok(best_of(&self.run.device, &flow, reward, &self.grid(), draws, shape, noise)?)
-            }
-            Estimator::SequentialMonteCarlo => {
-                let grid = self.grid().from(self.options.start);
-                let population = SequentialMonteCarlo { grid, potential: Potential::PosteriorMean, threshold };
-                Ok(population.run(flow, reward, &Dps { reward }, x, noise, &mut |generation| {
-                    let effective_sample_size = generation.effective_sample_size;
-                    self.callbacks.step(&Progress { effective_sample_size, ..progress(generation.index + 1, self.steps) })
-                })?)
-            }
-        }
-    }
-
-    /// The ODE or SDE under a guide.
-    fn guided(&self, guide: impl Guide<B::Tensor, mfm_nn::Model<B::Tensor>>, x: &B::Tensor, noise: &Noise) -> Result<B::Tensor> {
-        let &SteerOptions { sde, heun, start, window_start, window_end, damping, rescale, clip, .. } = self.options;
-        if !(damping >= 0.0 && damping.is_finite()) {
-            return Err(Failure::new(Code::Range, format!("the damping is {damping}, but must be at least 0 and finite")));
-        }
-        let (rescale, clip) = (option(rescale, "the rescaling")?, option(clip, "the clipping")?);
-        let guide = Adjusted { guide, window: window_start..=window_end, damping, rescale, clip };
-        let dynamics = if sde { Dynamics::Sde } else { Dynamics::Ode };
-        let scheme = if heun { Scheme::Heun } else { Scheme::Euler };
-        let steering = Steering { dynamics, scheme, grid: self.grid().from(start) };
-        Ok(integrate(&self.flow, &guide, &steering, x, noise, &mut |step| {
-            let mut told = progress(step.index + 1, self.steps);
-            if let Some(weights) = step.guidance.concentration()? {
-                (told.effective_sample_size, told.largest_weight) = (weights.effective_sample_size, weights.largest_weight);
-            }
-            if step.guidance.correction.is_some() {
-                told.correction_norm = step.guidance.correction_norm()?;
-            }
-            self.callbacks.step(&told)
-        })?)
+/// What a step tells the host.
+fn told(step: &Diagnostics, steps: usize) -> Progress {
+    let known = |value: Option<f64>| value.unwrap_or(f64::NAN);
+    Progress {
+        effective_sample_size: known(step.effective_sample_size),
+        largest_weight: known(step.largest_weight),
+        correction_norm: known(step.correction_norm),
+        acceptance: known(step.acceptance),
+        best_reward: known(step.best_reward),
+        ..progress(step.step, steps)
     }
 }
 
@@ -157,21 +78,26 @@ impl<B: Backend> Plan<'_, '_, B> {
 pub fn steer<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, options: &SteerOptions<'_>, output: Output<'_>) -> Result<()> {
     let count = run.wanted(&output)?;
     shared(&options.draw)?;
-    let estimator = Estimator::new(options.estimator)?;
-    if estimator.needs_gradient() && !callbacks.has_gradient() {
+    let plan = plan(options)?;
+    if plan.estimator.needs_gradient() && !callbacks.has_gradient() {
         let message = "this estimator needs the reward's gradient, which this reward does not offer";
         return Err(Failure::new(Code::Unsupported, message));
     }
-    let or_usual = |given: usize, usual: usize| if given == 0 { usual } else { given };
-    let (steps, draws) = estimator.usual();
-    let (steps, draws) = (or_usual(options.steps, steps), Draws::new(or_usual(options.draws, draws)));
     let flow = run.flow(options.draw.labels, options.draw.guidance)?;
     let reward = HostReward::new(callbacks, &run.device);
-    callbacks.say(format_args!("steering {count} samples by {estimator:?}, {steps} steps, {} draws", draws.count));
+    callbacks.say(format_args!("steering {count} samples by {}, {} steps, {} draws", plan.estimator.name(), plan.steps, plan.draws));
     let noise = options.draw.noise();
     let x = mfm_core::Device::normal(&run.device, &noise.fork(0), run.shape(count)?)?;
-    let plan = Plan { run, flow, reward: &reward, callbacks, options, steps, draws };
-    deliver::<B>(&plan.run(estimator, &x, &noise.fork(1))?, output)
+    let noise = noise.fork(1);
+    let mut on_step = |step: Diagnostics| callbacks.step(&told(&step, plan.steps));
+    let samples = if plan.estimator == Estimator::BestOfN {
+        // It has no steps of its own: the host is told of each evaluation.
+        let map = Watched::new(flow.map, callbacks, plan.steps.saturating_mul(Draws::new(plan.draws).blocks(count)?.len()));
+        plan.run(&Flow { map: &map, path: flow.path, condition: flow.condition }, &reward, &x, &noise, &mut on_step)?
+    } else {
+        plan.run(&flow, &reward, &x, &noise, &mut on_step)?
+    };
+    run.deliver(&samples, output)
 }
 
 /// The best of many draws.

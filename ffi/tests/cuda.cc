@@ -2,7 +2,9 @@
 // the names of NVIDIA's, in a folder on LD_LIBRARY_PATH, or a GPU's own. Skipped without.
 //
 //   cuda
-#include "check.hpp"
+#include "dlpack.hpp"
+
+#include <dlfcn.h>
 
 #include <algorithm>
 #include <cmath>
@@ -56,6 +58,96 @@ std::vector<std::pair<const char*, numbers>> results(mfm::session& session, std:
     keep(what, session.try_steer(target(), samples, steer), samples);
   }
   return all;
+}
+
+/// The driver's functions, as a host of CUDA's calls them.
+struct driver {
+  using address = unsigned long long;
+  void* library = dlopen("libcuda.so.1", RTLD_NOW);
+
+  template <class F>
+  F* function(const char* name) const {
+    return reinterpret_cast<F*>(library ? dlsym(library, name) : nullptr);
+  }
+  int (*stream_create)(void**, unsigned, int) = function<int(void**, unsigned, int)>("cuStreamCreateWithPriority");
+  int (*stream_destroy)(void*) = function<int(void*)>("cuStreamDestroy_v2");
+  int (*stream_synchronize)(void*) = function<int(void*)>("cuStreamSynchronize");
+  int (*allocate)(address*, std::size_t, void*) = function<int(address*, std::size_t, void*)>("cuMemAllocAsync");
+  int (*release)(address, void*) = function<int(address, void*)>("cuMemFreeAsync");
+  int (*upload)(address, const void*, std::size_t, void*) = function<int(address, const void*, std::size_t, void*)>("cuMemcpyHtoDAsync_v2");
+  int (*download)(void*, address, std::size_t, void*) = function<int(void*, address, std::size_t, void*)>("cuMemcpyDtoHAsync_v2");
+  /// Has an emulated driver do work as late as it may.
+  void (*be_lazy)(int) = function<void(int)>("emulator_be_lazy");
+};
+
+/// Tensors in and out on a GPU, in the order of a stream of the host's, and without one.
+void exchange(const mfm::model& gpu, mfm::session& without) {
+  const driver cuda;
+  CHECK(cuda.stream_create && cuda.upload && cuda.download && cuda.allocate && cuda.release && cuda.stream_synchronize && cuda.stream_destroy);
+  void* stream = nullptr;
+  driver::address memory = 0;
+  const std::size_t bytes = 2 * 64 * sizeof(float);
+  CHECK(cuda.stream_create(&stream, 0, 0) == 0 && cuda.allocate(&memory, bytes + sizeof(float), stream) == 0);
+  mfm::session with = a_session(gpu, {1, stream, {}, {}});
+  numbers values(128), expected(128), found(128), samples(3 * 64), steered(3 * 64);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = 4 * static_cast<float>(std::sin(1.7 * static_cast<double>(i)));
+  CHECK(with.try_posterior(values, expected).ok() && with.try_sample(samples).ok() && with.try_steer(target(), steered).ok());
+
+  const auto on_gpu = [](const DLManagedTensorVersioned* tensor, std::int64_t rows) {
+    const DLTensor& view = tensor->dl_tensor;
+    return view.device.device_type == 2 && view.device.device_id == 0 && view.ndim == 2 && view.shape[0] == rows && view.shape[1] == 64 &&
+           view.strides[0] == 64 && view.strides[1] == 1 && view.dtype.code == 2 && view.dtype.bits == 32 && view.byte_offset == 0;
+  };
+  const auto address = [](const DLManagedTensorVersioned* tensor) { return reinterpret_cast<driver::address>(tensor->dl_tensor.data); };
+  for (int lazy : {0, 1}) {
+    if (lazy == 1 && !cuda.be_lazy) break;  // A GPU is as late as it likes.
+    if (cuda.be_lazy) cuda.be_lazy(lazy);
+    // Nobody waits for anything before the end: the order of the stream must do. In between, the host's memory and the library's are used again.
+    numbers again(128);
+    for (numbers* result : {&found, &again}) {
+      CHECK(cuda.upload(memory + sizeof(float), values.data(), bytes, stream) == 0);
+      auto* given = new states(reinterpret_cast<void*>(memory), {2, 0});
+      given->tensor.dl_tensor.byte_offset = sizeof(float);
+      deleted = 0;
+      DLManagedTensorVersioned* out = nullptr;
+      expect(with.try_posterior_dlpack(&given->tensor, out), MFM_OK, lazy ? "in and out, as late as may be" : "in and out");
+      CHECK(deleted == 1 && out && on_gpu(out, 2));
+      static const numbers zeros(128);
+      CHECK(cuda.upload(memory + sizeof(float), zeros.data(), bytes, stream) == 0);
+      CHECK(cuda.download(result->data(), address(out), bytes, stream) == 0);
+      out->deleter(out);
+    }
+    CHECK(cuda.stream_synchronize(stream) == 0);
+    CHECK(found == expected && again == expected);
+
+    // Without a stream all is done when a call returns, and a tensor outlives its session and its model.
+    CHECK(cuda.upload(memory, values.data(), bytes, stream) == 0 && cuda.stream_synchronize(stream) == 0);
+    DLManagedTensorVersioned *drawn = nullptr, *made = nullptr, *aimed = nullptr;
+    {
+      mfm::model_options on_cuda;
+      on_cuda.device = "cuda:0";
+      mfm::model shorter;
+      expect(mfm::model::try_load(MODEL, shorter, on_cuda), MFM_OK, "a model that is gone before its tensors");
+      mfm::session short_lived = a_session(shorter);
+      expect(short_lived.try_posterior_dlpack(&(new states(reinterpret_cast<void*>(memory), {2, 0}))->tensor, drawn), MFM_OK, "draws");
+      expect(short_lived.try_sample_dlpack(3, made), MFM_OK, "samples");
+      expect(short_lived.try_steer_dlpack(target(), 3, aimed), MFM_OK, "steered samples");
+    }
+    numbers more(3 * 64), most(3 * 64);
+    CHECK(on_gpu(drawn, 2) && on_gpu(made, 3) && on_gpu(aimed, 3));
+    CHECK(cuda.download(found.data(), address(drawn), bytes, stream) == 0 && cuda.download(more.data(), address(made), more.size() * 4, stream) == 0 &&
+          cuda.download(most.data(), address(aimed), most.size() * 4, stream) == 0 && cuda.stream_synchronize(stream) == 0);
+    CHECK(found == expected && more == samples && most == steered);
+    for (DLManagedTensorVersioned* tensor : {drawn, made, aimed}) tensor->deleter(tensor);
+  }
+  if (cuda.be_lazy) cuda.be_lazy(0);
+
+  for (mfm::session* session : {&with, &without}) {
+    refuse_all(*session, reinterpret_cast<void*>(memory), {2, 0}, {2, 1});
+    refused(*session, MFM_DLPACK, "a tensor on the CPU", values.data(), {1, 0}, [](states&) {});
+  }
+  with = {};
+  CHECK(cuda.release(memory, stream) == 0 && cuda.stream_synchronize(stream) == 0 && cuda.stream_destroy(stream) == 0);
 }
 
 }  // namespace
@@ -120,11 +212,6 @@ int main() {
   expect(stopped.try_sample(a), MFM_CANCELLED, "a cancelled call");
   expect(there.try_value([](mfm::batch, mfm::span<float> r) { r[0] = NAN; }, ours[0].second, b), MFM_LENGTH, "too much room for values");
 
-  // What CUDA does not do.
-  mfm::session other;
-  expect(mfm::session::try_open(gpu, other, {1, &a, {}, {}}), MFM_UNSUPPORTED, "a stream of the host's");
-  DLManagedTensorVersioned* tensor = nullptr;
-  expect(there.try_sample_dlpack(3, tensor), MFM_UNSUPPORTED, "DLPack on CUDA");
-  CHECK(tensor == nullptr);
+  exchange(gpu, there);
   return finish();
 }

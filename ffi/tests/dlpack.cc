@@ -1,52 +1,5 @@
-// Tensors cross without copies, are deleted once, and are refused with a reason. The structures are dlpack.h's, version 1.
-#include "check.hpp"
-
-struct DLDevice {
-  std::int32_t device_type, device_id;
-};
-struct DLDataType {
-  std::uint8_t code, bits;
-  std::uint16_t lanes;
-};
-struct DLTensor {
-  void* data;
-  DLDevice device;
-  std::int32_t ndim;
-  DLDataType dtype;
-  std::int64_t* shape;
-  std::int64_t* strides;
-  std::uint64_t byte_offset;
-};
-struct DLManagedTensorVersioned {
-  std::uint32_t major, minor;
-  void* manager_ctx;
-  void (*deleter)(DLManagedTensorVersioned*);
-  std::uint64_t flags;
-  DLTensor dl_tensor;
-};
-
-namespace {
-
-int deleted = 0;
-
-/// A tensor of two states of 64 numbers at `data`.
-struct states {
-  std::int64_t shape[2] = {2, 64}, strides[2] = {64, 1};
-  DLManagedTensorVersioned tensor{};
-
-  explicit states(float* data) {
-    tensor.major = 1;
-    tensor.minor = 1;
-    tensor.manager_ctx = this;
-    tensor.deleter = [](DLManagedTensorVersioned* self) {
-      ++deleted;
-      delete static_cast<states*>(self->manager_ctx);
-    };
-    tensor.dl_tensor = {data, {1, 0}, 2, {2, 32, 1}, shape, strides, 0};
-  }
-};
-
-}  // namespace
+// Tensors cross without copies, are deleted once, and are refused with a reason.
+#include "dlpack.hpp"
 
 int main() {
   const mfm::model model = the_model();
@@ -89,27 +42,7 @@ int main() {
   samples->deleter(samples);
   steered->deleter(steered);
 
-  // Refused, with the tensor given back each time.
-  const auto refused = [&](mfm_code code, const char* what, auto&& change) {
-    auto* given = new states(memory.data());
-    change(*given);
-    deleted = 0;
-    DLManagedTensorVersioned* out = nullptr;
-    expect(session.try_posterior_dlpack(&given->tensor, out, options), code, what);
-    CHECK(deleted == 1 && !out);
-  };
-  refused(MFM_DLPACK, "major version 2", [](states& s) { s.tensor.major = 2; });
-  refused(MFM_DLPACK, "a tensor on CUDA", [](states& s) { s.tensor.dl_tensor.device = {2, 0}; });
-  refused(MFM_DLPACK, "float64", [](states& s) { s.tensor.dl_tensor.dtype.bits = 64; });
-  refused(MFM_DLPACK, "integers", [](states& s) { s.tensor.dl_tensor.dtype.code = 0; });
-  refused(MFM_DLPACK, "a transposed tensor", [](states& s) { s.strides[0] = 1, s.strides[1] = 2; });
-  refused(MFM_DLPACK, "a negative axis", [](states& s) { s.shape[0] = -2; });
-  refused(MFM_DLPACK, "rank 9", [](states& s) { s.tensor.dl_tensor.ndim = 9; });
-  refused(MFM_DLPACK, "null data", [](states& s) { s.tensor.dl_tensor.data = nullptr; });
-  refused(MFM_DLPACK, "a skewed offset", [](states& s) { s.tensor.dl_tensor.byte_offset = 2; });
-  refused(MFM_LENGTH, "rank 1", [](states& s) { s.tensor.dl_tensor.ndim = 1, s.strides[0] = 1; });
-  refused(MFM_LENGTH, "63 numbers a state", [](states& s) { s.shape[1] = 63, s.strides[0] = 63; });
-  refused(MFM_EMPTY, "no states", [](states& s) { s.shape[0] = 0; });
+  refuse_all(session, memory.data(), {1, 0}, {2, 0});
   DLManagedTensorVersioned* out = nullptr;
   expect(session.try_posterior_dlpack(nullptr, out, options), MFM_NULL_POINTER, "a null tensor");
   expect(session.try_sample_dlpack(0, out), MFM_EMPTY, "no samples");

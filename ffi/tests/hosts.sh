@@ -32,6 +32,12 @@ run cmake --install "$work/source" --prefix "$tree"
 library=$(readlink -f "$tree"/lib*/libmfm.so || readlink -f "$tree"/lib/*/libmfm.so)
 say "the shared library has $(stat -c %s "$library") bytes, and the name $(objdump -p "$library" | awk '/SONAME/ { print $2 }')"
 
+say "outside project, from source"
+run cmake -S "$here/tests/outside" -B "$work/fetched" -G Ninja -DCMAKE_BUILD_TYPE=Release -DFETCHCONTENT_SOURCE_DIR_MFM="$(dirname "$here")" \
+  -DMFM_CARGO_TARGET_DIR="$work/cargo"
+run cmake --build "$work/fetched"
+"$work/fetched/outside" "$here/examples/digits.mfm"
+
 outside=(-DCMAKE_PREFIX_PATH="$tree" -DCMAKE_BUILD_TYPE=Release)
 build gcc-make-shared "$here/examples" -G "Unix Makefiles" "${outside[@]}" -Dmfm_USE_SHARED=ON -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc
 build clang-ninja-static "$here/examples" -G Ninja "${outside[@]}" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang

@@ -4,6 +4,7 @@
 //   same_as_command MFM
 #include "check.hpp"
 
+#include <cctype>
 #include <cstdlib>
 #include <fstream>
 
@@ -33,9 +34,32 @@ numbers read_npy(const char* path) {
   return values;
 }
 
+/// The numbers of a list in a JSON report, lists of lists one after another. They are written in full.
+numbers read_json(const char* path, const std::string& name) {
+  std::ifstream file(path);
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const std::size_t key = text.find('"' + name + '"');
+  CHECK(key != std::string::npos);
+  if (key == std::string::npos) return {};
+  numbers values;
+  int depth = 0;
+  for (const char* at = text.c_str() + text.find('[', key); *at;) {
+    if (*at == '[') ++depth, ++at;
+    else if (*at == ']' && --depth == 0) break;
+    else if (char* end = nullptr; (*at == '-' || std::isdigit(static_cast<unsigned char>(*at)))) {
+      values.push_back(static_cast<float>(std::strtod(at, &end)));
+      at = end;
+    } else ++at;
+  }
+  return values;
+}
+
+bool same(const numbers& ours, const numbers& theirs) {
+  return !ours.empty() && ours.size() == theirs.size() && std::memcmp(ours.data(), theirs.data(), ours.size() * sizeof(float)) == 0;
+}
+
 bool same(const numbers& ours, const char* path) {
-  const numbers theirs = read_npy(path);
-  return ours.size() == theirs.size() && std::memcmp(ours.data(), theirs.data(), ours.size() * sizeof(float)) == 0;
+  return same(ours, read_npy(path));
 }
 
 }  // namespace
@@ -90,6 +114,18 @@ int main(int arguments, char** values) {
       for (std::size_t k = 0; gradients.size() > 0 && k < dimension; ++k) gradients[i * dimension + k] = slope[k];
     }
   };
+  // Values, and their gradients.
+  mfm::value_options value;
+  value.draw.seed = 7;
+  value.time = 0.4;
+  value.draws = 6;
+  numbers its_value(count), its_gradient(states.size());
+  run("value " + file + " --state same.npy --time 0.4 --draws 6 --reward " + text + " --json value.json > value.txt");
+  CHECK(session.try_value(linear, states, its_value, value).ok() && same(its_value, read_json("value.json", "values")));
+  run("value " + file + " --state same.npy --time 0.4 --draws 6 --reward " + text + " --gradient --json value.json > value.txt");
+  CHECK(session.try_value_and_gradient(linear, states, its_value, its_gradient, value).ok());
+  CHECK(same(its_value, read_json("value.json", "values")) && same(its_gradient, read_json("value.json", "gradients")));
+
   const char* names[] = {"unsteered", "dps", "mfm-g", "mfm-gf", "resampled", "mcmc", "best-of-n", "smc"};
   for (std::uint32_t estimator = 0; estimator < 8; ++estimator) {
     run("steer " + file + n + " --reward " + text + " --estimator " + names[estimator] + " --steps 3 --draws 4 -o steered.npy");

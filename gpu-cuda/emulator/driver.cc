@@ -1,11 +1,13 @@
 // A stand-in for libcuda: the functions that the adapter calls, with one or more devices whose memory is the host's and whose kernels run on the CPU
-// (kernels/host). Work is done when it is queued, but that what goes wrong in a kernel is reported at the next call, as a device does. Faults can be asked for.
+// (kernels/host). Work is done when it is queued (unless it is to be lazy), but that what goes wrong in a kernel is reported at the next call, as a device does. Faults can be asked for.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -22,7 +24,7 @@ namespace {
 using Result = int;
 using Address = unsigned long long;
 
-constexpr Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, NOT_FOUND = 500,
+constexpr Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600,
                  ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901;
 constexpr size_t GUARD = 256; // bytes before and after each piece of memory that nobody may write to
 constexpr unsigned char GUARDED = 0xA5, FRESH = 0xFF; // fresh memory is NaN in every type
@@ -41,9 +43,20 @@ struct Graph {
   std::vector<Node> nodes;
 };
 
+struct Event;
+
 struct Stream {
   Graph* capture = nullptr;
   bool invalid = false;
+  std::deque<std::function<void()>> queued; // what a lazy device has not done yet
+  size_t asked = 0, done = 0;
+};
+
+// Happens when its stream has done so much.
+struct Event {
+  std::shared_ptr<Stream> stream;
+  size_t place = 0;
+  bool happened() const { return !stream || stream->done >= place; }
 };
 
 struct Piece {
@@ -59,10 +72,12 @@ std::recursive_mutex guard;
 std::map<Address, Piece> pieces;
 std::map<std::string, Fault> faults;
 std::map<std::string, void*> functions;
+std::map<Stream*, std::shared_ptr<Stream>> streams;
 Result lost = SUCCESS; // the failure after which nothing works
 int device_count = 1, version = 13000, capability = 90;
 size_t memory = size_t(8) << 30, used = 0;
 int launches = 0;
+bool lazy = false; // work is done when somebody waits for it, not when it is queued
 thread_local void* current = nullptr;
 
 bool is_final(Result code) {
@@ -148,13 +163,33 @@ Result run(const Node& node) {
   return SUCCESS;
 }
 
+// Does what a stream has queued, up to a place.
+void advance(Stream& stream, size_t place) {
+  while (stream.done < place && !stream.queued.empty()) {
+    const auto work = std::move(stream.queued.front());
+    stream.queued.pop_front();
+    work();
+    ++stream.done;
+  }
+}
+
+// Does work in the order of its stream.
+Result queue(Stream* stream, std::function<Result()> work) {
+  if (!stream || !lazy) return work();
+  ++stream->asked;
+  stream->queued.push_back([work = std::move(work)] {
+    if (Result code = work(); code != SUCCESS && lost == SUCCESS) lost = code;
+  });
+  return SUCCESS;
+}
+
 // Runs a node, or records it.
 Result submit(Stream* stream, Node node) {
   if (stream && stream->capture) {
     stream->capture->nodes.push_back(std::move(node));
     return SUCCESS;
   }
-  return run(node);
+  return queue(stream, [node = std::move(node)] { return run(node); });
 }
 
 Result copy(Stream* stream, void* to, const void* from, size_t bytes, Address device) {
@@ -191,6 +226,11 @@ extern "C" __attribute__((visibility("default"))) void emulator_configure(int de
   for (const auto& piece : pieces) free(reinterpret_cast<unsigned char*>(piece.first) - GUARD);
   pieces.clear();
   used = 0, lost = SUCCESS;
+}
+// Work of the streams is done as late as it may be: when it is waited for.
+extern "C" __attribute__((visibility("default"))) void emulator_be_lazy(int whether) {
+  std::lock_guard<std::recursive_mutex> lock(guard);
+  lazy = whether != 0;
 }
 // Kernels run so far; bytes and pieces of device memory in use.
 extern "C" __attribute__((visibility("default"))) int emulator_launches() { return launches; }
@@ -257,29 +297,47 @@ API cuModuleGetFunction(void** function, void*, const char* name) {
 
 API cuStreamCreateWithPriority(Stream** stream, unsigned, int) {
   ENTER("cuStreamCreateWithPriority");
-  return *stream = new Stream, SUCCESS;
+  auto made = std::make_shared<Stream>();
+  return streams[made.get()] = made, *stream = made.get(), SUCCESS;
 }
-API cuStreamDestroy_v2(Stream* stream) { return delete stream, SUCCESS; }
+API cuStreamDestroy_v2(Stream* stream) {
+  std::lock_guard<std::recursive_mutex> lock(guard);
+  advance(*stream, stream->asked);
+  return streams.erase(stream), SUCCESS;
+}
 API cuStreamSynchronize(Stream* stream) {
   ENTER("cuStreamSynchronize");
-  return not_recorded(stream);
+  if (Result code = not_recorded(stream)) return code;
+  if (stream) advance(*stream, stream->asked);
+  return lost;
 }
-API cuEventCreate(void** event, unsigned) {
+API cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
+  ENTER("cuStreamWaitEvent");
+  if (Result code = not_recorded(stream)) return code;
+  return queue(stream, [waited = *event] {
+    if (!waited.happened()) advance(*waited.stream, waited.place);
+    return SUCCESS;
+  });
+}
+API cuEventCreate(Event** event, unsigned) {
   ENTER("cuEventCreate");
-  return *event = reinterpret_cast<void*>(1), SUCCESS;
+  return *event = new Event, SUCCESS;
 }
-API cuEventDestroy_v2(void*) { return SUCCESS; }
-API cuEventRecord(void*, Stream* stream) {
+API cuEventDestroy_v2(Event* event) { return delete event, SUCCESS; }
+API cuEventRecord(Event* event, Stream* stream) {
   ENTER("cuEventRecord");
-  return not_recorded(stream);
+  if (Result code = not_recorded(stream)) return code;
+  if (stream) event->stream = streams[stream], event->place = stream->asked;
+  return SUCCESS;
 }
-API cuEventQuery(void*) {
+API cuEventQuery(Event* event) {
   ENTER("cuEventQuery");
-  return SUCCESS;
+  return event->happened() ? SUCCESS : NOT_READY;
 }
-API cuEventSynchronize(void*) {
+API cuEventSynchronize(Event* event) {
   ENTER("cuEventSynchronize");
-  return SUCCESS;
+  if (!event->happened()) advance(*event->stream, event->place);
+  return lost;
 }
 
 API cuMemAllocAsync(Address* address, size_t bytes, Stream* stream) {
@@ -290,7 +348,7 @@ API cuMemAllocAsync(Address* address, size_t bytes, Stream* stream) {
 API cuMemFreeAsync(Address address, Stream* stream) {
   ENTER("cuMemFreeAsync");
   if (Result code = not_recorded(stream)) return code;
-  return release(address);
+  return queue(stream, [address] { return release(address); });
 }
 API cuMemAllocHost_v2(void** pointer, size_t bytes) {
   ENTER("cuMemAllocHost_v2");
@@ -340,7 +398,8 @@ API cuGraphExecDestroy(Graph* graph) { return delete graph, SUCCESS; }
 API cuGraphLaunch(Graph* graph, Stream* stream) {
   ENTER("cuGraphLaunch");
   if (Result code = not_recorded(stream)) return code;
-  for (const Node& node : graph->nodes) run(node);
+  for (const Node& node : graph->nodes)
+    if (Result code = queue(stream, [node] { return run(node); })) return code;
   return SUCCESS;
 }
 

@@ -2,19 +2,31 @@
 
 use crate::device::CudaDevice;
 use crate::memory::Block;
+use core::fmt;
 
-/// A block of a device's memory, which returns to the pool when it is dropped.
-#[derive(Debug)]
+/// Device memory: a block, which returns to its device's pool when the buffer is dropped, or memory of somebody else's, which is only read.
 pub(crate) struct Buffer {
     device: CudaDevice,
-    /// Taken when the buffer is dropped.
-    block: Option<Block>,
     address: u64,
+    storage: Storage,
+}
+
+enum Storage {
+    Pooled(Block),
+    /// Kept for its `Drop`.
+    Lent {
+        _owner: Box<dyn Send + Sync>,
+    },
+    Returned,
 }
 
 impl Buffer {
     pub fn new(device: CudaDevice, block: Block) -> Self {
-        Self { device, address: block.address, block: Some(block) }
+        Self { device, address: block.address, storage: Storage::Pooled(block) }
+    }
+
+    pub fn lent(device: CudaDevice, address: u64, owner: Box<dyn Send + Sync>) -> Self {
+        Self { device, address, storage: Storage::Lent { _owner: owner } }
     }
 
     pub fn device(&self) -> &CudaDevice {
@@ -26,9 +38,15 @@ impl Buffer {
     }
 }
 
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(block) = self.block.take() {
+        if let Storage::Pooled(block) = core::mem::replace(&mut self.storage, Storage::Returned) {
             self.device.give(block);
         }
     }

@@ -23,6 +23,7 @@ mod buffer;
 mod copy;
 mod device;
 mod elementwise;
+mod exchange;
 mod failure;
 mod fused;
 mod graph;
@@ -43,6 +44,7 @@ mod staging;
 mod tensor;
 
 pub use device::CudaDevice;
+pub use exchange::ForeignStream;
 pub use failure::OpenError;
 pub use graph::Replay;
 pub use memory::Memory;

@@ -1,6 +1,6 @@
 //! The tensor: a view of a shared buffer.
 
-use crate::abi::{Address, View};
+use crate::abi::View;
 use crate::buffer::Buffer;
 use crate::device::CudaDevice;
 use crate::host::decode;
@@ -43,8 +43,8 @@ impl CudaTensor {
         self.buffer.device()
     }
 
-    /// The address of the first element.
-    pub(crate) fn address(&self) -> Address {
+    /// The address of the first element on the device. What is there is written in the order of the device's work.
+    pub fn address(&self) -> u64 {
         self.buffer.address() + (self.layout.offset * self.home().storage().bytes()) as u64
     }
 
@@ -54,8 +54,11 @@ impl CudaTensor {
         self.layout.broadcast(shape).map(|layout| self.view(layout)).ok_or(mismatch)
     }
 
-    /// The same elements, one after another.
-    pub(crate) fn contiguous(&self) -> Result<Self> {
+    /// The same elements in row-major order, one after another: the tensor itself where they lie so, else a copy.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if there is no room for a copy, and whatever the device reports.
+    pub fn contiguous(&self) -> Result<Self> {
         if self.layout.is_contiguous() { Ok(self.clone()) } else { copy::fresh("copy", self) }
     }
 }

@@ -238,10 +238,7 @@ impl<T: Tensor> MetaFlowMap<T> for Mlp<T> {
         if query.condition.guidance.is_some() {
             return Err(Error::Unsupported { op: "mlp", what: "this network takes no guidance scale" });
         }
-        let mut h = self.enter(query)?;
-        for layer in &self.hidden {
-            h = layer.apply(&h, Activation::Silu)?;
-        }
+        let h = self.enter(query)?.layers(self.hidden.iter().map(|layer| (&layer.weight, &layer.bias)), Activation::Silu)?;
         self.output.apply(&h, Activation::Identity)?.reshape(query.x.shape())
     }
 }

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Place, Result};
 use crate::model::{LoadedModel, shape};
 use crate::reward::{self, AnyReward};
-use crate::steering::{Diagnostics, Estimator, FIRST_TIME, Plan};
+use crate::steering::{self, Diagnostics, Estimator, FIRST_TIME, Plan, estimators};
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
 use mfm_core::resample::Coupling;
@@ -43,7 +43,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub aim: Aim,
     /// How to steer
-    #[arg(long, value_name = "ESTIMATOR", default_value = "resampled")]
+    #[arg(long, value_name = "ESTIMATOR", default_value = "resampled", value_parser = estimators())]
     pub estimator: Estimator,
     /// Time steps [default: 100 for an ODE or SDE, 1 for best-of-n, 16 for mcmc, else 8]
     #[arg(long, value_name = "K", value_parser = at_least_one, allow_negative_numbers = true)]
@@ -153,15 +153,9 @@ impl From<Renoising> for Coupling {
 
 /// The plan of the command line, its defaults filled in.
 fn plan(arguments: &Arguments) -> Result<Plan> {
-    use Estimator::{BestOfN, Dps, Mcmc, MfmG, MfmGf, Resampled, Search, Smc, Unsteered};
+    use Estimator::{Dps, MfmG, Smc};
     let estimator = arguments.estimator;
-    let (steps, draws) = match estimator {
-        Unsteered | Dps | MfmG | MfmGf | Smc => (100, 16),
-        BestOfN => (1, 16),
-        Resampled => (8, 32),
-        Search => (8, 16),
-        Mcmc => (16, 8),
-    };
+    let (steps, draws) = estimator.usual();
     if arguments.start >= 1.0 {
         return Err(Failure::input("--start 1: it must be before 1"));
     }
@@ -197,6 +191,7 @@ struct Report<'a> {
     mean_reward: f64,
     best_reward: f64,
     seconds: f64,
+    #[serde(serialize_with = "steering::serialize")]
     diagnostics: &'a [Diagnostics],
     /// Only if they went to no file.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! `mfm value`: the value function of a reward at noisy states.
+//! `mfm value`: the value function of a reward at noisy states, and its gradient.
 
 use crate::arguments::{at_least_one, time};
 use crate::context::Context;
@@ -9,7 +9,7 @@ use crate::output;
 use crate::picture::{Axis, BLUE, Figure, GREY, Layer, Panel, Picture};
 use crate::reward::{self, AnyReward};
 use crate::table::{Table, count, number};
-use mfm_core::guidance::{estimate_value, estimate_value_by_rollouts};
+use mfm_core::guidance::{estimate_value, estimate_value_by_rollouts, estimate_value_gradient};
 use mfm_core::{Draws, Tensor, TimeGrid};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -34,6 +34,9 @@ pub struct Arguments {
     /// The label, for a model that knows labels
     #[arg(long, value_name = "L")]
     pub label: Option<usize>,
+    /// Its gradient by the state as well, through the network
+    #[arg(long)]
+    pub gradient: bool,
     /// Judge the estimates by the truth about the model's drift: so many long rollouts for each state
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub truth: Option<usize>,
@@ -52,6 +55,8 @@ struct Report<'a> {
     time: f64,
     draws: usize,
     values: Vec<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gradients: Option<Vec<&'a [f64]>>,
     effective_sample_size: f64,
     largest_weight: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,8 +93,17 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let states = model.states(&data, &context.device)?;
     let reward = AnyReward::new(context, &arguments.reward, model.dimension())?;
     let &Arguments { time, draws, .. } = arguments;
-    let estimate = estimate_value(&model.flow(&label), &reward, time, &states, Draws::new(draws), &context.noise).at(&model.source)?;
-    let values = estimate.value.to_vec::<f64>()?;
+    let (flow, draws_each) = (model.flow(&label), Draws::new(draws));
+    let (value, gradient, weights) = if arguments.gradient {
+        let estimate = estimate_value_gradient(&flow, &reward, time, &states, draws_each, &context.noise).at(&model.source)?;
+        let weights = estimate.concentration()?;
+        (estimate.value, Some(estimate.gradient.to_vec::<f64>()?), weights)
+    } else {
+        let estimate = estimate_value(&flow, &reward, time, &states, draws_each, &context.noise).at(&model.source)?;
+        (estimate.value, None, estimate.concentration)
+    };
+    let gradients: Option<Vec<&[f64]>> = gradient.as_ref().map(|gradient| gradient.chunks_exact(model.dimension()).collect());
+    let values = value.to_vec::<f64>()?;
     if let Some(row) = values.iter().position(|value| value.is_nan()) {
         return Err(Failure::input(format!("{}: the value of the state in row {} is NaN", data.source, row + 1)));
     }
@@ -97,16 +111,15 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         Some(rollouts) => Some(truth(context, arguments, &model, &reward, &states, rollouts, &values)?),
         None => None,
     };
-    let mut table = match truth {
-        Some(_) => Table::new(["state", "value", "truth"]),
-        None => Table::new(["state", "value"]),
-    };
+    let more = [("gradient's norm", gradients.is_some()), ("truth", truth.is_some())];
+    let more = more.into_iter().filter_map(|(heading, known)| known.then_some(heading));
+    let mut table = Table::new(["state", "value"].into_iter().chain(more));
     for (i, value) in values.iter().enumerate() {
+        let norm = gradients.as_ref().map(|rows| number(rows[i].iter().map(|slope| slope * slope).sum::<f64>().sqrt(), 6));
         let truth = truth.as_ref().map(|truth| number(truth.values[i], 6));
-        table.row([(i + 1).to_string(), number(*value, 6)].into_iter().chain(truth));
+        table.row([(i + 1).to_string(), number(*value, 6)].into_iter().chain(norm).chain(truth));
     }
     context.table(&table)?;
-    let weights = estimate.concentration;
     context.say(format!(
         "{draws} draws a state; effective sample size {}, largest weight {} (means over the states); estimates are biased low at few draws",
         number(weights.effective_sample_size, 3),
@@ -130,6 +143,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         time,
         draws,
         values,
+        gradients,
         effective_sample_size: weights.effective_sample_size,
         largest_weight: weights.largest_weight,
         truth,

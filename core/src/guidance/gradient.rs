@@ -1,6 +1,6 @@
 //! MFM-G: the gradient of a log-mean-exponential through the map.
 
-use super::{Guidance, Guide, by_state, draws_of, half_sigma_squared};
+use super::{Concentration, Guidance, Guide, by_state, concentration, draws_of, half_sigma_squared};
 use crate::autodiff::{Tape, Var};
 use crate::draws::Draws;
 use crate::error::Result;
@@ -43,6 +43,16 @@ pub struct ValueGradient<T> {
     pub gradient: T,
     /// The weights of the draws, [n, draws], each row summing to one.
     pub weights: T,
+}
+
+impl<T: Tensor> ValueGradient<T> {
+    /// How concentrated the weights are.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn concentration(&self) -> Result<Concentration> {
+        concentration(&self.weights)
+    }
 }
 
 /// V and ∇V at the states x of `[n, ...]` by the estimator of [`MfmGradient`], without the factor σ²/2: finite at every t.

@@ -34,6 +34,12 @@ pub enum Fused {
         /// The non-linearity.
         activation: Activation,
     },
+    /// Linear layers one after another, each with its bias and the same non-linearity, of `[x, W₁, b₁, W₂, b₂, ...]`: for a few rows,
+    /// where what lies between two products would take as long as they do.
+    Layers {
+        /// The non-linearity after each.
+        activation: Activation,
+    },
     /// act(x) of `[x]`.
     Activate {
         /// The non-linearity.
@@ -70,6 +76,7 @@ impl Fused {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Linear { .. } => "linear",
+            Self::Layers { .. } => "layers",
             Self::Activate { .. } => "activate",
             Self::LinearCombination { .. } => "linear_combination",
             Self::Softmax { .. } => "softmax",
@@ -117,6 +124,10 @@ impl Fused {
                 linear(x, weight, bias.first().copied(), activation)
             }
             (Self::Linear { .. }, _) => Err(wrong(3)),
+            (Self::Layers { activation }, [x, layers @ ..]) if !layers.is_empty() && layers.len().is_multiple_of(2) => {
+                layers.chunks_exact(2).try_fold((*x).clone(), |x, layer| x.linear(layer[0], Some(layer[1]), activation))
+            }
+            (Self::Layers { .. }, _) => Err(wrong(3)),
             (Self::Activate { activation }, [x]) => activate(x, activation),
             (Self::Activate { .. }, _) => Err(wrong(1)),
             (Self::LinearCombination { factors }, [first, rest @ ..]) if rest.len() < MAX_INPUTS => {

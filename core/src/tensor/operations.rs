@@ -1,6 +1,6 @@
 //! Operations composed from the primitives, so that formulas read like the paper.
 
-use super::{Activation, Binary, Compare, Device, Fused, Reduce, Tensor, Transpose, Unary};
+use super::{Activation, Binary, Compare, Device, Fused, MAX_INPUTS, Reduce, Tensor, Transpose, Unary};
 use crate::error::{Error, Result};
 use crate::shape::{MAX_RANK, Shape};
 
@@ -120,6 +120,28 @@ pub trait Operations: Tensor {
             Some(bias) => Fused::Linear { activation }.apply(&[self, weight, bias]),
             None => Fused::Linear { activation }.apply(&[self, weight]),
         }
+    }
+
+    /// x through linear layers (W, b), each followed by `activation`.
+    fn layers<'a>(&self, layers: impl IntoIterator<Item = (&'a Self, &'a Self)>, activation: Activation) -> Result<Self>
+    where
+        Self: 'a,
+    {
+        let mut layers = layers.into_iter().peekable();
+        let mut x = self.clone();
+        while layers.peek().is_some() {
+            let mut inputs = [&x; MAX_INPUTS];
+            let mut count = 1;
+            // As many as one operation takes.
+            while count + 2 <= MAX_INPUTS
+                && let Some((weight, bias)) = layers.next()
+            {
+                (inputs[count], inputs[count + 1]) = (weight, bias);
+                count += 2;
+            }
+            x = Fused::Layers { activation }.apply(&inputs[..count])?;
+        }
+        Ok(x)
     }
 
     /// `activation` of every element.

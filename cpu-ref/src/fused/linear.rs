@@ -30,6 +30,7 @@ struct Layer<'a, E: Float> {
 }
 
 /// `x` with one element after another, in place where they lie so.
+#[inline(always)]
 fn whole<E: Float>(x: &CpuTensor<E>) -> Result<Cow<'_, CpuTensor<E>>> {
     Ok(if x.as_slice().is_some() { Cow::Borrowed(x) } else { Cow::Owned(x.contiguous()?) })
 }
@@ -64,7 +65,7 @@ impl<E: Float> Right<E> {
 }
 
 /// A weight as the matrix that it is, [out, in].
-fn left<E: Float>(weight: &CpuTensor<E>) -> Matrix<'_, E> {
+pub(super) fn left<E: Float>(weight: &CpuTensor<E>) -> Matrix<'_, E> {
     let layout = weight.layout();
     let (out, inner) = (layout.shape.batch(), layout.shape.item());
     let elements = if out * inner == 0 { &[] } else { &weight.elements()[layout.offset..] };
@@ -73,6 +74,7 @@ fn left<E: Float>(weight: &CpuTensor<E>) -> Matrix<'_, E> {
 
 impl<'a, E: Float> Layer<'a, E> {
     /// `None` if the shapes do not fit.
+    #[inline(always)] // Moving it takes longer than making it.
     fn new(activation: Activation, inputs: &[&'a CpuTensor<E>]) -> Result<Option<Self>> {
         let [x, weight, bias @ ..] = inputs else { return Ok(None) };
         let bias = match bias {
@@ -102,6 +104,7 @@ impl<'a, E: Float> Layer<'a, E> {
     }
 
     /// The value, and the slope of the activation if it is wanted (and there is one).
+    #[inline(always)] // As above.
     fn forward(&self, wanted: bool) -> Result<(CpuTensor<E>, Option<CpuTensor<E>>)> {
         let device = self.x.home();
         let right = Right::new(device, &self.weight, self.rows)?;

@@ -7,6 +7,7 @@ mod activation;
 mod attention;
 mod combination;
 mod layer_norm;
+mod layers;
 mod linear;
 mod residual;
 mod softmax;
@@ -25,6 +26,7 @@ type Pushed<E> = Option<(CpuTensor<E>, CpuTensor<E>)>;
 pub(crate) fn value<E: Float>(op: &Fused, inputs: &[&CpuTensor<E>]) -> Result<Option<CpuTensor<E>>> {
     match op {
         Fused::Linear { activation } => linear::value(*activation, inputs),
+        Fused::Layers { activation } => layers::value(*activation, inputs),
         Fused::Activate { activation } => activation::value(*activation, inputs),
         Fused::LinearCombination { factors } => combination::value(factors, inputs),
         Fused::Softmax { axis } => softmax::value(*axis, inputs),
@@ -39,6 +41,7 @@ pub(crate) fn value<E: Float>(op: &Fused, inputs: &[&CpuTensor<E>]) -> Result<Op
 pub(crate) fn vjp<E: Float>(op: &Fused, inputs: &[&CpuTensor<E>], needed: &[bool]) -> Result<Pulled<E>> {
     match op {
         Fused::Linear { activation } => linear::vjp(*activation, inputs, needed),
+        Fused::Layers { .. } => Ok(None),
         Fused::Activate { activation } => activation::vjp(*activation, inputs),
         Fused::LinearCombination { factors } => combination::vjp(factors, inputs, needed),
         Fused::Softmax { axis } => softmax::vjp(*axis, inputs),
@@ -53,6 +56,7 @@ pub(crate) fn vjp<E: Float>(op: &Fused, inputs: &[&CpuTensor<E>], needed: &[bool
 pub(crate) fn jvp<E: Float>(op: &Fused, inputs: &[&CpuTensor<E>], tangents: &[Option<&CpuTensor<E>>]) -> Result<Pushed<E>> {
     match op {
         Fused::Linear { activation } => linear::jvp(*activation, inputs, tangents),
+        Fused::Layers { .. } => Ok(None),
         Fused::Activate { activation } => activation::jvp(*activation, inputs, tangents),
         Fused::LinearCombination { factors } => combination::jvp(factors, inputs, tangents),
         Fused::Softmax { axis } => softmax::jvp(*axis, inputs, tangents),

@@ -22,11 +22,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/** Marks what the library exports. */
 #if defined(__GNUC__)
 #define MFM_API __attribute__((visibility("default")))
 #else
 #define MFM_API
 #endif
+/** `noexcept`, in C++. */
 #ifdef __cplusplus
 #define MFM_NOEXCEPT noexcept
 extern "C" {
@@ -209,7 +211,8 @@ typedef enum mfm_log_level {
 typedef struct mfm_session_options {
   size_t size;    /**< sizeof(mfm_session_options). */
   size_t threads; /**< Threads, the caller's among them, 1 to 1024; default 1. Results do not depend on it. */
-  void* stream;   /**< Must be NULL: on CUDA all sessions of a model run on one stream of the library's own, and a call is done when it returns. */
+  void* stream;   /**< On CUDA a CUstream (cudaStream_t) of the device's primary context in whose order DLPack tensors come and go; see there. Must
+                       outlive the session and its tensors. NULL, the default, for none; on the CPU it must be. */
   void* context;  /**< Handed to the callbacks. */
   /** Called after each step; ::MFM_OK goes on, ::MFM_CANCELLED stops the call. May be NULL. */
   int (*progress)(void* context, const mfm_progress* progress);
@@ -230,7 +233,7 @@ static inline mfm_session_options mfm_session_options_default(void) {
 }
 
 /** Opens a session. Costs threads - 1 system threads and, as it is used, scratch memory of its own, so sessions never wait for one another.
- * Errors: ::MFM_RANGE, ::MFM_DEVICE if threads cannot be started. */
+ * Errors: ::MFM_RANGE, ::MFM_DEVICE if threads cannot be started, ::MFM_UNSUPPORTED for a stream on the CPU. */
 MFM_API mfm_error* mfm_session_open(const mfm_model* model, const mfm_session_options* options, mfm_session** session) MFM_NOEXCEPT;
 
 /** Closes a session, which must not be in a call. NULL is ignored. */
@@ -565,8 +568,13 @@ MFM_API mfm_error* mfm_fine_tune(mfm_session* session, const mfm_reward* reward,
 /** @name DLPack
  * Tensors in and out without copies. A tensor that is handed in is the library's from then on, also if the call fails: it is deleted when it is
  * no longer needed, once. It must be float32, C-contiguous, [n, dimension], DLPack 1.x, on the session's device, and must not change until it is
- * deleted. A tensor that is handed out is the caller's, who calls its deleter; it may outlive session and model. On the CPU alone: on CUDA
- * these functions answer ::MFM_UNSUPPORTED.
+ * deleted. A tensor that is handed out is the caller's, who calls its deleter; it may outlive session and model.
+ *
+ * On CUDA, all sessions of a model work on one stream of the library's own. With a stream of the host's in ::mfm_session_options, tensors are in
+ * its order: what it has queued when a call begins is done before a tensor is read; what it queues after the call finds the results there, which
+ * need not be there yet when the call returns; when a tensor that was handed out is deleted, its memory is used again only after what the stream
+ * has queued by then; and what it queues after a tensor that was handed in has been deleted comes after the library's reading. Without one, tensors must be
+ * ready when they are handed in, and done with when they are deleted; results are there when the call returns.
  * @{ */
 
 /** As mfm_sample(), `count` samples. @param[out] samples [count, dimension] Errors: as mfm_sample(). */

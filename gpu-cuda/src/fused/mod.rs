@@ -23,6 +23,7 @@ type Pushed = Option<(CudaTensor, CudaTensor)>;
 pub(crate) fn value(op: &Fused, inputs: &[&CudaTensor]) -> Result<Option<CudaTensor>> {
     match op {
         Fused::Linear { activation } => linear::value(*activation, inputs),
+        Fused::Layers { .. } => Ok(None),
         Fused::Activate { activation } => activation::value(*activation, inputs),
         Fused::LinearCombination { factors } => combination::value(factors, inputs),
         Fused::Softmax { axis } => softmax::value(*axis, inputs),
@@ -37,6 +38,7 @@ pub(crate) fn value(op: &Fused, inputs: &[&CudaTensor]) -> Result<Option<CudaTen
 pub(crate) fn vjp(op: &Fused, inputs: &[&CudaTensor], needed: &[bool]) -> Result<Pulled> {
     match op {
         Fused::Linear { activation } => linear::vjp(*activation, inputs, needed),
+        Fused::Layers { .. } => Ok(None),
         Fused::Activate { activation } => activation::vjp(*activation, inputs),
         Fused::LinearCombination { factors } => combination::vjp(factors, inputs, needed),
         Fused::Softmax { axis } => softmax::vjp(*axis, inputs),
@@ -58,6 +60,7 @@ pub(crate) fn jvp(op: &Fused, inputs: &[&CudaTensor], tangents: &[Option<&CudaTe
     crate::tensor::one_device(op.name(), &moving)?;
     match op {
         Fused::Linear { activation } => linear::jvp(*activation, inputs, tangents),
+        Fused::Layers { .. } => Ok(None),
         Fused::Activate { activation } => activation::jvp(*activation, inputs, tangents),
         Fused::LinearCombination { factors } => combination::jvp(factors, inputs, tangents),
         Fused::Softmax { axis } => softmax::jvp(*axis, inputs, tangents),

@@ -20,7 +20,7 @@ macro_rules! conformance {
                 unary Unary, binary Binary, select Select, reduce_sum ReduceSum, reduce_max ReduceMax, broadcast Broadcast,
                 reshape Reshape, permute Permute, slice Slice, concat Concat, matmul MatMul, gather Gather, scatter_add ScatterAdd);
             $crate::conformance_groups!(hook, $device, $tolerances;
-                linear Linear, activate Activate, linear_combination LinearCombination, softmax Softmax,
+                linear Linear, layers Layers, activate Activate, linear_combination LinearCombination, softmax Softmax,
                 log_mean_exp LogMeanExp, layer_norm LayerNorm, attention Attention, gated_residual GatedResidual);
             $crate::conformance_tests!($device, $tolerances;
                 transfer transfer(tolerances), creation creation(), noise noise(tolerances), optimiser optimiser(tolerances),

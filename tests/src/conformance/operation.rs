@@ -89,7 +89,7 @@ impl Operation {
     /// The least number of inputs.
     pub fn arity(&self) -> usize {
         match self {
-            Self::Select | Self::Fused(Fused::Attention | Fused::GatedResidual | Fused::LayerNorm { .. }) => 3,
+            Self::Select | Self::Fused(Fused::Layers { .. } | Fused::Attention | Fused::GatedResidual | Fused::LayerNorm { .. }) => 3,
             Self::Binary(_) | Self::Compare(_) | Self::MatMul(_) | Self::Fused(Fused::Linear { .. }) => 2,
             Self::Composed(op) => Self::Fused(*op).arity(),
             _ => 1,

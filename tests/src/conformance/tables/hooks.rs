@@ -53,6 +53,32 @@ pub fn linear() -> Vec<Case> {
     cases
 }
 
+pub fn layers() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for activation in ACTIVATIONS {
+        for (x, widths) in [
+            (&[1, 3][..], &[17, 5][..]),
+            (&[1, 55], &[256, 256, 2]),
+            (&[7, 2], &[257]),
+            (&[2, 3, 4], &[16, 1, 8]),
+            (&[3], &[2, 3]),
+            (&[0, 3], &[2, 2]),
+            (&[2, 0], &[3, 4]),
+            (&[300, 3], &[17, 2]),
+        ] {
+            let mut inner = x.last().copied().unwrap_or(0);
+            let mut inputs = vec![Input::new(shape(x), Domain::Small)];
+            for &out in widths {
+                inputs.push(Input::new(shape(&[out, inner]), Domain::Small));
+                inputs.push(Input::new(shape(&[out]), Domain::Small));
+                inner = out;
+            }
+            cases.push(Case { operation: Operation::Fused(Fused::Layers { activation }), inputs });
+        }
+    }
+    cases
+}
+
 pub fn activate() -> Vec<Case> {
     let shapes: [&[usize]; 6] = [&[], &[0], &[3], &[7, 257], &[2, 0, 3], &[2, 1, 3, 2, 1, 2]];
     let of = |activation| shapes.map(|axes| case(Fused::Activate { activation }, &[axes]));

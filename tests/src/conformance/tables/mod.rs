@@ -30,6 +30,7 @@ pub enum Group {
     ScatterAdd,
     Detach,
     Linear,
+    Layers,
     Activate,
     LinearCombination,
     Softmax,
@@ -40,8 +41,9 @@ pub enum Group {
 }
 
 /// The groups that are hooks.
-pub const HOOKS: [Group; 8] = [
+pub const HOOKS: [Group; 9] = [
     Group::Linear,
+    Group::Layers,
     Group::Activate,
     Group::LinearCombination,
     Group::Softmax,
@@ -88,6 +90,7 @@ impl Group {
             Self::Gather => products::gather(),
             Self::ScatterAdd => products::scatter_add(),
             Self::Linear => hooks::linear(),
+            Self::Layers => hooks::layers(),
             Self::Activate => hooks::activate(),
             Self::LinearCombination => hooks::linear_combination(),
             Self::Softmax => hooks::softmax(),

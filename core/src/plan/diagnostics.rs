@@ -1,29 +1,22 @@
 //! How a run goes, step by step.
 
-use crate::table::number;
-use mfm_core::guidance::Concentration;
-use serde::Serialize;
-use std::fmt;
+use crate::guidance::Concentration;
+use core::fmt;
 
 /// How one step went; what an estimator does not know is left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Diagnostics {
     /// The number of the step, from 1.
     pub step: usize,
     /// The effective sample size of the draws' weights (mean over the states), or of the particles.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub effective_sample_size: Option<f64>,
     /// The largest weight, the mean over the states.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub largest_weight: Option<f64>,
     /// The mean norm of the correction (σ²/2)∇V.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub correction_norm: Option<f64>,
     /// The share of accepted moves.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub acceptance: Option<f64>,
     /// The best reward so far.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub best_reward: Option<f64>,
 }
 
@@ -38,11 +31,9 @@ impl Diagnostics {
         let (size, largest) = (weights.map(|w| w.effective_sample_size), weights.map(|w| w.largest_weight));
         Self { effective_sample_size: size, largest_weight: largest, ..self }
     }
-}
 
-impl fmt::Display for Diagnostics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "step {}", self.step)?;
+    /// What is known beside the step, each with its name.
+    pub fn entries(&self) -> impl Iterator<Item = (&'static str, f64)> {
         let entries = [
             ("effective sample size", self.effective_sample_size),
             ("largest weight", self.largest_weight),
@@ -50,9 +41,13 @@ impl fmt::Display for Diagnostics {
             ("acceptance", self.acceptance),
             ("best reward", self.best_reward),
         ];
-        entries
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .try_for_each(|(name, v)| write!(f, ", {name} {}", number(v, 3)))
+        entries.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {}", self.step)?;
+        self.entries().try_for_each(|(name, value)| write!(f, ", {name} {value:.4}"))
     }
 }

@@ -1,0 +1,259 @@
+//! One plan for every way of steering: an estimator chosen at run time, with its sizes and options.
+
+mod diagnostics;
+
+pub use diagnostics::Diagnostics;
+
+use crate::baseline::{Potential, SequentialMonteCarlo, best_of};
+use crate::draws::Draws;
+use crate::error::Result;
+use crate::flow_map::{Flow, Lift};
+use crate::guidance::{Adjusted, Dps, Guide, MfmGradient, MfmGradientFree, Unsteered};
+use crate::noise::Noise;
+use crate::posterior_mcmc::{PosteriorMcmc, steer_by_mcmc};
+use crate::resample::{Coupling, Resampling, steer_by_resampling};
+use crate::reward::Reward;
+use crate::search::{Keep, Search};
+use crate::steer::{Dynamics, Scheme, Steering, steer};
+use crate::tensor::Tensor;
+use crate::times::TimeGrid;
+use core::ops::RangeInclusive;
+
+/// A way to steer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Estimator {
+    /// Not at all: samples of the model itself.
+    Unsteered,
+    /// By the reward's gradient at the posterior mean.
+    Dps,
+    /// By the gradient of the value through posterior draws.
+    MfmG,
+    /// By weighted posterior draws, without gradients.
+    MfmGf,
+    /// By choosing posterior draws, exact in law for many draws.
+    Resampled,
+    /// By Markov chains in the noise of the one-step map.
+    Mcmc,
+    /// The best of several samples.
+    BestOfN,
+    /// By a population of weighted particles (twisted diffusion sampler).
+    Smc,
+    /// By keeping the best draws and renoising.
+    Search,
+}
+
+impl Estimator {
+    /// All of them.
+    pub const ALL: [Self; 9] =
+        [Self::Unsteered, Self::Dps, Self::MfmG, Self::MfmGf, Self::Resampled, Self::Mcmc, Self::BestOfN, Self::Smc, Self::Search];
+
+    /// The name in tables, and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unsteered => "unsteered",
+            Self::Dps => "dps",
+            Self::MfmG => "mfm-g",
+            Self::MfmGf => "mfm-gf",
+            Self::Resampled => "resampled",
+            Self::Mcmc => "mcmc",
+            Self::BestOfN => "best-of-n",
+            Self::Smc => "smc",
+            Self::Search => "search",
+        }
+    }
+
+    /// The usual number of steps, and of draws.
+    pub fn usual(self) -> (usize, usize) {
+        match self {
+            Self::Unsteered | Self::Dps | Self::MfmG | Self::MfmGf | Self::Smc => (100, 16),
+            Self::BestOfN => (1, 16),
+            Self::Resampled => (8, 32),
+            Self::Search => (8, 16),
+            Self::Mcmc => (16, 8),
+        }
+    }
+
+    /// Whether it needs the gradient of the reward.
+    pub fn needs_gradient(self) -> bool {
+        matches!(self, Self::Dps | Self::MfmG | Self::Mcmc | Self::Smc)
+    }
+}
+
+/// The first time of a guided ODE or SDE. Noise alone stands for the state there, which errs by O(0.01²).
+pub const FIRST_TIME: f64 = 0.01;
+
+/// An estimator with its sizes and options; what an estimator has no use for is not read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Which.
+    pub estimator: Estimator,
+    /// Posterior draws for each state; for MCMC the fresh ones, for best-of-n the candidates.
+    pub draws: usize,
+    /// Time steps.
+    pub steps: usize,
+    /// MALA moves at each time, for MCMC.
+    pub moves: usize,
+    /// ODE or SDE, for guides.
+    pub dynamics: Dynamics,
+    /// How it is integrated.
+    pub scheme: Scheme,
+    /// The first time of a guide, and of SMC.
+    pub start: f64,
+    /// The power of the time grid.
+    pub power: f64,
+    /// The times at which a guide corrects.
+    pub window: RangeInclusive<f64>,
+    /// A factor on a guide's correction.
+    pub damping: f64,
+    /// A guide's correction is rescaled to this multiple of the drift's norm.
+    pub rescale: Option<f64>,
+    /// A guide's correction is shortened to this multiple of the drift's norm.
+    pub clip: Option<f64>,
+    /// How the next state is made, for resampling, MCMC and search.
+    pub coupling: Coupling,
+    /// Which draws a search keeps.
+    pub keep: Keep,
+    /// The share of the particles below which SMC resamples.
+    pub threshold: f64,
+}
+
+type OnStep<'a> = dyn FnMut(Diagnostics) -> Result<()> + 'a;
+
+impl Plan {
+    /// A plan by ODE without chains, all options as they are by default.
+    pub fn new(estimator: Estimator, draws: usize, steps: usize) -> Self {
+        Self {
+            estimator,
+            draws,
+            steps,
+            moves: 0,
+            dynamics: Dynamics::Ode,
+            scheme: Scheme::Euler,
+            start: FIRST_TIME,
+            power: 1.0,
+            window: 0.0..=1.0,
+            damping: 1.0,
+            rescale: None,
+            clip: None,
+            coupling: Coupling::Bridge,
+            keep: Keep::PerParticle,
+            threshold: 0.5,
+        }
+    }
+
+    /// The same by SDE.
+    #[must_use]
+    pub fn by_sde(self) -> Self {
+        Self { dynamics: Dynamics::Sde, ..self }
+    }
+
+    /// The name of the sampler in tables.
+    pub fn sampler(&self) -> &'static str {
+        match (self.estimator, self.dynamics) {
+            (Estimator::Resampled | Estimator::Mcmc, _) => "bridge",
+            (Estimator::BestOfN | Estimator::Search, _) => "map",
+            (Estimator::Smc, _) | (_, Dynamics::Sde) => "sde",
+            (_, Dynamics::Ode) => "ode",
+        }
+    }
+
+    fn draws(&self) -> Draws {
+        Draws::new(self.draws)
+    }
+
+    fn grid(&self) -> TimeGrid {
+        TimeGrid { power: self.power, ..TimeGrid::uniform(self.steps) }
+    }
+
+    fn steering(&self) -> Steering {
+        Steering { dynamics: self.dynamics, scheme: self.scheme, grid: self.grid().from(self.start) }
+    }
+
+    fn resampling(&self) -> Resampling {
+        Resampling { grid: self.grid(), draws: self.draws(), coupling: self.coupling }
+    }
+
+    fn mcmc(&self) -> PosteriorMcmc {
+        PosteriorMcmc { grid: self.grid(), fresh: self.draws(), coupling: self.coupling, ..PosteriorMcmc::new(self.steps, self.moves) }
+    }
+
+    fn population(&self) -> SequentialMonteCarlo {
+        SequentialMonteCarlo { grid: self.grid().from(self.start), potential: Potential::PosteriorMean, threshold: self.threshold }
+    }
+
+    fn search(&self) -> Search {
+        Search { grid: self.grid(), draws: self.draws(), keep: self.keep, coupling: self.coupling }
+    }
+
+    /// Network evaluations for each sample; a backward pass counts two.
+    pub fn evaluations(&self) -> usize {
+        match self.estimator {
+            Estimator::Unsteered => self.steering().evaluations(1),
+            Estimator::Dps => self.steering().evaluations(3),
+            Estimator::MfmG => self.steering().evaluations(1 + 3 * self.draws),
+            Estimator::MfmGf => self.steering().evaluations(1 + self.draws),
+            Estimator::Resampled => self.resampling().evaluations(),
+            Estimator::Mcmc => self.mcmc().evaluations(),
+            Estimator::BestOfN => self.steps * self.draws,
+            Estimator::Smc => self.population().evaluations(3),
+            Estimator::Search => self.search().evaluations(),
+        }
+    }
+
+    /// Samples, from the standard normal `x`. `on_step` may stop the run by an error.
+    ///
+    /// # Errors
+    /// Those of the map, the reward and `on_step`.
+    pub fn run<T: Tensor, M: Lift<T>, R: Reward<T>>(
+        &self,
+        flow: &Flow<'_, M>,
+        reward: &R,
+        x: &T,
+        noise: &Noise,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<T> {
+        let draws = self.draws();
+        match self.estimator {
+            Estimator::Unsteered => self.guided(flow, Unsteered, x, noise, on_step),
+            Estimator::Dps => self.guided(flow, Dps { reward }, x, noise, on_step),
+            Estimator::MfmG => self.guided(flow, MfmGradient { reward, draws }, x, noise, on_step),
+            Estimator::MfmGf => self.guided(flow, MfmGradientFree { reward, draws }, x, noise, on_step),
+            Estimator::Resampled => steer_by_resampling(flow, reward, &self.resampling(), x, noise, &mut |index, weights| {
+                on_step(Diagnostics::of_step(index).with_weights(Some(weights)))
+            }),
+            Estimator::Mcmc => steer_by_mcmc(flow, reward, &self.mcmc(), x, noise, &mut |report| {
+                on_step(Diagnostics { acceptance: Some(report.acceptance), ..Diagnostics::of_step(report.index) })
+            }),
+            Estimator::BestOfN => best_of(&x.device(), flow, reward, &self.grid(), draws, x.shape(), noise),
+            Estimator::Smc => self.population().run(flow, reward, &Dps { reward }, x, noise, &mut |generation| {
+                let size = Some(generation.effective_sample_size);
+                on_step(Diagnostics { effective_sample_size: size, ..Diagnostics::of_step(generation.index) })
+            }),
+            Estimator::Search => {
+                let found = self.search().run(flow, reward, x, noise, &mut |index, best| {
+                    on_step(Diagnostics { best_reward: Some(best), ..Diagnostics::of_step(index) })
+                })?;
+                Ok(found.samples)
+            }
+        }
+    }
+
+    /// The plan's ODE or SDE under any guide.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn guided<T: Tensor, M: Lift<T>>(
+        &self,
+        flow: &Flow<'_, M>,
+        guide: impl Guide<T, M>,
+        x: &T,
+        noise: &Noise,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<T> {
+        let guide = Adjusted { guide, window: self.window.clone(), damping: self.damping, rescale: self.rescale, clip: self.clip };
+        steer(flow, &guide, &self.steering(), x, noise, &mut |step| {
+            let correction_norm = step.guidance.correction.as_ref().map(|_| step.guidance.correction_norm()).transpose()?;
+            on_step(Diagnostics { correction_norm, ..Diagnostics::of_step(step.index).with_weights(step.guidance.concentration()?) })
+        })
+    }
+}

@@ -1,0 +1,120 @@
+/**
+ * @file status.hpp
+ * @brief How calls end: statuses, and the exceptions that are made of them.
+ */
+#ifndef MFM_STATUS_HPP
+#define MFM_STATUS_HPP
+
+#include <memory>
+#include <utility>
+
+#include "mfm.h"
+
+#if defined(__cpp_exceptions)
+/** 1 where calls that throw are offered. */
+#define MFM_EXCEPTIONS 1
+#include <exception>
+#include <stdexcept>
+#else
+#define MFM_EXCEPTIONS 0
+#endif
+
+namespace mfm {
+inline namespace v1 {
+
+/** How a call ended. */
+class [[nodiscard]] status {
+ public:
+  /** Success. */
+  status() noexcept = default;
+  /** Takes an error of mfm.h over; null is success. */
+  explicit status(mfm_error* error) noexcept : error_(error) {}
+  /** Whether it succeeded. */
+  bool ok() const noexcept { return !error_; }
+  /** Whether it succeeded. */
+  explicit operator bool() const noexcept { return ok(); }
+  /** The kind of failure. */
+  mfm_code code() const noexcept { return mfm_error_code(error_.get()); }
+  /** One sentence; lives as long as the status. */
+  const char* message() const noexcept { return mfm_error_message(error_.get()); }
+#if MFM_EXCEPTIONS
+  /** The same with what a callback threw. */
+  status(mfm_error* error, std::exception_ptr exception) noexcept : error_(error), exception_(std::move(exception)) {}
+  /** What a callback threw, if that is why the call failed. */
+  std::exception_ptr exception() const noexcept { return exception_; }
+#endif
+
+ private:
+  struct free {
+    void operator()(mfm_error* error) const noexcept { mfm_error_free(error); }
+  };
+  std::unique_ptr<mfm_error, free> error_;
+#if MFM_EXCEPTIONS
+  std::exception_ptr exception_;
+#endif
+};
+
+#if MFM_EXCEPTIONS
+/** What calls throw. */
+class error : public std::runtime_error {
+ public:
+  /** From a status that is not ok. */
+  explicit error(const status& failed) : std::runtime_error(failed.message()), code_(failed.code()) {}
+  /** The kind of failure. */
+  mfm_code code() const noexcept { return code_; }
+
+ private:
+  mfm_code code_;
+};
+#endif
+
+/** @cond */
+namespace detail {
+
+#if MFM_EXCEPTIONS
+inline void check(const status& outcome) {
+  if (outcome.exception() && (outcome.code() == MFM_CALLBACK_THREW || outcome.code() == MFM_CALLBACK_THREW_OTHER))
+    std::rethrow_exception(outcome.exception());
+  if (!outcome.ok()) throw error(outcome);
+}
+#endif
+
+/// Runs the host's code; what it throws is kept, on the host's side of the boundary.
+class catcher {
+ public:
+#if MFM_EXCEPTIONS
+  template <class Callback>
+  int run(Callback&& callback) noexcept {
+    try {
+      return callback();
+    } catch (const std::exception&) {
+      keep();
+      return MFM_CALLBACK_THREW;
+    } catch (...) {
+      keep();
+      return MFM_CALLBACK_THREW_OTHER;
+    }
+  }
+  status settle(mfm_error* error) noexcept { return status(error, std::exchange(kept_, nullptr)); }
+
+ private:
+  void keep() noexcept {
+    if (!kept_) kept_ = std::current_exception();
+  }
+  std::exception_ptr kept_;
+#else
+  template <class Callback>
+  int run(Callback&& callback) noexcept {
+    return callback();
+  }
+  status settle(mfm_error* error) noexcept { return status(error); }
+#endif
+};
+
+}  // namespace detail
+/** @endcond */
+
+}  // namespace v1
+}  // namespace mfm
+
+#endif  // MFM_STATUS_HPP
