@@ -89,9 +89,12 @@ void exchange(const mfm::model& gpu, mfm::session& without) {
   const std::size_t bytes = 2 * 64 * sizeof(float);
   CHECK(cuda.stream_create(&stream, 0, 0) == 0 && cuda.allocate(&memory, bytes + sizeof(float), stream) == 0);
   mfm::session with = a_session(gpu, {1, stream, {}, {}});
-  numbers values(128), expected(128), found(128), samples(3 * 64), steered(3 * 64);
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = 4 * static_cast<float>(std::sin(1.7 * static_cast<double>(i)));
-  CHECK(with.try_posterior(values, expected).ok() && with.try_sample(samples).ok() && with.try_steer(target(), steered).ok());
+  numbers values(128), others(128), expected(128), of_others(128), found(128), samples(3 * 64), steered(3 * 64);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = 4 * static_cast<float>(std::sin(1.7 * static_cast<double>(i)));
+    others[i] = 1 - values[i];
+  }
+  CHECK(with.try_posterior(values, expected).ok() && with.try_posterior(others, of_others).ok() && with.try_sample(samples).ok() && with.try_steer(target(), steered).ok());
 
   const auto on_gpu = [](const DLManagedTensorVersioned* tensor, std::int64_t rows) {
     const DLTensor& view = tensor->dl_tensor;
@@ -102,23 +105,26 @@ void exchange(const mfm::model& gpu, mfm::session& without) {
   for (int lazy : {0, 1}) {
     if (lazy == 1 && !cuda.be_lazy) break;  // A GPU is as late as it likes.
     if (cuda.be_lazy) cuda.be_lazy(lazy);
-    // Nobody waits for anything before the end: the order of the stream must do. In between, the host's memory and the library's are used again.
+    // The order of the stream must do. In between, the host's memory and the library's are used again. The host waits at the end alone, when the
+    // library's work is all to be done; but the library has been made to do it before the host's, at the second time.
     numbers again(128);
     for (numbers* result : {&found, &again}) {
-      CHECK(cuda.upload(memory + sizeof(float), values.data(), bytes, stream) == 0);
+      CHECK(cuda.upload(memory + sizeof(float), (result == &found ? values : others).data(), bytes, stream) == 0);
       auto* given = new states(reinterpret_cast<void*>(memory), {2, 0});
       given->tensor.dl_tensor.byte_offset = sizeof(float);
       deleted = 0;
       DLManagedTensorVersioned* out = nullptr;
       expect(with.try_posterior_dlpack(&given->tensor, out), MFM_OK, lazy ? "in and out, as late as may be" : "in and out");
       CHECK(deleted == 1 && out && on_gpu(out, 2));
+      numbers unrelated(64);
+      if (result == &again) CHECK(with.try_sample(unrelated).ok());
       static const numbers zeros(128);
       CHECK(cuda.upload(memory + sizeof(float), zeros.data(), bytes, stream) == 0);
       CHECK(cuda.download(result->data(), address(out), bytes, stream) == 0);
       out->deleter(out);
     }
     CHECK(cuda.stream_synchronize(stream) == 0);
-    CHECK(found == expected && again == expected);
+    CHECK(found == expected && again == of_others);
 
     // Without a stream all is done when a call returns, and a tensor outlives its session and its model.
     CHECK(cuda.upload(memory, values.data(), bytes, stream) == 0 && cuda.stream_synchronize(stream) == 0);
