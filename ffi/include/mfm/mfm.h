@@ -572,7 +572,7 @@ MFM_API mfm_error* mfm_fine_tune(mfm_session* session, const mfm_reward* reward,
  *
  * On CUDA, all sessions of a model work on one stream of the library's own. With a stream of the host's in ::mfm_session_options, tensors are in
  * its order: what it has queued when a call begins is done before a tensor is read; what it queues after the call finds the results there, which
- * need not be there yet when the call returns; when a tensor that was handed out is deleted, its memory is used again only after what the stream
+ * need not be there yet when the call returns (nor are they checked to be finite); when a tensor that was handed out is deleted, its memory is used again only after what the stream
  * has queued by then; and what it queues after a tensor that was handed in has been deleted comes after the library's reading. Without one, tensors must be
  * ready when they are handed in, and done with when they are deleted; results are there when the call returns.
  * @{ */
