@@ -4,7 +4,7 @@
 # Stable Rust will do.
 set -euo pipefail
 cd "$(dirname "$0")"
-[ $# -eq 2 ] || { echo "usage: fuzz/run.sh TARGET|all SECONDS" >&2; exit 2; }
+[ $# -eq 2 ] || { echo "usage: fuzz/run.sh 'TARGET...'|all SECONDS" >&2; exit 2; }
 seconds="$2"
 target_dir="$(realpath -m "${CARGO_TARGET_DIR:-../target/fuzz}")"
 host="$(rustc -vV | sed -n 's/^host: //p')"
@@ -25,7 +25,7 @@ fuzz() {
   echo "ended with $status" >>"$log"
 }
 
-targets=("$1")
+read -ra targets <<<"$1"
 [ "$1" = all ] && mapfile -t targets < <(sed -n 's/^    ("\([a-z-]*\)", .*/\1/p' src/targets/mod.rs)
 for target in "${targets[@]}"; do
   while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done

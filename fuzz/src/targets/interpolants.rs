@@ -75,8 +75,8 @@ fn velocity(path: &dyn Interpolant, [s, t]: [f64; 2], [at_s, at_t]: [Coefficient
     // Both are rounded in proportion to their terms, which may cancel.
     let slope_terms = (at_s.noise_rate.abs() + at_s.beta_dot * at_s.beta * c) / spread;
     let scale = (at_s.beta_dot * m).abs() + slope_terms * (y.abs() + (at_s.beta * m).abs());
-    // x − y is rounded in proportion to y, also where y itself does not count.
-    let difference = 8.0 * f64::EPSILON * path.look(s, t).velocity_x.abs() * y.abs();
+    // What the formula takes of x and y is rounded in proportion to them, also where they do not count.
+    let difference = 8.0 * f64::EPSILON * path.look(s, t).velocity_x.abs() * (x.abs() + y.abs());
     if scale.is_finite() && scale < 1e300 {
         assert!(
             (found - exact).abs() <= 1e-9 * scale + difference + 1e-290,

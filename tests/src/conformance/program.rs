@@ -103,7 +103,9 @@ impl Step {
             12 => (Operation::Concat(a % (of.rank() + 1)), 2),
             13 => (Operation::MatMul(TRANSPOSES[a % 4]), 2),
             14 => (Operation::Gather { axis, index: [b, c, d].map(|i| i % (length + usize::from(b % 8 == 0)).max(1)).into() }, 1),
-            15 => (Operation::ScatterAdd { axis, index: (0..length).map(|i| (b >> i) % (c % 4 + 1)).collect(), length: c % 4 + 1 }, 1),
+            15 => {
+                (Operation::ScatterAdd { axis, index: (0..length).map(|i| (b >> (i % 8)) % (c % 4 + 1)).collect(), length: c % 4 + 1 }, 1)
+            }
             16 => (Operation::Fused(Fused::Softmax { axis }), 1),
             17 => (Operation::Fused(Fused::LogMeanExp { axis }), 1),
             18 => match a % 3 {

@@ -13,6 +13,8 @@ use mfm_core::{Device, Error, Operations, Result, Tensor};
 const CASES: u32 = 400;
 /// The step of difference quotients.
 const STEP: f64 = 1.0 / 1_048_576.0;
+/// How far from the inputs, along the direction, they are taken: away from zeros, at which alone a branch may be another.
+const AWAY: f64 = 0.0137;
 
 /// Everything that random programs compute.
 ///
@@ -65,7 +67,9 @@ pub fn program_derivatives_agree<D: Device>(device: &D, tolerances: &Tolerances,
 pub fn program_slopes_agree<D: Device>(device: &D, program: &Program) -> Check {
     let judge = judge(&Tolerances::F64);
     let plan = program.plan(&judge).map_err(judge_failed)?;
-    let (places, directions) = (plan.inputs(device)?, directions(&plan.inputs(device)?)?);
+    let directions = directions(&plan.inputs(device)?)?;
+    let away = |(x, v): (&D::Tensor, &D::Tensor)| x.add(&v.scale(AWAY)?);
+    let places = plan.inputs(device)?.iter().zip(&directions).map(away).collect::<Result<Vec<_>, Error>>()?;
     let total = |step: f64| -> Result<f64, Failure> {
         let moved = places.iter().zip(&directions).map(|(x, v)| x.add(&v.scale(step)?)).collect::<Result<Vec<_>, Error>>()?;
         plan.run(moved)?.iter().try_fold(0.0, |sum, x| Ok(sum + x.to_vec::<f64>()?.iter().sum::<f64>()))
