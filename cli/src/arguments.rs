@@ -6,7 +6,7 @@ use crate::commands::{
 use crate::context::{Context, Json, Verbosity};
 use crate::failure::Result;
 use crate::progress::eprintln_quietly;
-use crate::{demo, device, toy2d};
+use crate::{demo, device, mnist, toy2d};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use mfm_core::Tensor;
@@ -51,6 +51,8 @@ pub enum Command {
     Demo(demo::Arguments),
     /// The 2D experiment against exact mixtures, and linear-Gaussian inverse problems
     Toy2d(toy2d::Arguments),
+    /// The paper's experiment on digits: a flow model, its Meta Flow Map, steering and fine-tuning, judged by classifiers
+    Mnist(mnist::Arguments),
     /// Train a model on data from a file, or on the built-in digits
     Train(train::Arguments),
     /// Train a classifier for rewards, on labelled data
@@ -127,6 +129,7 @@ fn dispatch<T: Tensor>(context: &Context<T>, command: &Command) -> Result<()> {
     match command {
         Command::Demo(arguments) => demo::run(context, arguments),
         Command::Toy2d(arguments) => toy2d::run(context, arguments),
+        Command::Mnist(arguments) => mnist::run(context, arguments),
         Command::Train(arguments) => train::run(context, arguments),
         Command::Classifier(arguments) => classifier::run(context, arguments),
         Command::Plot(arguments) => plot::run(context, arguments),

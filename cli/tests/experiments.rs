@@ -39,6 +39,47 @@ fn the_demo_runs() {
     }
 }
 
+/// 300 images of 12 × 12, of noise but for a bright row that tells the class.
+fn idx_digits(folder: &Folder) {
+    let header = |axes: &[u32]| [&[0, 0, 8, axes.len() as u8], &axes.iter().flat_map(|axis| axis.to_be_bytes()).collect::<Vec<_>>()[..]].concat();
+    let pixel = |i: usize, k: usize| if k / 12 == i % 10 { 230 } else { ((i * 31 + k * 17) % 40) as u8 };
+    let images = (0..300).flat_map(|i| (0..144).map(move |k| pixel(i, k)));
+    folder.write("a-images-idx3-ubyte", &header(&[300, 12, 12]).into_iter().chain(images).collect::<Vec<u8>>());
+    folder.write("a-labels-idx1-ubyte", &header(&[300]).into_iter().chain((0..300).map(|i| (i % 10) as u8)).collect::<Vec<u8>>());
+}
+
+#[test]
+fn the_experiment_on_mnist_runs_and_reuses_its_models() {
+    let folder = Folder::new();
+    idx_digits(&folder);
+    let options = ["mnist", "--quick", "--data", "a-images-idx3-ubyte", "--size", "16x1x2", "--patch", "4", "--out", "run"];
+    let steps = ["--flow-steps", "4", "--map-steps", "3", "--fine-tuning-steps", "3"];
+    let results = |more: &[&str], json: &str| -> Value {
+        folder.succeeds(&[&options, &steps[..], more, &["--json", json]].concat());
+        serde_json::from_slice(&folder.read(json)).unwrap()
+    };
+    let first = results(&[], "first.json");
+    for picture in ["samples", "posteriors", "values", "steered", "classes"] {
+        assert!(folder.read(&format!("run/{picture}.png")).starts_with(b"\x89PNG"), "{picture}");
+    }
+    let names = estimators(&first, &["l2"]);
+    for name in ["unsteered", "dps", "mfm-g", "mfm-gf", "resampled", "mcmc", "best-of-n", "search", "fine-tuned"] {
+        assert!(names.iter().any(|other| other == name), "{name} is missing in {names:?}");
+    }
+    assert!(first["quality"].as_array().unwrap().iter().all(|row| row["frechet"].as_f64().unwrap() > 0.0));
+    let second = results(&["--reuse"], "second.json");
+    for stage in ["flow_seconds", "map_seconds", "fine_tuning_seconds"] {
+        assert!(first[stage].is_number() && second[stage].is_null(), "{stage}");
+    }
+    let without_time = |results: &Value| -> Vec<String> {
+        results["rows"].as_array().unwrap().iter().map(|row| format!("{} {} {}", row["estimator"], row["l2"], row["classes"])).collect()
+    };
+    assert_eq!(without_time(&first), without_time(&second));
+    assert_eq!(first["quality"], second["quality"]);
+    let other = ["mnist", "--quick", "--reuse", "--data", "a-images-idx3-ubyte", "--size", "16x2x2", "--patch", "4", "--out", "run"];
+    folder.refuses(&other, &["flow.mfm is of another form"]);
+}
+
 #[test]
 fn the_experiment_in_2d_runs() {
     for (map, options) in [("network", &["toy2d"][..]), ("exact", &["toy2d", "--exact"])] {

@@ -82,11 +82,12 @@ impl<T: Tensor> Classifier<T> {
         &self.config
     }
 
-    /// The logits, [n, ...] → [n, classes].
+    /// The activations of the last hidden layer, [n, ...] → [n, width] (of the data itself in a linear classifier): what distances between sets of
+    /// samples are taken in.
     ///
     /// # Errors
     /// [`Error::Shape`] if an item has another number of elements than `config.data`.
-    pub fn logits(&self, x: &T) -> Result<T> {
+    pub fn features(&self, x: &T) -> Result<T> {
         let shape = x.shape();
         let flat = Shape::new(&[shape.batch(), self.config.data])?;
         if shape.item() != self.config.data || shape.rank() == 0 {
@@ -96,13 +97,21 @@ impl<T: Tensor> Classifier<T> {
         for layer in &self.hidden {
             h = layer.apply(&h, Activation::Silu)?;
         }
-        self.output.apply(&h, Activation::Identity)
+        Ok(h)
+    }
+
+    /// The logits, [n, ...] → [n, classes].
+    ///
+    /// # Errors
+    /// As [`features`](Self::features).
+    pub fn logits(&self, x: &T) -> Result<T> {
+        self.output.apply(&self.features(x)?, Activation::Identity)
     }
 
     /// log p(y | x), [n, ...] → [n, classes].
     ///
     /// # Errors
-    /// As [`logits`](Self::logits).
+    /// As [`features`](Self::features).
     pub fn log_probabilities(&self, x: &T) -> Result<T> {
         let logits = self.logits(x)?;
         // log Σ eᶻ = log mean eᶻ + log classes.
@@ -113,7 +122,7 @@ impl<T: Tensor> Classifier<T> {
     /// The mean of −log p(label | x) over the batch, a scalar.
     ///
     /// # Errors
-    /// As [`logits`](Self::logits); [`Error::Length`] unless there is one label for each item; [`Error::Index`] for a label that is no class.
+    /// As [`features`](Self::features); [`Error::Length`] unless there is one label for each item; [`Error::Index`] for a label that is no class.
     pub fn cross_entropy(&self, x: &T, labels: &[usize]) -> Result<T> {
         let n = x.shape().batch();
         if labels.len() != n {
@@ -131,7 +140,7 @@ impl<T: Tensor> Classifier<T> {
     /// The most probable class of each item, the first among equals.
     ///
     /// # Errors
-    /// As [`logits`](Self::logits).
+    /// As [`features`](Self::features).
     pub fn classify(&self, x: &T) -> Result<Vec<usize>> {
         let logits = self.logits(x)?.to_vec::<f64>()?;
         let best = |row: &[f64]| {

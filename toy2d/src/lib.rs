@@ -11,7 +11,7 @@
 //! | [`at_time`] | at time t: density, score, drift, and the posterior p(x1 \| x_t) |
 //! | [`value`] | V_t(x) = log E\[e^r \| x_t = x\], its gradient, and the tilted target p1 e^r / Z |
 //! | [`transport`] | a map from noise to a mixture and back, with its Jacobians |
-//! | [`metrics`] | distances between sets of samples: sliced Wasserstein-2 and MMD² |
+//! | [`metrics`] | distances between sets of samples: sliced Wasserstein-2, MMD² and the Fréchet distance |
 //! | [`inverse_problem`] | random linear-Gaussian inverse problems in any dimension |
 //!
 //! ```
@@ -45,7 +45,7 @@ pub mod value;
 pub use at_time::AtTime;
 pub use gaussian::Gaussian;
 pub use inverse_problem::{InverseProblem, InverseProblemSpec};
-pub use metrics::{Directions, mmd_squared, sliced_wasserstein};
+pub use metrics::{Directions, frechet_distance, mmd_squared, sliced_wasserstein};
 pub use mixture::GaussianMixture;
 pub use posterior::Posterior;
 pub use reward::QuadraticReward;

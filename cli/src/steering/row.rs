@@ -2,6 +2,7 @@
 
 use super::Plan;
 use serde::Serialize;
+use std::fmt;
 
 /// What was run: the part of a line that every table of estimators has.
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +28,13 @@ impl Row {
     pub fn new(estimator: &'static str, plan: &Plan, seconds: f64) -> Self {
         let (sampler, evaluations) = (plan.sampler(), plan.evaluations());
         Self { estimator, sampler, draws: plan.draws, steps: plan.steps, moves: plan.moves, evaluations, seconds }
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.estimator)?;
+        if self.draws > 0 { write!(f, " {} × {}", self.steps, self.draws) } else { Ok(()) }
     }
 }
 

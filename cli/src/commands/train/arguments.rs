@@ -161,7 +161,11 @@ pub enum Kind {
 pub struct Size(pub [usize; 3]);
 
 impl Size {
-    fn parse(text: &str) -> Result<Self, String> {
+    /// A size by name or by numbers.
+    ///
+    /// # Errors
+    /// What is wrong, for clap to report.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let named = match text.to_ascii_lowercase().as_str() {
             "s" => DitSize::S,
             "b" => DitSize::B,

@@ -1,8 +1,6 @@
-//! What the demo shows.
+//! What experiments on digits show.
 
-use super::digits::Digits;
-use super::steered::Run;
-use crate::data::DIGIT_SIDE;
+use super::{Digits, Run, wanted};
 use crate::output::Directory;
 use crate::picture::{Axis, BLUE, Figure, GREY, ImageGrid, Layer, ORANGE, Panel, SERIES};
 use crate::{Context, Result};
@@ -11,23 +9,23 @@ use mfm_core::sample::sample_by_steps;
 use mfm_core::{Device, Draws, Flow, MetaFlowMap, Shape, Tensor, TimeGrid};
 use mfm_nn::ClassMixtureReward;
 
-const PIXELS: usize = DIGIT_SIDE * DIGIT_SIDE;
 const COLUMNS: usize = 16;
 
 /// Real digits, and samples in a few steps of the map.
 pub fn samples<T: Tensor, M: MetaFlowMap<T>>(context: &Context<T>, flow: &Flow<'_, M>, digits: &Digits, out: &Directory) -> Result<()> {
     let noise = context.noise.fork(20);
-    let real = (0..2).fold(ImageGrid::new("Digits: real, and of the model", DIGIT_SIDE), |grid, row| {
+    let pixels = digits.pixels();
+    let real = (0..2).fold(ImageGrid::new("Digits: real, and of the model", digits.side), |grid, row| {
         let name = if row == 0 { "real" } else { "" };
-        grid.with_row(name, digits.train.rows[row * COLUMNS * PIXELS..(row + 1) * COLUMNS * PIXELS].to_vec())
+        grid.with_row(name, digits.train.rows[row * COLUMNS * pixels..(row + 1) * COLUMNS * pixels].to_vec())
     });
-    let x = context.device.normal(&noise, Shape::new(&[2 * COLUMNS, PIXELS])?)?;
+    let x = context.device.normal(&noise, Shape::new(&[2 * COLUMNS, pixels])?)?;
     let mut grid = real;
     for steps in [1, 2, 4] {
         let samples: Vec<f32> = sample_by_steps(flow, &TimeGrid::uniform(steps), &x)?.to_vec()?;
-        for (row, pixels) in samples.chunks_exact(COLUMNS * PIXELS).enumerate() {
+        for (row, images) in samples.chunks_exact(COLUMNS * pixels).enumerate() {
             let name = if row == 0 { format!("{steps} step{}", if steps == 1 { "" } else { "s" }) } else { String::new() };
-            grid = grid.with_row(name, pixels.to_vec());
+            grid = grid.with_row(name, images.to_vec());
         }
     }
     grid.draw()?.save(&out.file("samples.png"))
@@ -44,7 +42,7 @@ pub fn posteriors<T: Tensor, M: MetaFlowMap<T>>(
     let noise = context.noise.fork(21);
     let draws = COLUMNS - 2;
     let names = ["digit".to_owned(), "x_t".to_owned()].into_iter().chain((1..=draws).map(|k| k.to_string()));
-    let mut grid = ImageGrid::new("Posterior draws p(x1 | x_t), one step each, with the value V_t of the state", DIGIT_SIDE)
+    let mut grid = ImageGrid::new("Posterior draws p(x1 | x_t), one step each, with the value V_t of the state", digits.side)
         .with_columns(names)
         .with_gap_after(2);
     for (k, t) in [0.1, 0.3, 0.5, 0.7, 0.9].into_iter().enumerate() {
@@ -52,8 +50,8 @@ pub fn posteriors<T: Tensor, M: MetaFlowMap<T>>(
             let digit = digits.held_out.row(2 * k + which + 3);
             let noise = noise.fork((2 * k + which) as u64);
             let x_t = noised(digit, t, &noise);
-            let state = context.device.from_slice(&x_t, Shape::new(&[1, PIXELS])?)?;
-            let eps = context.device.normal(&noise.stream(1), Shape::new(&[draws, PIXELS])?)?;
+            let state = context.device.from_slice(&x_t, Shape::new(&[1, digits.pixels()])?)?;
+            let eps = context.device.normal(&noise.stream(1), Shape::new(&[draws, digits.pixels()])?)?;
             let ends: Vec<f32> = flow.posterior(&eps, t, &state)?.to_vec()?;
             let value = estimate_value(flow, reward, t, &state, Draws::new(256), &noise.stream(2))?;
             let value: Vec<f64> = value.value.to_vec()?;
@@ -91,7 +89,7 @@ pub fn values<T: Tensor, M: MetaFlowMap<T>>(
             let noise = context.noise.fork(22).fork((class * 100 + k) as u64);
             let states: Vec<f32> =
                 rows.iter().enumerate().flat_map(|(i, &row)| noised(digits.held_out.row(row), t, &noise.stream(i as u64))).collect();
-            let x = context.device.from_slice(&states, Shape::new(&[rows.len(), PIXELS])?)?;
+            let x = context.device.from_slice(&states, Shape::new(&[rows.len(), digits.pixels()])?)?;
             let estimate = estimate_value(flow, reward, t, &x, Draws::new(draws), &noise.fork(0))?;
             let all: Vec<f64> = estimate.value.to_vec()?;
             values.push([t, all.iter().sum::<f64>() / all.len() as f64]);
@@ -105,27 +103,28 @@ pub fn values<T: Tensor, M: MetaFlowMap<T>>(
 }
 
 /// Samples of each estimator.
-pub fn steered(runs: &[Run], out: &Directory) -> Result<()> {
-    let mut grid = ImageGrid::new("Steered to w ∝ [0,1,0,1,0,2,0,2,0,4]", DIGIT_SIDE);
+pub fn steered(runs: &[Run], digits: &Digits, out: &Directory) -> Result<()> {
+    let row_size = COLUMNS * digits.pixels();
+    let mut grid = ImageGrid::new("Steered to w ∝ [0,1,0,1,0,2,0,2,0,4]", digits.side);
     for run in runs {
         for row in 0..2 {
-            let name = if row == 0 { run.row.run.estimator } else { "" };
-            grid = grid.with_row(name, run.samples[row * COLUMNS * PIXELS..(row + 1) * COLUMNS * PIXELS].to_vec());
+            let name = if row == 0 { run.row.run.to_string() } else { String::new() };
+            grid = grid.with_row(name, run.samples[row * row_size..(row + 1) * row_size].to_vec());
         }
     }
     grid.draw()?.save(&out.file("steered.png"))
 }
 
 /// The shares of the classes of each estimator, beside the wanted ones.
-pub fn classes(runs: &[Run], wanted: &[f64; 10], out: &Directory) -> Result<()> {
+pub fn classes(runs: &[Run], out: &Directory) -> Result<()> {
     let mut figure = Figure::new("Shares of the classes: samples (blue) and wanted (orange)", 3);
     for run in runs {
         let bars = |shares: &[f64], shift: f64| shares.iter().enumerate().map(|(class, share)| [class as f64 + shift, *share]).collect();
         let axes = (Axis::named("class", (0..10).map(|class| class.to_string())), Axis::new("", 0.0, 0.5));
         figure = figure.with(
-            Panel::new(format!("{}, L2 = {:.3}", run.row.run.estimator, run.row.l2), axes.0, axes.1)
+            Panel::new(format!("{}, L2 = {:.3}", run.row.run, run.row.l2), axes.0, axes.1)
                 .with(Layer::Bars { bars: bars(&run.row.classes, -0.2), width: 0.36, colour: BLUE })
-                .with(Layer::Bars { bars: bars(wanted, 0.2), width: 0.36, colour: ORANGE })
+                .with(Layer::Bars { bars: bars(&wanted(), 0.2), width: 0.36, colour: ORANGE })
                 .with(Layer::Level { height: 0.1, colour: GREY }),
         );
     }

@@ -1,0 +1,108 @@
+//! The networks of experiments on digits, and their training.
+
+use super::Digits;
+use super::data::batch;
+use crate::data::Dataset;
+use crate::{Context, Failure, Result};
+use mfm_core::autodiff::Var;
+use mfm_core::{Noise, Tensor};
+use mfm_nn::schedule::LearningRate;
+use mfm_nn::train::{DataSource, LossInput, Samples, StepLoss, Trainer, TrainingConfig};
+use mfm_nn::{ClassMixtureReward, Classifier, ClassifierConfig, Module};
+use std::ops::ControlFlow;
+
+/// Noise on the digits that a classifier is trained on: it must also judge digits that are not quite real.
+const CLASSIFIER_NOISE: f64 = 0.25;
+
+/// The reward, and a judge that shares neither data nor noise with it.
+#[derive(Debug)]
+pub struct Experts<T: Tensor> {
+    pub reward: ClassMixtureReward<T>,
+    pub judge: Classifier<T>,
+    /// The share of the held-out digits that the reward's classifier tells right.
+    pub reward_accuracy: f64,
+    /// That of the judge.
+    pub judge_accuracy: f64,
+}
+
+impl<T: Tensor> Experts<T> {
+    /// Both classifiers, each of one half of the training digits, of hidden layers as wide as `widths`.
+    pub fn train(context: &Context<T>, digits: &Digits, widths: [usize; 2], steps: u64) -> Result<Self> {
+        let halves = digits.halves();
+        let classifier = classifier(context, "training the reward's classifier", &halves[0], widths[0], 1, steps)?;
+        let judge = self::classifier(context, "training the judge", &halves[1], widths[1], 2, steps)?;
+        let (reward_accuracy, judge_accuracy) = (digits.accuracy(context, &classifier)?, digits.accuracy(context, &judge)?);
+        let weights: Vec<(usize, f64)> = super::WANTED.iter().copied().enumerate().collect();
+        Ok(Self { reward: ClassMixtureReward::new(classifier, &weights)?, judge, reward_accuracy, judge_accuracy })
+    }
+
+    /// What the L2 distances of a table over `samples` samples are, for people.
+    pub fn explanation(&self, samples: usize) -> String {
+        format!(
+            "\nL2 is between the shares of the classes among {samples} samples, told by a classifier that the reward does not use ({:.1} % right on \
+             held-out digits; the reward's own {:.1} %), and w ∝ [0,1,0,1,0,2,0,2,0,4]; exact samples would come to about {:.3}.\nAn evaluation is a \
+             pass through the network for one sample; a backward pass counts two.",
+            100.0 * self.judge_accuracy,
+            100.0 * self.reward_accuracy,
+            super::l2_floor(samples)
+        )
+    }
+}
+
+/// A classifier of clean digits. Those of different `index` share no noise, nor any with the Meta Flow Map, whose index is 0.
+fn classifier<T: Tensor>(
+    context: &Context<T>,
+    what: &str,
+    data: &Dataset,
+    width: usize,
+    index: u64,
+    steps: u64,
+) -> Result<Classifier<T>> {
+    let config = ClassifierConfig { data: data.dimension, width, depth: 2, classes: 10 };
+    let fresh = Classifier::new(&context.device, &config, &context.noise.fork(index))?;
+    let settings = TrainingConfig {
+        steps,
+        batch: 128,
+        rate: LearningRate::cosine(2e-3, 100.min(steps / 5)),
+        average: None,
+        seed: context.derived_seed(index),
+        ..TrainingConfig::default()
+    };
+    train(
+        context,
+        what,
+        settings,
+        &fresh,
+        &mut |_: u64, size: usize, noise: &Noise| batch(data, &context.device, size, CLASSIFIER_NOISE, noise),
+        |input| input.student.cross_entropy(&Var::constant(input.samples.x1.clone()), input.samples.labels.as_deref().unwrap_or(&[])),
+    )
+}
+
+/// Batches of digits without their labels: a map of them is class-agnostic.
+pub fn unlabelled<T: Tensor>(context: &Context<T>, data: &Dataset) -> impl DataSource<T> {
+    move |_: u64, size: usize, noise: &Noise| Ok(Samples { labels: None, ..batch(data, &context.device, size, 0.0, noise)? })
+}
+
+/// Trains with progress, and gives the averaged module.
+pub fn train<T: Tensor, M: Module<T, Over<T> = M>, L: Into<StepLoss<T>>>(
+    context: &Context<T>,
+    what: &str,
+    settings: TrainingConfig,
+    fresh: &M,
+    data: &mut impl DataSource<T>,
+    loss: impl FnMut(LossInput<'_, T, M>) -> mfm_core::Result<L>,
+) -> Result<M> {
+    let mut trainer = Trainer::new(settings, fresh)?;
+    let progress = context.progress(what, settings.steps);
+    let outcome = trainer.run(data, loss, |_, step| {
+        if step.step % 50 == 0
+            && let Ok(loss) = step.loss_value()
+        {
+            progress.remark(format!("loss {loss:.3}"));
+        }
+        progress.advance(1);
+        ControlFlow::Continue(())
+    });
+    outcome.map_err(|error| Failure::Internal(error.to_string()))?;
+    Ok(trainer.averaged()?)
+}
