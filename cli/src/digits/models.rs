@@ -50,14 +50,7 @@ impl<T: Tensor> Experts<T> {
 }
 
 /// A classifier of clean digits. Those of different `index` share no noise, nor any with the Meta Flow Map, whose index is 0.
-fn classifier<T: Tensor>(
-    context: &Context<T>,
-    what: &str,
-    data: &Dataset,
-    width: usize,
-    index: u64,
-    steps: u64,
-) -> Result<Classifier<T>> {
+fn classifier<T: Tensor>(context: &Context<T>, what: &str, data: &Dataset, width: usize, index: u64, steps: u64) -> Result<Classifier<T>> {
     let config = ClassifierConfig { data: data.dimension, width, depth: 2, classes: 10 };
     let fresh = Classifier::new(&context.device, &config, &context.noise.fork(index))?;
     let settings = TrainingConfig {

@@ -1,12 +1,12 @@
 //! The models of the experiment: trained, or taken from an earlier run's folder.
 
 use super::{Arguments, Effort};
+use crate::Context;
 use crate::digits::{self, Digits};
 use crate::failure::{Failure, Place, Result};
 use crate::finetune;
 use crate::model::{LoadedModel, save};
 use crate::output::Directory;
-use crate::Context;
 use mfm_core::interpolant::Linear;
 use mfm_core::posterior_velocity::AsDrift;
 use mfm_core::training::{Consistency, NoTeacher, Objective, TimeLaw};
@@ -39,11 +39,8 @@ impl<T: Tensor> Models<'_, T> {
         self.take_or("flow.mfm", "diagonal loss at t = 0", self.arguments.flow_steps, || {
             let (config, mean) = self.form()?;
             let fresh = Model::new(&self.context.device, &config, &mean, &self.context.noise.fork(3)).at("--size and --patch")?;
-            let objective = Objective {
-                consistency: Consistency::None,
-                times: TimeLaw { at_zero: 1.0, ..TimeLaw::default() },
-                ..Objective::default()
-            };
+            let objective =
+                Objective { consistency: Consistency::None, times: TimeLaw { at_zero: 1.0, ..TimeLaw::default() }, ..Objective::default() };
             let settings = self.settings(self.arguments.flow_steps, 10);
             digits::train(
                 self.context,
@@ -123,7 +120,10 @@ impl<T: Tensor> Models<'_, T> {
         if self.arguments.reuse && path.exists() {
             let loaded = LoadedModel::<T>::load(&path, &self.context.device)?;
             if loaded.header.model != config || loaded.header.interpolant != Linear.name() {
-                return Err(Failure::input(format!("--reuse: {} is of another form than --size, --patch and the data describe", loaded.source)));
+                return Err(Failure::input(format!(
+                    "--reuse: {} is of another form than --size, --patch and the data describe",
+                    loaded.source
+                )));
             }
             return Ok(Trained { model: loaded.model, seconds: None });
         }
