@@ -14,7 +14,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     /// The data: a .csv, .csv.gz or .npy file of one sample a row; IDX images (idx3-ubyte, compressed or not; labels from idx1-ubyte beside it); a folder with
-    /// a folder of .png or .jpg images for each class; or a folder of .safetensors shards with latents [n, c, h, w] and labels [n]
+    /// a folder of .png or .jpg images for each class; or a folder of .safetensors shards with n latents of c × h × w and n labels
     #[arg(required_unless_present_any = ["digits", "resume"], conflicts_with = "digits")]
     pub data: Option<PathBuf>,
     /// Train on the built-in handwritten digits (8×8, with labels)
