@@ -137,13 +137,15 @@ pub trait Interpolant: Debug + Send + Sync {
             let slopes = at_s.noise_rate * two.c * shrink * star.beta_dot - at_s.beta_dot * star.noise_rate;
             (shrink * shrink * at_s.scaled_wronskian() / w, slopes / w)
         };
-        let push = if two.r > 0.0 { at_s.noise_rate * (at_t.beta / two.r) / two.r } else { 0.0 };
+        // Each over r by itself: at the earliest of times 1/r is infinite.
+        let over = |beta: f64| if two.r > 0.0 { beta / two.r } else { 0.0 };
+        let push = at_s.noise_rate * over(at_t.beta);
         PosteriorLook {
             time,
             look_y,
             look_x,
-            velocity_y: of_star * look_y + push * at_t.beta,
-            velocity_x: of_star * look_x - push * at_s.beta,
+            velocity_y: of_star * look_y + push * over(at_t.beta),
+            velocity_x: of_star * look_x - push * over(at_s.beta),
             velocity_b: of_drift,
         }
     }
