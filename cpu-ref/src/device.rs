@@ -134,6 +134,25 @@ impl<E: Float> CpuDevice<E> {
     {
         self.0.workers.each(worthwhile, tasks, work)
     }
+
+    /// As [`each`](Self::each), and every thread has `elements` numbers for itself, whose content is arbitrary. They are there before
+    /// the threads start, so that the memory asked for does not depend on how many tasks happen to be under way at once.
+    pub(crate) fn each_with_scratch<I>(
+        &self,
+        (op, elements): (&'static str, usize),
+        worthwhile: bool,
+        tasks: I,
+        work: impl Fn(I::Item, &mut [E]) -> Result<()> + Shareable,
+    ) -> Result<()>
+    where
+        I: Iterator + Movable,
+    {
+        // No two threads write to one line of the cache.
+        let stride = elements.next_multiple_of(64 / size_of::<E>()).max(1);
+        let mut scratch = self.buffer(op, stride.saturating_mul(self.0.workers.at_work(worthwhile, &tasks)))?;
+        let own = scratch.elements_mut().chunks_mut(stride);
+        self.0.workers.each_with(worthwhile, tasks, own, |task, own| work(task, own.get_mut(..elements).unwrap_or_default()))
+    }
 }
 
 impl<E: Float> Device for CpuDevice<E> {

@@ -117,7 +117,7 @@ pub(crate) fn single<E: Float>(device: &CpuDevice<E>, out: &mut [E], a: Matrix<'
             product(out, a.transposed().band(start, length).transposed(), b.band(start, length), false);
             Ok(())
         })?;
-        return fold_columns(device, out, partial.elements(), Sum, false);
+        return fold_columns(device, out, partial.elements(), Sum);
     }
     let mut scratch = None;
     if let Some(stored) = b.as_transposed().filter(|_| m >= MANY && n > 8) {

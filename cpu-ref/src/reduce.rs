@@ -162,10 +162,17 @@ fn fold<E: Float, F: Fold<E>>(x: &CpuTensor<E>, f: F, axis: usize) -> Result<Cpu
     } else if inner == 1 {
         fold_rows(device, out, values, length, f)?;
     } else if !out.is_empty() {
-        let pairs = out.chunks_exact_mut(inner).zip(values.chunks_exact(length * inner));
+        let mut pairs = out.chunks_exact_mut(inner).zip(values.chunks_exact(length * inner));
         // Either there are many outer rows, or each is long.
-        let long = length > 4 * ROWS;
-        device.each(!long && outer > 1 && values.len() > WORTHWHILE, pairs, |(out, x)| fold_columns(device, out, x, f, long))?;
+        if length > 4 * ROWS {
+            pairs.try_for_each(|(out, x)| fold_columns(device, out, x, f))?;
+        } else {
+            let scratch = ("reduce", bands(length) * inner);
+            device.each_with_scratch(scratch, outer > 1 && values.len() > WORTHWHILE, pairs, |(out, x), partial| {
+                fold_bands(out, x, f, partial);
+                Ok(())
+            })?;
+        }
     }
     Ok(CpuTensor::new(buffer, result))
 }
@@ -207,21 +214,35 @@ impl<E: Float, F: Fold<E>> Kernel for FoldBlock<'_, E, F> {
     }
 }
 
-/// Folds the rows of `x` into one row.
-pub(crate) fn fold_columns<E: Float, F: Fold<E>>(device: &CpuDevice<E>, out: &mut [E], x: &[E], f: F, parallel: bool) -> Result<()> {
+/// How many bands of rows are folded apart: none if they are few.
+fn bands(rows: usize) -> usize {
+    if rows <= 2 * ROWS { 0 } else { rows.div_ceil(ROWS) }
+}
+
+/// Folds the rows of `x` into one row: first each band into a row of `partial`, unless that is empty.
+fn fold_bands<E: Float, F: Fold<E>>(out: &mut [E], x: &[E], f: F, partial: &mut [E]) {
     let width = out.len();
-    let rows = x.len() / width;
-    if rows <= 2 * ROWS {
+    for (out, x) in partial.chunks_mut(width).zip(x.chunks(ROWS * width)) {
+        vectorise(FoldColumns { out, x, f });
+    }
+    vectorise(FoldColumns { out, x: if partial.is_empty() { x } else { partial }, f });
+}
+
+/// Folds the rows of `x` into one row, by all threads.
+pub(crate) fn fold_columns<E: Float, F: Fold<E>>(device: &CpuDevice<E>, out: &mut [E], x: &[E], f: F) -> Result<()> {
+    let width = out.len();
+    let bands = bands(x.len() / width);
+    if bands == 0 {
         vectorise(FoldColumns { out, x, f });
         return Ok(());
     }
-    let mut partial = device.buffer("reduce", rows.div_ceil(ROWS) * width)?;
+    let mut partial = device.buffer("reduce", bands * width)?;
     let tasks = partial.elements_mut().chunks_mut(width).zip(x.chunks(ROWS * width));
-    device.each(parallel && x.len() > WORTHWHILE, tasks, |(out, x)| {
+    device.each(x.len() > WORTHWHILE, tasks, |(out, x)| {
         vectorise(FoldColumns { out, x, f });
         Ok(())
     })?;
-    fold_columns(device, out, partial.elements(), f, parallel)
+    fold_columns(device, out, partial.elements(), f)
 }
 
 /// sum += each row of `x`.

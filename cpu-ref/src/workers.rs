@@ -61,27 +61,53 @@ impl Workers {
     where
         I: Iterator + Movable,
     {
+        self.each_with(worthwhile, tasks, core::iter::repeat(()), |task, ()| work(task))
+    }
+
+    /// As [`each`](Self::each); every thread at work also has one item of `own`, which is to have [`at_work`](Self::at_work) of them.
+    pub fn each_with<I, S>(
+        &self,
+        worthwhile: bool,
+        tasks: I,
+        own: S,
+        work: impl Fn(I::Item, &mut S::Item) -> Result<()> + Shareable,
+    ) -> Result<()>
+    where
+        I: Iterator + Movable,
+        S: Iterator + Movable,
+    {
         #[cfg(feature = "std")]
-        if let Some(pool) = self.pool.as_ref().filter(|_| worthwhile && tasks.size_hint().1.is_none_or(|most| most > 1)) {
-            return shared(pool, tasks, work);
+        if let Some(pool) = self.pool.as_ref().filter(|_| self.at_work(worthwhile, &tasks) > 1) {
+            return shared(pool, tasks, own, work);
         }
         let _ = worthwhile;
-        let mut tasks = tasks;
-        tasks.try_for_each(work)
+        let (mut tasks, mut own) = (tasks, own);
+        own.next().map_or(Ok(()), |mut own| tasks.try_for_each(|task| work(task, &mut own)))
+    }
+
+    /// How many threads would work on these tasks.
+    pub fn at_work(&self, worthwhile: bool, tasks: &impl Iterator) -> usize {
+        if worthwhile && tasks.size_hint().1.is_none_or(|most| most > 1) { self.threads() } else { 1 }
     }
 }
 
 #[cfg(feature = "std")]
-fn shared<I: Iterator + Send>(pool: &rayon::ThreadPool, tasks: I, work: impl Fn(I::Item) -> Result<()> + Sync) -> Result<()> {
+fn shared<I, S>(pool: &rayon::ThreadPool, tasks: I, own: S, work: impl Fn(I::Item, &mut S::Item) -> Result<()> + Sync) -> Result<()>
+where
+    I: Iterator + Send,
+    S: Iterator + Send,
+{
     use std::sync::{Mutex, PoisonError};
 
     // The queue, and the first error, which empties it.
     let state = Mutex::new((Some(tasks), Ok(())));
+    let own = Mutex::new(own);
     let run = || {
+        let Some(mut own) = own.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
         loop {
             let next = state.lock().unwrap_or_else(PoisonError::into_inner).0.as_mut().and_then(Iterator::next);
             let Some(task) = next else { return };
-            if let Err(error) = work(task) {
+            if let Err(error) = work(task, &mut own) {
                 *state.lock().unwrap_or_else(PoisonError::into_inner) = (None, Err(error));
             }
         }

@@ -285,10 +285,9 @@ fn forward<E: Float>(operands: &Operands<E>, wanted: bool) -> Result<(CpuTensor<
     let part = sizes.group * sizes.queries * sizes.out;
     let weights = kept.elements_mut().chunks_mut(sizes.group * sizes.scores()).chain(core::iter::repeat_with(|| &mut [][..]));
     let tasks = out.elements_mut().chunks_mut(part).zip(weights).enumerate();
-    device.each(sizes.worthwhile(), tasks, |(group, (out, weights))| {
-        let own = if weights.is_empty() { sizes.scores() } else { 0 };
-        let mut scratch = device.buffer("attention", sizes.keys * sizes.width + own)?;
-        let (scratch, own) = scratch.elements_mut().split_at_mut(sizes.keys * sizes.width);
+    let scratch = ("attention", sizes.keys * sizes.width + if wanted { 0 } else { sizes.scores() });
+    device.each_with_scratch(scratch, sizes.worthwhile(), tasks, |(group, (out, weights)), scratch| {
+        let (scratch, own) = scratch.split_at_mut(sizes.keys * sizes.width);
         let weights = if weights.is_empty() { own } else { weights };
         vectorise(Forward { operands, group, out, weights, scratch });
         Ok(())
@@ -351,9 +350,9 @@ pub(super) fn vjp<E: Float>(inputs: &[&CpuTensor<E>]) -> Result<Pulled<E>> {
         let (mut gq, mut gk, mut gv) = (operands.buffer(queries, width)?, operands.buffer(keys, width)?, operands.buffer(keys, out)?);
         let tasks = gq.elements_mut().chunks_mut(group * queries * width).zip(gk.elements_mut().chunks_mut(group * keys * width));
         let tasks = tasks.zip(gv.elements_mut().chunks_mut(group * keys * out)).enumerate();
-        device.each(sizes.worthwhile(), tasks, |(group, ((gq, gk), gv))| {
-            let mut scratch = device.buffer("attention", sizes.scores() + keys * out + keys)?;
-            vectorise(Backward { operands: &operands, group, g, weights, gq, gk, gv, scratch: scratch.elements_mut() });
+        let scratch = ("attention", sizes.scores() + keys * out + keys);
+        device.each_with_scratch(scratch, sizes.worthwhile(), tasks, |(group, ((gq, gk), gv)), scratch| {
+            vectorise(Backward { operands: &operands, group, g, weights, gq, gk, gv, scratch });
             Ok(())
         })?;
         Ok(vec![Some(operands.tensor(gq, queries, width)?), Some(operands.tensor(gk, keys, width)?), Some(operands.tensor(gv, keys, out)?)])
@@ -425,9 +424,9 @@ pub(super) fn jvp<E: Float>(inputs: &[&CpuTensor<E>], tangents: &[Option<&CpuTen
     let (mut out, mut moving) = (operands.buffer(sizes.queries, sizes.out)?, operands.buffer(sizes.queries, sizes.out)?);
     let part = sizes.group * sizes.queries * sizes.out;
     let tasks = out.elements_mut().chunks_mut(part).zip(moving.elements_mut().chunks_mut(part)).enumerate();
-    device.each(sizes.worthwhile(), tasks, |(group, (out, moving))| {
-        let mut scratch = device.buffer("attention", 2 * sizes.scores() + sizes.keys * (sizes.width + 1))?;
-        vectorise(Tangent { operands: &operands, group, tangents, out, moving, scratch: scratch.elements_mut() });
+    let scratch = ("attention", 2 * sizes.scores() + sizes.keys * (sizes.width + 1));
+    device.each_with_scratch(scratch, sizes.worthwhile(), tasks, |(group, (out, moving)), scratch| {
+        vectorise(Tangent { operands: &operands, group, tangents, out, moving, scratch });
         Ok(())
     })?;
     let (queries, width) = (sizes.queries, sizes.out);

@@ -209,20 +209,17 @@ impl<E: Float> Layer<'_, E> {
             .take(if out == 0 { 0 } else { rows.div_ceil(size) })
             .enumerate()
             .map(|(index, ((gx, gw), gb))| Group { start: index * size, rows: size.min(rows - index * size), gx, gw, gb });
-        device.each(self.worthwhile(), tasks, |group| self.pull_group(group, weight, g, slope))?;
+        let scratch = ("linear", if slope.is_some() { size.min(chunk_rows(rows)) * out } else { 0 });
+        device.each_with_scratch(scratch, self.worthwhile(), tasks, |group, scratch| self.pull_group(group, weight, g, slope, scratch))?;
         let tensor = |buffer: Option<Buffer<E>>, shape: Shape| buffer.map(|buffer| CpuTensor::new(buffer, shape));
         let gw = gw.map(|gw| sum_parts(device, gw, groups, out * inner)).transpose()?;
         let gb = gb.map(|gb| sum_parts(device, gb, groups, out)).transpose()?;
         Ok([tensor(gx, Shape::new(&[rows, inner])?), tensor(gw, self.weight.shape()), tensor(gb, Shape::new(&[out])?)])
     }
 
-    fn pull_group(&self, group: Group<'_, E>, weight: Matrix<'_, E>, g: &[E], slope: Option<&[E]>) -> Result<()> {
+    fn pull_group(&self, group: Group<'_, E>, weight: Matrix<'_, E>, g: &[E], slope: Option<&[E]>, scratch: &mut [E]) -> Result<()> {
         let Group { start, rows, mut gx, mut gw, mut gb } = group;
         let (inner, out, size) = (self.inner, self.out, chunk_rows(self.rows));
-        let mut scratch = match slope {
-            Some(_) => Some(self.x.home().buffer("linear", size.min(rows) * out)?),
-            None => None,
-        };
         if let Some(gb) = &mut gb {
             gb.fill(E::ZERO);
         }
@@ -231,13 +228,13 @@ impl<E: Float> Layer<'_, E> {
             let span = (start + first) * out..(start + first + count) * out;
             let own = &g[span.clone()];
             // The cotangent of the pre-activation.
-            let gz = match (&mut scratch, slope) {
-                (Some(scratch), Some(slope)) => {
-                    let gz = &mut scratch.elements_mut()[..count * out];
+            let gz = match slope {
+                Some(slope) => {
+                    let gz = &mut scratch[..count * out];
                     multiply(gz, own, &slope[span], gb.as_deref_mut(), out);
                     &*gz
                 }
-                _ => {
+                None => {
                     if let Some(gb) = &mut gb {
                         crate::reduce::add_rows(gb, own);
                     }
@@ -288,11 +285,9 @@ pub(super) fn jvp<E: Float>(activation: Activation, inputs: &[&CpuTensor<E>], ta
     let mut y = device.buffer("linear", rows * out)?;
     let mut ty = device.buffer("linear", rows * out)?;
     let tasks = y.elements_mut().chunks_mut(size).zip(ty.elements_mut().chunks_mut(size)).enumerate();
-    device.each(layer.worthwhile(), tasks, |(chunk, (y, ty))| {
+    device.each_with_scratch(("linear", 2 * size.min(rows * out)), layer.worthwhile(), tasks, |(chunk, (y, ty)), scratch| {
         let (start, count) = (chunk * chunk_rows, y.len() / out);
-        let mut z = device.buffer("linear", y.len())?;
-        let mut tz = device.buffer("linear", y.len())?;
-        let (z, tz) = (z.elements_mut(), tz.elements_mut());
+        let (z, tz) = scratch[..2 * y.len()].split_at_mut(y.len());
         product(z, x.band(start, count), right, false);
         match (tx, moving) {
             (Some(tx), Some(moving)) => {
