@@ -33,6 +33,9 @@ pub struct Arguments {
     /// How a GPU keeps and multiplies numbers
     #[arg(long, global = true, value_name = "PRECISION", default_value = "f32", help_heading = "Everywhere")]
     pub precision: device::Precision,
+    /// Work goes to a GPU as CUDA graphs, one launch between two looks of the host; the results are the same
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub graphs: bool,
     /// Machine-readable results to this file, or - for standard output
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub json: Option<PathBuf>,
@@ -112,7 +115,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { seed, threads, .. } = *arguments;
     // What there is to compute on is told by the host.
     let choice = if matches!(arguments.command, Command::Device(_)) { device::Choice::Cpu } else { arguments.device };
-    match device::gpu(choice, arguments.precision)? {
+    match device::gpu(choice, arguments.precision, arguments.graphs)? {
         Ok(device) => dispatch(&Context::<CudaTensor>::new(device, seed, threads, verbosity, json)?, &arguments.command),
         Err(reason) => {
             let context = Context::<CpuTensor<f32>>::new(device::host(threads)?, seed, threads, verbosity, json)?;

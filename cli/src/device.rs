@@ -70,8 +70,8 @@ pub fn host<E: Float>(threads: Option<usize>) -> Result<CpuDevice<E>> {
 ///
 /// # Errors
 /// If a GPU was asked for by number and cannot be used.
-pub fn gpu(choice: Choice, precision: Precision) -> Result<Result<CudaDevice, Option<OpenError>>> {
-    let open = |index| CudaDevice::with_options(index, Options { precision: precision.into(), ..Options::default() });
+pub fn gpu(choice: Choice, precision: Precision, graphs: bool) -> Result<Result<CudaDevice, Option<OpenError>>> {
+    let open = |index| CudaDevice::with_options(index, Options { precision: precision.into(), graphs, ..Options::default() });
     match choice {
         Choice::Cpu => Ok(Err(None)),
         Choice::Auto => Ok(open(0).map_err(Some)),

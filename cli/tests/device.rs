@@ -77,6 +77,7 @@ fn on_the_emulated_device() {
     // Twenty steps of training and two of the map away from the same noise: f32 roundings, and bf16 ones.
     let single = apart(&numbers(&["--device", "cuda:0"]));
     assert!(single < 1e-3, "{single}");
+    assert_eq!(numbers(&["--device", "cuda:0"]), numbers(&["--device", "cuda:0", "--graphs"]), "graphs change no number");
     let half = apart(&numbers(&["--device", "auto", "--precision", "bf16"]));
     assert!(half > 1e-6 && half < 0.3, "{half}");
     is_refused(

@@ -1,5 +1,6 @@
 // A stand-in for libcuda: the functions that the adapter calls, with one or more devices whose memory is the host's and whose kernels run on the CPU
 // (kernels/host). Work is done when it is queued (unless it is to be lazy), but that what goes wrong in a kernel is reported at the next call, as a device does. Faults can be asked for.
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -25,7 +26,7 @@ using Result = int;
 using Address = unsigned long long;
 
 constexpr Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600,
-                 ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901;
+                 ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901, EXEC_UPDATE_FAILURE = 910;
 constexpr size_t GUARD = 256; // bytes before and after each piece of memory that nobody may write to
 constexpr unsigned char GUARDED = 0xA5, FRESH = 0xFF; // fresh memory is NaN in every type
 
@@ -76,7 +77,7 @@ std::map<Stream*, std::shared_ptr<Stream>> streams;
 Result lost = SUCCESS; // the failure after which nothing works
 int device_count = 1, version = 13000, capability = 90;
 size_t memory = size_t(8) << 30, used = 0;
-int launches = 0;
+int launches = 0, instantiations = 0, graph_launches = 0;
 bool lazy = false; // work is done when somebody waits for it, not when it is queued
 thread_local void* current = nullptr;
 
@@ -232,8 +233,10 @@ extern "C" __attribute__((visibility("default"))) void emulator_be_lazy(int whet
   std::lock_guard<std::recursive_mutex> lock(guard);
   lazy = whether != 0;
 }
-// Kernels run so far; bytes and pieces of device memory in use.
+// Kernels run so far, graphs made and launched; bytes of device memory in use.
 extern "C" __attribute__((visibility("default"))) int emulator_launches() { return launches; }
+extern "C" __attribute__((visibility("default"))) int emulator_instantiations() { return instantiations; }
+extern "C" __attribute__((visibility("default"))) int emulator_graph_launches() { return graph_launches; }
 extern "C" __attribute__((visibility("default"))) size_t emulator_used() { return used; }
 
 // The driver -----------------------------------------------------------------------------------------------------------------------------
@@ -391,13 +394,22 @@ API cuStreamEndCapture(Stream* stream, Graph** graph) {
 }
 API cuGraphInstantiateWithFlags(Graph** executable, Graph* graph, unsigned long long) {
   ENTER("cuGraphInstantiateWithFlags");
-  return *executable = new Graph(*graph), SUCCESS;
+  return ++instantiations, *executable = new Graph(*graph), SUCCESS;
+}
+// Takes the numbers of a graph of the same form; the others are refused.
+API cuGraphExecUpdate(Graph* executable, Graph* graph, void**, int* outcome) {
+  ENTER("cuGraphExecUpdate");
+  const auto alike = [](const Node& a, const Node& b) { return a.kernel == b.kernel && !a.work == !b.work && a.bytes == b.bytes; };
+  const auto &from = graph->nodes, &to = executable->nodes;
+  if (!std::equal(from.begin(), from.end(), to.begin(), to.end(), alike)) return *outcome = 1, EXEC_UPDATE_FAILURE;
+  return executable->nodes = from, *outcome = 0, SUCCESS;
 }
 API cuGraphDestroy(Graph* graph) { return delete graph, SUCCESS; }
 API cuGraphExecDestroy(Graph* graph) { return delete graph, SUCCESS; }
 API cuGraphLaunch(Graph* graph, Stream* stream) {
   ENTER("cuGraphLaunch");
   if (Result code = not_recorded(stream)) return code;
+  ++graph_launches;
   for (const Node& node : graph->nodes)
     if (Result code = queue(stream, [node] { return run(node); })) return code;
   return SUCCESS;

@@ -46,8 +46,11 @@ impl fmt::Debug for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Storage::Pooled(block) = core::mem::replace(&mut self.storage, Storage::Returned) {
-            self.device.give(block);
+        match core::mem::replace(&mut self.storage, Storage::Returned) {
+            Storage::Pooled(block) => self.device.give(block),
+            // The device has been given all work on it before the owner may free it. Where that fails, later calls say so.
+            Storage::Lent { .. } => drop(self.device.directly("wrap", || Ok(()))),
+            Storage::Returned => {}
         }
     }
 }

@@ -10,9 +10,11 @@ use crate::memory::{Block, Memory, Pool};
 use crate::options::{Options, Storage};
 use crate::products::Products;
 use crate::properties::{Properties, find};
+use crate::queue::Queue;
 use crate::staging::{CHUNK, Staging};
 use crate::tensor::CudaTensor;
 use core::fmt;
+use core::hash::Hash;
 use core::ops::Range;
 use core::sync::atomic::{AtomicI32, Ordering};
 use cust::context::{Context, CurrentContext};
@@ -40,6 +42,8 @@ pub(crate) struct Inner {
     products: Option<Products>,
     pool: Mutex<Pool>,
     staging: Mutex<Staging>,
+    /// Where work is gathered into graphs, if it is.
+    queue: Option<Mutex<Queue>>,
     capture: Mutex<Option<Capture>>,
     stream: Stream,
     /// Memory that is asked for while a graph is recorded.
@@ -93,6 +97,7 @@ impl CudaDevice {
             products,
             pool: Mutex::new(Pool::new(options.memory_limit)),
             staging: Mutex::new(Staging::default()),
+            queue: options.graphs.then(Mutex::default),
             capture: Mutex::new(None),
             stream,
             side,
@@ -128,7 +133,7 @@ impl CudaDevice {
     /// # Errors
     /// Whatever the device reports.
     pub fn trim(&self) -> Result<()> {
-        self.run("trim", || {
+        self.directly("trim", || {
             locked(&self.0.pool).evict(0, &self.0.stream);
             Ok(())
         })
@@ -191,19 +196,54 @@ impl CudaDevice {
         outcome
     }
 
+    /// Work of some kind for the device's stream, in order.
+    pub(crate) fn queue(&self, op: &'static str, kind: &impl Hash, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let gathering = self.0.queue.as_ref().filter(|_| self.capture().is_none());
+        self.run(op, || {
+            // Held until the work is asked for, so that no other thread launches what was recorded in between.
+            let mut queue = gathering.map(locked);
+            if let Some(queue) = &mut queue {
+                queue.record(op, kind, &self.0.stream, &mut locked(&self.0.staging))?;
+            }
+            work()
+        })
+    }
+
+    /// Work that cannot be part of a graph: what was asked of the device before goes there first.
+    pub(crate) fn directly<R>(&self, op: &'static str, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        self.run(op, || {
+            let mut queue = self.0.queue.as_ref().map(locked);
+            if let Some(queue) = &mut queue {
+                queue.flush(op, &self.0.stream, &mut locked(&self.0.staging))?;
+            }
+            work()
+        })
+    }
+
     /// Queues a kernel.
     pub(crate) fn launch<A: Arguments>(&self, op: &'static str, kernel: Kernel, suffix: Suffix, grid: Grid, arguments: &A) -> Result<()> {
-        self.run(op, || self.0.kernels.launch(op, &self.0.stream, (kernel, suffix), grid, arguments))
+        let kernels = &self.0.kernels;
+        let function = match kernels.loaded(kernel, suffix) {
+            Some(function) => function,
+            None if self.capture().is_none() => self.directly(op, || kernels.function(op, kernel, suffix))?,
+            None => self.run(op, || kernels.function(op, kernel, suffix))?,
+        };
+        self.queue(op, &(kernel, suffix), || function.launch(op, &self.0.stream, grid, arguments))
     }
 
     /// A buffer of `bytes`, whose content is arbitrary.
     pub(crate) fn buffer(&self, op: &'static str, bytes: usize) -> Result<Buffer> {
         let block = self.run(op, || {
-            let mut capture = self.capture();
-            match &mut *capture {
-                None => locked(&self.0.pool).take(op, bytes, &self.0.stream),
-                Some(capture) => capture.take(op, bytes, &mut locked(&self.0.pool), &self.0.side),
+            if let Some(capture) = &mut *self.capture() {
+                return capture.take(op, bytes, &mut locked(&self.0.pool), &self.0.side);
             }
+            let mut queue = self.0.queue.as_ref().map(locked);
+            let mut pool = locked(&self.0.pool);
+            if let Some(queue) = queue.as_mut().filter(|_| !pool.has(bytes)) {
+                // Memory is asked of the driver between graphs, not by them.
+                queue.flush(op, &self.0.stream, &mut locked(&self.0.staging))?;
+            }
+            pool.take(op, bytes, &self.0.stream)
         })?;
         Ok(Buffer::new(self.clone(), block))
     }
@@ -217,7 +257,7 @@ impl CudaDevice {
         // Where the context cannot be made current there is nothing to give back to.
         let _ = CurrentContext::set_current(&self.0.context);
         match &mut *self.capture() {
-            None => locked(&self.0.pool).give(&block, &self.0.stream),
+            None => self.give_all(vec![block]),
             Some(capture) => capture.give(block),
         }
     }
@@ -225,26 +265,37 @@ impl CudaDevice {
     /// Gives the blocks of a graph back.
     pub(crate) fn give_all(&self, blocks: Vec<Block>) {
         let _ = CurrentContext::set_current(&self.0.context);
+        let mut queue = self.0.queue.as_ref().map(locked);
         let mut pool = locked(&self.0.pool);
-        blocks.iter().for_each(|block| pool.give(block, &self.0.stream));
+        for block in &blocks {
+            if let Some(queue) = queue.as_mut().filter(|_| !pool.keeps(block)) {
+                // The driver takes it back after the work that uses it. Where that is lost, later calls say so.
+                let _ = queue.flush("free", &self.0.stream, &mut locked(&self.0.staging));
+            }
+            pool.give(block, &self.0.stream);
+        }
     }
 
     /// Queues a copy of `bytes` to the device; `fill` writes the bytes of a range.
     pub(crate) fn upload(&self, op: &'static str, to: u64, bytes: usize, fill: &mut dyn FnMut(Range<usize>, &mut [u8])) -> Result<()> {
-        self.run(op, || {
-            for start in (0..bytes).step_by(CHUNK) {
-                let size = CHUNK.min(bytes - start);
-                let mut chunk = locked(&self.0.staging).take(op, size)?;
-                fill(start..start + size, chunk.bytes_mut(size));
-                chunk.upload(op, to + start as u64, size, &self.0.stream)?;
-                match &mut *self.capture() {
-                    None => locked(&self.0.staging).give(op, chunk, &self.0.stream)?,
-                    // The graph reads it at every replay.
-                    Some(capture) => capture.keep(chunk),
-                }
+        for start in (0..bytes).step_by(CHUNK) {
+            let size = CHUNK.min(bytes - start);
+            let mut chunk = self.run(op, || locked(&self.0.staging).take(op, size))?;
+            fill(start..start + size, chunk.bytes_mut(size));
+            self.queue(op, &size, || chunk.upload(op, to + start as u64, size, &self.0.stream))?;
+            if let Some(capture) = &mut *self.capture() {
+                // The graph reads it at every replay.
+                capture.keep(chunk);
+                continue;
             }
-            Ok(())
-        })
+            let mut queue = self.0.queue.as_ref().map(locked);
+            let staging = &mut locked(&self.0.staging);
+            match &mut queue {
+                Some(queue) => queue.keep(op, chunk, &self.0.stream, staging)?,
+                None => staging.give(op, chunk, &self.0.stream)?,
+            }
+        }
+        Ok(())
     }
 
     /// Copies `bytes` to the host, where `read` takes them piece by piece.
@@ -252,7 +303,7 @@ impl CudaDevice {
         if self.capture().is_some() {
             return Err(Error::Unsupported { op, what: "numbers cannot come to the host while a graph is recorded" });
         }
-        self.run(op, || {
+        self.directly(op, || {
             // Also without a byte: what went wrong before is reported here.
             check(op, self.0.stream.synchronize())?;
             for start in (0..bytes).step_by(CHUNK) {
@@ -271,6 +322,9 @@ impl CudaDevice {
 impl Drop for Inner {
     fn drop(&mut self) {
         let _ = CurrentContext::set_current(&self.context);
+        if let Some(queue) = &self.queue {
+            locked(queue).discard(&self.stream);
+        }
         locked(&self.pool).evict(0, &self.stream);
         // Memory that a copy still reads or writes is not taken away under it. A lost device has no work left.
         let _ = self.stream.synchronize();

@@ -68,7 +68,7 @@ impl CudaDevice {
         if self.capture().is_some() {
             return Err(Error::Unsupported { op, what: "streams cannot be joined while a graph is recorded" });
         }
-        self.run(op, || {
+        self.directly(op, || {
             let mut event = core::ptr::null_mut();
             // SAFETY: the event is made here, and destroyed once: the driver keeps it until it has happened. Both streams are alive.
             unsafe {

@@ -110,7 +110,7 @@ impl<F: Fn(&[CudaTensor]) -> Result<Vec<CudaTensor>>> Replay<F> {
         for (fixed, input) in recording.inputs.iter().zip(inputs) {
             copy::into("replay", input, fixed)?;
         }
-        self.device.run("replay", || {
+        self.device.directly("replay", || {
             // SAFETY: the graph was instantiated in this context, and everything that it touches is held by the recording.
             check_raw("replay", unsafe { sys::cuGraphLaunch(recording.executable, self.device.stream().as_inner()) })
         })?;

@@ -88,7 +88,7 @@ impl Grid {
 
 /// A function of a loaded module, which is never unloaded before the device.
 #[derive(Clone, Copy)]
-struct Function(cust::sys::CUfunction);
+pub(crate) struct Function(cust::sys::CUfunction);
 
 // SAFETY: a handle that the driver lets any thread use.
 unsafe impl Send for Function {}
@@ -110,38 +110,13 @@ impl Kernels {
         Self { capability, loaded: Mutex::new(Loaded::default()) }
     }
 
-    /// Queues a kernel on the stream.
-    pub fn launch<A: Arguments>(
-        &self,
-        op: &'static str,
-        stream: &Stream,
-        (kernel, suffix): (Kernel, Suffix),
-        grid: Grid,
-        arguments: &A,
-    ) -> Result<()> {
-        let function = self.function(op, kernel, suffix)?;
-        let [x, y, z] = grid.blocks.map(|n| n as u32);
-        let mut parameters = [core::ptr::from_ref(arguments).cast::<c_void>().cast_mut()];
-        // SAFETY: the kernel takes one parameter, of this type, which the driver copies before it returns.
-        let outcome = unsafe {
-            cust::sys::cuLaunchKernel(
-                function.0,
-                x,
-                y,
-                z,
-                grid.threads,
-                1,
-                1,
-                0,
-                stream.as_inner(),
-                parameters.as_mut_ptr(),
-                core::ptr::null_mut(),
-            )
-        };
-        check_raw(op, outcome)
+    /// A kernel's function, if its module is loaded.
+    pub fn loaded(&self, kernel: Kernel, suffix: Suffix) -> Option<Function> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).functions.get(&(kernel, suffix)).copied()
     }
 
-    fn function(&self, op: &'static str, kernel: Kernel, suffix: Suffix) -> Result<Function> {
+    /// A kernel's function.
+    pub fn function(&self, op: &'static str, kernel: Kernel, suffix: Suffix) -> Result<Function> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(function) = loaded.functions.get(&(kernel, suffix)) {
             return Ok(*function);
@@ -173,5 +148,30 @@ impl Kernels {
             }
             outcome => outcome,
         }
+    }
+}
+
+impl Function {
+    /// Queues it on the stream; it is a kernel that takes `arguments`.
+    pub fn launch<A: Arguments>(self, op: &'static str, stream: &Stream, grid: Grid, arguments: &A) -> Result<()> {
+        let [x, y, z] = grid.blocks.map(|n| n as u32);
+        let mut parameters = [core::ptr::from_ref(arguments).cast::<c_void>().cast_mut()];
+        // SAFETY: the kernel takes one parameter, of this type, which the driver copies before it returns.
+        let outcome = unsafe {
+            cust::sys::cuLaunchKernel(
+                self.0,
+                x,
+                y,
+                z,
+                grid.threads,
+                1,
+                1,
+                0,
+                stream.as_inner(),
+                parameters.as_mut_ptr(),
+                core::ptr::null_mut(),
+            )
+        };
+        check_raw(op, outcome)
     }
 }

@@ -38,6 +38,7 @@ mod optimiser;
 mod options;
 mod products;
 mod properties;
+mod queue;
 mod reduce;
 mod space;
 mod staging;

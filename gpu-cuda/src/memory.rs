@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 /// The smallest block.
 const SMALLEST: usize = 512;
+/// The pool may always keep this much.
+const SLACK: usize = 64 << 20;
 
 /// How many bytes of the device a handle holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +58,11 @@ impl Pool {
         self.memory
     }
 
+    /// Whether a block of so many bytes is free, so that [`take`](Self::take) does not ask the driver.
+    pub fn has(&self, bytes: usize) -> bool {
+        class_of(bytes).and_then(|size| self.free.get(&size)).is_some_and(|blocks| !blocks.is_empty())
+    }
+
     /// A block of at least `bytes`, whose content is arbitrary.
     pub fn take(&mut self, op: &'static str, bytes: usize, stream: &Stream) -> Result<Block> {
         let none = Error::OutOfMemory { op, bytes };
@@ -99,14 +106,19 @@ impl Pool {
         }
     }
 
-    /// Takes a block back. The pool keeps no more than ever was in tensors.
+    /// Whether [`give`](Self::give) would keep the block: the pool holds no more than ever was in tensors, or 64 MiB.
+    pub fn keeps(&self, block: &Block) -> bool {
+        self.memory.pooled + block.bytes <= self.memory.peak.max(SLACK)
+    }
+
+    /// Takes a block back.
     pub fn give(&mut self, block: &Block, stream: &Stream) {
         self.memory.live -= block.bytes;
-        if self.memory.pooled + block.bytes > self.memory.peak {
-            release(block.address, stream);
-        } else {
+        if self.keeps(block) {
             self.memory.pooled += block.bytes;
             self.free.entry(block.bytes).or_default().push(block.address);
+        } else {
+            release(block.address, stream);
         }
     }
 

@@ -55,11 +55,14 @@ pub struct Options {
     pub memory_limit: usize,
     /// Whether matrix products go by cuBLASLt where it is found; by a plain kernel otherwise.
     pub cublaslt: bool,
+    /// Whether work goes to the device as CUDA graphs: all that is asked for between two looks of the host is one launch. The results are the same.
+    /// For loops of many small kernels, such as the training and steering of small networks, which wait for launches otherwise.
+    pub graphs: bool,
 }
 
 impl Default for Options {
-    /// f32, all of the device's memory, cuBLASLt if it is there.
+    /// f32, all of the device's memory, cuBLASLt if it is there, no graphs.
     fn default() -> Self {
-        Self { precision: Precision::F32, memory_limit: usize::MAX, cublaslt: true }
+        Self { precision: Precision::F32, memory_limit: usize::MAX, cublaslt: true, graphs: false }
     }
 }

@@ -184,14 +184,16 @@ impl Products {
             bias: bias.is_some(),
         };
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let plan = match plans.entry(key) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => entry.insert(device.run("matmul", || self.plan(device.storage(), &key))?),
+        let (plan, is_new) = match plans.entry(key) {
+            std::collections::hash_map::Entry::Occupied(entry) => (entry.into_mut(), false),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                (entry.insert(device.run("matmul", || self.plan(device.storage(), &key))?), true)
+            }
         };
         let Some(plan) = plan else { return Ok(false) };
         let workspace = device.buffer("matmul", plan.workspace)?;
         let (one, zero) = (1.0f32, 0.0f32);
-        device.run("matmul", || {
+        let multiply = || {
             if let Some(bias) = bias {
                 self.set(self.api.operation_set, plan.operation, number::BIAS, &bias)?;
             }
@@ -217,7 +219,9 @@ impl Products {
                     device.stream().as_inner().cast(),
                 )
             })
-        })?;
+        };
+        // The library loads its kernels when they are first used, which is not for a graph.
+        if is_new && device.capture().is_none() { device.directly("matmul", multiply) } else { device.queue("matmul", &key, multiply) }?;
         Ok(true)
     }
 

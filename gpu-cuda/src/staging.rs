@@ -34,6 +34,11 @@ impl Chunk {
         Ok(Self { pointer, bytes, done })
     }
 
+    /// How many bytes it has.
+    pub fn capacity(&self) -> usize {
+        self.bytes
+    }
+
     /// The first `bytes` of it.
     pub fn bytes(&self, bytes: usize) -> &[u8] {
         // SAFETY: allocated and initialised in `new`; the device is done with it (the caller waited).

@@ -6,9 +6,8 @@ use std::io::Write;
 use std::sync::Once;
 
 /// The GPU; the emulated one where there is none. Says which.
-fn device(precision: Precision, cublaslt: bool) -> Result<CudaDevice, String> {
+fn device(options: Options) -> Result<CudaDevice, String> {
     static SAY: Once = Once::new();
-    let options = Options { precision, cublaslt, ..Options::default() };
     if !std::path::Path::new("/dev/nvidiactl").exists() {
         mfm_cuda_emulator::install()?;
     }
@@ -20,6 +19,7 @@ fn device(precision: Precision, cublaslt: bool) -> Result<CudaDevice, String> {
     Ok(device)
 }
 
-mfm_tests::conformance!(f32, try device(Precision::F32, false), Tolerances::F32);
+mfm_tests::conformance!(f32, try device(Options { cublaslt: false, ..Options::default() }), Tolerances::F32);
 // Products go by cuBLASLt, or its stand-in.
-mfm_tests::conformance!(bf16, try device(Precision::Bf16, true), Tolerances::BF16);
+mfm_tests::conformance!(bf16, try device(Options { precision: Precision::Bf16, ..Options::default() }), Tolerances::BF16);
+mfm_tests::conformance!(graphs, try device(Options { graphs: true, ..Options::default() }), Tolerances::F32);

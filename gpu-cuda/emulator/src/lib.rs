@@ -65,12 +65,21 @@ pub fn fail(function: &CStr, code: i32, after: i32) {
     }
 }
 
-/// How many kernels were run.
-pub fn launches() -> i32 {
-    // SAFETY: the library's function of this name has this type.
-    let function = unsafe { DRIVER.function::<unsafe extern "C" fn() -> c_int>("emulator_launches") };
+fn count(name: &str) -> i32 {
+    // SAFETY: the library's functions that are asked for here have this type.
+    let function = unsafe { DRIVER.function::<unsafe extern "C" fn() -> c_int>(name) };
     // SAFETY: takes nothing.
     function.map_or(0, |function| unsafe { function() })
+}
+
+/// How many kernels were run.
+pub fn launches() -> i32 {
+    count("emulator_launches")
+}
+
+/// How many graphs were made, and how many launches of graphs there were.
+pub fn graphs() -> (i32, i32) {
+    (count("emulator_instantiations"), count("emulator_graph_launches"))
 }
 
 /// The bytes of device memory in use.

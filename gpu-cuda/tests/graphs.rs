@@ -1,0 +1,169 @@
+//! Work gathered into graphs, on the emulated driver: the same numbers as without, one launch between two looks, and nothing lost in silence.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
+use mfm_core::tensor::Activation;
+use mfm_core::{Device, Error, Noise, Operations, Result, Shape, Tensor};
+use mfm_cuda_emulator::{Machine, configure, fail, graphs, install};
+use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options, Precision};
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// The emulated driver, whose graphs are counted by one test at a time; `None`, said aloud, where there is none.
+fn alone() -> Option<MutexGuard<'static, ()>> {
+    let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Err(reason) = install() {
+        let _ = writeln!(std::io::stderr().lock(), "NOT TESTED: graphs on the emulated CUDA device: {reason}");
+        return None;
+    }
+    configure(Machine::default());
+    Some(guard)
+}
+
+fn device(precision: Precision, graphs: bool) -> CudaDevice {
+    CudaDevice::with_options(0, Options { precision, graphs, ..Options::default() }).unwrap()
+}
+
+fn shape(axes: &[usize]) -> Shape {
+    Shape::new(axes).unwrap()
+}
+
+/// A step of a small network with numbers from the host, noise of its own and a look at the end.
+fn step(device: &CudaDevice, weight: &CudaTensor, index: u64, rows: usize) -> Result<(CudaTensor, Vec<f32>)> {
+    let times: Vec<f64> = (0..rows).map(|row| (row as f64 + index as f64 / 7.0).sin()).collect();
+    let times = device.from_slice(&times, shape(&[rows, 1]))?;
+    let x = device.normal(&Noise::new(3).stream(index), shape(&[rows, 8]))?.add(&times)?;
+    let y = x.linear(weight, None, Activation::Silu)?.softmax(1)?.gather(0, &[index as usize % rows, 0])?;
+    let slope = y.sum(0)?.permute(&[1, 0])?.mul(&x.sum(0)?)?;
+    let next = weight.add(&slope.scale(0.01 * (index + 1) as f64)?)?;
+    let loss = y.log_mean_exp(1)?.to_vec()?;
+    Ok((next, loss))
+}
+
+/// The losses of a run, and its last weights.
+fn run(device: &CudaDevice, steps: u64) -> Result<Vec<f32>> {
+    let mut weight = device.normal(&Noise::new(9), shape(&[8, 8]))?;
+    let mut all = Vec::new();
+    for index in 0..steps {
+        let (next, loss) = step(device, &weight, index, if index % 5 == 3 { 3 } else { 4 })?;
+        weight = next;
+        all.extend(loss);
+    }
+    all.extend(weight.to_vec::<f32>()?);
+    Ok(all)
+}
+
+#[test]
+fn the_same_numbers_by_one_launch_between_looks() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    for precision in [Precision::F32, Precision::Bf16] {
+        let gathered = device(precision, true);
+        let before = graphs();
+        let found = run(&gathered, 40)?;
+        let (made, launched) = graphs();
+        assert_eq!(found, run(&device(precision, false), 40)?, "{precision:?}");
+        // At first a graph is cut where memory is asked for or a kernel loaded; after that there is one for each look.
+        let launched = launched - before.1;
+        assert!((40..40 + 80).contains(&launched), "{launched} launches");
+        assert!(made - before.0 < launched - 25, "{} graphs for {launched} launches", made - before.0);
+        let steady = (graphs(), gathered.memory().allocations);
+        run(&gathered, 40)?;
+        let now = (graphs(), gathered.memory().allocations);
+        assert_eq!(now.1, steady.1, "a steady loop asks for no memory");
+        assert_eq!(now.0.1 - steady.0.1, 40, "one launch for each look at a loss");
+        assert!(now.0.0 - steady.0.0 <= 2, "{} graphs made in a steady loop", now.0.0 - steady.0.0);
+    }
+    Ok(())
+}
+
+#[test]
+fn long_work_is_cut() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    let chain = |device: &CudaDevice| -> Result<Vec<f32>> {
+        let x = device.normal(&Noise::new(1), shape(&[33]))?;
+        // Nobody looks for 6,000 launches, and for 96 MB of numbers from the host.
+        let x = (0..6000).try_fold(x, |x, i| x.scale(1.0 + f64::from(i % 3 - 1) * 0.01))?;
+        let large = vec![0.25; 4 << 20];
+        let sums = (0..6).try_fold(x, |x, _| x.add(&device.from_slice(&large, shape(&[4 << 20]))?.sum(0)?))?;
+        sums.to_vec()
+    };
+    let before = graphs().1;
+    let gathered = device(Precision::F32, true);
+    assert_eq!(chain(&gathered)?, chain(&device(Precision::F32, false))?);
+    assert!(graphs().1 - before >= 4, "{}", graphs().1 - before);
+    Ok(())
+}
+
+#[test]
+fn threads_share_a_queue() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    let gathered = device(Precision::F32, true);
+    let alone = run(&gathered, 10)?;
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..4).map(|_| scope.spawn(|| run(&gathered, 10))).collect();
+        running.into_iter().try_for_each(|thread| {
+            assert_eq!(thread.join().unwrap()?, alone);
+            Ok(())
+        })
+    })
+}
+
+#[test]
+fn lost_work_is_not_lost_in_silence() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    for (function, code) in
+        [(c"cuStreamEndCapture", 901), (c"cuGraphInstantiateWithFlags", 2), (c"cuGraphLaunch", 1), (c"cuGraphLaunch", 700)]
+    {
+        let gathered = device(Precision::F32, true);
+        let x = gathered.normal(&Noise::new(1), shape(&[1000]))?;
+        x.to_vec::<f32>()?;
+        let (y, z) = (x.add(&x)?, x.exp()?);
+        fail(function, code, 0);
+        for tensor in [&y, &z, &x] {
+            let error = tensor.to_vec::<f32>().unwrap_err();
+            assert!(matches!(error, Error::Device { code: found, .. } if found == code), "{function:?}: {error}");
+        }
+        assert!(gathered.from_slice(&[1.0], shape(&[1])).is_err() && gathered.sync().is_err(), "{function:?}");
+        drop((x, y, z, gathered));
+        configure(Machine::default());
+        run(&device(Precision::F32, true), 2)?;
+    }
+    // A graph that cannot be adapted is made anew.
+    let gathered = device(Precision::F32, true);
+    let expected = run(&gathered, 6)?;
+    let before = graphs().0;
+    fail(c"cuGraphExecUpdate", 910, 3);
+    assert_eq!(run(&gathered, 6)?, expected);
+    assert!(graphs().0 > before);
+    // What nobody looked at is forgotten with the device.
+    let x = gathered.normal(&Noise::new(1), shape(&[1000]))?.exp()?;
+    drop((x, gathered));
+    assert_eq!(mfm_cuda_emulator::used(), 0);
+    Ok(())
+}
+
+#[test]
+fn lent_memory_is_read_before_it_is_given_back() -> Result<()> {
+    struct Owner(Arc<AtomicBool>, u64, CudaTensor);
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            // SAFETY: on the emulated driver device memory is the host's; these are the four numbers of the tensor beside.
+            unsafe { std::ptr::with_exposed_provenance_mut::<[f32; 4]>(self.1 as usize).write([f32::NAN; 4]) };
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let Some(_guard) = alone() else { return Ok(()) };
+    let gathered = device(Precision::F32, true);
+    let theirs = gathered.from_slice(&[1.0, 2.0, 3.0, 4.0], shape(&[4]))?;
+    gathered.sync()?;
+    let (is_dropped, address) = (Arc::new(AtomicBool::new(false)), theirs.address());
+    // SAFETY: four numbers, kept by the owner.
+    let lent = unsafe { gathered.wrap(address, Owner(Arc::clone(&is_dropped), address, theirs), shape(&[4])) }?;
+    let sum = lent.sum(0)?;
+    drop(lent);
+    assert!(is_dropped.load(Ordering::Relaxed));
+    assert_eq!(sum.to_vec::<f32>()?, [10.0]);
+    Ok(())
+}
