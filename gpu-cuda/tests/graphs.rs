@@ -146,11 +146,11 @@ fn lost_work_is_not_lost_in_silence() -> Result<()> {
 
 #[test]
 fn lent_memory_is_read_before_it_is_given_back() -> Result<()> {
-    struct Owner(Arc<AtomicBool>, u64, CudaTensor);
+    struct Owner(Arc<AtomicBool>, CudaTensor);
     impl Drop for Owner {
         fn drop(&mut self) {
             // SAFETY: on the emulated driver device memory is the host's; these are the four numbers of the tensor beside.
-            unsafe { std::ptr::with_exposed_provenance_mut::<[f32; 4]>(self.1 as usize).write([f32::NAN; 4]) };
+            unsafe { std::ptr::with_exposed_provenance_mut::<[f32; 4]>(self.1.address() as usize).write([f32::NAN; 4]) };
             self.0.store(true, Ordering::Relaxed);
         }
     }
@@ -160,7 +160,7 @@ fn lent_memory_is_read_before_it_is_given_back() -> Result<()> {
     gathered.sync()?;
     let (is_dropped, address) = (Arc::new(AtomicBool::new(false)), theirs.address());
     // SAFETY: four numbers, kept by the owner.
-    let lent = unsafe { gathered.wrap(address, Owner(Arc::clone(&is_dropped), address, theirs), shape(&[4])) }?;
+    let lent = unsafe { gathered.wrap(address, Owner(Arc::clone(&is_dropped), theirs), shape(&[4])) }?;
     let sum = lent.sum(0)?;
     drop(lent);
     assert!(is_dropped.load(Ordering::Relaxed));
