@@ -225,8 +225,7 @@ impl CudaDevice {
         let kernels = &self.0.kernels;
         let function = match kernels.loaded(kernel, suffix) {
             Some(function) => function,
-            None if self.capture().is_none() => self.directly(op, || kernels.function(op, kernel, suffix))?,
-            None => self.run(op, || kernels.function(op, kernel, suffix))?,
+            None => self.directly(op, || kernels.function(op, kernel, suffix))?,
         };
         self.queue(op, &(kernel, suffix), || function.launch(op, &self.0.stream, grid, arguments))
     }

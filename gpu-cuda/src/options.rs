@@ -56,7 +56,7 @@ pub struct Options {
     /// Whether matrix products go by cuBLASLt where it is found; by a plain kernel otherwise.
     pub cublaslt: bool,
     /// Whether work goes to the device as CUDA graphs: all that is asked for between two looks of the host is one launch. The results are the same.
-    /// For loops of many small kernels, such as the training and steering of small networks, which wait for launches otherwise.
+    /// Meant for loops of many small kernels, such as the training and steering of small networks.
     pub graphs: bool,
 }
 

@@ -221,7 +221,7 @@ impl Products {
             })
         };
         // The library loads its kernels when they are first used, which is not for a graph.
-        if is_new && device.capture().is_none() { device.directly("matmul", multiply) } else { device.queue("matmul", &key, multiply) }?;
+        if is_new { device.directly("matmul", multiply) } else { device.queue("matmul", &key, multiply) }?;
         Ok(true)
     }
 

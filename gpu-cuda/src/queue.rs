@@ -1,6 +1,6 @@
 //! Work gathered into CUDA graphs ([`Options::graphs`](crate::Options::graphs)): what is asked of the device between two looks of the host is
 //! recorded, and goes to the device as one launch. A loop that asks for the same work again has the graph of the last time adapted to the new
-//! numbers and addresses, which is cheaper than making one.
+//! numbers and addresses.
 
 use crate::failure::{check, check_raw};
 use crate::staging::{Chunk, Staging};
@@ -58,8 +58,7 @@ pub(crate) struct Queue {
 impl Queue {
     /// Before work of some kind is asked of the stream: from now on it is recorded, if it was not.
     pub fn record(&mut self, op: &'static str, kind: &impl Hash, stream: &Stream, staging: &mut Staging) -> Result<()> {
-        let full = |open: &Open| open.launches >= LONGEST || open.chunks.iter().map(Chunk::capacity).sum::<usize>() >= WAITING;
-        if self.open.as_ref().is_some_and(full) {
+        if self.open.as_ref().is_some_and(|open| open.launches >= LONGEST) {
             self.flush(op, stream, staging)?;
         }
         self.reported()?;
@@ -79,13 +78,9 @@ impl Queue {
 
     /// Keeps host memory until the recorded work that reads it is done.
     pub fn keep(&mut self, op: &'static str, chunk: Chunk, stream: &Stream, staging: &mut Staging) -> Result<()> {
-        match &mut self.open {
-            Some(open) => {
-                open.chunks.push(chunk);
-                Ok(())
-            }
-            None => staging.give(op, chunk, stream),
-        }
+        let Some(open) = &mut self.open else { return staging.give(op, chunk, stream) };
+        open.chunks.push(chunk);
+        if open.chunks.iter().map(Chunk::capacity).sum::<usize>() < WAITING { Ok(()) } else { self.flush(op, stream, staging) }
     }
 
     /// Gives the device what was recorded.

@@ -1,28 +1,12 @@
 //! What fails on the emulated driver: each fault has its own sentence, and the process goes on.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+mod common;
+
+use common::{alone, shape};
 use mfm_core::{Device, Error, Operations, Result, Shape, Tensor};
-use mfm_cuda_emulator::{Machine, configure, fail, install, used};
+use mfm_cuda_emulator::{Machine, configure, fail, used};
 use mfm_gpu_cuda::{CudaDevice, CudaTensor, OpenError, Options, devices};
-use std::io::Write;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// The emulated driver, to be broken by one test at a time; `None`, said aloud, where there is none.
-fn alone() -> Option<MutexGuard<'static, ()>> {
-    let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Err(reason) = install() {
-        let _ = writeln!(std::io::stderr().lock(), "NOT TESTED: the emulated CUDA device: {reason}");
-        return None;
-    }
-    configure(Machine::default());
-    Some(guard)
-}
-
-fn shape(axes: &[usize]) -> Shape {
-    Shape::new(axes).unwrap()
-}
 
 /// A sum on the device.
 fn works(device: &CudaDevice) -> Result<()> {
