@@ -26,11 +26,38 @@ mod sealed {
         fn multiply_add<S: pulp::Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
         /// The sum of the lanes.
         fn total<S: pulp::Simd>(simd: S, x: Self::Vector<S>) -> Self;
+        /// The matrix product for this machine.
+        fn product() -> Product<Self>;
     }
+
+    /// out = a out + b left right. In this order: m, n, k; `out`, from one column to the next, from one row to the next, whether it is read;
+    /// `left` and its steps; `right` and its steps; a; b; whether each of the three is conjugated; threads.
+    #[cfg(feature = "std")]
+    pub type Product<E> = unsafe fn(
+        usize,
+        usize,
+        usize,
+        *mut E,
+        isize,
+        isize,
+        bool,
+        *const E,
+        isize,
+        isize,
+        *const E,
+        isize,
+        isize,
+        E,
+        E,
+        bool,
+        bool,
+        bool,
+        gemm_common::Parallelism,
+    );
 
     #[cfg(feature = "std")]
     macro_rules! vectors {
-        ($type:ident, $vector:ident, $split:ident, $split_mut:ident, $splat:ident, $multiply_add:ident, $total:ident) => {
+        ($type:ident, $vector:ident, $split:ident, $split_mut:ident, $splat:ident, $multiply_add:ident, $total:ident, $product:path) => {
             impl Sealed for $type {
                 type Vector<S: pulp::Simd> = S::$vector;
 
@@ -58,14 +85,18 @@ mod sealed {
                 fn total<S: pulp::Simd>(simd: S, x: Self::Vector<S>) -> Self {
                     simd.$total(x)
                 }
+
+                fn product() -> Product<Self> {
+                    $product()
+                }
             }
         };
     }
 
     #[cfg(feature = "std")]
-    vectors!(f32, f32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, mul_add_e_f32s, reduce_sum_f32s);
+    vectors!(f32, f32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, mul_add_e_f32s, reduce_sum_f32s, gemm_f32::gemm::f32::get_gemm_fn);
     #[cfg(feature = "std")]
-    vectors!(f64, f64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, mul_add_e_f64s, reduce_sum_f64s);
+    vectors!(f64, f64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, mul_add_e_f64s, reduce_sum_f64s, gemm_f64::gemm::f64::get_gemm_fn);
 }
 
 /// f32 or f64: what the loops of this crate are written over.

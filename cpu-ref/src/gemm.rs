@@ -101,29 +101,31 @@ pub(crate) fn product<E: Float>(out: &mut [E], a: Matrix<'_, E>, b: Matrix<'_, E
 fn system<E: Float>(out: &mut [E], a: Matrix<'_, E>, b: Matrix<'_, E>, accumulate: bool) {
     // A slice has at most isize::MAX elements, so its strides fit.
     let stride = |apart: usize| apart as isize;
+    // The product writes by columns: outᵀ = bᵀ aᵀ.
+    let (left, right) = (b.transposed(), a.transposed());
     // SAFETY: the three matrices lie within their slices (checked by `Matrix::new` and by `product`), `out` is not aliased, and
     // what it holds is initialised even where it is not read.
     unsafe {
-        gemm::gemm(
-            a.rows,
-            b.columns,
-            a.columns,
+        E::product()(
+            left.rows,
+            right.columns,
+            left.columns,
             out.as_mut_ptr(),
+            stride(left.rows),
             1,
-            stride(b.columns),
             accumulate,
-            a.elements.as_ptr(),
-            stride(a.columns_apart),
-            stride(a.rows_apart),
-            b.elements.as_ptr(),
-            stride(b.columns_apart),
-            stride(b.rows_apart),
+            left.elements.as_ptr(),
+            stride(left.columns_apart),
+            stride(left.rows_apart),
+            right.elements.as_ptr(),
+            stride(right.columns_apart),
+            stride(right.rows_apart),
             E::ONE,
             E::ONE,
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            gemm_common::Parallelism::None,
         );
     }
 }
