@@ -79,7 +79,8 @@ fn hooks_agree_with_their_composed_bodies() -> Result<()> {
         {
             let inner = x[x.len() - 1];
             let layers = vec![x, vec![widths[0], inner], vec![widths[0]], vec![widths[1], widths[0]], vec![widths[1]]];
-            cases.push((Fused::Layers { activation }, layers));
+            cases.push((Fused::Layers { between: activation, last: Activation::Silu }, layers.clone()));
+            cases.push((Fused::Layers { between: Activation::Silu, last: activation }, layers));
         }
     }
     for shapes in [[vec![3, 4], vec![4], vec![3, 1]], [vec![40, 30], vec![40, 1], vec![]], [vec![2], vec![1], vec![3, 1]]] {

@@ -144,8 +144,8 @@ impl<T: Tensor> Mlp<T> {
         }
     }
 
-    /// The first hidden layer, [rows, width].
-    fn enter(&self, query: &Query<'_, T>) -> Result<T> {
+    /// What enters the layers, [rows, ..], and the first of them, if it is yet to come.
+    fn enter(&self, query: &Query<'_, T>) -> Result<(T, Option<Linear<T>>)> {
         let draws = query.draws()?;
         let shape = query.x.shape();
         if shape.item() != self.config.data {
@@ -182,11 +182,11 @@ impl<T: Tensor> Mlp<T> {
         let joined = if let [one] = own[..] { one.clone() } else { T::concat(&own, 1)? };
         let all = columns.1 - columns.0 == self.config.time_features() + 2 * data;
         let weight = if all { weight.clone() } else { weight.slice(1, columns.0, columns.1 - columns.0)? };
-        let Some(per_state) = shared.per_state else { return joined.linear(&weight, Some(&shared.bias), Activation::Silu) };
+        let Some(per_state) = shared.per_state else { return Ok((joined, Some(Linear { weight, bias: shared.bias }))) };
         let width = self.config.width;
         let flat = joined.linear(&weight, Some(&shared.bias), Activation::Identity)?;
         let sum = flat.reshape(Shape::new(&[states, draws, width])?)?.add(&per_state.reshape(Shape::new(&[states, 1, width])?)?)?;
-        sum.activate(Activation::Silu)?.reshape(Shape::new(&[rows, width])?)
+        Ok((sum.activate(Activation::Silu)?.reshape(Shape::new(&[rows, width])?)?, None))
     }
 }
 
@@ -238,8 +238,10 @@ impl<T: Tensor> MetaFlowMap<T> for Mlp<T> {
         if query.condition.guidance.is_some() {
             return Err(Error::Unsupported { op: "mlp", what: "this network takes no guidance scale" });
         }
-        let h = self.enter(query)?.layers(self.hidden.iter().map(|layer| (&layer.weight, &layer.bias)), Activation::Silu)?;
-        self.output.apply(&h, Activation::Identity)?.reshape(query.x.shape())
+        let (x, first) = self.enter(query)?;
+        let rest = self.hidden.iter().chain([&self.output]);
+        let layers = first.iter().chain(rest).map(|layer| (&layer.weight, &layer.bias));
+        x.layers(layers, Activation::Silu, Activation::Identity)?.reshape(query.x.shape())
     }
 }
 

@@ -34,11 +34,13 @@ pub enum Fused {
         /// The non-linearity.
         activation: Activation,
     },
-    /// Linear layers one after another, each with its bias and the same non-linearity, of `[x, W₁, b₁, W₂, b₂, ...]`: for a few rows,
-    /// where what lies between two products would take as long as they do.
+    /// Linear layers one after another, each with its bias, of `[x, W₁, b₁, W₂, b₂, ...]`: for a few rows, where what lies between two
+    /// products would take as long as they do.
     Layers {
-        /// The non-linearity after each.
-        activation: Activation,
+        /// The non-linearity after each layer but the last.
+        between: Activation,
+        /// That after the last.
+        last: Activation,
     },
     /// act(x) of `[x]`.
     Activate {
@@ -124,8 +126,9 @@ impl Fused {
                 linear(x, weight, bias.first().copied(), activation)
             }
             (Self::Linear { .. }, _) => Err(wrong(3)),
-            (Self::Layers { activation }, [x, layers @ ..]) if !layers.is_empty() && layers.len().is_multiple_of(2) => {
-                layers.chunks_exact(2).try_fold((*x).clone(), |x, layer| x.linear(layer[0], Some(layer[1]), activation))
+            (Self::Layers { between, last }, [x, layers @ .., weight, bias]) if layers.len().is_multiple_of(2) => {
+                let inner = layers.chunks_exact(2).try_fold((*x).clone(), |x, layer| x.linear(layer[0], Some(layer[1]), between))?;
+                inner.linear(weight, Some(bias), last)
             }
             (Self::Layers { .. }, _) => Err(wrong(3)),
             (Self::Activate { activation }, [x]) => activate(x, activation),

@@ -122,8 +122,8 @@ pub trait Operations: Tensor {
         }
     }
 
-    /// x through linear layers (W, b), each followed by `activation`.
-    fn layers<'a>(&self, layers: impl IntoIterator<Item = (&'a Self, &'a Self)>, activation: Activation) -> Result<Self>
+    /// x through linear layers (W, b), with the non-linearity `between` after each but the last, and `last` after that.
+    fn layers<'a>(&self, layers: impl IntoIterator<Item = (&'a Self, &'a Self)>, between: Activation, last: Activation) -> Result<Self>
     where
         Self: 'a,
     {
@@ -139,7 +139,8 @@ pub trait Operations: Tensor {
                 (inputs[count], inputs[count + 1]) = (weight, bias);
                 count += 2;
             }
-            x = Fused::Layers { activation }.apply(&inputs[..count])?;
+            let last = if layers.peek().is_some() { between } else { last };
+            x = Fused::Layers { between, last }.apply(&inputs[..count])?;
         }
         Ok(x)
     }

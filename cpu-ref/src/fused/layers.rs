@@ -14,9 +14,9 @@ use mfm_core::{Result, Tensor};
 const AHEAD: usize = 4096;
 
 /// The layers' value, exactly that of one layer after another; `None` where threads share the work of a layer.
-pub(super) fn value<E: Float>(activation: Activation, inputs: &[&CpuTensor<E>]) -> Result<Option<CpuTensor<E>>> {
+pub(super) fn value<E: Float>(between: Activation, last: Activation, inputs: &[&CpuTensor<E>]) -> Result<Option<CpuTensor<E>>> {
     let [x, layers @ ..] = inputs else { return Ok(None) };
-    let ((layers, []), Some(numbers), Some(last)) = (layers.as_chunks::<2>(), x.as_slice(), x.shape().rank().checked_sub(1)) else {
+    let ((layers, []), Some(numbers), Some(axis)) = (layers.as_chunks::<2>(), x.as_slice(), x.shape().rank().checked_sub(1)) else {
         return Ok(None);
     };
     let (mut shape, mut rows, mut widest) = (x.shape(), 0, 0);
@@ -26,7 +26,7 @@ pub(super) fn value<E: Float>(activation: Activation, inputs: &[&CpuTensor<E>]) 
         if count >= MANY || work > WORTHWHILE || out == 0 || bias.as_slice().is_none() {
             return Ok(None);
         }
-        (shape, rows, widest) = (shape.with_axis(last, out)?, count, widest.max(out));
+        (shape, rows, widest) = (shape.with_axis(axis, out)?, count, widest.max(out));
     }
     let Some(size) = rows.checked_mul(widest).filter(|size| *size > 0) else { return Ok(None) };
     let mut buffers = x.home().buffer("layers", 2 * size)?;
@@ -43,7 +43,7 @@ pub(super) fn value<E: Float>(activation: Activation, inputs: &[&CpuTensor<E>]) 
             let line = 64 / size_of::<E>();
             (0..AHEAD / 64).for_each(|index| prefetch(next.elements(), next.layout().offset + index * line));
         }
-        finish(activation, y, bias.as_slice());
+        finish(if next.is_some() { between } else { last }, y, bias.as_slice());
         core::mem::swap(&mut from, &mut to);
         inner = out;
     }

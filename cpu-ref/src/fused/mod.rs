@@ -26,7 +26,7 @@ type Pushed<E> = Option<(CpuTensor<E>, CpuTensor<E>)>;
 pub(crate) fn value<E: Float>(op: &Fused, inputs: &[&CpuTensor<E>]) -> Result<Option<CpuTensor<E>>> {
     match op {
         Fused::Linear { activation } => linear::value(*activation, inputs),
-        Fused::Layers { activation } => layers::value(*activation, inputs),
+        Fused::Layers { between, last } => layers::value(*between, *last, inputs),
         Fused::Activate { activation } => activation::value(*activation, inputs),
         Fused::LinearCombination { factors } => combination::value(factors, inputs),
         Fused::Softmax { axis } => softmax::value(*axis, inputs),

@@ -3,7 +3,7 @@
 use crate::conformance::case::{Case, shape};
 use crate::conformance::input::{Domain, Input};
 use crate::conformance::operation::{ACTIVATIONS, Operation};
-use mfm_core::tensor::{Fused, MAX_INPUTS};
+use mfm_core::tensor::{Activation, Fused, MAX_INPUTS};
 
 /// Rows and columns around the sizes of vectors, warps and blocks.
 const SIZES: [[usize; 2]; 18] = [
@@ -73,7 +73,10 @@ pub fn layers() -> Vec<Case> {
                 inputs.push(Input::new(shape(&[out]), Domain::Small));
                 inner = out;
             }
-            cases.push(Case { operation: Operation::Fused(Fused::Layers { activation }), inputs });
+            let both = [(activation, Activation::Identity), (Activation::Tanh, activation)];
+            for (between, last) in both {
+                cases.push(Case { operation: Operation::Fused(Fused::Layers { between, last }), inputs: inputs.clone() });
+            }
         }
     }
     cases
