@@ -30,14 +30,19 @@ pub struct Arguments {
     pub out: Option<PathBuf>,
 }
 
+/// What was drawn, and how the run stands.
 #[derive(Debug, Serialize)]
-struct Report {
-    pictures: Vec<String>,
-    step: u64,
-    /// Means over the last twentieth of the log.
-    diagonal: f64,
-    consistency: f64,
-    seconds: f64,
+pub struct Report {
+    /// The files of the pictures.
+    pub pictures: Vec<String>,
+    /// The last step that is logged.
+    pub step: u64,
+    /// The diagonal loss, a mean over the last twentieth of the log.
+    pub diagonal: f64,
+    /// The consistency loss, the same mean.
+    pub consistency: f64,
+    /// Seconds of training.
+    pub seconds: f64,
 }
 
 /// Runs `mfm plot`.
@@ -45,6 +50,19 @@ struct Report {
 /// # Errors
 /// One sentence for the user.
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
+    let report = draw(context, arguments)?;
+    let mut table = Table::new(["step", "diagonal loss", "consistency loss", "seconds", "pictures"]);
+    let (diagonal, consistency) = (number(report.diagonal, 4), number(report.consistency, 4));
+    table.row([count(report.step as usize), diagonal, consistency, number(report.seconds, 3), report.pictures.join(", ")]);
+    context.table(&table)?;
+    context.results(&report)
+}
+
+/// Draws the pictures.
+///
+/// # Errors
+/// One sentence for the user.
+pub fn draw<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Report> {
     let folder = RunFolder::new(&arguments.run);
     let place = arguments.run.display();
     let Some(options) = folder.options()? else {
@@ -73,18 +91,13 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     }
     let recent = &rows[rows.len() - rows.len().div_ceil(20)..];
     let mean = |of: fn(&LogRow) -> f64| recent.iter().map(of).sum::<f64>() / recent.len() as f64;
-    let report = Report {
+    Ok(Report {
         pictures: pictures.iter().map(|path| path.display().to_string()).collect(),
         step: last.step,
         diagonal: mean(|row| row.diagonal),
         consistency: mean(|row| row.consistency),
         seconds: last.seconds,
-    };
-    let mut table = Table::new(["step", "diagonal loss", "consistency loss", "seconds", "pictures"]);
-    let (diagonal, consistency) = (number(report.diagonal, 4), number(report.consistency, 4));
-    table.row([count(last.step as usize), diagonal, consistency, number(last.seconds, 3), report.pictures.join(", ")]);
-    context.table(&table)?;
-    context.results(&report)
+    })
 }
 
 /// Losses, the gradient's norm and the learning rate along the steps.
@@ -114,12 +127,13 @@ fn logarithmic(values: impl Iterator<Item = f64>) -> Axis {
     if low > high { Axis::logarithmic("", 0.1, 1.0) } else { Axis::logarithmic("", low / 1.2, high * 1.2) }
 }
 
-/// Means over a fortieth of the curve, along it.
+/// Means over a fortieth of the curve, at up to some 400 places along it.
 fn smoothed(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
     let reach = points.len() / 80;
     let window = |i: usize| &points[i.saturating_sub(reach)..(i + reach + 1).min(points.len())];
-    let mean = |i: usize| window(i).iter().map(|point| point[1]).sum::<f64>() / window(i).len() as f64;
-    points.iter().enumerate().map(|(i, point)| [point[0], mean(i)]).collect()
+    let mean = |i: usize| window(i).iter().map(|point| point[1] / window(i).len() as f64).sum();
+    let places = (0..points.len()).step_by((points.len() / 400).max(1)).chain(points.len().checked_sub(1));
+    places.map(|i| [points[i][0], mean(i)]).collect()
 }
 
 /// Samples by a few steps of the map and by the ODE, from the same noise; of a model with labels, for each of them.

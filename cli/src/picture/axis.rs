@@ -77,9 +77,11 @@ impl Axis {
             return Vec::new();
         }
         let decades = self.low.log10().floor() as i32..=self.high.log10().ceil() as i32;
-        let many = decades.clone().count() > wanted;
-        let parts: &[f64] = if many || (self.high / self.low) > 1e3 { &[1.0] } else { &[1.0, 2.0, 5.0] };
-        let values = decades.flat_map(|decade| parts.iter().map(move |part| part * 10f64.powi(decade)));
+        let count = decades.clone().count();
+        // Up to twice as many as wanted stand for one decade each.
+        let every = count.div_ceil(2 * wanted.max(1)).max(1);
+        let parts: &[f64] = if count > wanted || (self.high / self.low) > 1e3 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let values = decades.step_by(every).flat_map(|decade| parts.iter().map(move |part| part * 10f64.powi(decade)));
         let inside = values.filter(|value| (self.low * 0.999..=self.high * 1.001).contains(value));
         inside.map(|value| (value, if (1e-3..1e6).contains(&value) { value.to_string() } else { format!("{value:e}") })).collect()
     }
@@ -99,6 +101,7 @@ mod tests {
         assert_eq!(texts(&Axis::new("", 0.0, 1.0)), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(texts(&Axis::logarithmic("", 1.0, 128.0)), ["1", "2", "5", "10", "20", "50", "100"]);
         assert_eq!(texts(&Axis::named("", ["a", "b"])), ["a", "b"]);
+        assert_eq!(texts(&Axis::logarithmic("", 1e-300, 1e300)).len(), 10);
         assert!(Axis::new("", 0.0, f64::NAN).ticks(5).is_empty());
     }
 

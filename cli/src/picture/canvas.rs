@@ -60,12 +60,17 @@ pub(super) fn picture(width: usize, height: usize, draw: impl FnOnce(&Canvas<'_>
         canvas.area.present().map_err(internal)?;
     }
     let mut rgb = Vec::with_capacity(width * height * 3);
-    for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
-        for channel in 0..3 {
-            let at = |dy: usize, dx: usize| u32::from(large[((y * SCALE + dy) * wide + x * SCALE + dx) * 3 + channel]);
-            let sum: u32 = (0..SCALE * SCALE).map(|k| at(k / SCALE, k % SCALE)).sum();
-            rgb.push((sum as usize).div_ceil(SCALE * SCALE).min(255) as u8);
+    let mut sums = vec![0u32; width * 3];
+    for band in large.chunks_exact(wide * 3 * SCALE) {
+        sums.fill(0);
+        for row in band.chunks_exact(wide * 3) {
+            for (sum, pixels) in sums.chunks_exact_mut(3).zip(row.chunks_exact(3 * SCALE)) {
+                for pixel in pixels.chunks_exact(3) {
+                    sum.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += u32::from(*value));
+                }
+            }
         }
+        rgb.extend(sums.iter().map(|sum| sum.div_ceil((SCALE * SCALE) as u32).min(255) as u8));
     }
     Ok(Picture { width, height, rgb })
 }
