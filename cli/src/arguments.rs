@@ -4,7 +4,7 @@ use crate::commands::{
     classifier, device as device_command, exchange, finetune, info, plot, posterior, sample, search, steer, train, value,
 };
 use crate::context::{Context, Json, Verbosity};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::progress::eprintln_quietly;
 use crate::{demo, device, mnist, toy2d};
 use clap::error::ErrorKind;
@@ -12,6 +12,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use mfm_core::Tensor;
 use mfm_cpu_ref::CpuTensor;
 use mfm_gpu_cuda::CudaTensor;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Train, sample and steer Meta Flow Maps
@@ -84,6 +85,17 @@ pub enum Command {
     Export(exchange::Export),
 }
 
+impl Arguments {
+    /// A command line, whose first word is the program's name. `mfm train --run DIR --resume` takes the options that DIR keeps.
+    ///
+    /// # Errors
+    /// One sentence for the user; also where help is asked for.
+    pub fn of<W: Into<OsString> + Clone>(line: impl IntoIterator<Item = W>) -> Result<Self> {
+        let matches = Self::command().try_get_matches_from(line).map_err(|error| Failure::input(sentence(&error.render().to_string())))?;
+        train::complete(&matches)
+    }
+}
+
 /// Runs the command line of this process and returns its exit status.
 pub fn main() -> u8 {
     let matches = match Arguments::command().try_get_matches() {
@@ -113,6 +125,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let json = arguments.json.as_ref().map(|path| if path.as_os_str() == "-" { Json::Stdout } else { Json::File(path.clone()) });
     let Arguments { seed, threads, .. } = *arguments;
+    let for_a_gpu = [("--graphs", arguments.graphs), ("--precision", arguments.precision != device::Precision::F32)];
+    if let (device::Choice::Cpu, Some((option, _))) = (arguments.device, for_a_gpu.into_iter().find(|(_, given)| *given)) {
+        return Err(Failure::input(format!("{option}: it is for a GPU, but --device is cpu")));
+    }
     // What there is to compute on is told by the host.
     let choice = if matches!(arguments.command, Command::Device(_)) { device::Choice::Cpu } else { arguments.device };
     match device::gpu(choice, arguments.precision, arguments.graphs)? {

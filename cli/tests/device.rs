@@ -41,6 +41,8 @@ fn without_a_driver() {
     let sample = ["sample", "model.mfm", "-n", "3"];
     is_refused(&run(&folder, nowhere, &[&sample[..], &["--device", "cuda:0"]].concat()), &["--device cuda:0: no CUDA driver was found"]);
     is_refused(&run(&folder, nowhere, &[&sample[..], &["--device", "gpu"]].concat()), &["--device", "cpu, cuda:0"]);
+    is_refused(&run(&folder, nowhere, &[&sample[..], &["--graphs"]].concat()), &["--graphs: it is for a GPU, but --device is cpu"]);
+    is_refused(&run(&folder, nowhere, &[&sample[..], &["--precision", "bf16"]].concat()), &["--precision: it is for a GPU"]);
     let auto = run(&folder, nowhere, &[&sample[..], &["--device", "auto"]].concat());
     let (out, err) = texts(&auto);
     assert!(auto.status.success() && err.contains("--device auto: the processor, since no CUDA driver was found"), "{err}");

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &[&str]) -> Result<Arguments> {
-        complete(&Arguments::command().try_get_matches_from(line).unwrap())
+        Arguments::of(line)
     }
 
     fn train(arguments: &Arguments) -> &crate::commands::train::Arguments {
