@@ -5,9 +5,9 @@ set -u
 cd "$(dirname "$0")" || exit 1
 
 # In this order; neighbours build in different folders, so that neither waits for the other.
-jobs=(format clippy docs cpp tests bare-metal memory kernels minimal-versions supply-chain)
-# By name alone: fuzzing takes long, and a run that looks for what is new is no gate; Miri was not yet run.
-named_jobs=(fuzz miri)
+jobs=(format tests fuzz cpp kernels bare-metal clippy minimal-versions memory docs supply-chain)
+# By name alone: it was not yet run.
+named_jobs=(miri)
 
 # Fuzzing for so many seconds a target.
 : "${FUZZ_SECONDS:=30}"
@@ -66,10 +66,21 @@ minimal_versions() {
 }
 
 # Unsafe code under Valgrind: the CPU backend's by its tests, that of the C interface by the inputs of its fuzz target (and by its hosts, in `cpp`).
+# The programs are those of `tests`.
 memory() {
   debian valgrind || return
-  local -x CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite"
-  cargo test -p mfm-cpu-ref --tests --locked && cargo test -p mfm-tests --test fuzz_inputs --locked -- calls
+  local valgrind=(valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite)
+  local built package name program count=0
+  built=$(cargo test --workspace --locked --no-run --message-format json) || return
+  while read -r package name program; do
+    case "$package $name" in
+      "mfm-cpu-ref "*) "${valgrind[@]}" "$program" ;;
+      "mfm-tests fuzz_inputs") (cd tests && "${valgrind[@]}" "$program" calls) ;;
+      *) continue ;;
+    esac || return
+    count=$((count + 1))
+  done < <(sed -n '/"test":true/s/.*"package_id":"[^"]*#\(mfm-[a-z-]*\)@.*"name":"\([a-z_]*\)".*"executable":"\([^"]*\)".*/\1 \2 \3/p' <<<"$built")
+  [ "$count" -eq 5 ] || { echo "$count programs were found, not 5" >&2; return 1; }
 }
 
 # Unsafe code under Miri, where there is one: it comes with a nightly Rust alone.
@@ -92,10 +103,8 @@ bare_metal() {
   tests/bare-metal/run.sh
 }
 
-# Half a minute for each target but `interpolants`, `programs` and `program-derivatives`, whose judges were mended and not yet fuzzed again.
-fuzz() {
-  ./fuzz/run.sh "model-file model-header csv csv-gz npy idx image shard safetensors safetensors-header reward reward-json calls noise" "$FUZZ_SECONDS"
-}
+# Half a minute for each target, whose inputs are the same each time, as far as that reaches.
+fuzz() { ./fuzz/run.sh all "$FUZZ_SECONDS" 1; }
 
 # The C++ library as its hosts take it; what that needs beside a compiler is installed where it is missing.
 cpp() {
@@ -105,8 +114,9 @@ cpp() {
   command -v doxygen > /dev/null || debian doxygen || return 1
   mkdir -p target/cpp && (cd ffi && doxygen) || return 1
   local driver
-  driver=$(cargo run -q -p mfm-cuda-emulator --example path --locked) || return 1
-  cargo build -p mfm-cli --locked && ffi/tests/hosts.sh target/cpp "$PWD/target/debug/mfm" "$driver"
+  # As `tests` builds them.
+  driver=$(cargo run -q --profile test -p mfm-cuda-emulator --example path --locked) || return 1
+  cargo build --profile test -p mfm-cli --locked && ffi/tests/hosts.sh target/cpp "$PWD/target/debug/mfm" "$driver"
 }
 
 # The CUDA kernels without a GPU: judged on the host, and under AddressSanitizer and UBSan, in several orders of threads; the judge itself judged by broken

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # `fuzz/run.sh all 30` fuzzes every target for 30 seconds, as many at a time as there are processors, `fuzz/run.sh csv 3600` one for an hour; a table
 # of executions and coverage follows. What is found is left in fuzz/inputs/TARGET, so that the tests of the workspace fail until it is mended.
-# Stable Rust will do.
+# A third word is a seed: from an empty corpus, the same inputs are then tried in the same order, as far as the time reaches. Stable Rust will do.
 set -euo pipefail
 cd "$(dirname "$0")"
-[ $# -eq 2 ] || { echo "usage: fuzz/run.sh 'TARGET...'|all SECONDS" >&2; exit 2; }
+[ $# -eq 2 ] || [ $# -eq 3 ] || { echo "usage: fuzz/run.sh 'TARGET...'|all SECONDS [SEED]" >&2; exit 2; }
 seconds="$2"
+seed="${3:-}"
 target_dir="$(realpath -m "${CARGO_TARGET_DIR:-../target/fuzz}")"
 host="$(rustc -vV | sed -n 's/^host: //p')"
 
@@ -17,13 +18,18 @@ program="$target_dir/$host/release/mfm-fuzz"
 
 # Fuzzes one target; its words go to a log, and so does how it ended.
 fuzz() {
-  local corpus="$target_dir/corpus/$1" log="$target_dir/$1.log" status=0
+  local corpus="$target_dir/corpus/$1" log="$target_dir/$1.log" status=0 seeded=()
+  # What was compared is kept in a table whose order depends on addresses.
+  [ -z "$seed" ] || { seeded=(-seed="$seed" -use_cmp=0) && rm -rf "$corpus"; }
   mkdir -p "$corpus" "inputs/$1"
   # libFuzzer's clock counts what other programs take; the limit of a second is on processor time, and this one is for what never ends.
   MFM_FUZZ="$1" "$program" "$corpus" "inputs/$1" -max_total_time="$seconds" -dict=dictionary.txt -max_len=32768 -timeout=60 \
-    -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="inputs/$1/found-" >"$log" 2>&1 || status=$?
+    -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="inputs/$1/found-" "${seeded[@]}" >"$log" 2>&1 || status=$?
   echo "ended with $status" >>"$log"
 }
+
+# Files that a target makes, on the fastest disk there is.
+[ -d /dev/shm ] && export TMPDIR=/dev/shm
 
 read -ra targets <<<"$1"
 [ "$1" = all ] && mapfile -t targets < <(sed -n 's/^    ("\([a-z-]*\)", .*/\1/p' src/targets/mod.rs)

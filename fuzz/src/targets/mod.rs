@@ -9,13 +9,14 @@ mod model_file;
 mod noise;
 mod programs;
 mod reward;
+mod run_folder;
 mod safetensors;
 
 /// A name and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     ("model-file", model_file::any_bytes),
     ("model-header", model_file::repaired),
     ("csv", data::csv),
@@ -26,6 +27,7 @@ pub const TARGETS: [Target; 17] = [
     ("shard", data::shard),
     ("safetensors", safetensors::any_bytes),
     ("safetensors-header", safetensors::header),
+    ("run-folder", run_folder::any_files),
     ("reward", reward::text),
     ("reward-json", reward::json),
     ("calls", calls::any_order),
