@@ -158,6 +158,30 @@ fn a_run_that_goes_on_is_the_same_run() {
 }
 
 #[test]
+fn a_learned_weighting_goes_on_with_its_run() {
+    let folder = Folder::new();
+    folder.points();
+    let train = [&TRAIN[..], &["--learned-weighting"]].concat();
+    folder.succeeds(&TRAIN);
+    let plain = folder.read("model.mfm");
+    folder.succeeds(&[&train[..], &["--checkpoint", "run.mfm", "--checkpoint-every", "8"]].concat());
+    let whole = folder.read("model.mfm");
+    assert!(whole != plain, "the weighting changes nothing");
+    // The finished model is the map alone.
+    let count = |text: &str| text.lines().find(|line| line.contains("parameters")).map(str::to_owned);
+    folder.write("plain.mfm", &plain);
+    assert_eq!(count(&folder.succeeds(&["info", "model.mfm"])), count(&folder.succeeds(&["info", "plain.mfm"])));
+    folder.write("model.mfm", b"");
+    let resume = ["--checkpoint", "run.mfm", "--resume"];
+    let (_, err) = texts(&folder.run(&[&train[..], &resume].concat()));
+    assert!(err.contains("going on after step 16"), "{err}");
+    assert!(folder.read("model.mfm") == whole, "a resumed run differs");
+    folder.refuses(&[&TRAIN[..], &resume].concat(), &["cannot resume from run.mfm", "other options"]);
+    folder.refuses(&[&train[..], &["--teacher", "plain.mfm"]].concat(), &["--learned-weighting", "--teacher"]);
+    folder.refuses(&[&train[..], &["--adaptive-power", "1"]].concat(), &["--learned-weighting", "--adaptive-power"]);
+}
+
+#[test]
 fn a_run_in_a_folder() {
     let folder = Folder::new();
     folder.points();

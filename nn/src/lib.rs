@@ -18,6 +18,7 @@ pub mod optimiser;
 pub mod precondition;
 pub mod schedule;
 pub mod train;
+pub mod weighting;
 
 pub use classifier::{ClassMixtureReward, Classifier, ClassifierConfig};
 pub use dit::{Dit, DitConfig, DitSize, Orientation};
@@ -30,3 +31,4 @@ pub use optimiser::{Optimiser, OptimiserConfig};
 pub use precondition::{GaussianConfig, Preconditioned};
 pub use schedule::LearningRate;
 pub use train::{Trainer, TrainingConfig, TrainingState};
+pub use weighting::{LossWeighting, Weighted};

@@ -12,4 +12,4 @@ pub use consistency::{Consistency, StopGradient};
 pub use fine_tuning::{FineTuning, FineTuningChoices, FineTuningLoss, FineTuningMaps, LogNormaliser};
 pub use objective::{Batch, Guided, Losses, NoTeacher, Objective};
 pub use times::TimeLaw;
-pub use weighting::AdaptiveWeight;
+pub use weighting::{AdaptiveWeight, LossScale};

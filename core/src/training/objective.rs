@@ -3,7 +3,7 @@
 use super::choices::{Choices, Place};
 use super::consistency::{Consistency, OffDiagonal};
 use super::times::TimeLaw;
-use super::weighting::{AdaptiveWeight, weighted_mean_square};
+use super::weighting::{AdaptiveWeight, LossScale, Weighed, learned_mean_square, weighted_mean_square};
 use crate::autodiff::Var;
 use crate::error::{Error, Result};
 use crate::flow_map::{Condition, Flow, Lift, MetaFlowMap, Query};
@@ -72,9 +72,9 @@ pub struct Batch<'a, T> {
 /// The losses of a batch.
 #[derive(Clone, Debug)]
 pub struct Losses<T> {
-    /// Their sum, to be differentiated.
+    /// Their sum, to be differentiated; under a learned weighting of the diagonal loss, with what that is learned by.
     pub total: Var<T>,
-    /// The diagonal loss, a scalar.
+    /// The diagonal loss, a scalar, without a learned weighting.
     pub diagonal: T,
     /// The consistency loss, a scalar; zero without one.
     pub consistency: T,
@@ -106,7 +106,27 @@ impl Objective {
         batch: Batch<'_, T>,
         noise: &Noise,
     ) -> Result<Losses<T>> {
-        self.loss_of(flow, student, teacher, batch.x1, &self.choose(&batch, noise)?)
+        self.evaluate(flow, student, teacher, None, batch.x1, &self.choose(&batch, noise)?)
+    }
+
+    /// The same with a learned weighting of the diagonal loss. Its target must be noisy, as that from data is: where the residual can vanish, so does its scale, and
+    /// the weights of the times lose their meaning.
+    ///
+    /// # Errors
+    /// As [`loss`](Self::loss), and those of `scale`; [`Error::Unsupported`] beside an adaptive weight on the diagonal, which would undo it.
+    pub fn loss_scaled<T: Tensor, M: Lift<T>>(
+        &self,
+        flow: &Flow<'_, M>,
+        student: &M::Lifted<Var<T>>,
+        teacher: Option<&impl Drift<T>>,
+        scale: &dyn LossScale<Var<T>>,
+        batch: Batch<'_, T>,
+        noise: &Noise,
+    ) -> Result<Losses<T>> {
+        if self.diagonal_weight.power != 0.0 {
+            return Err(Error::Unsupported { op: "training", what: "an adaptive weight undoes a learned one" });
+        }
+        self.evaluate(flow, student, teacher, Some(scale), batch.x1, &self.choose(&batch, noise)?)
     }
 
     /// The same for choices that are given.
@@ -118,6 +138,18 @@ impl Objective {
         flow: &Flow<'_, M>,
         student: &M::Lifted<Var<T>>,
         teacher: Option<&impl Drift<T>>,
+        x1: &T,
+        choices: &Choices<T>,
+    ) -> Result<Losses<T>> {
+        self.evaluate(flow, student, teacher, None, x1, choices)
+    }
+
+    fn evaluate<T: Tensor, M: Lift<T>>(
+        &self,
+        flow: &Flow<'_, M>,
+        student: &M::Lifted<Var<T>>,
+        teacher: Option<&impl Drift<T>>,
+        scale: Option<&dyn LossScale<Var<T>>>,
         x1: &T,
         choices: &Choices<T>,
     ) -> Result<Losses<T>> {
@@ -139,10 +171,17 @@ impl Objective {
         }
         let query = states.query(s, s, &place)?.constant();
         let residual = student.velocity(&query)?.sub(&Var::constant(target))?;
-        let diagonal = weighted_mean_square(&residual, self.diagonal_weight, flow.map.loss_weight(s, t).as_deref())?;
+        let weights = flow.map.loss_weight(s, t);
+        let Weighed { total, plain: diagonal } = match scale {
+            Some(scale) => learned_mean_square(&residual, weights.as_deref(), &scale.logarithm(&query.s, &query.t)?)?,
+            None => {
+                let total = weighted_mean_square(&residual, self.diagonal_weight, weights.as_deref())?;
+                Weighed { plain: total.value().clone(), total }
+            }
+        };
         if self.consistency == Consistency::None {
-            let consistency = diagonal.value().zeros_like()?;
-            return Ok(Losses { diagonal: diagonal.value().clone(), total: diagonal, consistency });
+            let consistency = diagonal.zeros_like()?;
+            return Ok(Losses { total, diagonal, consistency });
         }
 
         let jump = jump.as_ref().ok_or(Error::Length { op: "the choices' jumps", expected: t.len(), found: 0 })?;
@@ -152,7 +191,7 @@ impl Objective {
         let off = OffDiagonal { flow, student, teacher, states: &states, s, u, split, place: &place, from_data: &from_data, guided };
         let residual = self.consistency.residual(&off)?;
         let consistency = weighted_mean_square(&residual, self.consistency_weight, flow.map.loss_weight(s, t).as_deref())?;
-        Ok(Losses { diagonal: diagonal.value().clone(), consistency: consistency.value().clone(), total: diagonal.add(&consistency)? })
+        Ok(Losses { diagonal, consistency: consistency.value().clone(), total: total.add(&consistency)? })
     }
 }
 

@@ -20,16 +20,49 @@ impl AdaptiveWeight {
     pub const NONE: Self = Self { offset: 0.01, power: 0.0 };
 }
 
+/// u(s, t), the logarithm of the mean square that the diagonal residual has at these times: learned beside the map, so that times at which the residual
+/// is large, whatever is learned, do not outweigh the others. Source: Karras et al., *Analyzing and Improving the Training Dynamics of Diffusion Models*
+/// (2024), equation 14, here over two times.
+pub trait LossScale<T: Tensor> {
+    /// u at pairs of times, `[n]` and `[n]` → `[n]`.
+    ///
+    /// # Errors
+    /// Those of the operations it is made of.
+    fn logarithm(&self, s: &T, t: &T) -> Result<T>;
+}
+
+/// A loss to be differentiated, and its value without the learned weighting.
+pub(super) struct Weighed<T> {
+    pub total: Var<T>,
+    pub plain: T,
+}
+
+/// The mean over the batch of wᵢ qᵢ with wᵢ = e^(−uᵢ)/mean e^(−u), detached, plus that of sg(mᵢ) e^(−uᵢ) + uᵢ, whose minimiser is e^u = E m; qᵢ = weightᵢ ‖Δᵢ‖²,
+/// and mᵢ is qᵢ over the size of an item, kept above 10⁻⁶. The weights have mean one, so that the loss stays in proportion to others.
+pub(super) fn learned_mean_square<T: Tensor>(residual: &Var<T>, weights: Option<&[f64]>, logarithms: &Var<T>) -> Result<Weighed<T>> {
+    let item = residual.shape().item().max(1) as f64;
+    let squares = weighted_squares(residual, weights)?;
+    let inverse = logarithms.scale(-1.0)?.exp()?;
+    let share = inverse.value().div(&inverse.value().mean_all()?)?;
+    let size = squares.value().scale(1.0 / item)?.shift(1e-6)?;
+    let own = Var::constant(size).mul(&inverse)?.add(logarithms)?.mean_all()?;
+    Ok(Weighed { plain: squares.value().mean_all()?, total: squares.mul(&Var::constant(share))?.mean_all()?.add(&own)? })
+}
+
+/// weightᵢ ‖Δᵢ‖², for each item.
+fn weighted_squares<T: Tensor>(residual: &Var<T>, weights: Option<&[f64]>) -> Result<Var<T>> {
+    let squares = residual.square_norm_items()?;
+    let Some(weights) = weights else { return Ok(squares) };
+    let factor = squares.value().device().from_slice(weights, Shape::new(&[weights.len()])?)?;
+    squares.mul(&Var::constant(factor))
+}
+
 /// The mean over the batch of qᵢ (qᵢ + c)^(−p), qᵢ = weightᵢ ‖Δᵢ‖²: a scalar. `weights`, if any, holds one factor for each item.
 ///
 /// The map's own weight comes first, so that the adaptive one sees the residual of its network, as it is meant to: were both measured on
 /// Δ, a map that weighs small residuals by up to 10⁶ would have them raised by the adaptive weight once more, and training would diverge.
 pub(super) fn weighted_mean_square<T: Tensor>(residual: &Var<T>, adaptive: AdaptiveWeight, weights: Option<&[f64]>) -> Result<Var<T>> {
-    let mut squares = residual.square_norm_items()?;
-    if let Some(weights) = weights {
-        let factor = squares.value().device().from_slice(weights, Shape::new(&[weights.len()])?)?;
-        squares = squares.mul(&Var::constant(factor))?;
-    }
+    let mut squares = weighted_squares(residual, weights)?;
     if adaptive.power != 0.0 {
         let factor = squares.value().shift(adaptive.offset)?.log()?.scale(-adaptive.power)?.exp()?;
         squares = squares.mul(&Var::constant(factor))?;

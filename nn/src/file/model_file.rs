@@ -120,16 +120,19 @@ impl ModelFile<'_> {
         Ok(model)
     }
 
-    /// The training state of a checkpoint on a device; `None` for a file that holds a model alone.
+    /// The training state of a checkpoint on a device; `None` for a file that holds a model alone. What was in training may have parameters beside the model's
+    /// ([`Weighted`](crate::Weighted)): [`Trainer::resume`](crate::Trainer::resume) knows how many.
     ///
     /// # Errors
-    /// [`FileError::Missing`] or [`FileError::TensorShape`] if its tensors are not those of the model, and as
+    /// [`FileError::Missing`] or [`FileError::TensorShape`] if its tensors are not vectors of one length, or shorter than the model's parameters, and as
     /// [`to_model`](Self::to_model).
     pub fn to_training_state<D: Device>(&self, device: &D) -> Result<Option<TrainingState<D::Tensor>>, FileError> {
         let Some(record) = &self.header.training else { return Ok(None) };
         record.config.check()?;
-        let shape = Shape::new(&[self.to_model(device)?.parameter_count()])?;
+        let least = self.to_model(device)?.parameter_count();
         let [parameters, first, second, average] = STATE;
+        let length = self.tensor(parameters).ok_or_else(|| missing(parameters))?.shape.elements();
+        let shape = Shape::new(&[length.max(least)])?;
         let read = |name| self.expect(name, shape)?.to_tensor(device);
         Ok(Some(TrainingState {
             step: record.step,

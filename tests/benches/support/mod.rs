@@ -26,8 +26,12 @@ pub struct PyTorch {
 
 impl PyTorch {
     pub fn find() -> Result<Self, String> {
-        let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/bench");
-        let programs = programs.canonicalize().map_err(|_| "../shared/bench is absent".to_owned())?;
+        Self::with_programs(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/bench"))
+    }
+
+    /// Those in a folder.
+    pub fn with_programs(folder: &Path) -> Result<Self, String> {
+        let programs = folder.canonicalize().map_err(|_| format!("{} is absent", folder.display()))?;
         let python = std::env::var("MFM_PYTHON").unwrap_or_else(|_| "python3".into());
         let torch = Command::new(&python).args(["-c", "import torch"]).output();
         if !torch.is_ok_and(|output| output.status.success()) {

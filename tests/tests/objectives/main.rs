@@ -4,5 +4,6 @@ mod by_hand;
 mod consistent;
 mod fine_tuning;
 mod gaussian_map;
+mod learned;
 #[path = "../support/mod.rs"]
 mod support;

@@ -97,6 +97,9 @@ pub struct Arguments {
     /// The power p of the adaptive weight (‖Δ‖² + 0.01)^−p on both losses
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "Objective")]
     pub adaptive_power: f64,
+    /// Learn how large the diagonal loss is at each pair of times, and weigh it by that; not with --teacher or --adaptive-power
+    #[arg(long, help_heading = "Objective")]
+    pub learned_weighting: bool,
     /// The share of labels that are dropped, with --labels
     #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share, allow_negative_numbers = true, help_heading = "Objective")]
     pub label_dropout: f64,

@@ -1,11 +1,12 @@
 //! Checkpoints: a run that is killed goes on to the same weights, bit by bit.
 
+use super::Subject;
 use crate::failure::{Failure, Result};
 use crate::model::read;
 use crate::output;
 use mfm_core::{Device, Tensor};
 use mfm_nn::file::{FileError, TrainingRecord, write_model};
-use mfm_nn::{Model, ModelFile, ModelHeader, Trainer, TrainingConfig, TrainingState};
+use mfm_nn::{ModelFile, ModelHeader, Trainer, TrainingConfig, TrainingState};
 use std::path::{Path, PathBuf};
 
 /// Where and how often a run is saved.
@@ -62,8 +63,8 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn save<T: Tensor>(&self, trainer: &Trainer<T, Model<T>>) -> Result<()> {
-        let bytes = write_model(&trainer.averaged()?, &self.header, Some(&trainer.state()))
+    pub fn save<T: Tensor>(&self, trainer: &Trainer<T, Subject<T>>) -> Result<()> {
+        let bytes = write_model(&trainer.averaged()?.map, &self.header, Some(&trainer.state()))
             .map_err(|error| Failure::Internal(format!("{}: {error}", self.path.display())))?;
         output::write_bytes(&self.path, &bytes)
     }

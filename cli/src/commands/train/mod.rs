@@ -30,13 +30,16 @@ use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::optimiser::{Method, OptimiserConfig};
 use mfm_nn::schedule::{Decay, LearningRate};
 use mfm_nn::train::LossInput;
-use mfm_nn::{Model, ModelHeader, Module, Trainer, TrainingConfig};
+use mfm_nn::{LossWeighting, Model, ModelHeader, Module, Trainer, TrainingConfig, Weighted};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
 
 /// The share of labelled samples at which a network that takes a guidance scale learns the unguided model.
 const UNGUIDED: f64 = 0.3;
+
+/// What is in training.
+type Subject<T> = Weighted<Model<T>, T>;
 
 /// What `--json` reports.
 #[derive(Debug, Serialize)]
@@ -57,6 +60,14 @@ struct Report<'a> {
 /// One sentence for the user.
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
     let place = Place::of(arguments)?;
+    if arguments.learned_weighting && (arguments.teacher.is_some() || arguments.adaptive_power > 0.0) {
+        let (option, why) = if arguments.teacher.is_some() {
+            ("--teacher", "whose loss has no size of its own")
+        } else {
+            ("--adaptive-power", "which undoes it")
+        };
+        return Err(Failure::input(format!("--learned-weighting: it does not go with {option}, {why}")));
+    }
     let data = match &arguments.data {
         Some(path) => data::open(path, arguments.label_column)?,
         None if arguments.digits => Source::Memory(data::digits()?),
@@ -160,9 +171,10 @@ fn describe(arguments: &Arguments) -> String {
     let name = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
     let source = arguments.teacher.as_ref().map_or("data".into(), |teacher| teacher.display().to_string());
     let batch = if arguments.accumulate == 1 { String::new() } else { format!(" in {} parts", arguments.accumulate) };
+    let weighting = if arguments.learned_weighting { ", learned weighting" } else { "" };
     let start = arguments.initial.as_ref().map(|model| format!("; started from {}", model.display())).unwrap_or_default();
     format!(
-        "diagonal and {} losses from {source}, guidance {}; {} at {}, batch {}{batch}, average {}, clip {}{start}",
+        "diagonal and {} losses from {source}, guidance {}{weighting}; {} at {}, batch {}{batch}, average {}, clip {}{start}",
         name(arguments.consistency.to_possible_value()),
         of(&arguments.guidance),
         name(arguments.optimiser.to_possible_value()),
@@ -243,9 +255,11 @@ fn train<T: Tensor>(
         Some(checkpoint) if arguments.resume => checkpoint.load(&context.device)?,
         _ => None,
     };
+    let weighting = if arguments.learned_weighting { Some(LossWeighting::new(&context.device)?) } else { None };
+    let subject = Weighted { map: model.clone(), weighting };
     let mut trainer = match state {
-        Some(state) => Trainer::resume(config, model, state)?,
-        None => Trainer::new(config, model)?,
+        Some(state) => Trainer::resume(config, &subject, state)?,
+        None => Trainer::new(config, &subject)?,
     };
     trainer = trainer.accumulating(arguments.accumulate).at("--accumulate")?;
     if trainer.steps_made() > 0 {
@@ -258,10 +272,14 @@ fn train<T: Tensor>(
     let mut watch = Watch::new(context, checkpoint.as_ref(), log, trainer.steps_made(), arguments.steps);
     let outcome = trainer.run(
         &mut feed,
-        |input: LossInput<'_, T, Model<T>>| {
+        |input: LossInput<'_, T, Subject<T>>| {
             let span = if arguments.jump_warm_up == 0 { 1.0 } else { (input.step as f64 / arguments.jump_warm_up as f64).min(1.0) };
             let objective = Objective { times: TimeLaw { span, ..objective.times }, ..objective };
-            objective.loss(&Flow::new(input.frozen, path), input.student, teacher.as_ref(), input.samples.batch(), input.noise)
+            let (flow, student, batch) = (Flow::new(&input.frozen.map, path), &input.student.map, input.samples.batch());
+            match &input.student.weighting {
+                Some(scale) => objective.loss_scaled(&flow, student, teacher.as_ref(), scale, batch, input.noise),
+                None => objective.loss(&flow, student, teacher.as_ref(), batch, input.noise),
+            }
         },
         |trainer, step| watch.look(trainer, step),
     );
@@ -269,5 +287,5 @@ fn train<T: Tensor>(
         return Err(failure.at(format!("training on {}", data.name())));
     }
     outcome.map_err(failure).at(format!("training on {}", data.name()))?;
-    Ok((trainer.averaged()?, watch.losses))
+    Ok((trainer.averaged()?.map, watch.losses))
 }

@@ -1,5 +1,6 @@
 //! What happens beside the training steps: progress, losses, the log, checkpoints.
 
+use super::Subject;
 use super::checkpoint::Checkpoint;
 use super::log::{Log, LogRow};
 use crate::context::{Context, Verbosity};
@@ -7,8 +8,8 @@ use crate::failure::{Failure, Result};
 use crate::progress::Progress;
 use crate::table::number;
 use mfm_core::Tensor;
+use mfm_nn::Trainer;
 use mfm_nn::train::Step;
-use mfm_nn::{Model, Trainer};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -36,7 +37,7 @@ impl<'a, T: Tensor> Watch<'a, T> {
     }
 
     /// Looks at a step.
-    pub fn look(&mut self, trainer: &Trainer<T, Model<T>>, step: &Step<T>) -> ControlFlow<()> {
+    pub fn look(&mut self, trainer: &Trainer<T, Subject<T>>, step: &Step<T>) -> ControlFlow<()> {
         match self.try_look(trainer, step) {
             Ok(()) => ControlFlow::Continue(()),
             Err(failure) => {
@@ -46,7 +47,7 @@ impl<'a, T: Tensor> Watch<'a, T> {
         }
     }
 
-    fn try_look(&mut self, trainer: &Trainer<T, Model<T>>, step: &Step<T>) -> Result<()> {
+    fn try_look(&mut self, trainer: &Trainer<T, Subject<T>>, step: &Step<T>) -> Result<()> {
         self.progress.advance(1);
         let is_logged = self.log.as_ref().is_some_and(|log| log.wants(step.step));
         let is_shown = step.step.is_multiple_of(self.every) || step.step == step.steps;

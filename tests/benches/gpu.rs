@@ -1,0 +1,189 @@
+//! The first GPU beside PyTorch on the same GPU, in one run: bandwidth, products, attention, and a training step of the XL-sized transformer.
+//!
+//! `cargo bench -p mfm-tests --bench gpu`, or `-- attention` (`bandwidth`, `products`, `transformer`) for one part; `--quick` for tiny sizes, with which
+//! the emulated driver goes through all of it. PyTorch is run where `MFM_PYTHON` (or `python3`) can import torch and that finds a GPU; elsewhere our
+//! side alone is timed, and that is said. Each figure is a median; floors are by bytes and operations. No figure is asserted.
+#![allow(clippy::expect_used)] // A benchmark may stop where a call fails.
+
+mod support;
+
+use mfm_core::interpolant::Linear;
+use mfm_core::tensor::{Activation, Fused, Transpose};
+use mfm_core::training::{Consistency, NoTeacher, Objective};
+use mfm_core::{Device, Flow, Noise, Operations, Result, Shape, Tensor};
+use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options, Precision};
+use mfm_nn::train::{LossInput, Samples, Trainer, TrainingConfig};
+use mfm_nn::{DitConfig, DitSize, Model, ModelConfig};
+use std::path::Path;
+use std::time::Instant;
+use support::{PyTorch, median, number_after};
+
+/// Two sides of a comparison.
+struct Bench {
+    torch: Option<PyTorch>,
+    quick: bool,
+}
+
+impl Bench {
+    fn device(&self, precision: Precision) -> CudaDevice {
+        CudaDevice::with_options(0, Options { precision, ..Options::default() }).expect("the GPU, which was found before")
+    }
+
+    /// What PyTorch prints for a part.
+    fn theirs(&self, part: &str) -> String {
+        let text = self.torch.as_ref().map(|torch| torch.run("gpu.py", &[part, if self.quick { "1" } else { "0" }])).unwrap_or_default();
+        // Each name stands at the beginning of a line.
+        format!("\n{text}")
+    }
+
+    fn pick<S>(&self, tiny: S, whole: S) -> S {
+        if self.quick { tiny } else { whole }
+    }
+}
+
+/// The median over rounds of the seconds of one call of `work`, which is queued `calls` times between two looks of the host.
+fn seconds(device: &CudaDevice, rounds: usize, calls: usize, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    for _ in 0..3 {
+        work()?;
+    }
+    device.sync()?;
+    let mut found = Vec::with_capacity(rounds);
+    for _ in 0..rounds {
+        let start = Instant::now();
+        for _ in 0..calls {
+            work()?;
+        }
+        device.sync()?;
+        found.push(start.elapsed().as_secs_f64() / calls as f64);
+    }
+    Ok(median(&mut found))
+}
+
+fn line(what: &str, ours: f64, theirs: Option<f64>, floor: &str) {
+    let beside =
+        theirs.map_or("PyTorch not measured".into(), |theirs| format!("PyTorch {:.1} us, {:.2} x as fast", 1e6 * theirs, theirs / ours));
+    println!("RATIO {what}: ours {:.1} us, {beside}; {floor}", 1e6 * ours);
+}
+
+fn normal(device: &CudaDevice, index: u64, axes: &[usize]) -> Result<CudaTensor> {
+    device.normal(&Noise::new(index), Shape::new(axes)?)
+}
+
+/// Element-wise kernels against a copy from device to device.
+fn bandwidth(bench: &Bench) -> Result<()> {
+    let device = bench.device(Precision::F32);
+    let n = bench.pick(1 << 16, 1 << 27);
+    let (x, y, z) = (normal(&device, 1, &[n])?, normal(&device, 2, &[n])?, normal(&device, 3, &[n])?);
+    let text = bench.theirs("bandwidth");
+    let copy = number_after(&text, "\ncopy").map(|seconds| 8.0 * n as f64 / seconds);
+    let kernel = |name: &str, passes: usize, work: &dyn Fn() -> Result<CudaTensor>| -> Result<()> {
+        let time = seconds(&device, 7, 10, || work().map(drop))?;
+        let rate = (4 * passes * n) as f64 / time;
+        let share =
+            copy.map_or("a copy not measured".into(), |copy| format!("{:.0} % of a copy's {:.0} GB/s", 100.0 * rate / copy, copy / 1e9));
+        println!("BANDWIDTH {name}: {:.0} GB/s, {share}", rate / 1e9);
+        Ok(())
+    };
+    kernel("unary", 2, &|| x.exp())?;
+    kernel("binary", 3, &|| x.add(&y))?;
+    kernel("activate", 2, &|| x.activate(Activation::Silu))?;
+    kernel("gated_residual", 4, &|| x.gated_residual(&y, &z))?;
+    kernel("combine of 3", 4, &|| CudaTensor::linear_combination(&[(1.0, &x), (0.5, &y), (0.25, &z)]))
+}
+
+/// Matrix products in each precision.
+fn products(bench: &Bench) -> Result<()> {
+    let text = bench.theirs("products");
+    let sizes = bench.pick(&[[64, 32, 48]][..], &[[8192, 1152, 1152], [8192, 1152, 4608], [8192, 8192, 8192]]);
+    for (name, precision) in [("f32", Precision::F32), ("tf32", Precision::Tf32), ("bf16", Precision::Bf16)] {
+        let device = bench.device(precision);
+        for &[m, k, n] in sizes {
+            let (a, b) = (normal(&device, 1, &[m, k])?, normal(&device, 2, &[n, k])?);
+            let time = seconds(&device, 7, 10, || a.matmul(&b, Transpose::RIGHT).map(drop))?;
+            let what = format!("{name}-{m}x{k}x{n}");
+            let theirs = number_after(&text, &format!("\n{what}"));
+            line(&format!("product {what}"), time, theirs, &format!("{:.1} Tflop/s", 2.0 * (m * k * n) as f64 / time / 1e12));
+        }
+    }
+    Ok(())
+}
+
+/// softmax(q kᵀ/√d) v and its pullback.
+fn attention(bench: &Bench) -> Result<()> {
+    let device = bench.device(Precision::Bf16);
+    let axes = bench.pick([2, 2, 16, 24], [32, 16, 256, 72]);
+    let [q, k, v, g] = [1, 2, 3, 4].map(|index| normal(&device, index, &axes));
+    let (q, k, v, g) = (q?, k?, v?, g?);
+    let text = bench.theirs("attention");
+    let products = 2.0 * (axes[0] * axes[1] * axes[2] * axes[2] * axes[3]) as f64;
+    let rate = |count: f64, time: f64| format!("{:.1} Tflop/s", count * products / time / 1e12);
+    let time = seconds(&device, 7, 10, || Fused::Attention.apply(&[&q, &k, &v]).map(drop))?;
+    line("attention forward", time, number_after(&text, "\nforward"), &rate(2.0, time));
+    let (_, pullback) = CudaTensor::fused_vjp(&Fused::Attention, &[&q, &k, &v], &[true; 3])?.expect("the backend's own attention");
+    let time = seconds(&device, 7, 10, || pullback(&g).map(drop))?;
+    line("attention backward", time, number_after(&text, "\nbackward"), &rate(7.0, time));
+    Ok(())
+}
+
+/// A training step in bf16: the loss of a flow model, its gradient, Adam and the moving average.
+fn transformer(bench: &Bench) -> Result<()> {
+    let device = bench.device(Precision::Bf16);
+    let whole = DitConfig::new(DitSize::XL, 4, 32, 2);
+    let config = bench.pick(DitConfig::custom([64, 2, 2], 4, 8, 2), whole);
+    let batch = bench.pick(2, 32);
+    let model = Model::<CudaTensor>::new(&device, &ModelConfig::dit(config.clone()), &[], &Noise::new(1))?;
+    let settings = TrainingConfig { steps: u64::MAX, batch, ..TrainingConfig::default() };
+    let mut trainer = Trainer::new(settings, &model)?;
+    drop(model);
+    let objective = Objective { consistency: Consistency::None, ..Objective::default() };
+    let mut data =
+        |_: u64, size: usize, noise: &Noise| Ok(Samples { x1: device.normal(noise, Shape::new(&[size, config.data()])?)?, labels: None });
+    let time = seconds(&device, 3, 5, || {
+        let advanced = trainer.advance(&mut data, &mut |input: LossInput<'_, CudaTensor, Model<CudaTensor>>| {
+            let flow = Flow::new(input.frozen, &Linear);
+            objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+        });
+        drop(advanced.expect("a training step"));
+        Ok(())
+    })?;
+    let (hidden, tokens) = (config.hidden as f64, config.tokens() as f64);
+    // Of a block and a token: projections 12 hidden², attention 2 tokens hidden; backward twice that; two operations each.
+    let work = 3.0 * 2.0 * batch as f64 * tokens * config.depth as f64 * (12.0 * hidden * hidden + 2.0 * tokens * hidden);
+    let text = bench.theirs("transformer");
+    line("transformer training step", time, number_after(&text, "\nstep"), &format!("{:.1} Tflop/s", work / time / 1e12));
+    println!("MEMORY transformer training step: {:.0} MiB at most", device.memory().peak as f64 / f64::from(1 << 20));
+    Ok(())
+}
+
+type Part = fn(&Bench) -> Result<()>;
+
+fn main() -> Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let quick = words.iter().any(|word| word == "--quick");
+    let device = match CudaDevice::new(0) {
+        Ok(device) => device,
+        Err(error) => {
+            println!("nothing was measured: {error}");
+            return Ok(());
+        }
+    };
+    println!("{:?}", device.properties());
+    drop(device);
+    // Where it was compiled, or the repository's root on another machine.
+    let folders = [concat!(env!("CARGO_MANIFEST_DIR"), "/benches"), "tests/benches"];
+    let folder = folders.into_iter().find(|folder| Path::new(folder).is_dir()).unwrap_or(folders[0]);
+    let torch = PyTorch::with_programs(Path::new(folder));
+    if let Err(reason) = &torch {
+        println!("PyTorch is not measured: {reason}");
+    }
+    let bench = Bench { torch: torch.ok(), quick };
+    let parts: [(&str, Part); 4] =
+        [("bandwidth", bandwidth), ("products", products), ("attention", attention), ("transformer", transformer)];
+    let named: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
+    for (name, part) in parts {
+        if named.is_empty() || named.iter().any(|word| *word == name) {
+            part(&bench)?;
+        }
+    }
+    Ok(())
+}
