@@ -112,6 +112,8 @@ cpp() {
     command -v "$tool" >/dev/null || { debian cmake ninja-build make g++ clang valgrind pkg-config || return; break; }
   done
   command -v doxygen > /dev/null || debian doxygen || return 1
+  # clang's sanitizers, which Debian only recommends beside it.
+  compgen -G "$(clang++ -print-resource-dir)/lib/*/libclang_rt.asan*" > /dev/null || debian "libclang-rt-$(clang++ -dumpversion | cut -d . -f 1)-dev" || return 1
   mkdir -p target/cpp && (cd ffi && doxygen) || return 1
   local driver
   # As `tests` builds them.

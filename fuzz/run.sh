@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `fuzz/run.sh all 30` fuzzes every target for 30 seconds, as many at a time as there are processors, `fuzz/run.sh csv 3600` one for an hour; a table
+# `fuzz/run.sh all 30` fuzzes every target for 30 seconds, two at a time for each processor, `fuzz/run.sh csv 3600` one for an hour; a table
 # of executions and coverage follows. What is found is left in fuzz/inputs/TARGET, so that the tests of the workspace fail until it is mended.
 # A third word is a seed: from an empty corpus, the same inputs are then tried in the same order, as far as the time reaches. Stable Rust will do.
 set -euo pipefail
@@ -34,7 +34,7 @@ fuzz() {
 read -ra targets <<<"$1"
 [ "$1" = all ] && mapfile -t targets < <(sed -n 's/^    ("\([a-z-]*\)", .*/\1/p' src/targets/mod.rs)
 for target in "${targets[@]}"; do
-  while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+  while [ "$(jobs -rp | wc -l)" -ge $((2 * $(nproc))) ]; do wait -n; done
   fuzz "$target" &
 done
 wait

@@ -53,6 +53,8 @@ pub struct Arguments {
 #[derive(Clone, Copy, Debug)]
 struct Effort {
     classifier_steps: u64,
+    /// The width of the classifiers' hidden layers, in the last of which Fréchet distances are taken.
+    classifier_width: usize,
     /// The training batch of the models.
     batch: usize,
     /// Samples whose Fréchet distance is taken.
@@ -64,8 +66,8 @@ struct Effort {
 }
 
 impl Effort {
-    const WHOLE: Self = Self { classifier_steps: 3_000, batch: 128, judged: 2_000, ode_steps: 100, samples: 1024 };
-    const QUICK: Self = Self { classifier_steps: 20, batch: 16, judged: 64, ode_steps: 2, samples: 64 };
+    const WHOLE: Self = Self { classifier_steps: 3_000, classifier_width: 256, batch: 128, judged: 2_000, ode_steps: 100, samples: 1024 };
+    const QUICK: Self = Self { classifier_steps: 20, classifier_width: 32, batch: 16, judged: 64, ode_steps: 2, samples: 64 };
 }
 
 /// What `--json` gives.
@@ -98,7 +100,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let out = Directory::create(&arguments.out)?;
     context.say(format!("{} digits to train on, {} held out", digits.train.len(), digits.held_out.len()));
     let models = Models { context, arguments, digits: &digits, effort: &effort, out: &out };
-    let experts = Experts::train(context, &digits, [256, 256], effort.classifier_steps)?;
+    let experts = Experts::train(context, &digits, [effort.classifier_width; 2], effort.classifier_steps)?;
     let teacher = models.flow()?;
     let map = models.map(&teacher.model)?;
 
