@@ -4,16 +4,16 @@
     run.py BUILD [THREADS]
 
 BUILD is a build folder of ffi/ with -DMFM_BENCHMARKS=ON. Needs cargo; numpy, onnx and onnxruntime, without which only Rust is compared with.
-The programs alternate, and each figure is the median over rounds. Prints ratios; asserts nothing.
+The programs alternate; each figure is the median of its best round, so that what else the machine does disturbs a round, not the ratio. Prints ratios; asserts
+nothing.
 """
 
 import pathlib
-import statistics
 import subprocess
 import sys
 import tempfile
 
-ROUNDS = 3
+ROUNDS = 9
 
 
 def run(*command):
@@ -46,10 +46,10 @@ def main():
                 who, n, value = line.split()
                 (differences if who == "difference" else seconds).setdefault((who, int(n)), []).append(float(value))
     for n in [1, 16, 256]:
-        cpp, rust_time = (statistics.median(seconds[who, n]) for who in ["C++", "Rust"])
+        cpp, rust_time = (min(seconds[who, n]) for who in ["C++", "Rust"])
         text = f"batch {n}: C++ {1e6 * cpp:.2f} us; Rust {1e6 * rust_time:.2f} us, C++/Rust {cpp / rust_time:.3f}"
         if ("ONNX", n) in seconds:
-            onnx = statistics.median(seconds["ONNX", n])
+            onnx = min(seconds["ONNX", n])
             text += f"; ONNX Runtime {1e6 * onnx:.2f} us, {onnx / cpp:.2f} x as fast; largest difference {max(differences['difference', n]):.1g}"
         print(text)
 

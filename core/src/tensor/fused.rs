@@ -6,8 +6,10 @@ use crate::shape::Shape;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// The most inputs a fused operation takes.
+/// The most inputs a fused operation takes, but for [`Fused::Layers`].
 pub const MAX_INPUTS: usize = 8;
+/// The most layers that are asked for as one operation.
+pub const MAX_LAYERS: usize = 5;
 
 /// From the cotangent of an output to those of the inputs; `None` for an input that was not needed.
 pub type Pullback<T> = Box<dyn Fn(&T) -> Result<Vec<Option<T>>>>;

@@ -1,6 +1,6 @@
 //! Operations composed from the primitives, so that formulas read like the paper.
 
-use super::{Activation, Binary, Compare, Device, Fused, MAX_INPUTS, Reduce, Tensor, Transpose, Unary};
+use super::{Activation, Binary, Compare, Device, Fused, MAX_LAYERS, Reduce, Tensor, Transpose, Unary};
 use crate::error::{Error, Result};
 use crate::shape::{MAX_RANK, Shape};
 
@@ -130,10 +130,10 @@ pub trait Operations: Tensor {
         let mut layers = layers.into_iter().peekable();
         let mut x = self.clone();
         while layers.peek().is_some() {
-            let mut inputs = [&x; MAX_INPUTS];
+            let mut inputs = [&x; 1 + 2 * MAX_LAYERS];
             let mut count = 1;
             // As many as one operation takes.
-            while count + 2 <= MAX_INPUTS
+            while count < inputs.len()
                 && let Some((weight, bias)) = layers.next()
             {
                 (inputs[count], inputs[count + 1]) = (weight, bias);
