@@ -22,7 +22,7 @@ impl AdaptiveWeight {
 
 /// u(s, t), the logarithm of the mean square that the diagonal residual has at these times: learned beside the map, so that times at which the residual
 /// is large, whatever is learned, do not outweigh the others. Source: Karras et al., *Analyzing and Improving the Training Dynamics of Diffusion Models*
-/// (2024), equation 14, here over two times.
+/// (2024), after Kendall et al. (2018); there over the level of noise, here over two times.
 pub trait LossScale<T: Tensor> {
     /// u at pairs of times, `[n]` and `[n]` → `[n]`.
     ///
