@@ -83,7 +83,7 @@ memory() {
     esac || return
     count=$((count + 1))
   done < <(sed -n '/"test":true/s/.*"package_id":"[^"]*#\(mfm-[a-z-]*\)@.*"name":"\([a-z_]*\)".*"executable":"\([^"]*\)".*/\1 \2 \3/p' <<<"$built")
-  [ "$count" -eq 5 ] || { echo "$count programs were found, not 5" >&2; return 1; }
+  [ "$count" -ge 5 ] || { echo "only $count programs were found" >&2; return 1; }
 }
 
 # Unsafe code under Miri, where there is one: it comes with a nightly Rust alone. It knows no inline assembly, by which libm takes the square roots of noise.
@@ -107,7 +107,7 @@ bare_metal() {
   tests/bare-metal/run.sh
 }
 
-# Half a minute for each target, whose inputs are the same each time, as far as that reaches. All takes some eight minutes, and everything must be done in thirty.
+# Half a minute for each target, whose inputs are the same each time, as far as that reaches. Not begun late, since everything must be done in thirty minutes.
 fuzz() {
   [ "$SECONDS" -lt 1320 ] || { echo "fuzzing was NOT run: $SECONDS seconds had passed"; return "$not_run"; }
   ./fuzz/run.sh all "$FUZZ_SECONDS" 1

@@ -104,7 +104,7 @@ impl<T: Tensor> Mlp<T> {
             hidden.push(Linear::build(&format!("hidden.{i}"), width, width, source)?);
         }
         let output = Linear::build("output", width, data, source)?;
-        let frequencies = frequencies(&first.weight.device(), config)?;
+        let frequencies = frequencies(&first.weight.device(), config.frequencies)?;
         Ok(Self { config: config.clone(), frequencies, first, labels, hidden, output })
     }
 
@@ -190,10 +190,10 @@ impl<T: Tensor> Mlp<T> {
     }
 }
 
-/// πk for k = 1 … K.
-fn frequencies<D: Device>(device: &D, config: &MlpConfig) -> Result<D::Tensor> {
-    let values: Vec<f64> = (1..=config.frequencies).map(|k| core::f64::consts::PI * k as f64).collect();
-    device.from_slice(&values, Shape::new(&[config.frequencies])?)
+/// πk for k = 1 … `count`.
+pub(crate) fn frequencies<D: Device>(device: &D, count: usize) -> Result<D::Tensor> {
+    let values: Vec<f64> = (1..=count).map(|k| core::f64::consts::PI * k as f64).collect();
+    device.from_slice(&values, Shape::new(&[count])?)
 }
 
 /// The part of the first layer that several rows share.
@@ -265,7 +265,7 @@ impl<T: Tensor> Module<T> for Mlp<T> {
         let hidden = self.hidden.iter().enumerate();
         let hidden = hidden.map(|(i, layer)| layer.rebuild(&format!("hidden.{}", i + 1), next)).collect::<Result<Vec<_>>>()?;
         let output = self.output.rebuild("output", next)?;
-        let frequencies = frequencies(&first.weight.device(), &self.config)?;
+        let frequencies = frequencies(&first.weight.device(), self.config.frequencies)?;
         Ok(Mlp { config: self.config.clone(), frequencies, first, labels, hidden, output })
     }
 }

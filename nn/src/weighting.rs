@@ -1,7 +1,7 @@
 //! A learned weighting of the diagonal loss, in training beside a map.
 
+use crate::mlp::frequencies;
 use crate::module::Module;
-use alloc::vec::Vec;
 use mfm_core::tensor::{Activation, Unary};
 use mfm_core::training::LossScale;
 use mfm_core::{Device, Operations, Result, Shape, Tensor};
@@ -30,8 +30,7 @@ impl<T: Tensor> LossWeighting<T> {
     }
 
     fn of(weight: T) -> Result<Self> {
-        let frequencies: Vec<f64> = (1..=FREQUENCIES).map(|k| core::f64::consts::PI * k as f64).collect();
-        let frequencies = weight.device().from_slice(&frequencies, Shape::new(&[FREQUENCIES])?)?;
+        let frequencies = frequencies(&weight.device(), FREQUENCIES)?;
         Ok(Self { weight, frequencies })
     }
 }

@@ -43,8 +43,9 @@ fn expected(plain: &Plain, query: &Query<'_, Tensor64>) -> Vec<f64> {
 #[test]
 fn equals_plain_arithmetic_however_inputs_are_shared() {
     let device = Device64::new();
-    for labels in [0, 3] {
-        let config = MlpConfig { labels, ..small(2) };
+    // The deepest has more layers than are asked for as one operation.
+    for (labels, depth) in [(0, 3), (3, 3), (0, 1), (3, 8)] {
+        let config = MlpConfig { labels, depth, ..small(2) };
         let network = network(&config);
         let plain = Plain::of(&config, &network);
         for (states, draws) in [(1, 1), (1, 5), (4, 1), (4, 3)] {
