@@ -109,8 +109,7 @@ impl Objective {
         self.evaluate(flow, student, teacher, None, batch.x1, &self.choose(&batch, noise)?)
     }
 
-    /// The same with a learned weighting of the diagonal loss. Its target must be noisy, as that from data is: where the residual can vanish, so does its scale, and
-    /// the weights of the times lose their meaning.
+    /// The same from data, with a learned weighting of the diagonal loss. A teacher's velocity can be met exactly, and then the loss has no size to weigh it by.
     ///
     /// # Errors
     /// As [`loss`](Self::loss), and those of `scale`; [`Error::Unsupported`] beside an adaptive weight on the diagonal, which would undo it.
@@ -118,7 +117,6 @@ impl Objective {
         &self,
         flow: &Flow<'_, M>,
         student: &M::Lifted<Var<T>>,
-        teacher: Option<&impl Drift<T>>,
         scale: &dyn LossScale<Var<T>>,
         batch: Batch<'_, T>,
         noise: &Noise,
@@ -126,7 +124,7 @@ impl Objective {
         if self.diagonal_weight.power != 0.0 {
             return Err(Error::Unsupported { op: "training", what: "an adaptive weight undoes a learned one" });
         }
-        self.evaluate(flow, student, teacher, Some(scale), batch.x1, &self.choose(&batch, noise)?)
+        self.evaluate(flow, student, None::<&NoTeacher>, Some(scale), batch.x1, &self.choose(&batch, noise)?)
     }
 
     /// The same for choices that are given.

@@ -42,7 +42,7 @@ fn found(objective: &Objective, scale: Option<(f64, &[f64])>) -> Result<Found> {
         None => objective.loss(&flow, &student, None::<&NoTeacher>, batch, &noise)?,
         Some((_, numbers)) => {
             let scale = Given { shift: shift.clone(), numbers: numbers.to_vec() };
-            objective.loss_scaled(&flow, &student, None::<&NoTeacher>, &scale, batch, &noise)?
+            objective.loss_scaled(&flow, &student, &scale, batch, &noise)?
         }
     };
     let gradients = tape.backward(&losses.total, losses.total.value().zeros_like()?.shift(1.0)?)?;

@@ -277,7 +277,7 @@ fn train<T: Tensor>(
             let objective = Objective { times: TimeLaw { span, ..objective.times }, ..objective };
             let (flow, student, batch) = (Flow::new(&input.frozen.map, path), &input.student.map, input.samples.batch());
             match &input.student.weighting {
-                Some(scale) => objective.loss_scaled(&flow, student, teacher.as_ref(), scale, batch, input.noise),
+                Some(scale) => objective.loss_scaled(&flow, student, scale, batch, input.noise),
                 None => objective.loss(&flow, student, teacher.as_ref(), batch, input.noise),
             }
         },
