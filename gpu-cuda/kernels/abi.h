@@ -218,8 +218,8 @@ struct RowsArgs {
 // contiguous [batch, queries or keys, d]. Names end in a capacity C up to 128, a multiple of 16 for bf16 and of 32 for f32: attention_bf16_80 serves
 // d in 65..80, attention_f32_96 d in 65..96; d is `width`. queries and keys are below 2^31. Rows go by 16-byte loads where d, `row`, the batch strides and the addresses allow.
 // attention_T_C: out, and logsum[batch, query] = max + ln Σ e^(s − max) in f32 unless 0.
-// attention_delta_T: delta[batch, query] = Σ_c g out (f32).
-// attention_vjp_query_T_C: gq; attention_vjp_key_T_C: gk and gv (either may be 0), from q, k, v, g, logsum and delta, recomputing the weights.
+// attention_vjp_query_T_C: delta[batch, query] = Σ_c g out (f32), and gq unless 0, from q, k, v, g, out and logsum, recomputing the weights.
+// attention_vjp_key_T_C: gk and gv (either may be 0), likewise, and from that delta.
 // attention_jvp_T_C: out and tangent; a missing tangent has data 0.
 struct Rows {
   View batch; // strides over the batch space
@@ -230,7 +230,7 @@ struct AttentionArgs {
   Rows q, k, v;
   Rows tq, tk, tv; // jvp
   long long queries, keys;
-  void* out;        // contiguous; read by attention_delta
+  void* out;        // contiguous; read by attention_vjp_query
   float* logsum;
   float* delta;
   const void* g;    // contiguous [batch, queries, d]

@@ -3,15 +3,17 @@
 
 // How many keys a tile holds, in eights: as many as registers and 48 KB of shared memory allow.
 template <class T, int C>
-constexpr int VALUE_TILES = sizeof(T) == 2 ? 8 : 4;
+constexpr int VALUE_TILES = sizeof(T) == 2 && C <= 80 ? 8 : 4;
+template <class T, int C>
+constexpr int RESIDENT = sizeof(T) == 2 && C <= 80 ? 3 : 1;
 template <class T, int C>
 constexpr int TANGENT_TILES = sizeof(T) == 4 || C > 64 ? 2 : 4;
 
 template <class T, int C>
 __device__ __forceinline__ void attention(const AttentionArgs& args) {
   constexpr int TILES = VALUE_TILES<T, C>, KEYS = 8 * TILES;
-  SHARED(T, k_tile, [KEYS][PITCH<T, C>]);
-  SHARED(T, v_tile, [KEYS][PITCH<T, C>]);
+  SHARED(T, k_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
+  SHARED(T, v_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
   ATTENTION_EXCHANGE(T, TILES);
   const float scale = root_share(args.width);
   const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys);
@@ -21,17 +23,17 @@ __device__ __forceinline__ void attention(const AttentionArgs& args) {
     const Left<T, C> left(q, warp_rows());
     RunningSoftmax softmax;
     float sum[C / 8][4] = {};
-    for (int first = 0; first < keys; first += KEYS) {
-      __syncthreads(); // the tiles are no longer read
-      load_tile<C>(k_tile, k, first);
-      load_tile<C>(v_tile, v, first);
-      __syncthreads();
+    const auto fetch = [&](int stage, int first) {
+      begin_tile<C>(k_tile[stage], k, first);
+      begin_tile<C>(v_tile[stage], v, first);
+    };
+    for_each_tile<STAGES<T>, KEYS>(keys, fetch, [&](int stage, int first) {
       float weights[TILES][4] = {}, factor[2];
-      add_scores<C>(weights, left, k_tile);
+      add_scores<C>(weights, left, k_tile[stage]);
       softmax.take(weights, first, keys, scale, factor);
       rescale(sum, factor);
-      add_weighted<C>(sum, weights, v_tile, exchange);
-    }
+      add_weighted<C>(sum, weights, v_tile[stage], exchange);
+    });
     float inverse[2], logsum[2];
     softmax.finish(keys, scale, inverse, logsum);
     store_rows(static_cast<T*>(args.out) + entry * args.queries * args.width, warp_rows(), queries, args.width, sum, inverse);
@@ -43,10 +45,10 @@ __device__ __forceinline__ void attention(const AttentionArgs& args) {
 template <class T, int C>
 __device__ __forceinline__ void attention_jvp(const AttentionArgs& args) {
   constexpr int TILES = TANGENT_TILES<T, C>, KEYS = 8 * TILES;
-  SHARED(T, k_tile, [KEYS][PITCH<T, C>]);
-  SHARED(T, v_tile, [KEYS][PITCH<T, C>]);
-  SHARED(T, tk_tile, [KEYS][PITCH<T, C>]);
-  SHARED(T, tv_tile, [KEYS][PITCH<T, C>]);
+  SHARED(T, k_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
+  SHARED(T, v_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
+  SHARED(T, tk_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
+  SHARED(T, tv_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
   ATTENTION_EXCHANGE(T, TILES);
   const float scale = root_share(args.width);
   const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys);
@@ -57,17 +59,17 @@ __device__ __forceinline__ void attention_jvp(const AttentionArgs& args) {
     const Left<T, C> left(q, warp_rows()), moved(tq, warp_rows());
     RunningSoftmax softmax;
     float sum[C / 8][4] = {}, tangent[C / 8][4] = {}, drift[2] = {0.0f, 0.0f};
-    for (int first = 0; first < keys; first += KEYS) {
-      __syncthreads(); // the tiles are no longer read
-      load_tile<C>(k_tile, k, first);
-      load_tile<C>(v_tile, v, first);
-      if (tk.data != nullptr) load_tile<C>(tk_tile, tk, first);
-      if (tv.data != nullptr) load_tile<C>(tv_tile, tv, first);
-      __syncthreads();
+    const auto fetch = [&](int stage, int first) {
+      begin_tile<C>(k_tile[stage], k, first);
+      begin_tile<C>(v_tile[stage], v, first);
+      if (tk.data != nullptr) begin_tile<C>(tk_tile[stage], tk, first);
+      if (tv.data != nullptr) begin_tile<C>(tv_tile[stage], tv, first);
+    };
+    for_each_tile<STAGES<T>, KEYS>(keys, fetch, [&](int stage, int first) {
       float weights[TILES][4] = {}, slopes[TILES][4] = {}, factor[2];
-      add_scores<C>(weights, left, k_tile);
-      add_scores<C>(slopes, moved, k_tile); // of zeros, if missing: a branch here would cost registers that the widest head does not have
-      if (tk.data != nullptr) add_scores<C>(slopes, left, tk_tile);
+      add_scores<C>(weights, left, k_tile[stage]);
+      add_scores<C>(slopes, moved, k_tile[stage]); // of zeros, if missing: a branch here would cost registers that the widest head does not have
+      if (tk.data != nullptr) add_scores<C>(slopes, left, tk_tile[stage]);
       softmax.take(weights, first, keys, scale, factor);
       rescale(sum, factor);
       rescale(tangent, factor);
@@ -80,10 +82,10 @@ __device__ __forceinline__ void attention_jvp(const AttentionArgs& args) {
           drift[e / 2] += slopes[j][e];
         }
       }
-      add_weighted<C>(sum, weights, v_tile, exchange);
-      add_weighted<C>(tangent, slopes, v_tile, exchange);
-      if (tv.data != nullptr) add_weighted<C>(tangent, weights, tv_tile, exchange);
-    }
+      add_weighted<C>(sum, weights, v_tile[stage], exchange);
+      add_weighted<C>(tangent, slopes, v_tile[stage], exchange);
+      if (tv.data != nullptr) add_weighted<C>(tangent, weights, tv_tile[stage], exchange);
+    });
     float inverse[2], logsum[2];
     softmax.finish(keys, scale, inverse, logsum);
 #pragma unroll
@@ -100,7 +102,7 @@ __device__ __forceinline__ void attention_jvp(const AttentionArgs& args) {
   }
 }
 
-#define ATTENTION_OF(T, suffix, C)                                                              \
-  KERNEL(attention_##suffix##_##C, AttentionArgs, ATTENTION_THREADS) { attention<T, C>(args); } \
+#define ATTENTION_OF(T, suffix, C)                                                                                           \
+  KERNEL_RESIDENT(attention_##suffix##_##C, AttentionArgs, ATTENTION_THREADS, (RESIDENT<T, C>)) { attention<T, C>(args); } \
   KERNEL(attention_jvp_##suffix##_##C, AttentionArgs, ATTENTION_THREADS) { attention_jvp<T, C>(args); }
 ATTENTION_WIDTHS(ATTENTION_OF)

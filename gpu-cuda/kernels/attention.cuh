@@ -21,6 +21,12 @@ __device__ __forceinline__ float fold_row(float value, Op op) {
   return op(value, __shfl_xor_sync(ALL_LANES, value, 2));
 }
 
+constexpr float LOG2_E = 1.4426950408889634f;
+
+struct Largest {
+  __device__ __forceinline__ float operator()(float a, float b) const { return fmaxf(a, b); }
+};
+
 __device__ __forceinline__ float root_share(int width) { return 1.0f / sqrtf(static_cast<float>(width)); }
 
 // The running softmax of two rows: the largest score so far and this lane's share of the sum.
@@ -31,27 +37,32 @@ struct RunningSoftmax {
   // Turns the scores of the keys `first`.. into weights relative to the maximum so far, and gives the factor for what was summed before.
   template <int TILES>
   __device__ __forceinline__ void take(float (&scores)[TILES][4], int first, int keys, float scale, float (&factor)[2]) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float largest = maximum[half];
+    const float rate = scale * LOG2_E;
+    if (first + 8 * TILES > keys) {
 #pragma unroll
       for (int j = 0; j < TILES; ++j) {
 #pragma unroll
-        for (int e = 2 * half; e < 2 * half + 2; ++e) {
+        for (int e = 0; e < 4; ++e) {
           if (first + column_of(j, e) >= keys) scores[j][e] = -infinity();
-          largest = larger(largest, scores[j][e]);
         }
       }
-      largest = fold_row(largest, Larger());
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      // A score that is NaN need not be the largest: its weight is NaN all the same.
+      float largest = maximum[half];
+#pragma unroll
+      for (int j = 0; j < TILES; ++j) largest = fmaxf(largest, fmaxf(scores[j][2 * half], scores[j][2 * half + 1]));
+      largest = fold_row(largest, Largest());
       const float base = largest == -infinity() ? 0.0f : largest;
-      factor[half] = expf(scale * (maximum[half] - base));
+      factor[half] = fast_exp2(rate * (maximum[half] - base));
       maximum[half] = largest;
       float part = 0.0f;
 #pragma unroll
       for (int j = 0; j < TILES; ++j) {
 #pragma unroll
         for (int e = 2 * half; e < 2 * half + 2; ++e) {
-          scores[j][e] = expf(scale * (scores[j][e] - base));
+          scores[j][e] = fast_exp2(rate * (scores[j][e] - base));
           part += scores[j][e];
         }
       }
@@ -93,6 +104,10 @@ __device__ __forceinline__ void load_of_rows(const float* from, int first, int c
 #pragma unroll
   for (int half = 0; half < 2; ++half) value[half] = first + g + 8 * half < count ? from[first + g + 8 * half] : 0.0f;
 }
+
+// How many tiles of an operand there are at a time: one in f32, which is for exactness.
+template <class T>
+constexpr int STAGES = sizeof(T) == 2 ? 2 : 1;
 
 // Calls of(type, suffix, C) for the widths of heads up to which there are kernels.
 // Those of f32 are for exactness, and come in fewer widths.

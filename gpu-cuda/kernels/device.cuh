@@ -9,7 +9,10 @@ constexpr int WARP_SIZE = 32;
 
 #ifdef __CUDACC__
 
-#define KERNEL(name, Args, threads) extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ Args args)
+#define KERNEL(name, Args, threads) KERNEL_RESIDENT(name, Args, threads, 1)
+// A kernel whose registers let so many blocks be on a multiprocessor at once.
+#define KERNEL_RESIDENT(name, Args, threads, blocks) \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Args args)
 #define SHARED(T, name, ...) __shared__ __align__(16) T name __VA_ARGS__ // the extent
 
 // bf16 bits of a float, to nearest even.
@@ -25,6 +28,27 @@ __device__ __forceinline__ unsigned round_bf16_pair(float low, float high) {
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
   return word;
 }
+
+// e^(x ln 2), to 2^-22 of the result.
+__device__ __forceinline__ float fast_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// Begins a copy of BYTES (4 or 16) to shared memory, of zeros unless `inside`; `wait_for_copies` ends it.
+template <int BYTES>
+__device__ __forceinline__ void begin_copy(void* to, const void* from, bool inside) {
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  const int size = inside ? BYTES : 0;
+  if (BYTES == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(size) : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(address), "l"(from), "r"(size) : "memory");
+  }
+}
+// Until this thread's copies are there; other threads see them after a barrier.
+__device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
 // d += a b of a 16 × 16 and a 16 × 8 matrix.
 __device__ __forceinline__ void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
@@ -54,6 +78,12 @@ __device__ __forceinline__ void load_matrices(unsigned (&out)[4], const void* ro
 
 inline unsigned short round_bf16(float value) { return host::round_bf16(value); }
 inline unsigned round_bf16_pair(float low, float high) { return host::round_bf16(low) | unsigned(host::round_bf16(high)) << 16; }
+inline float fast_exp2(float x) { return exp2f(x); }
+template <int BYTES>
+inline void begin_copy(void* to, const void* from, bool inside) {
+  host::begin_copy(to, inside ? from : nullptr, BYTES);
+}
+inline void wait_for_copies() { host::wait_for_copies(); }
 inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { host::mma_bf16(d, a, b); }
 template <bool TRANSPOSED>
 inline void load_matrices(unsigned (&out)[4], const void* row) {

@@ -32,20 +32,45 @@ struct RowsOf {
       : RowsOf(rows.batch.data == nullptr ? nullptr : static_cast<const T*>(rows.batch.data) + offset_of(batch, rows.batch, entry), rows.row, count, width) {}
 };
 
-// ROWS rows from `first` on, with zeros after the last row and the last column. All threads of the block take part.
+// Begins to load ROWS rows from `first` on, with zeros after the last row and the last column; `wait_for_copies` ends it. All threads of the block take part.
 template <int C, class T, int ROWS>
-__device__ __forceinline__ void load_tile(Tile<T, C, ROWS>& tile, const RowsOf<T>& source, int first) {
-  constexpr int N = LANES<T>, ACROSS = C / N;
-  for (int v = threadIdx.x; v < ROWS * ACROSS; v += ATTENTION_THREADS) {
-    const int r = v / ACROSS, c = v % ACROSS * N;
-    const bool inside = source.data != nullptr && first + r < source.count && c < source.width;
-    const T* const from = source.data + (first + r) * source.row + c;
-    if (inside && source.vectors) {
-      *reinterpret_cast<uint4*>(&tile[r][c]) = *reinterpret_cast<const uint4*>(from);
+__device__ __forceinline__ void begin_tile(Tile<T, C, ROWS>& tile, const RowsOf<T>& source, int first) {
+  constexpr int N = LANES<T>, ACROSS = C / N, STEP = ATTENTION_THREADS / ACROSS;
+  const int column = threadIdx.x % ACROSS * N, top = threadIdx.x / ACROSS;
+  if (top >= STEP) return;
+  const T* from = source.data + (first + top) * source.row + column;
+#pragma unroll
+  for (int i = 0; i < ROWS; i += STEP, from += STEP * source.row) {
+    const int r = top + i;
+    if (ROWS % STEP != 0 && r >= ROWS) break;
+    const bool inside = first + r < source.count && column < source.width;
+    if (source.vectors) {
+      begin_copy<16>(&tile[r][column], from, inside);
     } else {
 #pragma unroll
-      for (int k = 0; k < N; ++k) tile[r][c + k] = inside && c + k < source.width ? from[k] : T{};
+      for (int k = 0; k < N; ++k) tile[r][column + k] = inside && column + k < source.width ? from[k] : T{};
     }
+  }
+}
+
+// Goes through `rows` in tiles of ROWS: fetch(stage, first) begins to load a tile, use(stage, first) is for when it is there. With two stages the next tile
+// comes meanwhile.
+template <int STAGES, int ROWS, class Fetch, class Use>
+__device__ __forceinline__ void for_each_tile(int rows, Fetch fetch, Use use) {
+  if (STAGES == 2) {
+    __syncthreads(); // the tiles of before are no longer read
+    fetch(0, 0);
+  }
+  for (int first = 0, stage = 0; first < rows; first += ROWS) {
+    if (STAGES == 1) {
+      __syncthreads(); // the tile is no longer read
+      fetch(0, first);
+    }
+    wait_for_copies();
+    __syncthreads(); // the tile is there, and the other is no longer read
+    if (STAGES == 2 && first + ROWS < rows) fetch(stage ^ 1, first + ROWS);
+    use(stage, first);
+    if (STAGES == 2) stage ^= 1;
   }
 }
 

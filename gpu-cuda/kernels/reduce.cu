@@ -5,6 +5,7 @@
 // A running sum.
 struct RunningSum {
   double value = 0.0;
+  static __device__ __forceinline__ float identity() { return 0.0f; }
   __device__ __forceinline__ void add(float x) { value += static_cast<double>(x); }
   template <int N>
   __device__ __forceinline__ void add_all(const float (&x)[N]) {
@@ -18,6 +19,7 @@ struct RunningSum {
     }
     add(sum[0]);
   }
+  __device__ __forceinline__ void join(double other) { value += other; }
   __device__ __forceinline__ float over_block() const { return static_cast<float>(fold_block(value, 0.0, Sum())); }
   __device__ __forceinline__ float result() const { return static_cast<float>(value); }
 };
@@ -25,12 +27,14 @@ struct RunningSum {
 // A running maximum.
 struct RunningMaximum {
   float value = -infinity();
+  static __device__ __forceinline__ float identity() { return -infinity(); }
   __device__ __forceinline__ void add(float x) { value = larger(value, x); }
   template <int N>
   __device__ __forceinline__ void add_all(const float (&x)[N]) {
 #pragma unroll
     for (int k = 0; k < N; ++k) add(x[k]);
   }
+  __device__ __forceinline__ void join(float other) { add(other); }
   __device__ __forceinline__ float over_block() const { return fold_block(value, -infinity(), Larger()); }
   __device__ __forceinline__ float result() const { return value; }
 };
@@ -81,34 +85,57 @@ KERNEL(reduce_rows_f32_bf16, ReduceArgs, ROW_THREADS) { reduce_rows<float, bf16>
 KERNEL(reduce_rows_bf16_f32, ReduceArgs, ROW_THREADS) { reduce_rows<bf16, float>(args); }
 KERNEL(reduce_rows_bf16_bf16, ReduceArgs, ROW_THREADS) { reduce_rows<bf16, bf16>(args); }
 
-// N outputs of a thread that lie side by side, in the input too.
+// Outputs that lie side by side, in the input too: a lane takes N of them, the block's warps take the entries of a part in turns, four at a time.
 template <class Running, class S, class T>
 __device__ __forceinline__ void reduce_columns_by(const ReduceArgs& args) {
-  constexpr int N = LANES<S>;
+  constexpr int N = LANES<S>, WARPS = POINTWISE_THREADS / WARP_SIZE, RUN = 4;
+  SHARED(decltype(Running::value), partial, [WARPS][N][WARP_SIZE]);
   const Part part(args, blockIdx.y);
+  const int lane = lane_of_thread(), warp = warp_of_thread();
   T* const out = static_cast<T*>(args.out) + blockIdx.y * args.space.elements;
   const S* const x = static_cast<const S*>(args.x.data);
   const bool side_by_side = access_of<S>(args.space, args.x) == Access::Vector && args.stride % N == 0;
-  const long long vectors = side_by_side ? whole_vectors<S>(args.space) : 0;
-  for (long long v = grid_start(); v < vectors; v += grid_stride()) {
-    const S* const column = x + offset_of(args.space, args.x, v * N);
+  const long long vectors = side_by_side ? whole_vectors<S>(args.space) : 0, rest = args.space.elements - vectors * N;
+  // The vectors, then what is left one by one.
+  for (long long first = blockIdx.x * WARP_SIZE; first < vectors + rest; first += gridDim.x * WARP_SIZE) {
+    const long long column = first + lane;
+    const bool whole = column < vectors;
+    const long long i = whole ? column * N : vectors * N + (column - vectors);
+    const int count = column >= vectors + rest ? 0 : whole ? N : 1;
     Running running[N];
-#pragma unroll 4
-    for (long long j = part.first; j < part.end; ++j) {
-      float values[N];
-      load_lanes(column + j * args.stride, values);
+    if (count > 0) {
+      const S* const from = x + offset_of(args.space, args.x, i);
+      for (long long j = part.first + RUN * warp; j < part.end; j += RUN * WARPS) {
+        float values[RUN][N];
 #pragma unroll
-      for (int lane = 0; lane < N; ++lane) running[lane].add(values[lane]);
+        for (int r = 0; r < RUN; ++r) {
+#pragma unroll
+          for (int k = 0; k < N; ++k) values[r][k] = Running::identity();
+          if (j + r >= part.end) continue;
+          if (whole) {
+            load_lanes(from + (j + r) * args.stride, values[r]);
+          } else {
+            values[r][0] = load(from + (j + r) * args.stride);
+          }
+        }
+#pragma unroll
+        for (int k = 0; k < N; ++k) {
+          float column_values[RUN];
+#pragma unroll
+          for (int r = 0; r < RUN; ++r) column_values[r] = values[r][k];
+          running[k].add_all(column_values);
+        }
+      }
     }
+    __syncthreads(); // the previous columns' readers are done
 #pragma unroll
-    for (int lane = 0; lane < N; ++lane) store(out + v * N + lane, running[lane].result());
-  }
-  for (long long i = vectors * N + grid_start(); i < args.space.elements; i += grid_stride()) {
-    const S* const column = x + offset_of(args.space, args.x, i);
-    Running running;
-#pragma unroll 4
-    for (long long j = part.first; j < part.end; ++j) running.add(load(column + j * args.stride));
-    store(out + i, running.result());
+    for (int k = 0; k < N; ++k) partial[warp][k][lane] = running[k].value;
+    __syncthreads();
+    if (warp < count) {
+      Running total;
+      for (int other = 0; other < WARPS; ++other) total.join(partial[other][warp][lane]);
+      store(out + i + warp, total.result());
+    }
   }
 }
 

@@ -86,8 +86,9 @@ impl CudaDevice {
         }
         let context = check("cuda", Context::new(device))?;
         check("cuda", CurrentContext::set_current(&context))?;
-        let stream = check("cuda", Stream::new(StreamFlags::DEFAULT, None))?;
-        let side = check("cuda", Stream::new(StreamFlags::DEFAULT, None))?;
+        // Not joined with the legacy default stream: what anyone does there would break a recording.
+        let open = || check("cuda", Stream::new(StreamFlags::NON_BLOCKING, None));
+        let (stream, side) = (open()?, open()?);
         let products = if options.cublaslt { Products::open(options.precision) } else { None };
         Ok(Self(Arc::new(Inner {
             kernels: Kernels::new(properties.capability),

@@ -35,8 +35,7 @@ kernels! {
     "norm": LAYER_NORM = "layer_norm", LAYER_NORM_VJP = "layer_norm_vjp", LAYER_NORM_JVP = "layer_norm_jvp";
     "softmax": SOFTMAX = "softmax", SOFTMAX_GRADIENT = "softmax_gradient", LOG_MEAN_EXP = "log_mean_exp", ROW_DOTS = "row_dots";
     "attention": ATTENTION = "attention", ATTENTION_JVP = "attention_jvp";
-    "attention_vjp": ATTENTION_DELTA = "attention_delta", ATTENTION_VJP_QUERY = "attention_vjp_query",
-        ATTENTION_VJP_KEY = "attention_vjp_key";
+    "attention_vjp": ATTENTION_VJP_QUERY = "attention_vjp_query", ATTENTION_VJP_KEY = "attention_vjp_key";
     "optimiser": OPTIMISER = "optimiser";
     "noise": NOISE_NORMAL = "noise_normal", NOISE_WORDS = "noise_words";
 }

@@ -76,9 +76,9 @@ pub(crate) fn product(a: &CudaTensor, b: &CudaTensor, transpose: Transpose, bias
 fn multiply((a, left): (&CudaTensor, &Stack), (b, right): (&CudaTensor, &Stack), bias: Option<&CudaTensor>, out: u64) -> Result<bool> {
     let device = a.home();
     if let Some(products) = device.products()
-        && products.multiply(device, (a.address(), left), (b.address(), right), bias.map(CudaTensor::address), out)?
+        && let Some(biased) = products.multiply(device, (a.address(), left), (b.address(), right), bias.map(CudaTensor::address), out)?
     {
-        return Ok(bias.is_some());
+        return Ok(biased);
     }
     let batch = left.batch.shape;
     let (axes, _) = Axes::new(batch, [&left.batch, &right.batch], None);

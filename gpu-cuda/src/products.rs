@@ -159,9 +159,26 @@ impl Products {
         (status == 0).then(|| Self { api, handle, precision, plans: Mutex::new(HashMap::new()) })
     }
 
-    /// Queues left · right, plus `bias` to each row if there is one, row-major from `out` on. False if the library does not offer this product:
-    /// nothing is done then.
+    /// Queues left · right, plus `bias` to each row if there is one, row-major from `out` on. Says whether the bias was added; `None` if the library
+    /// does not offer this product: nothing is done then.
     pub fn multiply(
+        &self,
+        device: &CudaDevice,
+        left: (u64, &Stack),
+        right: (u64, &Stack),
+        bias: Option<u64>,
+        out: u64,
+    ) -> Result<Option<bool>> {
+        // The library adds a bias that its vectors can read.
+        let aligned = bias.filter(|bias| bias.is_multiple_of(16));
+        if aligned.is_some() && self.attempt(device, left, right, aligned, out)? {
+            return Ok(Some(true));
+        }
+        Ok(self.attempt(device, left, right, None, out)?.then_some(false))
+    }
+
+    /// As [`multiply`](Self::multiply), with this bias or not at all.
+    fn attempt(
         &self,
         device: &CudaDevice,
         (a, left): (u64, &Stack),
@@ -184,13 +201,13 @@ impl Products {
             bias: bias.is_some(),
         };
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let (plan, is_new) = match plans.entry(key) {
+        let (planned, is_new) = match plans.entry(key) {
             std::collections::hash_map::Entry::Occupied(entry) => (entry.into_mut(), false),
             std::collections::hash_map::Entry::Vacant(entry) => {
                 (entry.insert(device.run("matmul", || self.plan(device.storage(), &key))?), true)
             }
         };
-        let Some(plan) = plan else { return Ok(false) };
+        let Some(plan) = planned else { return Ok(false) };
         let workspace = device.buffer("matmul", plan.workspace)?;
         let (one, zero) = (1.0f32, 0.0f32);
         let multiply = || {
@@ -221,8 +238,16 @@ impl Products {
             })
         };
         // The library loads its kernels when they are first used, which is not for a graph.
-        if is_new { device.directly("matmul", multiply) } else { device.queue("matmul", &key, multiply) }?;
-        Ok(true)
+        let outcome = if is_new { device.directly("matmul", multiply) } else { device.queue("matmul", &key, multiply) };
+        match outcome {
+            // Its heuristics may propose what it then refuses.
+            Err(Error::Device { code: number::NOT_SUPPORTED, .. }) if is_new => {
+                self.discard(plan);
+                *planned = None;
+                Ok(false)
+            }
+            outcome => outcome.map(|()| true),
+        }
     }
 
     fn set<V>(

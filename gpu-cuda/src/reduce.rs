@@ -8,11 +8,18 @@ use crate::tensor::CudaTensor;
 use mfm_core::tensor::Reduce;
 use mfm_core::{Device, Error, Layout, Result, Tensor};
 
-/// Threads that keep a GPU busy.
-const BUSY: usize = 1 << 16;
-/// Entries that a block, or a thread, at least takes of a long axis that is cut.
+/// Blocks that keep a GPU busy.
+const BUSY: usize = 512;
+/// Entries that a block at least takes of a long axis that is cut: of one row, or of each of its columns.
 const ROW_RUN: usize = 4096;
 const COLUMN_RUN: usize = 64;
+
+/// The blocks across `outputs` columns whose entries are `stride` apart: a warp takes 32 columns, or 32 vectors of them.
+fn blocks_across(storage: Storage, outputs: usize, stride: usize) -> usize {
+    let lanes = 16 / storage.bytes();
+    let vectors = outputs.is_multiple_of(lanes) && stride.is_multiple_of(lanes);
+    (if vectors { outputs / lanes } else { outputs }).div_ceil(32)
+}
 
 /// As [`mfm_core::Tensor::reduce`].
 pub(crate) fn reduce(x: &CudaTensor, op: Reduce, axis: usize) -> Result<CudaTensor> {
@@ -39,12 +46,12 @@ pub(crate) fn reduce(x: &CudaTensor, op: Reduce, axis: usize) -> Result<CudaTens
     let pass = Pass { length, stride, op: number };
     // Neighbouring threads should read neighbouring elements.
     let by_rows = stride == 1 || outputs == 1;
-    let parts = if by_rows {
-        (BUSY / 256 / outputs).clamp(1, length.div_ceil(ROW_RUN))
-    } else {
-        (BUSY / outputs).clamp(1, length.div_ceil(COLUMN_RUN))
-    };
     let storage = device.storage();
+    let parts = if by_rows {
+        (BUSY / outputs).clamp(1, length.div_ceil(ROW_RUN))
+    } else {
+        (BUSY / blocks_across(storage, outputs, stride)).clamp(1, length.div_ceil(COLUMN_RUN))
+    };
     let from = axes.view(0, x.address());
     if parts == 1 {
         pass.launch(x, by_rows, (axes.space(), from), out.address(), 1, (storage, storage))?;
@@ -82,7 +89,7 @@ impl Pass {
         let (kernel, grid) = if by_rows {
             (REDUCE_ROWS, Grid::new([outputs, parts, 1], Grid::row_threads(self.length.div_ceil(parts))))
         } else {
-            (REDUCE_COLUMNS, Grid::new([outputs.div_ceil(256), parts, 1], 256))
+            (REDUCE_COLUMNS, Grid::new([blocks_across(from, outputs, self.stride), parts, 1], 256))
         };
         like.home().launch(if self.op == 0 { "sum" } else { "max" }, kernel, Suffix::FromTo(from, to), grid, &arguments)
     }

@@ -1,6 +1,7 @@
-//! The first GPU beside PyTorch on the same GPU, in one run: bandwidth, products, attention, and a training step of the XL-sized transformer.
+//! The first GPU beside PyTorch on the same GPU, in one run: bandwidth, products, attention, the other kernels of a transformer, and a training step of the
+//! XL-sized transformer.
 //!
-//! `cargo bench -p mfm-tests --bench gpu`, or `-- attention` (`bandwidth`, `products`, `transformer`) for one part; `--quick` for tiny sizes, with which
+//! `cargo bench -p mfm-tests --bench gpu`, or `-- attention` (`bandwidth`, `products`, `kernels`, `transformer`) for one part; `--quick` for tiny sizes, with which
 //! the emulated driver goes through all of it. PyTorch is run where `MFM_PYTHON` (or `python3`) can import torch and that finds a GPU; elsewhere our
 //! side alone is timed, and that is said. Each figure is a median; floors are by bytes and operations. No figure is asserted.
 #![allow(clippy::expect_used)] // A benchmark may stop where a call fails.
@@ -8,7 +9,7 @@
 mod support;
 
 use mfm_core::interpolant::Linear;
-use mfm_core::tensor::{Activation, Fused, Transpose};
+use mfm_core::tensor::{Activation, Fused, OptimiserState, OptimiserStep, Transpose};
 use mfm_core::training::{Consistency, NoTeacher, Objective};
 use mfm_core::{Device, Flow, Noise, Operations, Result, Shape, Tensor};
 use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options, Precision};
@@ -122,7 +123,68 @@ fn attention(bench: &Bench) -> Result<()> {
     let (_, pullback) = CudaTensor::fused_vjp(&Fused::Attention, &[&q, &k, &v], &[true; 3])?.expect("the backend's own attention");
     let time = seconds(&device, 7, 10, || pullback(&g).map(drop))?;
     line("attention backward", time, number_after(&text, "\nbackward"), &rate(7.0, time));
+    let moving = [Some(&k), Some(&v), Some(&q)];
+    let time = seconds(&device, 7, 10, || CudaTensor::fused_jvp(&Fused::Attention, &[&q, &k, &v], &moving).map(drop))?;
+    line("attention tangent", time, None, &rate(6.0, time));
     Ok(())
+}
+
+/// What else a step of the XL transformer is made of, in bf16, each with the rate of the bytes that it must move at least.
+fn kernels(bench: &Bench) -> Result<()> {
+    let device = bench.device(Precision::Bf16);
+    let [batch, tokens, heads, hidden] = bench.pick([2, 16, 2, 64], [32, 256, 16, 1152]);
+    let wide = 4 * hidden;
+    let rows = batch * tokens;
+    let (x, y, g) = (
+        normal(&device, 1, &[batch, tokens, hidden])?,
+        normal(&device, 2, &[batch, tokens, hidden])?,
+        normal(&device, 3, &[batch, tokens, hidden])?,
+    );
+    let (up, g_up) = (normal(&device, 4, &[rows, wide])?, normal(&device, 5, &[rows, wide])?);
+    let (scale, shift) = (normal(&device, 6, &[batch, 1, hidden])?, normal(&device, 7, &[batch, 1, hidden])?);
+    let flat = x.reshape(Shape::new(&[rows, hidden])?)?;
+    let (weight, bias) = (normal(&device, 8, &[wide, hidden])?, normal(&device, 9, &[wide])?);
+    let by_head = x.reshape(Shape::new(&[batch, tokens, heads, hidden / heads])?)?.permute(&[0, 2, 1, 3])?;
+    let norm = Fused::LayerNorm { epsilon: 1e-6 };
+    let gelu = Fused::Activate { activation: Activation::Gelu };
+    let linear = Fused::Linear { activation: Activation::Gelu };
+    let pullback = |op: &Fused, inputs: &[&CudaTensor]| -> Result<_> {
+        Ok(CudaTensor::fused_vjp(op, inputs, &vec![true; inputs.len()])?.expect("the backend's own kernel").1)
+    };
+    // Bytes of a whole tensor of tokens, and of what lies between the layers of the perceptron.
+    let (narrow_bytes, wide_bytes) = (2 * rows * hidden, 2 * rows * wide);
+    let kernel = |name: &str, bytes: usize, work: &dyn Fn() -> Result<()>| -> Result<()> {
+        let time = seconds(&device, 7, 10, work)?;
+        println!("KERNEL {name}: {:.1} us, {:.0} GB/s of {:.1} MB", 1e6 * time, bytes as f64 / time / 1e9, bytes as f64 / 1e6);
+        Ok(())
+    };
+    kernel("layer norm", 2 * narrow_bytes, &|| norm.apply(&[&x, &scale, &shift]).map(drop))?;
+    let pull = pullback(&norm, &[&x, &scale, &shift])?;
+    kernel("layer norm, pullback", 3 * narrow_bytes, &|| pull(&g).map(drop))?;
+    kernel("gated residual", 3 * narrow_bytes, &|| x.gated_residual(&scale, &y).map(drop))?;
+    let pull = pullback(&Fused::GatedResidual, &[&x, &scale, &y])?;
+    kernel("gated residual, pullback", 3 * narrow_bytes, &|| pull(&g).map(drop))?;
+    kernel("gelu", 2 * wide_bytes, &|| gelu.apply(&[&up]).map(drop))?;
+    let pull = pullback(&gelu, &[&up])?;
+    kernel("gelu, pullback", 3 * wide_bytes, &|| pull(&g_up).map(drop))?;
+    kernel("linear with gelu", narrow_bytes + 2 * wide * hidden + wide_bytes, &|| linear.apply(&[&flat, &weight, &bias]).map(drop))?;
+    let pull = pullback(&linear, &[&flat, &weight, &bias])?;
+    kernel("linear with gelu, pullback", 2 * narrow_bytes + 4 * wide * hidden + 2 * wide_bytes, &|| pull(&g_up).map(drop))?;
+    kernel("sum over rows", narrow_bytes, &|| flat.sum(0).map(drop))?;
+    kernel("sum over wide rows", wide_bytes, &|| up.sum(0).map(drop))?;
+    kernel("sum over tokens", narrow_bytes, &|| x.sum(1).map(drop))?;
+    kernel("sum over columns", narrow_bytes, &|| flat.sum(1).map(drop))?;
+    kernel("add", 3 * narrow_bytes, &|| x.add(&y).map(drop))?;
+    kernel("copy of permuted heads", 2 * narrow_bytes, &|| by_head.contiguous().map(drop))?;
+    kernel("normal numbers", narrow_bytes, &|| normal(&device, 10, &[rows, hidden]).map(drop))?;
+    kernel("softmax", 2 * narrow_bytes, &|| Fused::Softmax { axis: 1 }.apply(&[&flat]).map(drop))?;
+    kernel("log mean exp", narrow_bytes, &|| Fused::LogMeanExp { axis: 1 }.apply(&[&flat]).map(drop))?;
+    let numbers = bench.pick(1 << 12, 1 << 27);
+    let of = |index| normal(&device, index, &[numbers]);
+    let state = OptimiserState { parameters: of(11)?, first: of(12)?, second: of(13)?.square()?, average: Some(of(14)?) };
+    let gradient = of(15)?;
+    let step = OptimiserStep { first_decay: 0.9, second_decay: 0.999, epsilon: Some(1e-8), size: 1e-4, keep: 1.0, average_decay: 0.999 };
+    kernel("optimiser", 9 * 2 * numbers, &|| CudaTensor::optimise(&step, &state, &gradient).map(drop))
 }
 
 /// A training step in bf16: the loss of a flow model, its gradient, Adam and the moving average.
@@ -177,8 +239,13 @@ fn main() -> Result<()> {
         println!("PyTorch is not measured: {reason}");
     }
     let bench = Bench { torch: torch.ok(), quick };
-    let parts: [(&str, Part); 4] =
-        [("bandwidth", bandwidth), ("products", products), ("attention", attention), ("transformer", transformer)];
+    let parts: [(&str, Part); 5] = [
+        ("bandwidth", bandwidth),
+        ("products", products),
+        ("attention", attention),
+        ("kernels", kernels),
+        ("transformer", transformer),
+    ];
     let named: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
     for (name, part) in parts {
         if named.is_empty() || named.iter().any(|word| *word == name) {

@@ -35,6 +35,9 @@ pub struct Arguments {
     /// The side of its patches
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = crate::arguments::at_least_one, allow_negative_numbers = true)]
     pub patch: usize,
+    /// The training batch of the models
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = crate::arguments::at_least_one, allow_negative_numbers = true)]
+    pub batch: usize,
     /// Training steps of the flow model
     #[arg(long, value_name = "N", default_value_t = 6_000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
     pub flow_steps: u64,
@@ -55,8 +58,6 @@ struct Effort {
     classifier_steps: u64,
     /// The width of the classifiers' hidden layers, in the last of which Fréchet distances are taken.
     classifier_width: usize,
-    /// The training batch of the models.
-    batch: usize,
     /// Samples whose Fréchet distance is taken.
     judged: usize,
     /// Steps of the flow model's ODE.
@@ -66,8 +67,8 @@ struct Effort {
 }
 
 impl Effort {
-    const WHOLE: Self = Self { classifier_steps: 3_000, classifier_width: 256, batch: 128, judged: 2_000, ode_steps: 100, samples: 1024 };
-    const QUICK: Self = Self { classifier_steps: 20, classifier_width: 32, batch: 16, judged: 64, ode_steps: 2, samples: 64 };
+    const WHOLE: Self = Self { classifier_steps: 3_000, classifier_width: 256, judged: 2_000, ode_steps: 100, samples: 1024 };
+    const QUICK: Self = Self { classifier_steps: 20, classifier_width: 32, judged: 64, ode_steps: 2, samples: 64 };
 }
 
 /// What `--json` gives.
@@ -99,7 +100,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let digits = Digits::of(&data::load(&arguments.data, LabelColumn::None)?)?;
     let out = Directory::create(&arguments.out)?;
     context.say(format!("{} digits to train on, {} held out", digits.train.len(), digits.held_out.len()));
-    let models = Models { context, arguments, digits: &digits, effort: &effort, out: &out };
+    let models = Models { context, arguments, digits: &digits, out: &out };
     let experts = Experts::train(context, &digits, [effort.classifier_width; 2], effort.classifier_steps)?;
     let teacher = models.flow()?;
     let map = models.map(&teacher.model)?;
@@ -152,8 +153,10 @@ fn plans(quick: bool) -> Vec<Plan> {
         Plan::new(Dps, 0, 50),
         Plan::new(MfmG, 1, 25),
         Plan::new(MfmG, 4, 25),
+        Plan::new(MfmG, 16, 25),
         Plan::new(MfmGf, 4, 25),
         Plan::new(MfmGf, 16, 25),
+        Plan::new(MfmGf, 64, 25),
         Plan::new(Resampled, 8, 4),
         Plan::new(Resampled, 8, 8),
         Plan::new(Resampled, 32, 8),

@@ -1,6 +1,6 @@
 //! The models of the experiment: trained, or taken from an earlier run's folder.
 
-use super::{Arguments, Effort};
+use super::Arguments;
 use crate::Context;
 use crate::digits::{self, Digits};
 use crate::failure::{Failure, Place, Result};
@@ -29,7 +29,6 @@ pub struct Models<'a, T: Tensor> {
     pub context: &'a Context<T>,
     pub arguments: &'a Arguments,
     pub digits: &'a Digits,
-    pub effort: &'a Effort,
     pub out: &'a Directory,
 }
 
@@ -94,7 +93,7 @@ impl<T: Tensor> Models<'_, T> {
     fn settings(&self, steps: u64, index: u64) -> TrainingConfig {
         TrainingConfig {
             steps,
-            batch: self.effort.batch,
+            batch: self.arguments.batch,
             rate: LearningRate::cosine(1e-3, 200.min(steps / 5)),
             clip: Some(1.0),
             seed: self.context.derived_seed(index),
@@ -134,7 +133,7 @@ impl<T: Tensor> Models<'_, T> {
         header.provenance.steps = steps;
         header.provenance.seed = self.context.seed;
         header.provenance.data = format!("{} samples of {}", self.digits.train.len(), self.digits.train.source);
-        header.provenance.objective = format!("{objective}, batch {}", self.effort.batch);
+        header.provenance.objective = format!("{objective}, batch {}", self.arguments.batch);
         header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
         save(&path, &model, &header)?;
         Ok(Trained { model, seconds: Some(seconds) })

@@ -28,6 +28,8 @@
                                                           [](const void* p) { name(*static_cast<const Args*>(p)); });                   \
   static void name(const Args& args)
 
+#define KERNEL_RESIDENT(name, Args, threads, blocks) KERNEL(name, Args, threads)
+
 // An array that the block shares: SHARED(float, tile, [32][33]).
 #define SHARED(T, name, ...) /* the extent */                                                                                           \
   using name##_type = T __VA_ARGS__;                                                                                                    \
@@ -68,6 +70,22 @@ inline unsigned short round_bf16(float value) {
   const unsigned bits = __float_as_uint(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
   return static_cast<unsigned short>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+}
+
+inline void begin_copy(void* to, const void* from, std::size_t bytes) {
+  const Place place = HOST_PLACE("cp.async");
+  if (reinterpret_cast<std::uintptr_t>(to) % bytes != 0 || reinterpret_cast<std::uintptr_t>(from) % bytes != 0) fault("is not aligned to its size", place);
+  current->copies.push_back({to, from, bytes});
+}
+inline void wait_for_copies() {
+  for (const Copy& copy : current->copies) {
+    if (copy.from != nullptr) {
+      std::memcpy(copy.to, copy.from, copy.bytes);
+    } else {
+      std::memset(copy.to, 0, copy.bytes);
+    }
+  }
+  current->copies.clear();
 }
 
 inline float high_half(unsigned word) { return __uint_as_float(word & 0xffff0000u); }

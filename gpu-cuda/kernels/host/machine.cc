@@ -178,7 +178,7 @@ class Machine {
   }
 
   void start(Fiber& fiber, unsigned i) {
-    fiber.thread = {{i % block_size.x, i / block_size.x % block_size.y, i / (block_size.x * block_size.y)}, int(i % WARP), 0, &warps_[i / WARP]};
+    fiber.thread = {{i % block_size.x, i / block_size.x % block_size.y, i / (block_size.x * block_size.y)}, int(i % WARP), 0, &warps_[i / WARP], {}};
     fiber.state = State::Ready;
     fiber.context.fake_stack = nullptr;
     char* const low = stack(fiber);

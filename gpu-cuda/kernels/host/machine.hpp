@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 struct uint3 {
   unsigned x, y, z;
@@ -25,12 +26,20 @@ struct Warp {
   unsigned present = 0; // the lanes that took part in the last exchange
 };
 
+// A copy to shared memory that is under way: done as late as may be, when the thread waits for it.
+struct Copy {
+  void* to;
+  const void* from; // 0: zeros
+  std::size_t bytes;
+};
+
 // A thread of the kernel, as the kernel sees it.
 struct Thread {
   uint3 index;
   int lane;
   int parity;
   Warp* warp;
+  std::vector<Copy> copies;
 };
 
 // A place in a kernel's source where threads meet.

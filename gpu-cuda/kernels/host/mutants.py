@@ -22,6 +22,7 @@ FAULTS = [
     ("copy", "copy.cu", "column + x < columns", "column + x <= columns", 0),
     ("copy", "copy.cu", "if (axis == without) continue;", "", 0),
     ("reduce", "reduce.cu", "first + run < args.length ? first + run : args.length", "first + run", 0),
+    ("reduce", "reduce.cu", "if (j + r >= part.end) continue;", "", 0),
     ("reduce", "functions.cuh", "b > a || b != b ? b : a", "b > a ? b : a", 0),
     ("index", "index.cu", "p < args.start[coordinate + 1]", "p <= args.start[coordinate + 1]", 0),
     ("index", "index.cu", "axis == space.rank - 1 ||", "", 0),
@@ -36,9 +37,9 @@ FAULTS = [
     ("noise", "noise.cu", "round < 4", "round < 3", 0),
     ("optimiser", "optimiser.cu", "args.second_decay * second", "args.first_decay * second", 0),
     ("attention", "attention.cuh", ">= keys) scores", "> keys) scores", 0),
-    ("attention", "attention.cuh", "factor[half] = expf(scale * (maximum[half] - base))", "factor[half] = 1.0f", 0),
+    ("attention", "attention.cuh", "factor[half] = fast_exp2(rate * (maximum[half] - base))", "factor[half] = 1.0f", 0),
     ("attention", "attention.cu", "tangent[j][e] -= drift[e / 2] * sum[j][e]", "tangent[j][e] -= 0.0f * sum[j][e]", 0),
-    ("attention", "attention_vjp.cu", "(slopes[j][e] - delta[column])", "(slopes[j][e])", 0),
+    ("attention", "attention_vjp.cu", "(slopes[j][e] - delta[stage][column_of(j, e)])", "(slopes[j][e])", 0),
     ("attention", "product.cuh", "if (row >= count) continue;", "if (row > count) continue;", 0),
 ]
 BARRIER = re.compile(r"__sync(?:threads|warp)\(\);")

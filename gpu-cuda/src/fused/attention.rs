@@ -3,7 +3,7 @@
 use super::{Pulled, Pushed, fresh};
 use crate::abi::{AttentionArgs, Rows};
 use crate::buffer::Buffer;
-use crate::kernels::{ATTENTION, ATTENTION_DELTA, ATTENTION_JVP, ATTENTION_VJP_KEY, ATTENTION_VJP_QUERY, Grid, Kernel, Suffix};
+use crate::kernels::{ATTENTION, ATTENTION_JVP, ATTENTION_VJP_KEY, ATTENTION_VJP_QUERY, Grid, Kernel, Suffix};
 use crate::options::Storage;
 use crate::space::Axes;
 use crate::tensor::CudaTensor;
@@ -97,13 +97,9 @@ impl Heads {
         let (queries, keys, width) = (self.queries as i64, self.keys as i64, self.width as i32);
         let arguments = AttentionArgs { batch: axes.space(), q, k, v, tq, tk, tv, queries, keys, width, ..arguments };
         let device = self.q.home();
-        let (suffix, grid) = if kernel == ATTENTION_DELTA {
-            (Suffix::Of(device.storage()), Grid::new([(self.batch.elements() * self.queries).div_ceil(8), 1, 1], 256))
-        } else {
-            let capacity = self.width.next_multiple_of(step(device.storage()));
-            (Suffix::Capacity(device.storage(), capacity), Grid::new([tiled.div_ceil(TILE), self.batch.elements(), 1], 128))
-        };
-        device.launch(NAME, kernel, suffix, grid, &arguments)
+        let capacity = self.width.next_multiple_of(step(device.storage()));
+        let grid = Grid::new([tiled.div_ceil(TILE), self.batch.elements(), 1], 128);
+        device.launch(NAME, kernel, Suffix::Capacity(device.storage(), capacity), grid, &arguments)
     }
 
     /// Room for an f32 a query.
@@ -142,13 +138,11 @@ pub(super) fn vjp(inputs: &[&CudaTensor], needed: &[bool]) -> Result<Pulled> {
             g: g.address(),
             ..AttentionArgs::default()
         };
-        heads.launch(ATTENTION_DELTA, heads.queries, [None; 3], common)?;
         let room = |needed: bool, rows| needed.then(|| fresh(&heads.q, NAME, shape_of(heads.batch, rows, heads.width)?)).transpose();
         let (gq, gk, gv) = (room(need_q, heads.queries)?, room(need_k, heads.keys)?, room(need_v, heads.keys)?);
         let address = |x: &Option<CudaTensor>| x.as_ref().map_or(0, CudaTensor::address);
-        if need_q {
-            heads.launch(ATTENTION_VJP_QUERY, heads.queries, [None; 3], AttentionArgs { gq: address(&gq), ..common })?;
-        }
+        // Also without gq: it leaves `delta`.
+        heads.launch(ATTENTION_VJP_QUERY, heads.queries, [None; 3], AttentionArgs { gq: address(&gq), ..common })?;
         if need_k || need_v {
             let addresses = AttentionArgs { gk: address(&gk), gv: address(&gv), ..common };
             heads.launch(ATTENTION_VJP_KEY, heads.keys, [None; 3], addresses)?;

@@ -45,7 +45,7 @@ void test_reduce(const char* types) {
           launch(std::string("reduce_rows_") + types, {3, unsigned(args.parts)}, {length > 300 ? 512u : 64u}, args);
           agree<T>("rows", rows, wanted, tolerance);
           args.out = columns.data();
-          launch(std::string("reduce_columns_") + types, {1, unsigned(args.parts)}, {64}, args);
+          launch(std::string("reduce_columns_") + types, {1, unsigned(args.parts)}, {256}, args);
           agree<T>("columns", columns, wanted, tolerance);
         }
       }
@@ -71,7 +71,7 @@ TEST(reduce, long_sums) {
   Buffer<float> out(1);
   launch("reduce_rows_f32_f32", {1}, {256}, ReduceArgs{space({}), {x.buffer.data(), {}}, n, 1, out.data(), REDUCE_SUM, 1});
   agree<float>("a row of 300,001", out, [&](Index) { return sum; }, 2e-7);
-  launch("reduce_columns_f32_f32", {1}, {32}, ReduceArgs{space({}), {x.buffer.data(), {}}, n, 1, out.data(), REDUCE_SUM, 1});
+  launch("reduce_columns_f32_f32", {1}, {256}, ReduceArgs{space({}), {x.buffer.data(), {}}, n, 1, out.data(), REDUCE_SUM, 1});
   agree<float>("a column of 300,001", out, [&](Index) { return sum; }, 2e-7);
 }
 
