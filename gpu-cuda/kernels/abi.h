@@ -214,12 +214,13 @@ struct RowsArgs {
 
 // attention.cu ---------------------------------------------------------------------------------------------------------------------------
 
-// softmax(q kᵀ/√d) v for each batch entry: q [queries, d], k and v [keys, d] with rows `row` elements apart and unit stride inside a row; results are
-// contiguous [batch, queries or keys, d]. Names end in a capacity C up to 128, a multiple of 16 for bf16 and of 32 for f32: attention_bf16_80 serves
-// d in 65..80, attention_f32_96 d in 65..96; d is `width`. queries and keys are below 2^31. Rows go by 16-byte loads where d, `row`, the batch strides and the addresses allow.
-// attention_T_C: out, and logsum[batch, query] = max + ln Σ e^(s − max) in f32 unless 0.
-// attention_vjp_query_T_C: delta[batch, query] = Σ_c g out (f32), and gq unless 0, from q, k, v, g, out and logsum, recomputing the weights.
-// attention_vjp_key_T_C: gk and gv (either may be 0), likewise, and from that delta.
+// softmax(q kᵀ/√d) v for each batch entry: q, g, out and their like have `queries` rows of d, k, v and theirs `keys` rows. Rows are `row` elements apart, with unit
+// stride inside. What is read goes by 16 bytes: addresses, `row` and the strides of the batch are multiples of 16 bytes, and the numbers after a row's last up to
+// such a multiple are zeros. Names end in a capacity C up to 128, a multiple of 16 for bf16 and of 32 for f32: attention_bf16_80 serves d in 65..80, attention_f32_96
+// d in 65..96; d is `width`. queries and keys are below 2^31. Those in `AttentionArgs` that a kernel does not name are not looked at.
+// attention_T_C: out from q, k, v, and logsum[batch, query] = log₂ Σ e^s in f32 unless 0.
+// attention_vjp_query_T_C: delta[batch, query] = Σ_c g out (f32), and gq unless its data is 0, from q, k, v, g, out and logsum, recomputing the weights.
+// attention_vjp_key_T_C: gk and gv (either may have data 0), likewise, and from that delta.
 // attention_jvp_T_C: out and tangent; a missing tangent has data 0.
 struct Rows {
   View batch; // strides over the batch space
@@ -228,17 +229,14 @@ struct Rows {
 struct AttentionArgs {
   Space batch;
   Rows q, k, v;
-  Rows tq, tk, tv; // jvp
+  Rows tq, tk, tv;
+  Rows g;
+  Rows out, tangent;
+  Rows gq, gk, gv;
   long long queries, keys;
-  void* out;        // contiguous; read by attention_vjp_query
-  float* logsum;
-  float* delta;
-  const void* g;    // contiguous [batch, queries, d]
-  void* gq;
-  void* gk;
-  void* gv;
-  void* tangent;
-  int width; // d
+  float* logsum; // contiguous [batch, queries]
+  float* delta;  // likewise
+  int width;     // d
   int reserved;
 };
 

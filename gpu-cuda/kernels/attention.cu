@@ -3,41 +3,43 @@
 
 // How many keys a tile holds, in eights: as many as registers and 48 KB of shared memory allow.
 template <class T, int C>
-constexpr int VALUE_TILES = sizeof(T) == 2 && C <= 80 ? 8 : 4;
+constexpr int VALUE_TILES = sizeof(T) == 4 && C > 64 ? 2 : 4;
 template <class T, int C>
-constexpr int RESIDENT = sizeof(T) == 2 && C <= 80 ? 3 : 1;
+constexpr int RESIDENT = sizeof(T) == 2 && C <= 80 ? 4 : 1;
 template <class T, int C>
-constexpr int TANGENT_TILES = sizeof(T) == 4 || C > 64 ? 2 : 4;
+constexpr int TANGENT_TILES = sizeof(T) == 4 || C > 80 ? 2 : 4;
 
 template <class T, int C>
 __device__ __forceinline__ void attention(const AttentionArgs& args) {
   constexpr int TILES = VALUE_TILES<T, C>, KEYS = 8 * TILES;
   SHARED(T, k_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
   SHARED(T, v_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
-  ATTENTION_EXCHANGE(T, TILES);
-  const float scale = root_share(args.width);
-  const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys);
+  ATTENTION_EXCHANGE(T, TILES, VALUE_THREADS);
+  const int row = warp_rows<VALUE_THREADS>();
+  const float rate = LOG2_E * root_share(args.width);
+  const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys), width = args.width;
   for (long long entry = blockIdx.y; entry < args.batch.elements; entry += gridDim.y) {
-    const RowsOf<T> q(args.batch, args.q, entry, queries, args.width), k(args.batch, args.k, entry, keys, args.width),
-        v(args.batch, args.v, entry, keys, args.width);
-    const Left<T, C> left(q, warp_rows());
+    RowsOf<T> q, k, v, out;
+    find_rows<T, 3>(args.batch, entry, {&args.q, &args.k, &args.v}, {&q, &k, &v});
+    const Left<T, C> left(q, row, queries, width);
     RunningSoftmax softmax;
     float sum[C / 8][4] = {};
     const auto fetch = [&](int stage, int first) {
-      begin_tile<C>(k_tile[stage], k, first);
-      begin_tile<C>(v_tile[stage], v, first);
+      begin_tile<C, VALUE_THREADS>(k_tile[stage], k, first, keys, width);
+      begin_tile<C, VALUE_THREADS>(v_tile[stage], v, first, keys, width);
     };
     for_each_tile<STAGES<T>, KEYS>(keys, fetch, [&](int stage, int first) {
-      float weights[TILES][4] = {}, factor[2];
-      add_scores<C>(weights, left, k_tile[stage]);
-      softmax.take(weights, first, keys, scale, factor);
-      rescale(sum, factor);
+      if (row >= queries) return;
+      float weights[TILES][4];
+      add_scores<C, Start::Zero>(weights, left, k_tile[stage]);
+      softmax.take(weights, first, keys, rate, [&](const float(&factor)[2]) { rescale(sum, factor); });
       add_weighted<C>(sum, weights, v_tile[stage], exchange);
     });
     float inverse[2], logsum[2];
-    softmax.finish(keys, scale, inverse, logsum);
-    store_rows(static_cast<T*>(args.out) + entry * args.queries * args.width, warp_rows(), queries, args.width, sum, inverse);
-    if (args.logsum != nullptr) store_of_rows(args.logsum + entry * args.queries, warp_rows(), queries, logsum);
+    softmax.finish(keys, rate, inverse, logsum);
+    find_rows<T, 1>(args.batch, entry, {&args.out}, {&out});
+    store_rows(out, row, queries, width, sum, inverse);
+    if (args.logsum != nullptr) store_of_rows(args.logsum + entry * queries, row, queries, logsum);
   }
 }
 
@@ -49,36 +51,39 @@ __device__ __forceinline__ void attention_jvp(const AttentionArgs& args) {
   SHARED(T, v_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
   SHARED(T, tk_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
   SHARED(T, tv_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
-  ATTENTION_EXCHANGE(T, TILES);
-  const float scale = root_share(args.width);
-  const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys);
+  ATTENTION_EXCHANGE(T, TILES, DERIVATIVE_THREADS);
+  const int row = warp_rows<DERIVATIVE_THREADS>();
+  const float scale = root_share(args.width), rate = LOG2_E * scale;
+  const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys), width = args.width;
   for (long long entry = blockIdx.y; entry < args.batch.elements; entry += gridDim.y) {
-    const RowsOf<T> q(args.batch, args.q, entry, queries, args.width), k(args.batch, args.k, entry, keys, args.width),
-        v(args.batch, args.v, entry, keys, args.width), tq(args.batch, args.tq, entry, queries, args.width),
-        tk(args.batch, args.tk, entry, keys, args.width), tv(args.batch, args.tv, entry, keys, args.width);
-    const Left<T, C> left(q, warp_rows()), moved(tq, warp_rows());
+    RowsOf<T> q, k, v, tq, tk, tv, out, moved_out;
+    find_rows<T, 6>(args.batch, entry, {&args.q, &args.k, &args.v, &args.tq, &args.tk, &args.tv}, {&q, &k, &v, &tq, &tk, &tv});
+    const Left<T, C> left(q, row, queries, width), moved(tq, row, queries, width);
     RunningSoftmax softmax;
     float sum[C / 8][4] = {}, tangent[C / 8][4] = {}, drift[2] = {0.0f, 0.0f};
     const auto fetch = [&](int stage, int first) {
-      begin_tile<C>(k_tile[stage], k, first);
-      begin_tile<C>(v_tile[stage], v, first);
-      if (tk.data != nullptr) begin_tile<C>(tk_tile[stage], tk, first);
-      if (tv.data != nullptr) begin_tile<C>(tv_tile[stage], tv, first);
+      begin_tile<C, DERIVATIVE_THREADS>(k_tile[stage], k, first, keys, width);
+      begin_tile<C, DERIVATIVE_THREADS>(v_tile[stage], v, first, keys, width);
+      if (tk.data != nullptr) begin_tile<C, DERIVATIVE_THREADS>(tk_tile[stage], tk, first, keys, width);
+      if (tv.data != nullptr) begin_tile<C, DERIVATIVE_THREADS>(tv_tile[stage], tv, first, keys, width);
     };
     for_each_tile<STAGES<T>, KEYS>(keys, fetch, [&](int stage, int first) {
-      float weights[TILES][4] = {}, slopes[TILES][4] = {}, factor[2];
-      add_scores<C>(weights, left, k_tile[stage]);
-      add_scores<C>(slopes, moved, k_tile[stage]); // of zeros, if missing: a branch here would cost registers that the widest head does not have
-      if (tk.data != nullptr) add_scores<C>(slopes, left, tk_tile[stage]);
-      softmax.take(weights, first, keys, scale, factor);
-      rescale(sum, factor);
-      rescale(tangent, factor);
-      drift[0] *= factor[0], drift[1] *= factor[1];
+      if (C <= 112 && row >= queries) return; // the widest head has no registers for a branch
+      float weights[TILES][4], slopes[TILES][4];
+      add_scores<C, Start::Zero>(weights, left, k_tile[stage]);
+      add_scores<C, Start::Zero>(slopes, moved, k_tile[stage]); // of zeros, if missing: a branch here would cost registers that the widest head does not have
+      if (tk.data != nullptr) add_scores<C, Start::There>(slopes, left, tk_tile[stage]);
+      softmax.take(weights, first, keys, rate, [&](const float(&factor)[2]) {
+        rescale(sum, factor);
+        rescale(tangent, factor);
+        drift[0] *= factor[0], drift[1] *= factor[1];
+      });
 #pragma unroll
       for (int j = 0; j < TILES; ++j) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
-          slopes[j][e] = first + column_of(j, e) < keys ? weights[j][e] * (scale * slopes[j][e]) : 0.0f;
+          // Those of keys after the last are zero already.
+          slopes[j][e] = weights[j][e] * (scale * slopes[j][e]);
           drift[e / 2] += slopes[j][e];
         }
       }
@@ -87,7 +92,7 @@ __device__ __forceinline__ void attention_jvp(const AttentionArgs& args) {
       if (tv.data != nullptr) add_weighted<C>(tangent, weights, tv_tile[stage], exchange);
     });
     float inverse[2], logsum[2];
-    softmax.finish(keys, scale, inverse, logsum);
+    softmax.finish(keys, rate, inverse, logsum);
 #pragma unroll
     for (int half = 0; half < 2; ++half) drift[half] = fold_row(drift[half], Sum()) * inverse[half];
 #pragma unroll
@@ -95,14 +100,14 @@ __device__ __forceinline__ void attention_jvp(const AttentionArgs& args) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) tangent[j][e] -= drift[e / 2] * sum[j][e];
     }
-    const long long result = entry * args.queries * args.width;
-    store_rows(static_cast<T*>(args.out) + result, warp_rows(), queries, args.width, sum, inverse);
-    store_rows(static_cast<T*>(args.tangent) + result, warp_rows(), queries, args.width, tangent, inverse);
-    if (args.logsum != nullptr) store_of_rows(args.logsum + entry * args.queries, warp_rows(), queries, logsum);
+    find_rows<T, 2>(args.batch, entry, {&args.out, &args.tangent}, {&out, &moved_out});
+    store_rows(out, row, queries, width, sum, inverse);
+    store_rows(moved_out, row, queries, width, tangent, inverse);
+    if (args.logsum != nullptr) store_of_rows(args.logsum + entry * queries, row, queries, logsum);
   }
 }
 
-#define ATTENTION_OF(T, suffix, C)                                                                                           \
-  KERNEL_RESIDENT(attention_##suffix##_##C, AttentionArgs, ATTENTION_THREADS, (RESIDENT<T, C>)) { attention<T, C>(args); } \
-  KERNEL(attention_jvp_##suffix##_##C, AttentionArgs, ATTENTION_THREADS) { attention_jvp<T, C>(args); }
+#define ATTENTION_OF(T, suffix, C)                                                                                       \
+  KERNEL_RESIDENT(attention_##suffix##_##C, AttentionArgs, VALUE_THREADS, (RESIDENT<T, C>)) { attention<T, C>(args); } \
+  KERNEL(attention_jvp_##suffix##_##C, AttentionArgs, DERIVATIVE_THREADS) { attention_jvp<T, C>(args); }
 ATTENTION_WIDTHS(ATTENTION_OF)

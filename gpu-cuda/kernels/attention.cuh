@@ -1,15 +1,24 @@
-// What the kernels of attention share. A block takes 64 rows, a warp 16 of them, and goes through the other side in tiles.
+// What the kernels of attention share. A warp takes 16 rows, and its block goes through the other side in tiles. Weights are powers of 2: with
+// rate = log₂(e)/√d, e^(s/√d) is 2^(rate s).
 #pragma once
 
 #include "product.cuh"
 #include "warp.cuh"
 
+// The threads of a block; its warps take 16 rows each.
+constexpr int VALUE_THREADS = 128;
+constexpr int DERIVATIVE_THREADS = 128;
+
 // The room of this warp to exchange weights.
-#define ATTENTION_EXCHANGE(T, TILES)                                                                                       \
-  SHARED(float, exchange_rows, [sizeof(T) == 4 ? ATTENTION_ROWS : 1][8 * TILES + 4]);                                      \
+#define ATTENTION_EXCHANGE(T, TILES, THREADS)                                           \
+  SHARED(float, exchange_rows, [sizeof(T) == 4 ? (THREADS) / 2 : 1][8 * (TILES) + 4]); \
   const Exchange<T, TILES> exchange { sizeof(T) == 4 ? exchange_rows + threadIdx.x / WARP_SIZE * 16 : exchange_rows }
 
-__device__ __forceinline__ int warp_rows() { return static_cast<int>(blockIdx.x * ATTENTION_ROWS + threadIdx.x / WARP_SIZE * 16); }
+// The first row of this warp.
+template <int THREADS>
+__device__ __forceinline__ int warp_rows() {
+  return static_cast<int>(blockIdx.x * (THREADS / 2) + threadIdx.x / WARP_SIZE * 16);
+}
 
 // The column of entry e of part j.
 __device__ __forceinline__ int column_of(int j, int e) { return 8 * j + threadIdx.x % 4 * 2 + e % 2; }
@@ -29,16 +38,19 @@ struct Largest {
 
 __device__ __forceinline__ float root_share(int width) { return 1.0f / sqrtf(static_cast<float>(width)); }
 
-// The running softmax of two rows: the largest score so far and this lane's share of the sum.
+// How far beyond the base of its weights a score may be, in powers of 2: until then nothing need be rescaled, and the weights are as exact.
+constexpr float HEADROOM = 8.0f;
+
+// The running softmax of two rows: a score near the largest so far, to which weights are relative, and this lane's share of the sum.
 struct RunningSoftmax {
-  float maximum[2] = {-infinity(), -infinity()};
+  float base[2] = {-infinity(), -infinity()};
   float sum[2] = {0.0f, 0.0f};
 
-  // Turns the scores of the keys `first`.. into weights relative to the maximum so far, and gives the factor for what was summed before.
-  template <int TILES>
-  __device__ __forceinline__ void take(float (&scores)[TILES][4], int first, int keys, float scale, float (&factor)[2]) {
-    const float rate = scale * LOG2_E;
+  // Turns the scores of the keys `first`.. into weights relative to `base`. Where that had to be raised, rescale(factor) is for what was summed before.
+  template <int TILES, class Rescale>
+  __device__ __forceinline__ void take(float (&scores)[TILES][4], int first, int keys, float rate, Rescale rescale) {
     if (first + 8 * TILES > keys) {
+      keep_branch();
 #pragma unroll
       for (int j = 0; j < TILES; ++j) {
 #pragma unroll
@@ -47,36 +59,50 @@ struct RunningSoftmax {
         }
       }
     }
+    // A score that is NaN need not be the largest: its weight is NaN all the same.
+    float largest[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      // A score that is NaN need not be the largest: its weight is NaN all the same.
-      float largest = maximum[half];
+      largest[half] = fmaxf(scores[0][2 * half], scores[0][2 * half + 1]);
 #pragma unroll
-      for (int j = 0; j < TILES; ++j) largest = fmaxf(largest, fmaxf(scores[j][2 * half], scores[j][2 * half + 1]));
-      largest = fold_row(largest, Largest());
-      const float base = largest == -infinity() ? 0.0f : largest;
-      factor[half] = fast_exp2(rate * (maximum[half] - base));
-      maximum[half] = largest;
+      for (int j = 1; j < TILES; ++j) largest[half] = fmaxf(largest[half], fmaxf(scores[j][2 * half], scores[j][2 * half + 1]));
+      largest[half] = fold_row(largest[half], Largest());
+    }
+    const bool raised = rate * (largest[0] - base[0]) > HEADROOM || rate * (largest[1] - base[1]) > HEADROOM;
+    if (__any_sync(ALL_LANES, raised)) {
+      float factor[2];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float higher = fmaxf(largest[half], base[half]);
+        factor[half] = higher == base[half] ? 1.0f : fast_exp2(rate * (base[half] - higher));
+        base[half] = higher;
+        sum[half] *= factor[half];
+      }
+      rescale(factor);
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float shift = base[half] == -infinity() ? 0.0f : rate * base[half];
       float part = 0.0f;
 #pragma unroll
       for (int j = 0; j < TILES; ++j) {
 #pragma unroll
         for (int e = 2 * half; e < 2 * half + 2; ++e) {
-          scores[j][e] = fast_exp2(rate * (scores[j][e] - base));
+          scores[j][e] = fast_exp2(fmaf(rate, scores[j][e], -shift));
           part += scores[j][e];
         }
       }
-      sum[half] = sum[half] * factor[half] + part;
+      sum[half] += part;
     }
   }
 
-  // 1/Σ and the logarithm of Σ e^(scale score), of each row. A sum over no keys at all makes a result of zeros.
-  __device__ __forceinline__ void finish(int keys, float scale, float (&inverse)[2], float (&logsum)[2]) const {
+  // 1/Σ and log₂ Σ 2^(rate score), of each row. A sum over no keys at all makes a result of zeros.
+  __device__ __forceinline__ void finish(int keys, float rate, float (&inverse)[2], float (&logsum)[2]) const {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const float total = fold_row(sum[half], Sum());
       inverse[half] = keys > 0 ? 1.0f / total : 0.0f;
-      logsum[half] = (maximum[half] == -infinity() ? 0.0f : scale * maximum[half]) + logf(total);
+      logsum[half] = (base[half] == -infinity() ? 0.0f : rate * base[half]) + log2f(total);
     }
   }
 };

@@ -4,9 +4,13 @@
 
 // How many keys (of the query's kernel) or queries (of the key's) a tile holds, in eights.
 template <class T, int C>
-constexpr int QUERY_TILES = sizeof(T) == 2 && C <= 80 ? 8 : 4;
-template <int C>
-constexpr int KEY_TILES = C > 96 ? 2 : 4;
+constexpr int QUERY_TILES = sizeof(T) == 4 && C > 64 ? 2 : 4;
+template <class T, int C>
+constexpr int KEY_TILES = C > 96 || (sizeof(T) == 4 && C > 64) ? 2 : 4;
+template <class T, int C>
+constexpr int QUERY_RESIDENT = sizeof(T) == 2 && C <= 80 ? 3 : 1;
+template <class T, int C>
+constexpr int KEY_RESIDENT = sizeof(T) == 2 && C <= 64 ? 3 : 1;
 // A second stage would cost registers that the widest head does not have.
 template <class T, int C>
 constexpr int KEY_STAGES = C > 112 ? 1 : STAGES<T>;
@@ -51,37 +55,36 @@ __device__ __forceinline__ void attention_vjp_query(const AttentionArgs& args) {
   constexpr int TILES = QUERY_TILES<T, C>, KEYS = 8 * TILES;
   SHARED(T, k_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
   SHARED(T, v_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
-  ATTENTION_EXCHANGE(T, TILES);
-  const float scale = root_share(args.width), rate = scale * LOG2_E;
-  const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys);
+  ATTENTION_EXCHANGE(T, TILES, DERIVATIVE_THREADS);
+  const int row = warp_rows<DERIVATIVE_THREADS>();
+  const float scale = root_share(args.width), rate = LOG2_E * scale;
+  const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys), width = args.width;
   for (long long entry = blockIdx.y; entry < args.batch.elements; entry += gridDim.y) {
-    const long long result = entry * args.queries * args.width;
-    const RowsOf<T> q(args.batch, args.q, entry, queries, args.width), k(args.batch, args.k, entry, keys, args.width),
-        v(args.batch, args.v, entry, keys, args.width), g(static_cast<const T*>(args.g) + result, args.width, queries, args.width),
-        out(static_cast<const T*>(args.out) + result, args.width, queries, args.width);
-    const Left<T, C> right(g, warp_rows());
+    RowsOf<T> q, k, v, g, out, gq;
+    find_rows<T, 5>(args.batch, entry, {&args.q, &args.k, &args.v, &args.g, &args.out}, {&q, &k, &v, &g, &out});
+    const Left<T, C> left(q, row, queries, width), right(g, row, queries, width);
     float logsum[2], delta[2];
-    dot_rows<C>(right, Left<T, C>(out, warp_rows()), delta);
-    store_of_rows(args.delta + entry * args.queries, warp_rows(), queries, delta);
-    if (args.gq == nullptr) continue;
-    const Left<T, C> left(q, warp_rows());
-    load_of_rows(args.logsum + entry * args.queries, warp_rows(), queries, logsum);
-    const float base[2] = {logsum[0] * LOG2_E, logsum[1] * LOG2_E};
+    load_of_rows(args.logsum + entry * queries, row, queries, logsum);
+    dot_rows<C>(right, Left<T, C>(out, row, queries, width), delta);
+    store_of_rows(args.delta + entry * queries, row, queries, delta);
+    if (args.gq.batch.data == nullptr) continue;
     float sum[C / 8][4] = {};
     const auto fetch = [&](int stage, int first) {
-      begin_tile<C>(k_tile[stage], k, first);
-      begin_tile<C>(v_tile[stage], v, first);
+      begin_tile<C, DERIVATIVE_THREADS>(k_tile[stage], k, first, keys, width);
+      begin_tile<C, DERIVATIVE_THREADS>(v_tile[stage], v, first, keys, width);
     };
     for_each_tile<STAGES<T>, KEYS>(keys, fetch, [&](int stage, int first) {
-      float weights[TILES][4] = {}, slopes[TILES][4] = {};
-      add_scores<C>(weights, left, k_tile[stage]);
-      add_scores<C>(slopes, right, v_tile[stage]);
+      if (row >= queries) return;
+      float weights[TILES][4], slopes[TILES][4];
+      add_scores<C, Start::Zero>(weights, left, k_tile[stage]);
+      add_scores<C, Start::Zero>(slopes, right, v_tile[stage]);
 #pragma unroll
       for (int j = 0; j < TILES; ++j) {
 #pragma unroll
-        for (int e = 0; e < 4; ++e) slopes[j][e] = fast_exp2(fmaf(rate, weights[j][e], -base[e / 2])) * (slopes[j][e] - delta[e / 2]);
+        for (int e = 0; e < 4; ++e) slopes[j][e] = fast_exp2(fmaf(rate, weights[j][e], -logsum[e / 2])) * (slopes[j][e] - delta[e / 2]);
       }
       if (first + KEYS > keys) {
+        keep_branch();
 #pragma unroll
         for (int j = 0; j < TILES; ++j) {
 #pragma unroll
@@ -93,63 +96,67 @@ __device__ __forceinline__ void attention_vjp_query(const AttentionArgs& args) {
       add_weighted<C>(sum, slopes, k_tile[stage], exchange);
     });
     const float factor[2] = {scale, scale};
-    store_rows(static_cast<T*>(args.gq) + result, warp_rows(), queries, args.width, sum, factor);
+    find_rows<T, 1>(args.batch, entry, {&args.gq}, {&gq});
+    store_rows(gq, row, queries, width, sum, factor);
   }
 }
 
 // gv = Σ_q w g and gk = scale Σ_q w (g·v − delta) q. The rows are keys, the columns queries; those after the last have zeros throughout, and add nothing.
 template <class T, int C>
 __device__ __forceinline__ void attention_vjp_key(const AttentionArgs& args) {
-  constexpr int TILES = KEY_TILES<C>, QUERIES = 8 * TILES;
+  constexpr int TILES = KEY_TILES<T, C>, QUERIES = 8 * TILES;
   SHARED(T, q_tile, [KEY_STAGES<T, C>][QUERIES][PITCH<T, C>]);
   SHARED(T, g_tile, [KEY_STAGES<T, C>][QUERIES][PITCH<T, C>]);
   SHARED(float, logsum, [KEY_STAGES<T, C>][QUERIES]);
   SHARED(float, delta, [KEY_STAGES<T, C>][QUERIES]);
-  ATTENTION_EXCHANGE(T, TILES);
-  const float scale = root_share(args.width), rate = scale * LOG2_E;
-  const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys);
+  ATTENTION_EXCHANGE(T, TILES, DERIVATIVE_THREADS);
+  const int row = warp_rows<DERIVATIVE_THREADS>();
+  const float scale = root_share(args.width), rate = LOG2_E * scale;
+  const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys), width = args.width;
   for (long long entry = blockIdx.y; entry < args.batch.elements; entry += gridDim.y) {
-    const RowsOf<T> q(args.batch, args.q, entry, queries, args.width), k(args.batch, args.k, entry, keys, args.width),
-        v(args.batch, args.v, entry, keys, args.width),
-        g(static_cast<const T*>(args.g) + entry * args.queries * args.width, args.width, queries, args.width);
-    const Left<T, C> left(k, warp_rows()), right(v, warp_rows());
+    RowsOf<T> q, k, v, g, gk, gv;
+    find_rows<T, 4>(args.batch, entry, {&args.q, &args.k, &args.v, &args.g}, {&q, &k, &v, &g});
+    const Left<T, C> left(k, row, keys, width), right(v, row, keys, width);
     float k_sum[C / 8][4] = {}, v_sum[C / 8][4] = {};
     const auto fetch = [&](int stage, int first) {
-      begin_tile<C>(q_tile[stage], q, first);
-      begin_tile<C>(g_tile[stage], g, first);
+      begin_tile<C, DERIVATIVE_THREADS>(q_tile[stage], q, first, queries, width);
+      begin_tile<C, DERIVATIVE_THREADS>(g_tile[stage], g, first, queries, width);
       if (threadIdx.x < QUERIES) {
         const int i = first + static_cast<int>(threadIdx.x);
-        begin_copy<4>(&logsum[stage][threadIdx.x], args.logsum + entry * args.queries + i, i < queries);
-        begin_copy<4>(&delta[stage][threadIdx.x], args.delta + entry * args.queries + i, i < queries);
+        begin_copy<4>(&logsum[stage][threadIdx.x], args.logsum + entry * queries + i, i < queries);
+        begin_copy<4>(&delta[stage][threadIdx.x], args.delta + entry * queries + i, i < queries);
       }
     };
     for_each_tile<KEY_STAGES<T, C>, QUERIES>(queries, fetch, [&](int stage, int) {
-      float weights[TILES][4] = {}, slopes[TILES][4] = {};
-      add_scores<C>(weights, left, q_tile[stage]);
+      if (row >= keys) return;
+      float weights[TILES][4], slopes[TILES][4];
+      add_scores<C, Start::Zero>(weights, left, q_tile[stage]);
 #pragma unroll
       for (int j = 0; j < TILES; ++j) {
+        const float2 base = *reinterpret_cast<const float2*>(&logsum[stage][column_of(j, 0)]);
 #pragma unroll
-        for (int e = 0; e < 4; ++e) weights[j][e] = fast_exp2(fmaf(rate, weights[j][e], -LOG2_E * logsum[stage][column_of(j, e)]));
+        for (int e = 0; e < 4; ++e) weights[j][e] = fast_exp2(fmaf(rate, weights[j][e], e % 2 == 0 ? -base.x : -base.y));
       }
-      if (args.gv != nullptr) add_weighted<C>(v_sum, weights, g_tile[stage], exchange);
-      if (args.gk != nullptr) {
-        add_scores<C>(slopes, right, g_tile[stage]);
+      if (args.gv.batch.data != nullptr) add_weighted<C>(v_sum, weights, g_tile[stage], exchange);
+      if (args.gk.batch.data != nullptr) {
+        add_scores<C, Start::Zero>(slopes, right, g_tile[stage]);
 #pragma unroll
         for (int j = 0; j < TILES; ++j) {
+          const float2 mean = *reinterpret_cast<const float2*>(&delta[stage][column_of(j, 0)]);
 #pragma unroll
-          for (int e = 0; e < 4; ++e) slopes[j][e] = weights[j][e] * (slopes[j][e] - delta[stage][column_of(j, e)]);
+          for (int e = 0; e < 4; ++e) slopes[j][e] = weights[j][e] * (slopes[j][e] - (e % 2 == 0 ? mean.x : mean.y));
         }
         add_weighted<C>(k_sum, slopes, q_tile[stage], exchange);
       }
     });
     const float one[2] = {1.0f, 1.0f}, factor[2] = {scale, scale};
-    const long long result = entry * args.keys * args.width;
-    if (args.gv != nullptr) store_rows(static_cast<T*>(args.gv) + result, warp_rows(), keys, args.width, v_sum, one);
-    if (args.gk != nullptr) store_rows(static_cast<T*>(args.gk) + result, warp_rows(), keys, args.width, k_sum, factor);
+    find_rows<T, 2>(args.batch, entry, {&args.gk, &args.gv}, {&gk, &gv});
+    if (gv.data != nullptr) store_rows(gv, row, keys, width, v_sum, one);
+    if (gk.data != nullptr) store_rows(gk, row, keys, width, k_sum, factor);
   }
 }
 
-#define ATTENTION_VJP_OF(T, suffix, C)                                                                              \
-  KERNEL(attention_vjp_query_##suffix##_##C, AttentionArgs, ATTENTION_THREADS) { attention_vjp_query<T, C>(args); } \
-  KERNEL(attention_vjp_key_##suffix##_##C, AttentionArgs, ATTENTION_THREADS) { attention_vjp_key<T, C>(args); }
+#define ATTENTION_VJP_OF(T, suffix, C)                                                                                                          \
+  KERNEL_RESIDENT(attention_vjp_query_##suffix##_##C, AttentionArgs, DERIVATIVE_THREADS, (QUERY_RESIDENT<T, C>)) { attention_vjp_query<T, C>(args); } \
+  KERNEL_RESIDENT(attention_vjp_key_##suffix##_##C, AttentionArgs, DERIVATIVE_THREADS, (KEY_RESIDENT<T, C>)) { attention_vjp_key<T, C>(args); }
 ATTENTION_WIDTHS(ATTENTION_VJP_OF)

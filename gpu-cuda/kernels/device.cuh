@@ -36,6 +36,9 @@ __device__ __forceinline__ float fast_exp2(float x) {
   return y;
 }
 
+// Keeps the branch that it is in from being turned into selections that are always made.
+__device__ __forceinline__ void keep_branch() { asm volatile(""); }
+
 // Begins a copy of BYTES (4 or 16) to shared memory, of zeros unless `inside`; `wait_for_copies` ends it.
 template <int BYTES>
 __device__ __forceinline__ void begin_copy(void* to, const void* from, bool inside) {
@@ -50,11 +53,11 @@ __device__ __forceinline__ void begin_copy(void* to, const void* from, bool insi
 // Until this thread's copies are there; other threads see them after a barrier.
 __device__ __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
-// d += a b of a 16 × 16 and a 16 × 8 matrix.
-__device__ __forceinline__ void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+// d = c + a b of a 16 × 16 and a 16 × 8 matrix.
+__device__ __forceinline__ void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4]) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"
+               : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
 }
 
 // Four 8 × 8 matrices of 16-bit numbers from shared memory, whose rows the lanes name: matrices 0, 1, 2, 3 by lanes 0–7, 8–15, 16–23, 24–31.
@@ -79,12 +82,13 @@ __device__ __forceinline__ void load_matrices(unsigned (&out)[4], const void* ro
 inline unsigned short round_bf16(float value) { return host::round_bf16(value); }
 inline unsigned round_bf16_pair(float low, float high) { return host::round_bf16(low) | unsigned(host::round_bf16(high)) << 16; }
 inline float fast_exp2(float x) { return exp2f(x); }
+inline void keep_branch() {}
 template <int BYTES>
 inline void begin_copy(void* to, const void* from, bool inside) {
   host::begin_copy(to, inside ? from : nullptr, BYTES);
 }
 inline void wait_for_copies() { host::wait_for_copies(); }
-inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { host::mma_bf16(d, a, b); }
+inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4]) { host::mma_bf16(d, a, b, c); }
 template <bool TRANSPOSED>
 inline void load_matrices(unsigned (&out)[4], const void* row) {
   host::load_matrices(out, row, TRANSPOSED);

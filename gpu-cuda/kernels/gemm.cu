@@ -135,8 +135,8 @@ KERNEL(gemm_bf16, GemmArgs, GEMM_THREADS) {
           unsigned b[4];
           load_matrices<false>(b, &b_tile[across + pair * 16 + matrix / 2 * 8 + line][d + matrix % 2 * 8]);
           const unsigned left[2] = {b[0], b[1]}, right[2] = {b[2], b[3]};
-          mma_bf16(sum[2 * pair], a, left);
-          mma_bf16(sum[2 * pair + 1], a, right);
+          mma_bf16(sum[2 * pair], a, left, sum[2 * pair]);
+          mma_bf16(sum[2 * pair + 1], a, right, sum[2 * pair + 1]);
         }
       }
     }

@@ -5,9 +5,6 @@
 
 #include "space.cuh"
 
-constexpr int ATTENTION_THREADS = 128;
-constexpr int ATTENTION_ROWS = 64; // of a block: 16 of each warp
-
 // The columns of a tile in memory, so that neighbouring rows start in different banks.
 template <class T, int C>
 constexpr int PITCH = C + LANES<T>;
@@ -19,37 +16,40 @@ using Tile = T[ROWS][PITCH<T, C>];
 // Rows of `width` numbers, `row` apart; none if data is 0.
 template <class T>
 struct RowsOf {
-  const T* data;
-  long long row;
-  int count, width;
-  bool vectors; // 16 bytes at once
-
-  __device__ __forceinline__ RowsOf(const T* data, long long row, int count, int width)
-      : data(data), row(row), count(count), width(width), vectors(is_aligned(data) && row % LANES<T> == 0 && width % LANES<T> == 0) {}
-
-  // Batch entry `entry` of an operand.
-  __device__ __forceinline__ RowsOf(const Space& batch, const Rows& rows, long long entry, int count, int width)
-      : RowsOf(rows.batch.data == nullptr ? nullptr : static_cast<const T*>(rows.batch.data) + offset_of(batch, rows.batch, entry), rows.row, count, width) {}
+  T* data = nullptr;
+  long long row = 0;
 };
 
-// Begins to load ROWS rows from `first` on, with zeros after the last row and the last column; `wait_for_copies` ends it. All threads of the block take part.
-template <int C, class T, int ROWS>
-__device__ __forceinline__ void begin_tile(Tile<T, C, ROWS>& tile, const RowsOf<T>& source, int first) {
-  constexpr int N = LANES<T>, ACROSS = C / N, STEP = ATTENTION_THREADS / ACROSS;
+// Those of batch entry `entry` of K operands, in one walk. Results are found when they are written: what is found early holds registers.
+template <class T, int K>
+__device__ __forceinline__ void find_rows(const Space& batch, long long entry, const Rows* const (&operands)[K], RowsOf<T>* const (&found)[K]) {
+  const View* views[K];
+#pragma unroll
+  for (int k = 0; k < K; ++k) views[k] = &operands[k]->batch;
+  const View* const(&fixed)[K] = views;
+  long long offset[K];
+  walk(batch, batch.rank, fixed, static_cast<unsigned>(entry), offset);
+#pragma unroll
+  for (int k = 0; k < K; ++k) {
+    T* const data = static_cast<T*>(const_cast<void*>(views[k]->data));
+    *found[k] = {data == nullptr ? nullptr : data + offset[k], operands[k]->row};
+  }
+}
+
+// Begins to load ROWS of `count` rows from `first` on, with zeros after the last row and the last column; `wait_for_copies` ends it. All threads of the
+// block take part.
+template <int C, int THREADS, class T, int ROWS>
+__device__ __forceinline__ void begin_tile(Tile<T, C, ROWS>& tile, const RowsOf<T>& source, int first, int count, int width) {
+  constexpr int N = LANES<T>, ACROSS = C / N, STEP = THREADS / ACROSS;
   const int column = threadIdx.x % ACROSS * N, top = threadIdx.x / ACROSS;
-  if (top >= STEP) return;
+  if (THREADS % ACROSS != 0 && top >= STEP) return;
   const T* from = source.data + (first + top) * source.row + column;
+  const int rows = column < width ? count - first : 0; // that are there
 #pragma unroll
-  for (int i = 0; i < ROWS; i += STEP, from += STEP * source.row) {
+  for (int i = 0; i < ROWS; i += STEP) {
     const int r = top + i;
-    if (ROWS % STEP != 0 && r >= ROWS) break;
-    const bool inside = first + r < source.count && column < source.width;
-    if (source.vectors) {
-      begin_copy<16>(&tile[r][column], from, inside);
-    } else {
-#pragma unroll
-      for (int k = 0; k < N; ++k) tile[r][column + k] = inside && column + k < source.width ? from[k] : T{};
-    }
+    if (i + STEP <= ROWS || r < ROWS) begin_copy<16>(&tile[r][column], from, r < rows);
+    from += STEP * source.row;
   }
 }
 
@@ -82,24 +82,21 @@ template <int C>
 struct Left<bf16, C> {
   unsigned a[C / 16][4];
 
-  __device__ __forceinline__ Left(const RowsOf<bf16>& source, int first) {
+  __device__ __forceinline__ Left(const RowsOf<bf16>& source, int first, int count, int width) {
     const int g = threadIdx.x % WARP_SIZE / 4, t = threadIdx.x % 4;
 #pragma unroll
-    for (int k = 0; k < C / 16; ++k) {
+    for (int half = 0; half < 2; ++half) {
+      const int row = first + g + 8 * half;
+      const bool inside = source.data != nullptr && row < count;
+      const unsigned* const from = reinterpret_cast<const unsigned*>(source.data + row * source.row) + t;
 #pragma unroll
-      for (int part = 0; part < 4; ++part) {
-        const int row = first + g + part % 2 * 8;
-        const int column = 16 * k + 2 * t + part / 2 * 8;
-        const bool inside = source.data != nullptr && row < source.count;
-        const bf16* const from = source.data + row * source.row + column;
-        unsigned word = 0;
-        if (inside && source.vectors) {
-          if (column < source.width) word = *reinterpret_cast<const unsigned*>(from);
-        } else if (inside) {
-          if (column < source.width) word = from[0].bits;
-          if (column + 1 < source.width) word |= static_cast<unsigned>(from[1].bits) << 16;
+      for (int k = 0; k < C / 16; ++k) {
+#pragma unroll
+        for (int side = 0; side < 2; ++side) {
+          // Only the last columns can be beyond the width.
+          const bool there = inside && (k + 1 < C / 16 || 16 * k + 8 * side + 2 * t < width);
+          a[k][half + 2 * side] = there ? from[8 * k + 4 * side] : 0;
         }
-        a[k][part] = word;
       }
     }
   }
@@ -109,30 +106,33 @@ template <int C>
 struct Left<float, C> {
   const float* rows[2]; // g and g + 8; 0 beyond the last
   int width;
-  bool vectors;
 
-  __device__ __forceinline__ Left(const RowsOf<float>& source, int first) : width(source.width), vectors(source.vectors) {
+  __device__ __forceinline__ Left(const RowsOf<float>& source, int first, int count, int width) : width(width) {
     const int g = threadIdx.x % WARP_SIZE / 4;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = first + g + 8 * half;
-      rows[half] = source.data != nullptr && row < source.count ? source.data + row * source.row : nullptr;
+      rows[half] = source.data != nullptr && row < count ? source.data + row * source.row : nullptr;
     }
   }
 
   __device__ __forceinline__ void load_at(int half, int column, float (&out)[4]) const {
-    if (rows[half] != nullptr && vectors && column < width) {
+    if (rows[half] != nullptr) {
       load_lanes(rows[half] + column, out);
     } else {
 #pragma unroll
-      for (int k = 0; k < 4; ++k) out[k] = rows[half] != nullptr && column + k < width ? rows[half][column + k] : 0.0f;
+      for (int k = 0; k < 4; ++k) out[k] = 0.0f;
     }
   }
 };
 
-// sum[j] += left · tileᵀ: one column for each row of the tile.
-template <int C, int TILES>
+// What a product starts from: what is there, or zeros, which take no registers.
+enum class Start { There, Zero };
+
+// sum[j] = start + left · tileᵀ: one column for each row of the tile.
+template <int C, Start START, int TILES>
 __device__ __forceinline__ void add_scores(float (&sum)[TILES][4], const Left<bf16, C>& left, const Tile<bf16, C, 8 * TILES>& tile) {
+  float zeros[4] = {0.0f, 0.0f, 0.0f, 0.0f};
   const int lane = threadIdx.x % WARP_SIZE, matrix = lane / 8, line = lane % 8;
 #pragma unroll
   for (int k = 0; k < C / 16; ++k) {
@@ -141,15 +141,23 @@ __device__ __forceinline__ void add_scores(float (&sum)[TILES][4], const Left<bf
       unsigned b[4];
       load_matrices<false>(b, &tile[16 * pair + matrix / 2 * 8 + line][16 * k + matrix % 2 * 8]);
       const unsigned first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
-      mma_bf16(sum[2 * pair], left.a[k], first);
-      mma_bf16(sum[2 * pair + 1], left.a[k], second);
+      const bool is_first = START == Start::Zero && k == 0;
+      mma_bf16(sum[2 * pair], left.a[k], first, is_first ? zeros : sum[2 * pair]);
+      mma_bf16(sum[2 * pair + 1], left.a[k], second, is_first ? zeros : sum[2 * pair + 1]);
     }
   }
 }
 
-template <int C, int TILES>
+template <int C, Start START, int TILES>
 __device__ __forceinline__ void add_scores(float (&sum)[TILES][4], const Left<float, C>& left, const Tile<float, C, 8 * TILES>& tile) {
   const int t = threadIdx.x % 4;
+  if (START == Start::Zero) {
+#pragma unroll
+    for (int j = 0; j < TILES; ++j) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) sum[j][e] = 0.0f;
+    }
+  }
 #pragma unroll 1
   for (int c = 0; c < left.width; c += 4) {
     float upper[4], lower[4];
@@ -191,8 +199,8 @@ __device__ __forceinline__ void add_weighted(float (&sum)[C / 8][4], const float
       unsigned b[4];
       load_matrices<true>(b, &tile[16 * k + matrix % 2 * 8 + line][16 * pair + matrix / 2 * 8]);
       const unsigned first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
-      mma_bf16(sum[2 * pair], a, first);
-      mma_bf16(sum[2 * pair + 1], a, second);
+      mma_bf16(sum[2 * pair], a, first, sum[2 * pair]);
+      mma_bf16(sum[2 * pair + 1], a, second, sum[2 * pair + 1]);
     }
   }
 }
@@ -223,22 +231,28 @@ __device__ __forceinline__ void add_weighted(float (&sum)[C / 8][4], const float
   }
 }
 
-// The warp's rows of a contiguous result of `count` rows, each entry times the factor of its row.
+// The warp's rows of a result of `count` rows, each entry times the factor of its row.
 template <class T, int TILES>
-__device__ __forceinline__ void store_rows(T* out, int first, int count, int width, const float (&sum)[TILES][4], const float (&factor)[2]) {
+__device__ __forceinline__ void store_rows(const RowsOf<T>& to, int first, int count, int width, const float (&sum)[TILES][4], const float (&factor)[2]) {
   const int g = threadIdx.x % WARP_SIZE / 4, t = threadIdx.x % 4;
+  const bool in_pairs = (reinterpret_cast<unsigned long long>(to.data) | static_cast<unsigned long long>(to.row) * sizeof(T)) % (2 * sizeof(T)) == 0;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int row = first + g + 8 * half;
     if (row >= count) continue;
+    T* const out = to.data + row * to.row + 2 * t;
+    if (in_pairs && width > 8 * (TILES - 4) && width % 2 == 0) {
 #pragma unroll
-    for (int j = 0; j < TILES; ++j) {
-      const int column = 8 * j + 2 * t;
-      const float pair[2] = {sum[j][2 * half] * factor[half], sum[j][2 * half + 1] * factor[half]};
-      if (column + 1 < width) {
-        store_pair(out + static_cast<long long>(row) * width + column, pair);
-      } else if (column < width) {
-        store(out + static_cast<long long>(row) * width + column, pair[0]);
+      for (int j = 0; j < TILES; ++j) {
+        if (j < TILES - 4 || 8 * j + 2 * t < width) store_two(out + 8 * j, {sum[j][2 * half] * factor[half], sum[j][2 * half + 1] * factor[half]});
+      }
+    } else {
+#pragma unroll
+      for (int j = 0; j < TILES; ++j) {
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          if (8 * j + 2 * t + e < width) store(out + 8 * j + e, sum[j][2 * half + e] * factor[half]);
+        }
       }
     }
   }

@@ -69,17 +69,15 @@ __device__ __forceinline__ void load_part(const T* p, int count, float (&out)[LA
   }
 }
 
+// Two neighbours at once; the address is a multiple of both.
+__device__ __forceinline__ void store_two(float* p, const float (&v)[2]) { *reinterpret_cast<float2*>(p) = float2{v[0], v[1]}; }
+__device__ __forceinline__ void store_two(bf16* p, const float (&v)[2]) { *reinterpret_cast<unsigned*>(p) = round_bf16_pair(v[0], v[1]); }
+
 // Two neighbours, at once where the address allows.
-__device__ __forceinline__ void store_pair(float* p, const float (&v)[2]) {
-  if (reinterpret_cast<unsigned long long>(p) % 8 == 0) {
-    *reinterpret_cast<float2*>(p) = float2{v[0], v[1]};
-  } else {
-    p[0] = v[0], p[1] = v[1];
-  }
-}
-__device__ __forceinline__ void store_pair(bf16* p, const float (&v)[2]) {
-  if (reinterpret_cast<unsigned long long>(p) % 4 == 0) {
-    *reinterpret_cast<unsigned*>(p) = round_bf16_pair(v[0], v[1]);
+template <class T>
+__device__ __forceinline__ void store_pair(T* p, const float (&v)[2]) {
+  if (reinterpret_cast<unsigned long long>(p) % (2 * sizeof(T)) == 0) {
+    store_two(p, v);
   } else {
     store(p, v[0]), store(p + 1, v[1]);
   }

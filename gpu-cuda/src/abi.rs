@@ -57,8 +57,8 @@ arguments! {
     RowsArgs { rows: c_longlong, width: c_longlong, x: Address, y: Address, g: Address, out: Address, value: Address, weights: Address }
     Rows { batch: View, row: c_longlong }
     AttentionArgs {
-        batch: Space, q: Rows, k: Rows, v: Rows, tq: Rows, tk: Rows, tv: Rows, queries: c_longlong, keys: c_longlong, out: Address,
-        logsum: Address, delta: Address, g: Address, gq: Address, gk: Address, gv: Address, tangent: Address, width: c_int, reserved: c_int,
+        batch: Space, q: Rows, k: Rows, v: Rows, tq: Rows, tk: Rows, tv: Rows, g: Rows, out: Rows, tangent: Rows, gq: Rows, gk: Rows, gv: Rows,
+        queries: c_longlong, keys: c_longlong, logsum: Address, delta: Address, width: c_int, reserved: c_int,
     }
     OptimiserTensor {
         elements: c_longlong, parameters: Address, gradient: Address, first: Address, second: Address, average: Address, new_parameters: Address,

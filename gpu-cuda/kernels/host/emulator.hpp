@@ -21,6 +21,8 @@
   ::host::exchange(mask, value, ::host::current->lane ^ (distance), HOST_PLACE("__shfl_xor_sync"))
 #define __shfl_sync(mask, value, source) ::host::exchange(mask, value, source, HOST_PLACE("__shfl_sync"))
 
+#define __any_sync(mask, value) ::host::any(mask, value, HOST_PLACE("__any_sync"))
+
 // A kernel: its name, its argument's type, and the most threads of a block. The body sees `args`.
 #define KERNEL(name, Args, threads)                                                                                                     \
   static void name(const Args& args);                                                                                                   \
@@ -65,6 +67,13 @@ inline void sincospi(double x, double* sine, double* cosine) {
 
 namespace host {
 
+inline bool any(unsigned mask, bool value, Place place) {
+  const Slot* const slots = gather_lanes(value, mask, place);
+  bool found = false;
+  for (int lane = 0; lane < WARP; ++lane) found = found || ((current->warp->present & mask) >> lane & 1 && slots[lane].bytes[0] != 0);
+  return found;
+}
+
 // bf16 bits of a float, to nearest even; any NaN becomes 0x7fff, as on the device.
 inline unsigned short round_bf16(float value) {
   const unsigned bits = __float_as_uint(value);
@@ -91,9 +100,9 @@ inline void wait_for_copies() {
 inline float high_half(unsigned word) { return __uint_as_float(word & 0xffff0000u); }
 inline float low_half(unsigned word) { return __uint_as_float(word << 16); }
 
-// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32: d += a b. Lane 4g + t holds of a the rows g, g + 8 and the columns 2t.. and 2t + 8..,
+// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32: d = c + a b. Lane 4g + t holds of a the rows g, g + 8 and the columns 2t.. and 2t + 8..,
 // of b (k × n) the rows 2t.. and 2t + 8.. of column g, of d the rows g, g + 8 and columns 2t, 2t + 1 (PTX ISA, "Matrix fragments for mma.m16n8k16").
-inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4]) {
   const Place place = HOST_PLACE("mma.m16n8k16");
   struct A { unsigned word[4]; } mine{{a[0], a[1], a[2], a[3]}};
   struct B { unsigned word[2]; } other{{b[0], b[1]}};
@@ -106,7 +115,7 @@ inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[
   const int g = current->lane >> 2, t = current->lane & 3;
   for (int i = 0; i < 4; ++i) {
     const int row_half = i >> 1, column = 2 * t + (i & 1);
-    double sum = d[i];
+    double sum = c[i];
     for (int half = 0; half < 2; ++half) {
       for (int pair = 0; pair < 4; ++pair) {
         const unsigned x = left[4 * g + pair].word[row_half + 2 * half], y = right[4 * column + pair].word[half];

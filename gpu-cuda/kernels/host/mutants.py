@@ -37,7 +37,7 @@ FAULTS = [
     ("noise", "noise.cu", "round < 4", "round < 3", 0),
     ("optimiser", "optimiser.cu", "args.second_decay * second", "args.first_decay * second", 0),
     ("attention", "attention.cuh", ">= keys) scores", "> keys) scores", 0),
-    ("attention", "attention.cuh", "factor[half] = fast_exp2(rate * (maximum[half] - base))", "factor[half] = 1.0f", 0),
+    ("attention", "attention.cuh", "fast_exp2(rate * (base[half] - higher))", "1.0f", 0),
     ("attention", "attention.cu", "tangent[j][e] -= drift[e / 2] * sum[j][e]", "tangent[j][e] -= 0.0f * sum[j][e]", 0),
     ("attention", "attention_vjp.cu", "(slopes[j][e] - delta[stage][column_of(j, e)])", "(slopes[j][e])", 0),
     ("attention", "product.cuh", "if (row >= count) continue;", "if (row > count) continue;", 0),

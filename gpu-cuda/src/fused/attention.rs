@@ -8,7 +8,7 @@ use crate::options::Storage;
 use crate::space::Axes;
 use crate::tensor::CudaTensor;
 use mfm_core::tensor::sum_to;
-use mfm_core::{Layout, MAX_RANK, Result, Shape, Tensor};
+use mfm_core::{Device, Layout, MAX_RANK, Result, Shape, Tensor};
 
 const NAME: &str = "attention";
 /// The largest head dimension of the kernels.
@@ -45,13 +45,51 @@ fn shape_of(batch: Shape, rows: usize, width: usize) -> Result<Shape> {
     Shape::new(&axes[..rank])
 }
 
-/// `x` stretched over the batch, with its rows contiguous in themselves.
+/// `x` stretched over the batch, as the kernels read it: unit stride along the heads' dimension, and rows that go by 16 bytes. What lies otherwise is
+/// copied, with zeros after each row up to 16 bytes.
 fn rows_of(x: &CudaTensor, batch: Shape) -> Result<CudaTensor> {
     let rank = x.shape().rank();
-    let unit = x.shape().axes()[rank - 1] == 1 || x.layout().strides[rank - 1] == 1;
-    let x = if unit { x.clone() } else { crate::copy::fresh(NAME, x)? };
-    let axes = x.shape();
-    x.stretched(NAME, shape_of(batch, axes.axes()[rank - 2], axes.axes()[rank - 1])?)
+    let lanes = 16 / x.home().storage().bytes();
+    let (rows, width) = (x.shape().axes()[rank - 2], x.shape().axes()[rank - 1]);
+    let (apart, unit) = x.layout().strides.split_at(rank - 1);
+    let whole = width.is_multiple_of(lanes) && x.address().is_multiple_of(16) && apart.iter().all(|stride| stride.is_multiple_of(lanes));
+    let x = if whole && (width == 1 || unit[0] == 1) {
+        x.clone()
+    } else if width.is_multiple_of(lanes) {
+        crate::copy::fresh(NAME, x)?
+    } else {
+        let columns = width.next_multiple_of(lanes);
+        let tail = x.home().zeros(x.shape().with_axis(rank - 1, columns - width)?)?;
+        CudaTensor::concat(&[x, &tail], rank - 1)?.slice(rank - 1, 0, width)?
+    };
+    x.stretched(NAME, shape_of(batch, rows, width)?)
+}
+
+/// A new tensor of `shape`, whose axes lie in memory in the order of those of `like`, the last innermost: what follows a permutation of heads then finds
+/// rows of tokens as it left them.
+fn fresh_like(like: &CudaTensor, shape: Shape) -> Result<CudaTensor> {
+    let rank = shape.rank();
+    let mut order: [usize; MAX_RANK] = core::array::from_fn(|axis| axis);
+    order[..rank - 1].sort_by_key(|axis| core::cmp::Reverse(like.layout().strides[*axis]));
+    let mut layout = Layout::contiguous(shape);
+    let mut stride = 1;
+    for &axis in order[..rank].iter().rev() {
+        layout.strides[axis] = stride;
+        stride *= shape.axes()[axis];
+    }
+    Ok(fresh(like, NAME, shape)?.view(layout))
+}
+
+/// What a kernel reads or writes besides q, k and v.
+#[derive(Clone, Copy, Default)]
+struct Others<'a> {
+    tangents: [Option<&'a CudaTensor>; 3],
+    g: Option<&'a CudaTensor>,
+    out: Option<&'a CudaTensor>,
+    tangent: Option<&'a CudaTensor>,
+    gradients: [Option<&'a CudaTensor>; 3],
+    logsum: u64,
+    delta: u64,
 }
 
 impl Heads {
@@ -71,7 +109,8 @@ impl Heads {
             return Ok(None);
         }
         let Ok(batch) = bq.broadcast(&bk, NAME).and_then(|batch| batch.broadcast(&bv, NAME)) else { return Ok(None) };
-        if batch.elements() == 0 {
+        // The kernels count batch entries in 32 bits.
+        if batch.elements() == 0 || batch.elements() > i32::MAX as usize {
             return Ok(None);
         }
         let [q, k, v] = [rows_of(q, batch)?, rows_of(k, batch)?, rows_of(v, batch)?];
@@ -79,23 +118,38 @@ impl Heads {
     }
 
     /// Runs a kernel over `tiled` rows of each batch entry.
-    fn launch(&self, kernel: Kernel, tiled: usize, tangents: [Option<&CudaTensor>; 3], arguments: AttentionArgs) -> Result<()> {
-        let operands = [&self.q, &self.k, &self.v];
-        let (mut layouts, mut rows) = ([*self.q.layout(); 6], [Rows::default(); 6]);
+    fn launch(&self, kernel: Kernel, tiled: usize, others: Others<'_>) -> Result<()> {
+        let Others { tangents: [tq, tk, tv], g, out, tangent, gradients: [gq, gk, gv], logsum, delta } = others;
+        let operands = [Some(&self.q), Some(&self.k), Some(&self.v), tq, tk, tv, g, out, tangent, gq, gk, gv];
         let rank = self.batch.rank();
-        for i in 0..6 {
-            let x = if i < 3 { operands[i] } else { tangents[i - 3].unwrap_or(operands[i - 3]) };
-            layouts[i] = Layout { shape: self.batch, ..*x.layout() };
-            rows[i].row = x.layout().strides[rank] as i64;
-            rows[i].batch.data = if i < 3 || tangents[i - 3].is_some() { x.address() } else { 0 };
-        }
-        let (axes, _) = Axes::new(self.batch, core::array::from_fn::<_, 6, _>(|i| &layouts[i]), None);
-        for (i, rows) in rows.iter_mut().enumerate() {
-            rows.batch = axes.view(i, rows.batch.data);
-        }
-        let [q, k, v, tq, tk, tv] = rows;
-        let (queries, keys, width) = (self.queries as i64, self.keys as i64, self.width as i32);
-        let arguments = AttentionArgs { batch: axes.space(), q, k, v, tq, tk, tv, queries, keys, width, ..arguments };
+        let layout_of = |x: Option<&CudaTensor>| Layout { shape: self.batch, ..*x.unwrap_or(&self.q).layout() };
+        let layouts = operands.map(layout_of);
+        let (axes, _) = Axes::new(self.batch, layouts.each_ref(), None);
+        let rows = |i: usize| {
+            let row = layouts[i].strides[rank] as i64;
+            Rows { batch: axes.view(i, operands[i].map_or(0, CudaTensor::address)), row }
+        };
+        let arguments = AttentionArgs {
+            batch: axes.space(),
+            q: rows(0),
+            k: rows(1),
+            v: rows(2),
+            tq: rows(3),
+            tk: rows(4),
+            tv: rows(5),
+            g: rows(6),
+            out: rows(7),
+            tangent: rows(8),
+            gq: rows(9),
+            gk: rows(10),
+            gv: rows(11),
+            queries: self.queries as i64,
+            keys: self.keys as i64,
+            logsum,
+            delta,
+            width: self.width as i32,
+            reserved: 0,
+        };
         let device = self.q.home();
         let capacity = self.width.next_multiple_of(step(device.storage()));
         let grid = Grid::new([tiled.div_ceil(TILE), self.batch.elements(), 1], 128);
@@ -107,17 +161,17 @@ impl Heads {
         self.q.home().buffer(NAME, self.batch.elements() * self.queries * 4)
     }
 
-    fn out_shape(&self) -> Result<Shape> {
-        shape_of(self.batch, self.queries, self.width)
+    /// A tensor for what has the queries' shape.
+    fn fresh_out(&self) -> Result<CudaTensor> {
+        fresh_like(&self.q, shape_of(self.batch, self.queries, self.width)?)
     }
 }
 
 /// The attention.
 pub(super) fn value(inputs: &[&CudaTensor]) -> Result<Option<CudaTensor>> {
     let Some(heads) = Heads::new(inputs)? else { return Ok(None) };
-    let out = fresh(&heads.q, NAME, heads.out_shape()?)?;
-    let addresses = AttentionArgs { out: out.address(), ..AttentionArgs::default() };
-    heads.launch(ATTENTION, heads.queries, [None; 3], addresses)?;
+    let out = heads.fresh_out()?;
+    heads.launch(ATTENTION, heads.queries, Others { out: Some(&out), ..Others::default() })?;
     Ok(Some(out))
 }
 
@@ -125,27 +179,18 @@ pub(super) fn value(inputs: &[&CudaTensor]) -> Result<Option<CudaTensor>> {
 pub(super) fn vjp(inputs: &[&CudaTensor], needed: &[bool]) -> Result<Pulled> {
     let (Some(heads), &[need_q, need_k, need_v]) = (Heads::new(inputs)?, needed) else { return Ok(None) };
     let shapes = [inputs[0].shape(), inputs[1].shape(), inputs[2].shape()];
-    let (out, logsum) = (fresh(&heads.q, NAME, heads.out_shape()?)?, heads.per_query()?);
-    let addresses = AttentionArgs { out: out.address(), logsum: logsum.address(), ..AttentionArgs::default() };
-    heads.launch(ATTENTION, heads.queries, [None; 3], addresses)?;
+    let (out, logsum) = (heads.fresh_out()?, heads.per_query()?);
+    heads.launch(ATTENTION, heads.queries, Others { out: Some(&out), logsum: logsum.address(), ..Others::default() })?;
     let value = out.clone();
     let pull = move |g: &CudaTensor| {
-        let (g, delta) = (g.contiguous()?, heads.per_query()?);
-        let common = AttentionArgs {
-            out: out.address(),
-            logsum: logsum.address(),
-            delta: delta.address(),
-            g: g.address(),
-            ..AttentionArgs::default()
-        };
-        let room = |needed: bool, rows| needed.then(|| fresh(&heads.q, NAME, shape_of(heads.batch, rows, heads.width)?)).transpose();
-        let (gq, gk, gv) = (room(need_q, heads.queries)?, room(need_k, heads.keys)?, room(need_v, heads.keys)?);
-        let address = |x: &Option<CudaTensor>| x.as_ref().map_or(0, CudaTensor::address);
+        let (g, out, delta) = (rows_of(g, heads.batch)?, rows_of(&out, heads.batch)?, heads.per_query()?);
+        let room = |needed: bool, like: &CudaTensor| needed.then(|| fresh_like(like, like.shape())).transpose();
+        let (gq, gk, gv) = (room(need_q, &heads.q)?, room(need_k, &heads.k)?, room(need_v, &heads.v)?);
+        let common = Others { g: Some(&g), out: Some(&out), logsum: logsum.address(), delta: delta.address(), ..Others::default() };
         // Also without gq: it leaves `delta`.
-        heads.launch(ATTENTION_VJP_QUERY, heads.queries, [None; 3], AttentionArgs { gq: address(&gq), ..common })?;
+        heads.launch(ATTENTION_VJP_QUERY, heads.queries, Others { gradients: [gq.as_ref(), None, None], ..common })?;
         if need_k || need_v {
-            let addresses = AttentionArgs { gk: address(&gk), gv: address(&gv), ..common };
-            heads.launch(ATTENTION_VJP_KEY, heads.keys, [None; 3], addresses)?;
+            heads.launch(ATTENTION_VJP_KEY, heads.keys, Others { gradients: [None, gk.as_ref(), gv.as_ref()], ..common })?;
         }
         [gq, gk, gv].into_iter().zip(shapes).map(|(g, shape)| g.map(|g| sum_to(&g, shape)).transpose()).collect()
     };
@@ -157,8 +202,8 @@ pub(super) fn jvp(inputs: &[&CudaTensor], tangents: &[Option<&CudaTensor>]) -> R
     let (Some(heads), &[tq, tk, tv]) = (Heads::new(inputs)?, tangents) else { return Ok(None) };
     let rows = |t: Option<&CudaTensor>| t.map(|t| rows_of(t, heads.batch)).transpose();
     let (tq, tk, tv) = (rows(tq)?, rows(tk)?, rows(tv)?);
-    let (out, tangent) = (fresh(&heads.q, NAME, heads.out_shape()?)?, fresh(&heads.q, NAME, heads.out_shape()?)?);
-    let addresses = AttentionArgs { out: out.address(), tangent: tangent.address(), ..AttentionArgs::default() };
-    heads.launch(ATTENTION_JVP, heads.queries, [tq.as_ref(), tk.as_ref(), tv.as_ref()], addresses)?;
+    let (out, tangent) = (heads.fresh_out()?, heads.fresh_out()?);
+    let tangents = [tq.as_ref(), tk.as_ref(), tv.as_ref()];
+    heads.launch(ATTENTION_JVP, heads.queries, Others { tangents, out: Some(&out), tangent: Some(&tangent), ..Others::default() })?;
     Ok(Some((out, tangent)))
 }
