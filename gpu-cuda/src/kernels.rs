@@ -79,12 +79,6 @@ impl Grid {
         Self::new([rows, 1, 1], Self::row_threads(width))
     }
 
-    /// Threads for a loop over `elements` by vectors of 16 bytes: four each, or fewer where that would leave multiprocessors idle.
-    pub fn vectors(elements: usize, bytes: usize) -> Self {
-        let blocks = (elements * bytes).div_ceil(16 * 256);
-        Self::new([blocks.div_ceil(4).max(blocks.min(1024)), 1, 1], 256)
-    }
-
     /// For rows that a warp holds in its registers, four to a block; a block for each row that is too wide for that, or not whole vectors.
     pub fn held_rows(rows: usize, width: usize, bytes: usize) -> Self {
         if width <= 1280 && (width * bytes).is_multiple_of(16) {
