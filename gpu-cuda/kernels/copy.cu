@@ -68,17 +68,25 @@ __device__ __forceinline__ void copy(const CopyArgs& args) {
   const View* const views[2] = {&args.from, &args.to};
   const long long stride = args.space.rank > 0 ? args.from.stride[args.space.rank - 1] : 0;
   const long long vectors = to_access == Access::Vector ? whole_vectors<T>(args.space) : 0;
-  long long offset[2];
-  for (long long v = grid_start(); v < vectors; v += grid_stride()) {
-    offsets(args.space, args.space.rank, views, v * N, offset);
-    if (from_access == Access::Vector) {
-      *reinterpret_cast<uint4*>(to + offset[1]) = *reinterpret_cast<const uint4*>(from + offset[0]);
-    } else {
-      float x[N];
-      load_along(from + offset[0], from_access, stride, x);
-      store_lanes(to + offset[1], x);
+  constexpr int AT_ONCE = 4; // vectors that are loaded before the first is stored
+  for (long long first = grid_start(); first < vectors; first += AT_ONCE * grid_stride()) {
+    uint4 words[AT_ONCE];
+    long long target[AT_ONCE];
+#pragma unroll
+    for (int u = 0; u < AT_ONCE; ++u) {
+      const long long v = first + u * grid_stride();
+      if (v >= vectors) continue;
+      long long offset[2];
+      offsets(args.space, args.space.rank, views, v * N, offset);
+      words[u] = fetch(from + offset[0], from_access, stride);
+      target[u] = offset[1];
+    }
+#pragma unroll
+    for (int u = 0; u < AT_ONCE; ++u) {
+      if (first + u * grid_stride() < vectors) *reinterpret_cast<uint4*>(to + target[u]) = spread<T>(words[u], from_access);
     }
   }
+  long long offset[2];
   for (long long i = vectors * N + grid_start(); i < args.space.elements; i += grid_stride()) {
     offsets(args.space, args.space.rank, views, i, offset);
     to[offset[1]] = from[offset[0]];

@@ -50,7 +50,9 @@ __device__ __forceinline__ void combine(const CombineArgs& args) {
     combine_up_to<T, 8>(args);
   }
 }
-KERNEL_OF_BOTH(combine, CombineArgs, POINTWISE_THREADS)
+// Resident thrice, so that the registers of eight operands do not keep a combination of two from hiding the memory's latency.
+KERNEL_RESIDENT(combine_f32, CombineArgs, POINTWISE_THREADS, 3) { combine<float>(args); }
+KERNEL_RESIDENT(combine_bf16, CombineArgs, POINTWISE_THREADS, 3) { combine<bf16>(args); }
 
 template <class T>
 __device__ __forceinline__ void gated_residual(const GatedResidualArgs& args) {
@@ -74,26 +76,59 @@ __device__ __forceinline__ void gated_residual_jvp(const GatedResidualArgs& args
 }
 KERNEL_OF_BOTH(gated_residual_jvp, GatedResidualArgs, POINTWISE_THREADS)
 
+// By<OP>::run(args) with the activation as a constant: no lane asks which it is.
+template <template <int> class By, class Args>
+__device__ __forceinline__ void with_activation(const Args& args) {
+  switch (args.op) {
+    case ACTIVATION_SILU: return By<ACTIVATION_SILU>::run(args);
+    case ACTIVATION_GELU: return By<ACTIVATION_GELU>::run(args);
+    case ACTIVATION_TANH: return By<ACTIVATION_TANH>::run(args);
+    default: return By<ACTIVATION_IDENTITY>::run(args);
+  }
+}
+
+template <class T>
+struct Activate {
+  template <int OP>
+  struct Value {
+    static __device__ __forceinline__ void run(const ActivateArgs& args) {
+      pointwise_contiguous<T, 1, 1>(args.elements, {static_cast<const T*>(args.x)}, {static_cast<T*>(args.out)},
+                                    [](const float(&x)[1], float(&y)[1]) { y[0] = activation(OP, x[0]); });
+    }
+  };
+  template <int OP>
+  struct Pullback {
+    static __device__ __forceinline__ void run(const ActivateArgs& args) {
+      pointwise_contiguous<T, 2, 1>(args.elements, {static_cast<const T*>(args.x), static_cast<const T*>(args.g)}, {static_cast<T*>(args.out)},
+                                    [](const float(&x)[2], float(&y)[1]) { y[0] = activation_slope(OP, x[0]) * x[1]; });
+    }
+  };
+  template <int OP>
+  struct Tangent {
+    static __device__ __forceinline__ void run(const ActivateArgs& args) {
+      pointwise_contiguous<T, 2, 2>(args.elements, {static_cast<const T*>(args.x), static_cast<const T*>(args.g)},
+                                    {static_cast<T*>(args.out), static_cast<T*>(args.tangent)}, [](const float(&x)[2], float(&y)[2]) {
+                                      y[0] = activation(OP, x[0]);
+                                      y[1] = activation_slope(OP, x[0]) * x[1];
+                                    });
+    }
+  };
+};
+
 template <class T>
 __device__ __forceinline__ void activate(const ActivateArgs& args) {
-  pointwise_contiguous<T, 1, 1>(args.elements, {static_cast<const T*>(args.x)}, {static_cast<T*>(args.out)},
-                                [&](const float(&x)[1], float(&y)[1]) { y[0] = activation(args.op, x[0]); });
+  with_activation<Activate<T>::template Value>(args);
 }
 KERNEL_OF_BOTH(activate, ActivateArgs, POINTWISE_THREADS)
 
 template <class T>
 __device__ __forceinline__ void activate_vjp(const ActivateArgs& args) {
-  pointwise_contiguous<T, 2, 1>(args.elements, {static_cast<const T*>(args.x), static_cast<const T*>(args.g)}, {static_cast<T*>(args.out)},
-                                [&](const float(&x)[2], float(&y)[1]) { y[0] = activation_slope(args.op, x[0]) * x[1]; });
+  with_activation<Activate<T>::template Pullback>(args);
 }
 KERNEL_OF_BOTH(activate_vjp, ActivateArgs, POINTWISE_THREADS)
 
 template <class T>
 __device__ __forceinline__ void activate_jvp(const ActivateArgs& args) {
-  pointwise_contiguous<T, 2, 2>(args.elements, {static_cast<const T*>(args.x), static_cast<const T*>(args.g)},
-                                {static_cast<T*>(args.out), static_cast<T*>(args.tangent)}, [&](const float(&x)[2], float(&y)[2]) {
-                                  y[0] = activation(args.op, x[0]);
-                                  y[1] = activation_slope(args.op, x[0]) * x[1];
-                                });
+  with_activation<Activate<T>::template Tangent>(args);
 }
 KERNEL_OF_BOTH(activate_jvp, ActivateArgs, POINTWISE_THREADS)

@@ -2,6 +2,9 @@
 #include "space.cuh"
 #include "warp.cuh"
 
+// Half of other kernels of rows, so that a thread may have the registers of two rows that a warp holds.
+constexpr int NORM_THREADS = 256;
+
 // The contiguous rows of x.
 struct NormRows {
   long long count, width;
@@ -60,9 +63,88 @@ __device__ __forceinline__ void moments(const T* row, long long width, float eps
   rate = 1.0f / sqrtf(static_cast<float>(fold_block(squares, 0.0, Sum())) * share + epsilon);
 }
 
+// A row for a warp: its mean, and 1/√(variance + ε).
+template <class T, int H>
+__device__ __forceinline__ void moments(const HeldRow<T, H>& x, long long width, float epsilon, float& mean, float& rate) {
+  const float share = 1.0f / static_cast<float>(width);
+  const float average = x.sum([](float v) { return v; }) * share;
+  mean = average;
+  rate = 1.0f / sqrtf(x.sum([&](float v) { return (v - average) * (v - average); }) * share + epsilon);
+}
+
+// K operands that are stretched over rows, vector by vector; zeros where they are missing.
+template <class T, int K>
+struct Modulation {
+  const Space& space;
+  const View* const (&views)[K];
+  Access access[K];
+  long long offset[K];
+  bool even = true;    // all go by vectors or are the same along a row
+  bool varies = false; // between rows
+  __device__ __forceinline__ Modulation(const Space& space, const View* const (&views)[K]) : space(space), views(views) {
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+      access[k] = access_of<T>(space, *views[k]);
+      offset[k] = 0;
+      even = even && access[k] != Access::Strided;
+#pragma unroll 1
+      for (int axis = 0; axis < space.rank - 1; ++axis) varies = varies || views[k]->stride[axis] != 0;
+    }
+  }
+  __device__ __forceinline__ void go_to(long long row) {
+    if (varies) offsets(space, space.rank - 1, views, row, offset);
+  }
+  __device__ __forceinline__ void load_at(int k, int vector, float (&out)[LANES<T>]) const {
+    const T* const row = static_cast<const T*>(views[k]->data) + offset[k];
+    expand(spread<T>(fetch_even(access[k] == Access::Vector ? row + vector * LANES<T> : row, access[k]), access[k]), out);
+  }
+};
+
+// The vectors of each row if warps can take them, else 0.
+template <class T, int K>
+__device__ __forceinline__ int vectors_by_warps(const Modulation<T, K>& modulation, const void* const (&contiguous)[4]) {
+  bool possible = modulation.even;
+#pragma unroll
+  for (int k = 0; k < 4; ++k) possible = possible && is_aligned(contiguous[k]);
+  return possible ? held_vectors<T>(modulation.space.length[modulation.space.rank - 1]) : 0;
+}
+
+template <class T, int H>
+__device__ __forceinline__ void layer_norm_by_warps(const LayerNormArgs& args, Modulation<T, 2> modulation, int vectors) {
+  constexpr int N = LANES<T>;
+  const NormRows rows(args.space);
+  for (long long r = warp_start(); r < rows.count; r += warp_stride()) {
+    const HeldRow<T, H> x(static_cast<const T*>(args.x) + r * rows.width, vectors);
+    T* const out = static_cast<T*>(args.out) + r * rows.width;
+    modulation.go_to(r);
+    float mean, rate;
+    moments(x, rows.width, args.epsilon, mean, rate);
+    x.each([&](int h, const float(&v)[N]) {
+      const int vector = x.number(h);
+      if (vector >= vectors) return;
+      float s[N], t[N], y[N];
+      modulation.load_at(0, vector, s);
+      modulation.load_at(1, vector, t);
+#pragma unroll
+      for (int lane = 0; lane < N; ++lane) y[lane] = (v[lane] - mean) * rate * (1.0f + s[lane]) + t[lane];
+      store_lanes(out + vector * N, y);
+    });
+    if (lane_of_thread() == 0) {
+      if (args.mean != nullptr) args.mean[r] = mean;
+      if (args.rate != nullptr) args.rate[r] = rate;
+    }
+  }
+}
+
 template <class T>
 __device__ __forceinline__ void layer_norm(const LayerNormArgs& args) {
   constexpr int N = LANES<T>;
+  const View* const views[2] = {&args.scale, &args.shift};
+  const Modulation<T, 2> modulation(args.space, views);
+  if (const int vectors = vectors_by_warps(modulation, {args.x, args.out, nullptr, nullptr})) {
+    if (vectors * N <= FEW_COLUMNS) return layer_norm_by_warps<T, HELD<T, FEW_COLUMNS>>(args, modulation, vectors);
+    return layer_norm_by_warps<T, HELD<T, MOST_COLUMNS>>(args, modulation, vectors);
+  }
   const NormRows rows(args.space);
   for (long long r = blockIdx.x; r < rows.count; r += gridDim.x) {
     const T* const x = static_cast<const T*>(args.x) + r * rows.width;
@@ -84,7 +166,8 @@ __device__ __forceinline__ void layer_norm(const LayerNormArgs& args) {
     }
   }
 }
-KERNEL_OF_BOTH(layer_norm, LayerNormArgs, ROW_THREADS)
+KERNEL_RESIDENT(layer_norm_f32, LayerNormArgs, NORM_THREADS, 3) { layer_norm<float>(args); }
+KERNEL_RESIDENT(layer_norm_bf16, LayerNormArgs, NORM_THREADS, 3) { layer_norm<bf16>(args); }
 
 // avg h and avg h n of a row, where h = g (1 + scale) and n = (x − mean) rate.
 template <class T>
@@ -110,9 +193,68 @@ __device__ __forceinline__ void projections(const T* x, const T* g, const Stretc
   hn_mean = static_cast<float>(fold_block(hn_sum, 0.0, Sum())) * share;
 }
 
+// As `projections`, for a warp; `scale` is operand 0 of the modulation, and counts as 0 unless `scaled`.
+template <class T, int H, int K>
+__device__ __forceinline__ void projections(const HeldRow<T, H>& x, const HeldRow<T, H>& g, const Modulation<T, K>& modulation, bool scaled, long long width,
+                                            float mean, float rate, float& h_mean, float& hn_mean) {
+  constexpr int N = LANES<T>;
+  float h_sum = 0.0f, hn_sum = 0.0f;
+  x.each([&](int index, const float(&v)[N]) {
+    if (x.number(index) >= x.vectors) return;
+    float s[N], part[N], product[N];
+    expand(g.words[index], part);
+    if (scaled) {
+      modulation.load_at(0, x.number(index), s);
+#pragma unroll
+      for (int lane = 0; lane < N; ++lane) part[lane] *= 1.0f + s[lane];
+    }
+#pragma unroll
+    for (int lane = 0; lane < N; ++lane) product[lane] = part[lane] * ((v[lane] - mean) * rate);
+    h_sum += sum_of(part);
+    hn_sum += sum_of(product);
+  });
+  const float share = 1.0f / static_cast<float>(width);
+  h_mean = fold_warp(h_sum, Sum()) * share;
+  hn_mean = fold_warp(hn_sum, Sum()) * share;
+}
+
+template <class T, int H>
+__device__ __forceinline__ void layer_norm_vjp_by_warps(const LayerNormArgs& args, Modulation<T, 1> modulation, int vectors) {
+  constexpr int N = LANES<T>;
+  const NormRows rows(args.space);
+  for (long long r = warp_start(); r < rows.count; r += warp_stride()) {
+    const HeldRow<T, H> x(static_cast<const T*>(args.x) + r * rows.width, vectors), g(static_cast<const T*>(args.g) + r * rows.width, vectors);
+    modulation.go_to(r);
+    const float mean = args.mean[r], rate = args.rate[r];
+    float h_mean = 0.0f, hn_mean = 0.0f;
+    if (args.gx != nullptr) projections(x, g, modulation, true, rows.width, mean, rate, h_mean, hn_mean);
+    x.each([&](int h, const float(&v)[N]) {
+      const int vector = x.number(h);
+      if (vector >= vectors) return;
+      float s[N], w[N], gx[N], gs[N];
+      modulation.load_at(0, vector, s);
+      expand(g.words[h], w);
+#pragma unroll
+      for (int lane = 0; lane < N; ++lane) {
+        const float n = (v[lane] - mean) * rate;
+        gx[lane] = rate * (w[lane] * (1.0f + s[lane]) - h_mean - n * hn_mean);
+        gs[lane] = w[lane] * n;
+      }
+      if (args.gx != nullptr) store_lanes(static_cast<T*>(args.gx) + r * rows.width + vector * N, gx);
+      if (args.gscale != nullptr) store_lanes(static_cast<T*>(args.gscale) + r * rows.width + vector * N, gs);
+    });
+  }
+}
+
 template <class T>
 __device__ __forceinline__ void layer_norm_vjp(const LayerNormArgs& args) {
   constexpr int N = LANES<T>;
+  const View* const views[1] = {&args.scale};
+  const Modulation<T, 1> modulation(args.space, views);
+  if (const int vectors = vectors_by_warps(modulation, {args.x, args.g, args.gx, args.gscale})) {
+    if (vectors * N <= FEW_COLUMNS) return layer_norm_vjp_by_warps<T, HELD<T, FEW_COLUMNS>>(args, modulation, vectors);
+    return layer_norm_vjp_by_warps<T, HELD<T, MOST_COLUMNS>>(args, modulation, vectors);
+  }
   const NormRows rows(args.space);
   for (long long r = blockIdx.x; r < rows.count; r += gridDim.x) {
     const T* const x = static_cast<const T*>(args.x) + r * rows.width;
@@ -136,11 +278,52 @@ __device__ __forceinline__ void layer_norm_vjp(const LayerNormArgs& args) {
     });
   }
 }
-KERNEL_OF_BOTH(layer_norm_vjp, LayerNormArgs, ROW_THREADS)
+KERNEL_RESIDENT(layer_norm_vjp_f32, LayerNormArgs, NORM_THREADS, 2) { layer_norm_vjp<float>(args); }
+KERNEL_RESIDENT(layer_norm_vjp_bf16, LayerNormArgs, NORM_THREADS, 2) { layer_norm_vjp<bf16>(args); }
+
+template <class T, int H>
+__device__ __forceinline__ void layer_norm_jvp_by_warps(const LayerNormArgs& args, Modulation<T, 4> modulation, int vectors) {
+  constexpr int N = LANES<T>;
+  const NormRows rows(args.space);
+  const bool moves = args.tx != nullptr, scale_moves = args.tscale.data != nullptr;
+  for (long long r = warp_start(); r < rows.count; r += warp_stride()) {
+    const HeldRow<T, H> x(static_cast<const T*>(args.x) + r * rows.width, vectors);
+    const HeldRow<T, H> tx(static_cast<const T*>(args.tx) + (moves ? r * rows.width : 0), moves ? vectors : 0);
+    modulation.go_to(r);
+    float mean, rate, t_mean = 0.0f, tn_mean = 0.0f;
+    moments(x, rows.width, args.epsilon, mean, rate);
+    if (moves) projections(x, tx, modulation, false, rows.width, mean, rate, t_mean, tn_mean);
+    x.each([&](int h, const float(&v)[N]) {
+      const int vector = x.number(h);
+      if (vector >= vectors) return;
+      float s[N], shifted[N], w[N], ts[N], y[N], tangent[N];
+      modulation.load_at(0, vector, s);
+      modulation.load_at(1, vector, shifted);
+      modulation.load_at(2, vector, ts);
+      modulation.load_at(3, vector, tangent);
+      expand(tx.words[h], w);
+#pragma unroll
+      for (int lane = 0; lane < N; ++lane) {
+        const float n = (v[lane] - mean) * rate;
+        y[lane] = n * (1.0f + s[lane]) + shifted[lane];
+        if (scale_moves) tangent[lane] += n * ts[lane];
+        if (moves) tangent[lane] += (1.0f + s[lane]) * (rate * (w[lane] - t_mean - n * tn_mean));
+      }
+      store_lanes(static_cast<T*>(args.out) + r * rows.width + vector * N, y);
+      store_lanes(static_cast<T*>(args.tangent) + r * rows.width + vector * N, tangent);
+    });
+  }
+}
 
 template <class T>
 __device__ __forceinline__ void layer_norm_jvp(const LayerNormArgs& args) {
   constexpr int N = LANES<T>;
+  const View* const views[4] = {&args.scale, &args.shift, &args.tscale, &args.tshift};
+  const Modulation<T, 4> modulation(args.space, views);
+  if (const int vectors = vectors_by_warps(modulation, {args.x, args.tx, args.out, args.tangent})) {
+    if (vectors * N <= FEW_COLUMNS) return layer_norm_jvp_by_warps<T, HELD<T, FEW_COLUMNS>>(args, modulation, vectors);
+    return layer_norm_jvp_by_warps<T, HELD<T, MOST_COLUMNS>>(args, modulation, vectors);
+  }
   const NormRows rows(args.space);
   const View none = {};
   for (long long r = blockIdx.x; r < rows.count; r += gridDim.x) {
@@ -170,4 +353,5 @@ __device__ __forceinline__ void layer_norm_jvp(const LayerNormArgs& args) {
     });
   }
 }
-KERNEL_OF_BOTH(layer_norm_jvp, LayerNormArgs, ROW_THREADS)
+KERNEL(layer_norm_jvp_f32, LayerNormArgs, NORM_THREADS) { layer_norm_jvp<float>(args); }
+KERNEL(layer_norm_jvp_bf16, LayerNormArgs, NORM_THREADS) { layer_norm_jvp<bf16>(args); }

@@ -9,15 +9,7 @@ struct RunningSum {
   __device__ __forceinline__ void add(float x) { value += static_cast<double>(x); }
   template <int N>
   __device__ __forceinline__ void add_all(const float (&x)[N]) {
-    float sum[N];
-#pragma unroll
-    for (int k = 0; k < N; ++k) sum[k] = x[k];
-#pragma unroll
-    for (int half = N / 2; half > 0; half /= 2) {
-#pragma unroll
-      for (int k = 0; k < half; ++k) sum[k] += sum[k + half];
-    }
-    add(sum[0]);
+    add(sum_of(x));
   }
   __device__ __forceinline__ void join(double other) { value += other; }
   __device__ __forceinline__ float over_block() const { return static_cast<float>(fold_block(value, 0.0, Sum())); }
@@ -56,8 +48,26 @@ __device__ __forceinline__ void reduce_rows_by(const ReduceArgs& args) {
   for (long long i = blockIdx.x; i < args.space.elements; i += gridDim.x) {
     const S* const x = static_cast<const S*>(args.x.data) + offset_of(args.space, args.x, i) + part.first * args.stride;
     Running running;
+    const long long width = part.end - part.first;
+    long long done = 0;
+    if (args.stride == 1 && is_aligned(x)) {
+      // Vectors by fours, which are loaded before the first is used.
+      constexpr int N = LANES<S>, AT_ONCE = 4;
+      const long long run = static_cast<long long>(AT_ONCE) * N * blockDim.x;
+      for (; done + run <= width; done += run) {
+        uint4 words[AT_ONCE];
+#pragma unroll
+        for (int u = 0; u < AT_ONCE; ++u) words[u] = load_words(x + done + (static_cast<long long>(u) * blockDim.x + threadIdx.x) * N);
+#pragma unroll
+        for (int u = 0; u < AT_ONCE; ++u) {
+          float values[N];
+          expand(words[u], values);
+          running.add_all(values);
+        }
+      }
+    }
     if (args.stride == 1) {
-      for_row(x, part.end - part.first, [&](long long, int count, const float(&values)[LANES<S>]) {
+      for_row(x + done, width - done, [&](long long, int count, const float(&values)[LANES<S>]) {
         if (count == 1) {
           running.add(values[0]);
         } else {
@@ -65,7 +75,7 @@ __device__ __forceinline__ void reduce_rows_by(const ReduceArgs& args) {
         }
       });
     } else {
-      for (long long j = threadIdx.x; j < part.end - part.first; j += blockDim.x) running.add(load(x + j * args.stride));
+      for (long long j = threadIdx.x; j < width; j += blockDim.x) running.add(load(x + j * args.stride));
     }
     const float result = running.over_block();
     if (threadIdx.x == 0) store(out + i, result);

@@ -11,7 +11,7 @@ __device__ __forceinline__ void walk(const Space& space, int rank, const View* c
 #pragma unroll 1 // the arguments can be indexed; six divisions in a row would only be long
   for (int axis = rank - 1; axis >= 0; --axis) {
     const Index length = static_cast<Index>(space.length[axis]);
-    const Index rest = i / length;
+    const Index rest = axis > 0 ? i / length : 0; // the outermost coordinate is what is left
     const long long coordinate = static_cast<long long>(i - rest * length);
 #pragma unroll
     for (int k = 0; k < K; ++k) offset[k] += coordinate * views[k]->stride[axis];
@@ -51,19 +51,37 @@ __device__ __forceinline__ Access access_of(const Space& space, const View& view
   return aligned ? Access::Vector : Access::Strided;
 }
 
-// LANES elements along the innermost axis, of which the first lies at `p`.
+// An element's bits, and LANES elements `stride` apart as if they were neighbours.
+__device__ __forceinline__ unsigned load_bits(const float* p) { return __float_as_uint(*p); }
+__device__ __forceinline__ unsigned load_bits(const bf16* p) { return p->bits; }
+__device__ __forceinline__ uint4 gather_words(const float* p, long long stride) {
+  return make_uint4(load_bits(p), load_bits(p + stride), load_bits(p + 2 * stride), load_bits(p + 3 * stride));
+}
+__device__ __forceinline__ uint4 gather_words(const bf16* p, long long stride) {
+  const auto pair = [&](int k) { return load_bits(p + 2 * k * stride) | load_bits(p + (2 * k + 1) * stride) << 16; };
+  return make_uint4(pair(0), pair(1), pair(2), pair(3));
+}
+
+// LANES elements along the innermost axis, of which the first lies at `p`, in two steps: `fetch` only loads where access is not Strided, so that
+// the loads of several operands are under way at once, and `spread` repeats the one element of a stretched operand.
 template <class T>
-__device__ __forceinline__ void load_along(const T* p, Access access, long long stride, float (&out)[LANES<T>]) {
+__device__ __forceinline__ uint4 fetch_even(const T* p, Access access) {
+  uint4 words = make_uint4(0, 0, 0, 0);
   if (access == Access::Vector) {
-    load_lanes(p, out);
-  } else if (access == Access::Strided) {
-#pragma unroll
-    for (int lane = 0; lane < LANES<T>; ++lane) out[lane] = load(p + lane * stride);
-  } else {
-    const float value = access == Access::Stretched ? load(p) : 0.0f;
-#pragma unroll
-    for (int lane = 0; lane < LANES<T>; ++lane) out[lane] = value;
+    words = load_words(p);
+  } else if (access == Access::Stretched) {
+    words.x = load_bits(p);
   }
+  return words;
+}
+template <class T>
+__device__ __forceinline__ uint4 fetch(const T* p, Access access, long long stride) {
+  return access == Access::Strided ? gather_words(p, stride) : fetch_even(p, access);
+}
+template <class T>
+__device__ __forceinline__ uint4 spread(const uint4& words, Access access) {
+  const unsigned first = sizeof(T) == 4 ? words.x : words.x | words.x << 16;
+  return access == Access::Stretched ? make_uint4(first, first, first, first) : words;
 }
 
 // How many of the elements a pointwise kernel takes by vectors: all whole ones, if vectors do not reach over the end of the innermost axis.
@@ -71,6 +89,20 @@ template <class T>
 __device__ __forceinline__ long long whole_vectors(const Space& space) {
   if (space.rank >= 2 && space.length[space.rank - 1] % LANES<T> != 0) return 0;
   return space.elements / LANES<T>;
+}
+
+// `op` on each of N lanes.
+template <int N, int K, int M, class Op>
+__device__ __forceinline__ void apply(const float (&x)[K][N], float (&y)[M][N], Op op) {
+#pragma unroll
+  for (int lane = 0; lane < N; ++lane) {
+    float in[K], result[M];
+#pragma unroll
+    for (int k = 0; k < K; ++k) in[k] = x[k][lane];
+    op(in, result);
+#pragma unroll
+    for (int m = 0; m < M; ++m) y[m][lane] = result[m];
+  }
 }
 
 // out[m][i] = op(views[k][i])[m] for every element i: `op` takes K numbers to M. A missing operand is zero.
@@ -89,29 +121,35 @@ __device__ __forceinline__ void pointwise(const Space& space, const View* const 
 #pragma unroll
   for (int m = 0; m < M; ++m) aligned = aligned && is_aligned(out[m]);
   const long long vectors = aligned ? whole_vectors<T>(space) : 0;
-  for (long long v = grid_start(); v < vectors; v += grid_stride()) {
-    const long long i = v * N;
-    long long offset[K];
-    if (last <= 0) {
+  // So many vectors of each operand are loaded before the first is used.
+  constexpr int AT_ONCE = K <= 3 ? 2 : 1;
+  for (long long first = grid_start(); first < vectors; first += AT_ONCE * grid_stride()) {
+    uint4 words[AT_ONCE][K];
 #pragma unroll
-      for (int k = 0; k < K; ++k) offset[k] = i * stride[k];
-    } else {
-      offsets(space, space.rank, views, i, offset);
-    }
-    float x[K][N], y[M][N];
+    for (int u = 0; u < AT_ONCE; ++u) {
+      const long long v = first + u * grid_stride();
+      if (v >= vectors) continue;
+      long long offset[K];
+      if (last <= 0) {
 #pragma unroll
-    for (int k = 0; k < K; ++k) load_along(static_cast<const T*>(views[k]->data) + offset[k], access[k], stride[k], x[k]);
+        for (int k = 0; k < K; ++k) offset[k] = v * N * stride[k];
+      } else {
+        offsets(space, space.rank, views, v * N, offset);
+      }
 #pragma unroll
-    for (int lane = 0; lane < N; ++lane) {
-      float in[K], result[M];
-#pragma unroll
-      for (int k = 0; k < K; ++k) in[k] = x[k][lane];
-      op(in, result);
-#pragma unroll
-      for (int m = 0; m < M; ++m) y[m][lane] = result[m];
+      for (int k = 0; k < K; ++k) words[u][k] = fetch(static_cast<const T*>(views[k]->data) + offset[k], access[k], stride[k]);
     }
 #pragma unroll
-    for (int m = 0; m < M; ++m) store_lanes(out[m] + i, y[m]);
+    for (int u = 0; u < AT_ONCE; ++u) {
+      const long long v = first + u * grid_stride();
+      if (v >= vectors) continue;
+      float x[K][N], y[M][N];
+#pragma unroll
+      for (int k = 0; k < K; ++k) expand(spread<T>(words[u][k], access[k]), x[k]);
+      apply<N>(x, y, op);
+#pragma unroll
+      for (int m = 0; m < M; ++m) store_lanes(out[m] + v * N, y[m]);
+    }
   }
   for (long long i = vectors * N + grid_start(); i < space.elements; i += grid_stride()) {
     long long offset[K];
@@ -135,23 +173,33 @@ __device__ __forceinline__ void pointwise_contiguous(long long elements, const T
 #pragma unroll
   for (int m = 0; m < M; ++m) aligned = aligned && is_aligned(out[m]);
   const long long vectors = aligned ? elements / N : 0;
-  // The vectors, then what is left one by one.
-  for (long long part = grid_start(); part < vectors + (elements - vectors * N); part += grid_stride()) {
-    const int count = part < vectors ? N : 1;
-    const long long i = part < vectors ? part * N : vectors * N + (part - vectors);
-    float x[K][N], y[M][N];
+  constexpr int AT_ONCE = 2;
+  for (long long first = grid_start(); first < vectors; first += AT_ONCE * grid_stride()) {
+    uint4 words[AT_ONCE][K];
 #pragma unroll
-    for (int k = 0; k < K; ++k) load_part(in[k] + i, count, x[k]);
+    for (int u = 0; u < AT_ONCE; ++u) {
+      const long long v = first + u * grid_stride();
 #pragma unroll
-    for (int lane = 0; lane < N; ++lane) {
-      float from[K], result[M];
-#pragma unroll
-      for (int k = 0; k < K; ++k) from[k] = x[k][lane];
-      op(from, result);
-#pragma unroll
-      for (int m = 0; m < M; ++m) y[m][lane] = result[m];
+      for (int k = 0; k < K; ++k) words[u][k] = v < vectors ? load_words(in[k] + v * N) : make_uint4(0, 0, 0, 0);
     }
 #pragma unroll
-    for (int m = 0; m < M; ++m) store_part(out[m] + i, count, y[m]);
+    for (int u = 0; u < AT_ONCE; ++u) {
+      const long long v = first + u * grid_stride();
+      if (v >= vectors) continue;
+      float x[K][N], y[M][N];
+#pragma unroll
+      for (int k = 0; k < K; ++k) expand(words[u][k], x[k]);
+      apply<N>(x, y, op);
+#pragma unroll
+      for (int m = 0; m < M; ++m) store_lanes(out[m] + v * N, y[m]);
+    }
+  }
+  for (long long i = vectors * N + grid_start(); i < elements; i += grid_stride()) {
+    float from[K], result[M];
+#pragma unroll
+    for (int k = 0; k < K; ++k) from[k] = load(in[k] + i);
+    op(from, result);
+#pragma unroll
+    for (int m = 0; m < M; ++m) store(out[m] + i, result[m]);
   }
 }

@@ -21,15 +21,20 @@ constexpr int LANES = 16 / sizeof(T);
 
 __device__ __forceinline__ bool is_aligned(const void* p) { return (reinterpret_cast<unsigned long long>(p) & 15) == 0; }
 
-// 16 bytes at once; the address is a multiple of 16.
-__device__ __forceinline__ void load_lanes(const float* p, float (&out)[4]) {
-  const float4 v = *reinterpret_cast<const float4*>(p);
-  out[0] = v.x, out[1] = v.y, out[2] = v.z, out[3] = v.w;
+// 16 bytes as they are in memory, at a multiple of 16. Those who load several before they expand the first wait for memory once.
+__device__ __forceinline__ uint4 load_words(const void* p) { return *reinterpret_cast<const uint4*>(p); }
+__device__ __forceinline__ void expand(const uint4& v, float (&out)[4]) {
+  out[0] = __uint_as_float(v.x), out[1] = __uint_as_float(v.y), out[2] = __uint_as_float(v.z), out[3] = __uint_as_float(v.w);
 }
-__device__ __forceinline__ void load_lanes(const bf16* p, float (&out)[8]) {
-  const uint4 v = *reinterpret_cast<const uint4*>(p);
+__device__ __forceinline__ void expand(const uint4& v, float (&out)[8]) {
   out[0] = bf16_low(v.x), out[1] = bf16_high(v.x), out[2] = bf16_low(v.y), out[3] = bf16_high(v.y);
   out[4] = bf16_low(v.z), out[5] = bf16_high(v.z), out[6] = bf16_low(v.w), out[7] = bf16_high(v.w);
+}
+
+// 16 bytes at once; the address is a multiple of 16.
+template <class T>
+__device__ __forceinline__ void load_lanes(const T* p, float (&out)[LANES<T>]) {
+  expand(load_words(p), out);
 }
 __device__ __forceinline__ void store_lanes(float* p, const float (&v)[4]) { *reinterpret_cast<float4*>(p) = float4{v[0], v[1], v[2], v[3]}; }
 __device__ __forceinline__ void store_lanes(bf16* p, const float (&v)[8]) {

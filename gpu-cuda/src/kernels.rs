@@ -79,6 +79,15 @@ impl Grid {
         Self::new([rows, 1, 1], Self::row_threads(width))
     }
 
+    /// For rows that a warp holds in its registers, four to a block; a block for each row that is too wide for that, or not whole vectors.
+    pub fn held_rows(rows: usize, width: usize, bytes: usize) -> Self {
+        if width <= 1280 && (width * bytes).is_multiple_of(16) {
+            Self::new([rows.div_ceil(4), 1, 1], 128)
+        } else {
+            Self::new([rows, 1, 1], Self::row_threads(width).min(256))
+        }
+    }
+
     /// The threads of a row of `width`.
     pub fn row_threads(width: usize) -> u32 {
         (width.div_ceil(4).next_multiple_of(32)).clamp(32, 512) as u32

@@ -1,4 +1,4 @@
-//! (x − mean)/√(variance + ε) · (1 + scale) + shift over the last axis, a block a row.
+//! (x − mean)/√(variance + ε) · (1 + scale) + shift over the last axis, a warp or a block a row.
 
 use super::{Pulled, Pushed, fresh};
 use crate::abi::LayerNormArgs;
@@ -52,7 +52,9 @@ impl Norm {
             ..arguments
         };
         let device = self.x.home();
-        device.launch(NAME, kernel, Suffix::Of(device.storage()), Grid::rows(shape.elements() / self.width, self.width), &arguments)
+        let storage = device.storage();
+        let grid = Grid::held_rows(shape.elements() / self.width, self.width, storage.bytes());
+        device.launch(NAME, kernel, Suffix::Of(storage), grid, &arguments)
     }
 
     /// Room for an f32 a row.

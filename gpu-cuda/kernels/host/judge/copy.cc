@@ -8,7 +8,7 @@ template <class T>
 void test_copy() {
   Random random(1);
   std::vector<Shape> shapes = SHAPES;
-  shapes.insert(shapes.end(), {{33, 70}, {2, 33, 65}, {16, 3, 16}, {3, 17, 2, 19}});
+  shapes.insert(shapes.end(), {{33, 70}, {2, 33, 65}, {16, 3, 16}, {3, 17, 2, 19}, {3, 5, 1040}});
   for (const Shape& shape : shapes) {
     for (Layout from : LAYOUTS) {
       for (Layout to : {Layout::Contiguous, Layout::Unaligned, Layout::Reversed, Layout::Gaps, Layout::Padded, Layout::PaddedByVectors}) {

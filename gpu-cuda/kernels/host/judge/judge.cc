@@ -134,7 +134,7 @@ void run(const std::string& name, Extent grid, Extent block, const void* args) {
 Test::Test(const char* subject, const char* name, void (*body)()) : subject(subject), name(name), body(body) { tests().push_back(this); }
 
 const std::vector<Shape> SHAPES = {{},      {1},     {3},        {8},       {257},        {1030},       {2, 3},          {3, 8},
-                                   {7, 16}, {33, 40}, {1, 5, 1}, {5, 3, 8}, {2, 3, 2, 5}, {2, 3, 2, 2, 3}, {2, 2, 3, 2, 2, 8}};
+                                   {7, 16}, {33, 40}, {1, 5, 1}, {5, 3, 8}, {2, 3, 2, 5}, {2, 3, 2, 2, 3}, {2, 2, 3, 2, 2, 8}, {3, 3, 520}};
 
 } // namespace judge
 

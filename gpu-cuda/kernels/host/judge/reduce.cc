@@ -9,7 +9,7 @@ template <class S, class T>
 void test_reduce(const char* types) {
   Random random(1);
   for (const Shape& kept : {Shape{}, Shape{1}, Shape{5}, Shape{3, 4}, Shape{40}, Shape{2, 3, 16}, Shape{2, 2, 3, 2, 5}}) {
-    for (Index length : {0, 1, 3, 31, 33, 256, 1025}) {
+    for (Index length : {0, 1, 3, 31, 33, 256, 1025, 2100}) {
       if (elements(kept) * length > 12000) continue;
       for (Layout layout : {Layout::Contiguous, Layout::Unaligned, Layout::Reversed, Layout::Gaps, Layout::PaddedByVectors, Layout::StretchedInner}) {
         for (int op : {REDUCE_SUM, REDUCE_MAX}) {
@@ -42,7 +42,7 @@ void test_reduce(const char* types) {
           Buffer<T> rows(elements(kept) * args.parts), columns(elements(kept) * args.parts);
           const double tolerance = std::max(TOLERANCE<T>, 2e-6);
           args.out = rows.data();
-          launch(std::string("reduce_rows_") + types, {3, unsigned(args.parts)}, {length > 300 ? 512u : 64u}, args);
+          launch(std::string("reduce_rows_") + types, {3, unsigned(args.parts)}, {length == 1025 ? 512u : 64u}, args);
           agree<T>("rows", rows, wanted, tolerance);
           args.out = columns.data();
           launch(std::string("reduce_columns_") + types, {1, unsigned(args.parts)}, {256}, args);
