@@ -110,7 +110,7 @@ impl<F: Fn(&[CudaTensor]) -> Result<Vec<CudaTensor>>> Replay<F> {
         for (fixed, input) in recording.inputs.iter().zip(inputs) {
             copy::into("replay", input, fixed)?;
         }
-        self.device.directly("replay", || {
+        self.device.directly("replay", |_| {
             // SAFETY: the graph was instantiated in this context, and everything that it touches is held by the recording.
             check_raw("replay", unsafe { sys::cuGraphLaunch(recording.executable, self.device.stream().as_inner()) })
         })?;
@@ -125,7 +125,7 @@ impl<F: Fn(&[CudaTensor]) -> Result<Vec<CudaTensor>>> Replay<F> {
         drop((self.function)(&fixed)?);
         device.sync()?;
         {
-            let mut capture = device.capture();
+            let capture = &mut device.state().capture;
             if capture.is_some() {
                 return Err(Error::Unsupported { op: "replay", what: "a graph is being recorded on this device already" });
             }
@@ -139,7 +139,7 @@ impl<F: Fn(&[CudaTensor]) -> Result<Vec<CudaTensor>>> Replay<F> {
         let mut graph = core::ptr::null_mut();
         // SAFETY: as above; ends the recording also where the function failed.
         let ended = device.run("replay", || check_raw("replay", unsafe { sys::cuStreamEndCapture(stream, &raw mut graph) }));
-        let capture = device.capture().take().unwrap_or_default();
+        let capture = device.state().capture.take().unwrap_or_default();
         let mut recording = Recording {
             device: device.clone(),
             executable: core::ptr::null_mut(),
