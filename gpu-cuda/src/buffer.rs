@@ -40,6 +40,11 @@ impl Buffer {
         &self.device
     }
 
+    /// Whether other buffers may have the same place.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.storage, Storage::Shared(_))
+    }
+
     /// The block, if it may be shared.
     pub fn block(&self) -> Option<Arc<Block>> {
         if let Storage::Shared(block) = &self.storage { Some(Arc::clone(block)) } else { None }

@@ -407,7 +407,8 @@ impl Device for CudaDevice {
 
     /// One element, stretched: a constant takes no memory to speak of, and one that was made lately takes no work.
     fn full(&self, value: f64, shape: Shape) -> Result<CudaTensor> {
-        let layout = Layout::contiguous(Shape::SCALAR).broadcast(shape).ok_or(Error::Shape { op: "full", left: Shape::SCALAR, right: shape })?;
+        let layout =
+            Layout::contiguous(Shape::SCALAR).broadcast(shape).ok_or(Error::Shape { op: "full", left: Shape::SCALAR, right: shape })?;
         Ok(CudaTensor::new(self.constant(value as f32)?, Shape::SCALAR).view(layout))
     }
 

@@ -70,6 +70,10 @@ impl Drop for Recording {
 ///
 /// The function must do the same work whenever it is called with the same shapes: what it decides or draws on the host is frozen at the
 /// recording. It cannot look at numbers on the host. What should change from call to call is an input.
+///
+/// While it is recorded, nothing else in the process may wait for the whole GPU, or the call fails with error 901: as for
+/// [`Options::graphs`](crate::Options::graphs), but that here another device of this crate counts too, where it uses a kernel or a kind of product for
+/// the first time.
 pub struct Replay<F> {
     device: CudaDevice,
     function: F,

@@ -14,11 +14,11 @@ const SLACK: usize = 64 << 20;
 /// How many bytes of the device a handle holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// In tensors.
+    /// In tensors, and in the constants made last.
     pub live: usize,
     /// In the pool, for the next tensors.
     pub pooled: usize,
-    /// The most that ever was in tensors.
+    /// The most that ever was there.
     pub peak: usize,
     /// How often memory was asked of the driver.
     pub allocations: usize,

@@ -205,9 +205,7 @@ impl Products {
         let mut plans = locked(&self.plans);
         let (planned, is_new) = match plans.entry(key) {
             std::collections::hash_map::Entry::Occupied(entry) => (entry.into_mut(), false),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                (entry.insert(device.alone("matmul", || self.plan(&key))?), true)
-            }
+            std::collections::hash_map::Entry::Vacant(entry) => (entry.insert(device.alone("matmul", || self.plan(&key))?), true),
         };
         let Some(plan) = planned else { return Ok(false) };
         let workspace = device.buffer("matmul", plan.workspace)?;
