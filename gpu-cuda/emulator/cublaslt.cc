@@ -5,6 +5,7 @@
 #include <functional>
 
 int emulator_submit(void* stream, std::function<void()> work);
+void emulator_disturb();
 
 namespace {
 
@@ -84,7 +85,8 @@ bool fits(const Operation& op, const Layout& a, const Layout& b, const Layout& d
 #define API extern "C" __attribute__((visibility("default"))) int
 
 API cublasLtCreate(void** handle) { return *handle = new char, SUCCESS; }
-API cublasLtDestroy(void* handle) { return delete static_cast<char*>(handle), SUCCESS; }
+// The library waits for the whole device.
+API cublasLtDestroy(void* handle) { return emulator_disturb(), delete static_cast<char*>(handle), SUCCESS; }
 API cublasLtMatmulDescCreate(Operation** op, int compute, int scale) {
   if ((compute != COMPUTE_F32 && compute != COMPUTE_TF32) || scale != F32) return INVALID_VALUE;
   return *op = new Operation{compute, scale}, SUCCESS;

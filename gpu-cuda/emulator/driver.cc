@@ -47,6 +47,7 @@ struct Graph {
 struct Event;
 
 struct Stream {
+  void* context = nullptr;
   Graph* capture = nullptr;
   bool invalid = false;
   std::deque<std::function<void()>> queued; // what a lazy device has not done yet
@@ -78,6 +79,7 @@ Result lost = SUCCESS; // the failure after which nothing works
 int device_count = 1, version = 13000, capability = 90;
 size_t memory = size_t(8) << 30, used = 0;
 int launches = 0, instantiations = 0, graph_launches = 0;
+bool strict = false; // loading a module waits for the whole context
 bool lazy = false; // work is done when somebody waits for it, not when it is queued
 thread_local void* current = nullptr;
 
@@ -184,9 +186,20 @@ Result queue(Stream* stream, std::function<Result()> work) {
   return SUCCESS;
 }
 
+// Waits for the whole context, which breaks what is recorded in it, by any thread.
+void disturb() {
+  for (auto& entry : streams) {
+    Stream& stream = *entry.second;
+    if (stream.context != current) continue;
+    if (stream.capture) stream.invalid = true;
+    else advance(stream, stream.asked);
+  }
+}
+
 // Runs a node, or records it.
 Result submit(Stream* stream, Node node) {
   if (stream && stream->capture) {
+    if (stream->invalid) return CAPTURE_INVALIDATED;
     stream->capture->nodes.push_back(std::move(node));
     return SUCCESS;
   }
@@ -233,6 +246,11 @@ extern "C" __attribute__((visibility("default"))) void emulator_be_lazy(int whet
   std::lock_guard<std::recursive_mutex> lock(guard);
   lazy = whether != 0;
 }
+// Loading a module waits for the whole context, as it may.
+extern "C" __attribute__((visibility("default"))) void emulator_be_strict(int whether) {
+  std::lock_guard<std::recursive_mutex> lock(guard);
+  strict = whether != 0;
+}
 // Kernels run so far, graphs made and launched; bytes of device memory in use.
 extern "C" __attribute__((visibility("default"))) int emulator_launches() { return launches; }
 extern "C" __attribute__((visibility("default"))) int emulator_instantiations() { return instantiations; }
@@ -270,6 +288,10 @@ API cuDevicePrimaryCtxRetain(void** context, int device) {
 API cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
 API cuCtxSetCurrent(void* context) { return current = context, SUCCESS; }
 API cuCtxGetCurrent(void** context) { return *context = current, SUCCESS; }
+API cuCtxSynchronize() {
+  ENTER("cuCtxSynchronize");
+  return disturb(), lost;
+}
 API cuMemGetInfo_v2(size_t* available, size_t* total) {
   ENTER("cuMemGetInfo_v2");
   return *available = memory - used, *total = memory, SUCCESS;
@@ -287,9 +309,13 @@ API cuGetErrorString(int code, const char** text) {
 
 API cuModuleLoadDataEx(void** module, const void* image, unsigned, void*, void**) {
   ENTER("cuModuleLoadDataEx");
+  if (strict) disturb();
   return *module = const_cast<void*>(image), image ? SUCCESS : INVALID_VALUE;
 }
-API cuModuleUnload(void*) { return SUCCESS; }
+API cuModuleUnload(void*) {
+  std::lock_guard<std::recursive_mutex> lock(guard);
+  return disturb(), SUCCESS;
+}
 API cuModuleGetFunction(void** function, void*, const char* name) {
   ENTER("cuModuleGetFunction");
   if (!mfm_kernel_find(name)) return NOT_FOUND;
@@ -301,6 +327,7 @@ API cuModuleGetFunction(void** function, void*, const char* name) {
 API cuStreamCreateWithPriority(Stream** stream, unsigned, int) {
   ENTER("cuStreamCreateWithPriority");
   auto made = std::make_shared<Stream>();
+  made->context = current;
   return streams[made.get()] = made, *stream = made.get(), SUCCESS;
 }
 API cuStreamDestroy_v2(Stream* stream) {
@@ -413,6 +440,12 @@ API cuGraphLaunch(Graph* graph, Stream* stream) {
   for (const Node& node : graph->nodes)
     if (Result code = queue(stream, [node] { return run(node); })) return code;
   return SUCCESS;
+}
+
+// A library waits for the whole context.
+void emulator_disturb() {
+  std::lock_guard<std::recursive_mutex> lock(guard);
+  disturb();
 }
 
 // Work of a library on a stream.

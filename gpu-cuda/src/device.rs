@@ -2,22 +2,24 @@
 
 use crate::abi::{Arguments, FillArgs, NoiseArgs};
 use crate::buffer::Buffer;
+use crate::constants::Constants;
 use crate::failure::{OpenError, check, failure, is_final};
-use crate::graph::Capture;
+use crate::gpu::Share;
 use crate::host::encode;
-use crate::kernels::{FILL, Grid, Kernel, Kernels, NOISE_NORMAL, NOISE_WORDS, Suffix};
+use crate::kernels::{FILL, Grid, Kernel, NOISE_NORMAL, NOISE_WORDS, Suffix};
 use crate::memory::{Block, Memory, Pool};
 use crate::options::{Options, Storage};
 use crate::products::Products;
 use crate::properties::{Properties, find};
 use crate::queue::Queue;
-use crate::staging::{CHUNK, Staging};
+use crate::staging::{CHUNK, Chunk, Staging};
+use crate::state::State;
 use crate::tensor::CudaTensor;
 use core::fmt;
 use core::hash::Hash;
 use core::ops::Range;
 use core::sync::atomic::{AtomicI32, Ordering};
-use cust::context::{Context, CurrentContext};
+use cust::context::CurrentContext;
 use cust::stream::{Stream, StreamFlags};
 use mfm_core::tensor::Element;
 use mfm_core::{Device, Error, Layout, Noise, Result, Shape};
@@ -38,17 +40,21 @@ pub(crate) struct Inner {
     options: Options,
     /// The code of the failure after which nothing works, or 0.
     lost: AtomicI32,
-    kernels: Kernels,
-    products: Option<Products>,
-    pool: Mutex<Pool>,
-    staging: Mutex<Staging>,
-    /// Where work is gathered into graphs, if it is.
-    queue: Option<Mutex<Queue>>,
-    capture: Mutex<Option<Capture>>,
+    state: Mutex<State>,
     stream: Stream,
     /// Memory that is asked for while a graph is recorded.
     side: Stream,
-    context: Context,
+    gpu: Share,
+}
+
+impl Inner {
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        locked(&self.state)
+    }
+
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
 }
 
 impl fmt::Debug for CudaDevice {
@@ -62,7 +68,7 @@ impl fmt::Debug for CudaDevice {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -84,26 +90,24 @@ impl CudaDevice {
         if properties.capability < (8, 0) {
             return Err(OpenError::OldDevice { name: properties.name, capability: properties.capability });
         }
-        let context = check("cuda", Context::new(device))?;
-        check("cuda", CurrentContext::set_current(&context))?;
+        let gpu = Share::new(device, &properties)?;
         // Not joined with the legacy default stream: what anyone does there would break a recording.
         let open = || check("cuda", Stream::new(StreamFlags::NON_BLOCKING, None));
         let (stream, side) = (open()?, open()?);
-        let products = if options.cublaslt { Products::open(options.precision) } else { None };
-        Ok(Self(Arc::new(Inner {
-            kernels: Kernels::new(properties.capability),
-            properties,
-            options,
-            lost: AtomicI32::new(0),
-            products,
-            pool: Mutex::new(Pool::new(options.memory_limit)),
-            staging: Mutex::new(Staging::default()),
-            queue: options.graphs.then(Mutex::default),
-            capture: Mutex::new(None),
-            stream,
-            side,
-            context,
-        })))
+        if options.cublaslt {
+            // Now, and not in the middle of the first work.
+            gpu.products();
+        }
+        let state = State {
+            pool: Pool::new(options.memory_limit),
+            staging: Staging::default(),
+            queue: options.graphs.then(Queue::default),
+            capture: None,
+            constants: Constants::default(),
+        };
+        let inner = Arc::new(Inner { properties, options, lost: AtomicI32::new(0), state: Mutex::new(state), stream, side, gpu });
+        inner.gpu.join(&inner);
+        Ok(Self(inner))
     }
 
     /// What is known of the GPU.
@@ -118,7 +122,7 @@ impl CudaDevice {
 
     /// How many bytes tensors and pool hold.
     pub fn memory(&self) -> Memory {
-        locked(&self.0.pool).memory()
+        self.state().pool.memory()
     }
 
     /// The bytes of the GPU that nobody holds, whoever else uses it.
@@ -134,15 +138,18 @@ impl CudaDevice {
     /// # Errors
     /// Whatever the device reports.
     pub fn trim(&self) -> Result<()> {
-        self.directly("trim", || {
-            locked(&self.0.pool).evict(0, &self.0.stream);
+        self.directly("trim", |state| {
+            for block in state.constants.clear() {
+                state.pool.give(&block, &self.0.stream);
+            }
+            state.pool.evict(0, &self.0.stream);
             Ok(())
         })
     }
 
     /// Whether matrix products go by cuBLASLt.
     pub fn has_cublaslt(&self) -> bool {
-        self.0.products.is_some()
+        self.products().is_some()
     }
 
     /// The 64-bit words of `noise`, as the device makes them: bit for bit those of [`Noise::fill_words`].
@@ -171,24 +178,29 @@ impl CudaDevice {
     }
 
     pub(crate) fn products(&self) -> Option<&Products> {
-        self.0.products.as_ref()
+        if self.0.options.cublaslt { self.0.gpu.products() } else { None }
     }
 
     pub(crate) fn stream(&self) -> &Stream {
         &self.0.stream
     }
 
-    pub(crate) fn capture(&self) -> MutexGuard<'_, Option<Capture>> {
-        locked(&self.0.capture)
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state()
+    }
+
+    /// The failure after which nothing works, if there was one.
+    fn alive(&self, op: &'static str) -> Result<()> {
+        match self.0.lost.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            code => Err(failure(op, code)),
+        }
     }
 
     /// Work for the driver, in this device's context. A failure that nothing recovers from is remembered.
     pub(crate) fn run<R>(&self, op: &'static str, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        match self.0.lost.load(Ordering::Relaxed) {
-            0 => {}
-            code => return Err(failure(op, code)),
-        }
-        let outcome = check(op, CurrentContext::set_current(&self.0.context)).and_then(|()| work());
+        self.alive(op)?;
+        let outcome = check(op, CurrentContext::set_current(&self.0.gpu.context)).and_then(|()| work());
         if let Err(Error::Device { code, .. }) = outcome
             && is_final(code)
         {
@@ -199,53 +211,63 @@ impl CudaDevice {
 
     /// Work of some kind for the device's stream, in order.
     pub(crate) fn queue(&self, op: &'static str, kind: &impl Hash, work: impl FnOnce() -> Result<()>) -> Result<()> {
-        let gathering = self.0.queue.as_ref().filter(|_| self.capture().is_none());
         self.run(op, || {
             // Held until the work is asked for, so that no other thread launches what was recorded in between.
-            let mut queue = gathering.map(locked);
-            if let Some(queue) = &mut queue {
-                queue.record(op, kind, &self.0.stream, &mut locked(&self.0.staging))?;
+            let mut state = self.0.options.graphs.then(|| self.state());
+            if let Some(state) = &mut state {
+                state.record(op, kind, &self.0.stream)?;
             }
             work()
         })
     }
 
     /// Work that cannot be part of a graph: what was asked of the device before goes there first.
-    pub(crate) fn directly<R>(&self, op: &'static str, work: impl FnOnce() -> Result<R>) -> Result<R> {
+    pub(crate) fn directly<R>(&self, op: &'static str, work: impl FnOnce(&mut State) -> Result<R>) -> Result<R> {
         self.run(op, || {
-            let mut queue = self.0.queue.as_ref().map(locked);
-            if let Some(queue) = &mut queue {
-                queue.flush(op, &self.0.stream, &mut locked(&self.0.staging))?;
-            }
-            work()
+            let mut state = self.state();
+            state.flush(op, &self.0.stream)?;
+            work(&mut state)
         })
+    }
+
+    /// Work that may wait for all work of the GPU: nothing is recorded meanwhile, by this device or another, other than by a
+    /// [`Replay`](crate::Replay).
+    pub(crate) fn alone<R>(&self, op: &'static str, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        self.run(op, || self.0.gpu.alone(op, work))
     }
 
     /// Queues a kernel.
     pub(crate) fn launch<A: Arguments>(&self, op: &'static str, kernel: Kernel, suffix: Suffix, grid: Grid, arguments: &A) -> Result<()> {
-        let kernels = &self.0.kernels;
+        let kernels = &self.0.gpu.kernels;
         let function = match kernels.loaded(kernel, suffix) {
             Some(function) => function,
-            None => self.directly(op, || kernels.function(op, kernel, suffix))?,
+            None => self.alone(op, || kernels.function(op, kernel, suffix))?,
         };
-        self.queue(op, &(kernel, suffix), || function.launch(op, &self.0.stream, grid, arguments))
+        self.queue(op, &(kernel.slot, suffix), || function.launch(op, &self.0.stream, grid, arguments))
     }
 
     /// A buffer of `bytes`, whose content is arbitrary.
     pub(crate) fn buffer(&self, op: &'static str, bytes: usize) -> Result<Buffer> {
-        let block = self.run(op, || {
-            if let Some(capture) = &mut *self.capture() {
-                return capture.take(op, bytes, &mut locked(&self.0.pool), &self.0.side);
+        Ok(Buffer::new(self.clone(), self.block(op, bytes)?))
+    }
+
+    fn block(&self, op: &'static str, bytes: usize) -> Result<Block> {
+        self.alive(op)?;
+        let mut state = self.state();
+        if state.capture.is_none()
+            && let Some(block) = state.pool.reuse(bytes)
+        {
+            return Ok(block);
+        }
+        self.run(op, || {
+            let State { pool, capture, .. } = &mut *state;
+            if let Some(capture) = capture {
+                return capture.take(op, bytes, pool, &self.0.side);
             }
-            let mut queue = self.0.queue.as_ref().map(locked);
-            let mut pool = locked(&self.0.pool);
-            if let Some(queue) = queue.as_mut().filter(|_| !pool.has(bytes)) {
-                // Memory is asked of the driver between graphs, not by them.
-                queue.flush(op, &self.0.stream, &mut locked(&self.0.staging))?;
-            }
-            pool.take(op, bytes, &self.0.stream)
-        })?;
-        Ok(Buffer::new(self.clone(), block))
+            // Memory is asked of the driver between graphs, not by them.
+            state.flush(op, &self.0.stream)?;
+            state.pool.take(op, bytes, &self.0.stream)
+        })
     }
 
     /// A buffer of `elements` of the device's type.
@@ -254,25 +276,55 @@ impl CudaDevice {
     }
 
     pub(crate) fn give(&self, block: Block) {
-        // Where the context cannot be made current there is nothing to give back to.
-        let _ = CurrentContext::set_current(&self.0.context);
-        match &mut *self.capture() {
-            None => self.give_all(vec![block]),
-            Some(capture) => capture.give(block),
+        let mut state = self.state();
+        if let Some(capture) = &mut state.capture {
+            capture.give(block);
+            return;
         }
+        if !state.pool.keeps(&block) {
+            // Where the context cannot be made current there is nothing to give back to.
+            let _ = CurrentContext::set_current(&self.0.gpu.context);
+        }
+        state.give(&block, &self.0.stream);
     }
 
     /// Gives the blocks of a graph back.
     pub(crate) fn give_all(&self, blocks: Vec<Block>) {
-        let _ = CurrentContext::set_current(&self.0.context);
-        let mut queue = self.0.queue.as_ref().map(locked);
-        let mut pool = locked(&self.0.pool);
+        let _ = CurrentContext::set_current(&self.0.gpu.context);
+        let mut state = self.state();
         for block in &blocks {
-            if let Some(queue) = queue.as_mut().filter(|_| !pool.keeps(block)) {
-                // The driver takes it back after the work that uses it. Where that is lost, later calls say so.
-                let _ = queue.flush("free", &self.0.stream, &mut locked(&self.0.staging));
-            }
-            pool.give(block, &self.0.stream);
+            state.give(block, &self.0.stream);
+        }
+    }
+
+    /// A buffer of one element, which nobody writes to.
+    fn constant(&self, value: f32) -> Result<Buffer> {
+        self.alive("full")?;
+        let (known, is_recorded) = {
+            let mut state = self.state();
+            // A replay has its own: it would not keep those that are shared, and writes its own only when it is replayed.
+            let is_recorded = state.capture.is_some();
+            (if is_recorded { None } else { state.constants.find(value) }, is_recorded)
+        };
+        if let Some(block) = known {
+            return Ok(Buffer::shared(self.clone(), block));
+        }
+        let buffer = Buffer::shared(self.clone(), Arc::new(self.block("full", self.storage().bytes())?));
+        let arguments = FillArgs { elements: 1, out: buffer.address(), value, reserved: 0 };
+        self.launch("full", FILL, Suffix::Of(self.storage()), Grid::new([1, 1, 1], 32), &arguments)?;
+        if !is_recorded && let Some(block) = buffer.block() {
+            let superseded = self.state().constants.keep(value, block);
+            superseded.into_iter().for_each(|block| self.give(block));
+        }
+        Ok(buffer)
+    }
+
+    /// Host memory for a transfer of so many bytes.
+    fn chunk(&self, op: &'static str, bytes: usize) -> Result<Chunk> {
+        match self.run(op, || self.state().staging.take(op, bytes))? {
+            Some(chunk) => Ok(chunk),
+            // The driver may wait for the device where it pins memory.
+            None => self.alone(op, || Chunk::new(op, bytes)),
         }
     }
 
@@ -280,55 +332,55 @@ impl CudaDevice {
     pub(crate) fn upload(&self, op: &'static str, to: u64, bytes: usize, fill: &mut dyn FnMut(Range<usize>, &mut [u8])) -> Result<()> {
         for start in (0..bytes).step_by(CHUNK) {
             let size = CHUNK.min(bytes - start);
-            let mut chunk = self.run(op, || locked(&self.0.staging).take(op, size))?;
+            let mut chunk = self.chunk(op, size)?;
             fill(start..start + size, chunk.bytes_mut(size));
-            self.queue(op, &size, || chunk.upload(op, to + start as u64, size, &self.0.stream))?;
-            if let Some(capture) = &mut *self.capture() {
-                // The graph reads it at every replay.
-                capture.keep(chunk);
-                continue;
-            }
-            let mut queue = self.0.queue.as_ref().map(locked);
-            let staging = &mut locked(&self.0.staging);
-            match &mut queue {
-                Some(queue) => queue.keep(op, chunk, &self.0.stream, staging)?,
-                None => staging.give(op, chunk, &self.0.stream)?,
-            }
+            self.run(op, || {
+                let mut state = self.state();
+                state.record(op, &size, &self.0.stream)?;
+                chunk.upload(op, to + start as u64, size, &self.0.stream)?;
+                state.keep(op, chunk, &self.0.stream)
+            })?;
         }
         Ok(())
     }
 
     /// Copies `bytes` to the host, where `read` takes them piece by piece.
     pub(crate) fn download(&self, op: &'static str, from: u64, bytes: usize, read: &mut dyn FnMut(&[u8])) -> Result<()> {
-        if self.capture().is_some() {
+        if self.state().capture.is_some() {
             return Err(Error::Unsupported { op, what: "numbers cannot come to the host while a graph is recorded" });
         }
-        self.directly(op, || {
-            // Also without a byte: what went wrong before is reported here.
-            check(op, self.0.stream.synchronize())?;
-            for start in (0..bytes).step_by(CHUNK) {
-                let size = CHUNK.min(bytes - start);
-                let mut chunk = locked(&self.0.staging).take(op, size)?;
+        // Also without a byte: what went wrong before is reported here.
+        self.directly(op, |_| check(op, self.0.stream.synchronize()))?;
+        for start in (0..bytes).step_by(CHUNK) {
+            let size = CHUNK.min(bytes - start);
+            let mut chunk = self.chunk(op, size)?;
+            self.directly(op, |state| {
                 chunk.download(op, from + start as u64, size, &self.0.stream)?;
                 check(op, self.0.stream.synchronize())?;
                 read(chunk.bytes(size));
-                locked(&self.0.staging).give(op, chunk, &self.0.stream)?;
-            }
-            Ok(())
-        })
+                state.staging.give(op, chunk, &self.0.stream)
+            })?;
+        }
+        Ok(())
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let _ = CurrentContext::set_current(&self.context);
-        if let Some(queue) = &self.queue {
-            locked(queue).discard(&self.stream);
+        let _ = CurrentContext::set_current(&self.gpu.context);
+        let mut state = locked(&self.state);
+        if let Some(queue) = &mut state.queue {
+            queue.discard(&self.stream);
         }
-        locked(&self.pool).evict(0, &self.stream);
+        for block in state.constants.clear() {
+            state.pool.give(&block, &self.stream);
+        }
+        state.pool.evict(0, &self.stream);
         // Memory that a copy still reads or writes is not taken away under it. A lost device has no work left.
         let _ = self.stream.synchronize();
-        locked(&self.staging).clear();
+        let chunks = core::mem::take(&mut state.staging);
+        // The driver may wait for the device where it lets go of pinned memory.
+        self.gpu.alone("drop", || drop(chunks));
     }
 }
 
@@ -353,14 +405,11 @@ impl Device for CudaDevice {
         Ok(CudaTensor::new(buffer, shape))
     }
 
-    /// One element, stretched: a constant takes no memory to speak of.
+    /// One element, stretched: a constant takes no memory to speak of, and one that was made lately takes no work.
     fn full(&self, value: f64, shape: Shape) -> Result<CudaTensor> {
-        let buffer = self.elements("full", 1)?;
-        let arguments = FillArgs { elements: 1, out: buffer.address(), value: value as f32, reserved: 0 };
-        self.launch("full", FILL, Suffix::Of(self.storage()), Grid::new([1, 1, 1], 32), &arguments)?;
-        let one = CudaTensor::new(buffer, Shape::SCALAR);
-        let layout = Layout::contiguous(Shape::SCALAR).broadcast(shape);
-        layout.map(|layout| one.view(layout)).ok_or(Error::Shape { op: "full", left: Shape::SCALAR, right: shape })
+        let layout =
+            Layout::contiguous(Shape::SCALAR).broadcast(shape).ok_or(Error::Shape { op: "full", left: Shape::SCALAR, right: shape })?;
+        Ok(CudaTensor::new(self.constant(value as f32)?, Shape::SCALAR).view(layout))
     }
 
     fn sync(&self) -> Result<()> {

@@ -79,10 +79,10 @@ pub(crate) fn compare(a: &CudaTensor, op: Compare, b: &CudaTensor) -> Result<Cud
 fn pairwise(name: &'static str, a: &CudaTensor, op: i32, b: &CudaTensor) -> Result<CudaTensor> {
     let shape = a.shape().broadcast(&b.shape(), name)?;
     one_device(name, &[a, b])?;
-    let (a, b) = (a.stretched(name, shape)?, b.stretched(name, shape)?);
-    let alike = a.layout().strides == b.layout().strides;
-    let (result, shape, left) = if alike { result_layout(a.layout()) } else { (Layout::contiguous(shape), shape, *a.layout()) };
-    let right = if alike { left } else { *b.layout() };
+    let (left, right) = (a.stretched_layout(name, shape)?, b.stretched_layout(name, shape)?);
+    let alike = left.strides == right.strides;
+    let (result, shape, run) = if alike { result_layout(&left) } else { (Layout::contiguous(shape), shape, left) };
+    let (left, right) = if alike { (run, run) } else { (left, right) };
     let elements = shape.elements();
     let buffer = a.home().elements(name, elements)?;
     if elements > 0 {

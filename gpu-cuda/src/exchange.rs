@@ -66,10 +66,10 @@ impl CudaDevice {
     }
 
     fn order(&self, op: &'static str, before: sys::CUstream, after: sys::CUstream) -> Result<()> {
-        if self.capture().is_some() {
+        if self.state().capture.is_some() {
             return Err(Error::Unsupported { op, what: "streams cannot be joined while a graph is recorded" });
         }
-        self.directly(op, || {
+        self.directly(op, |_| {
             let mut event = core::ptr::null_mut();
             // SAFETY: the event is made here, and destroyed once: the driver keeps it until it has happened. Both streams are alive.
             unsafe {

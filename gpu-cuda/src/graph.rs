@@ -70,6 +70,10 @@ impl Drop for Recording {
 ///
 /// The function must do the same work whenever it is called with the same shapes: what it decides or draws on the host is frozen at the
 /// recording. It cannot look at numbers on the host. What should change from call to call is an input.
+///
+/// While it is recorded, nothing else in the process may wait for the whole GPU, or the call fails with error 901: as for
+/// [`Options::graphs`](crate::Options::graphs), but that here another device of this crate counts too, where it uses a kernel or a kind of product for
+/// the first time.
 pub struct Replay<F> {
     device: CudaDevice,
     function: F,
@@ -110,7 +114,7 @@ impl<F: Fn(&[CudaTensor]) -> Result<Vec<CudaTensor>>> Replay<F> {
         for (fixed, input) in recording.inputs.iter().zip(inputs) {
             copy::into("replay", input, fixed)?;
         }
-        self.device.directly("replay", || {
+        self.device.directly("replay", |_| {
             // SAFETY: the graph was instantiated in this context, and everything that it touches is held by the recording.
             check_raw("replay", unsafe { sys::cuGraphLaunch(recording.executable, self.device.stream().as_inner()) })
         })?;
@@ -125,7 +129,7 @@ impl<F: Fn(&[CudaTensor]) -> Result<Vec<CudaTensor>>> Replay<F> {
         drop((self.function)(&fixed)?);
         device.sync()?;
         {
-            let mut capture = device.capture();
+            let capture = &mut device.state().capture;
             if capture.is_some() {
                 return Err(Error::Unsupported { op: "replay", what: "a graph is being recorded on this device already" });
             }
@@ -139,7 +143,7 @@ impl<F: Fn(&[CudaTensor]) -> Result<Vec<CudaTensor>>> Replay<F> {
         let mut graph = core::ptr::null_mut();
         // SAFETY: as above; ends the recording also where the function failed.
         let ended = device.run("replay", || check_raw("replay", unsafe { sys::cuStreamEndCapture(stream, &raw mut graph) }));
-        let capture = device.capture().take().unwrap_or_default();
+        let capture = device.state().capture.take().unwrap_or_default();
         let mut recording = Recording {
             device: device.clone(),
             executable: core::ptr::null_mut(),

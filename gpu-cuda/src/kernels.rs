@@ -1,6 +1,7 @@
 //! The kernels: found by name in their subject's module, which is loaded when one of its kernels is first launched.
 
 use crate::abi::Arguments;
+use crate::device::locked;
 use crate::failure::{check, check_raw};
 use crate::images;
 use crate::options::Storage;
@@ -9,19 +10,28 @@ use cust::module::Module;
 use cust::stream::Stream;
 use mfm_core::{Error, Result};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 /// A kernel, less its types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Kernel {
     /// The file that it is in.
     pub subject: &'static str,
     pub name: &'static str,
+    /// Its number among the kernels.
+    pub slot: usize,
 }
 
 macro_rules! kernels {
     ($($subject:literal: $($constant:ident = $name:literal),+;)*) => {
-        $($(pub(crate) const $constant: Kernel = Kernel { subject: $subject, name: $name };)+)*
+        /// The kernels, numbered.
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)] // the constants' names
+        enum Slot { $($($constant,)+)* }
+
+        /// How many kernels there are.
+        const KERNELS: usize = [$($(Slot::$constant as usize,)+)*].len();
+
+        $($(pub(crate) const $constant: Kernel = Kernel { subject: $subject, name: $name, slot: Slot::$constant as usize };)+)*
     };
 }
 
@@ -51,6 +61,22 @@ pub(crate) enum Suffix {
     FromTo(Storage, Storage),
     /// Of the elements, and the largest head dimension.
     Capacity(Storage, usize),
+}
+
+/// How many ends of names there are.
+const SUFFIXES: usize = 7 + 2 * 8;
+
+impl Suffix {
+    /// Its number among the suffixes.
+    fn slot(self) -> usize {
+        match self {
+            Self::Plain => 0,
+            Self::Of(storage) => 1 + storage as usize,
+            Self::FromTo(from, to) => 3 + 2 * from as usize + to as usize,
+            // Multiples of 16 to 128.
+            Self::Capacity(storage, capacity) => 7 + 8 * storage as usize + (capacity.div_ceil(16).clamp(1, 8) - 1),
+        }
+    }
 }
 
 /// Blocks and threads.
@@ -100,36 +126,32 @@ pub(crate) struct Function(cust::sys::CUfunction);
 
 // SAFETY: a handle that the driver lets any thread use.
 unsafe impl Send for Function {}
+// SAFETY: as above.
+unsafe impl Sync for Function {}
 
-#[derive(Default)]
-struct Loaded {
-    functions: HashMap<(Kernel, Suffix), Function>,
-    modules: HashMap<&'static str, Module>,
-}
-
-/// The kernels of one device.
+/// The kernels of one GPU.
 pub(crate) struct Kernels {
     capability: (i32, i32),
-    loaded: Mutex<Loaded>,
+    /// By the numbers of kernel and suffix.
+    functions: [[OnceLock<Function>; SUFFIXES]; KERNELS],
+    modules: Mutex<HashMap<&'static str, Module>>,
 }
 
 impl Kernels {
     pub fn new(capability: (i32, i32)) -> Self {
-        Self { capability, loaded: Mutex::new(Loaded::default()) }
+        let functions = [const { [const { OnceLock::new() }; SUFFIXES] }; KERNELS];
+        Self { capability, functions, modules: Mutex::default() }
     }
 
-    /// A kernel's function, if its module is loaded.
+    /// A kernel's function, if it was asked for before.
     pub fn loaded(&self, kernel: Kernel, suffix: Suffix) -> Option<Function> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).functions.get(&(kernel, suffix)).copied()
+        self.functions[kernel.slot][suffix.slot()].get().copied()
     }
 
     /// A kernel's function.
     pub fn function(&self, op: &'static str, kernel: Kernel, suffix: Suffix) -> Result<Function> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(function) = loaded.functions.get(&(kernel, suffix)) {
-            return Ok(*function);
-        }
-        let module = match loaded.modules.entry(kernel.subject) {
+        let mut modules = locked(&self.modules);
+        let module = match modules.entry(kernel.subject) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => entry.insert(self.load(op, kernel.subject)?),
         };
@@ -140,8 +162,7 @@ impl Kernels {
             Suffix::Capacity(storage, capacity) => format!("{}_{}_{capacity}", kernel.name, storage.name()),
         };
         let function = Function(check(op, module.get_function(&name))?.to_raw());
-        loaded.functions.insert((kernel, suffix), function);
-        Ok(function)
+        Ok(*self.functions[kernel.slot][suffix.slot()].get_or_init(|| function))
     }
 
     /// The module of a subject: precompiled, or compiled here where the driver does not take that.

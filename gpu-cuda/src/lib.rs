@@ -20,12 +20,14 @@
 
 mod abi;
 mod buffer;
+mod constants;
 mod copy;
 mod device;
 mod elementwise;
 mod exchange;
 mod failure;
 mod fused;
+mod gpu;
 mod graph;
 mod host;
 mod images;
@@ -39,9 +41,11 @@ mod options;
 mod products;
 mod properties;
 mod queue;
+mod quick;
 mod reduce;
 mod space;
 mod staging;
+mod state;
 mod tensor;
 
 pub use device::CudaDevice;

@@ -14,11 +14,11 @@ const SLACK: usize = 64 << 20;
 /// How many bytes of the device a handle holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// In tensors.
+    /// In tensors, and in the constants made last.
     pub live: usize,
     /// In the pool, for the next tensors.
     pub pooled: usize,
-    /// The most that ever was in tensors.
+    /// The most that ever was there.
     pub peak: usize,
     /// How often memory was asked of the driver.
     pub allocations: usize,
@@ -58,25 +58,28 @@ impl Pool {
         self.memory
     }
 
-    /// Whether a block of so many bytes is free, so that [`take`](Self::take) does not ask the driver.
-    pub fn has(&self, bytes: usize) -> bool {
-        class_of(bytes).and_then(|size| self.free.get(&size)).is_some_and(|blocks| !blocks.is_empty())
+    /// A free block of at least `bytes`, whose content is arbitrary, if there is one: the driver is not asked.
+    pub fn reuse(&mut self, bytes: usize) -> Option<Block> {
+        let bytes = class_of(bytes)?;
+        let address = self.free.get_mut(&bytes)?.pop()?;
+        self.memory.pooled -= bytes;
+        Some(self.lend(address, bytes))
     }
 
     /// A block of at least `bytes`, whose content is arbitrary.
     pub fn take(&mut self, op: &'static str, bytes: usize, stream: &Stream) -> Result<Block> {
-        let none = Error::OutOfMemory { op, bytes };
-        let size = class_of(bytes).ok_or(none)?;
-        let address = match self.free.get_mut(&size).and_then(Vec::pop) {
-            Some(address) => {
-                self.memory.pooled -= size;
-                address
-            }
-            None => self.allocate(op, size, stream)?,
-        };
-        self.memory.live += size;
+        if let Some(block) = self.reuse(bytes) {
+            return Ok(block);
+        }
+        let bytes = class_of(bytes).ok_or(Error::OutOfMemory { op, bytes })?;
+        let address = self.allocate(op, bytes, stream)?;
+        Ok(self.lend(address, bytes))
+    }
+
+    fn lend(&mut self, address: u64, bytes: usize) -> Block {
+        self.memory.live += bytes;
         self.memory.peak = self.memory.peak.max(self.memory.live);
-        Ok(Block { address, bytes: size })
+        Block { address, bytes }
     }
 
     fn allocate(&mut self, op: &'static str, size: usize, stream: &Stream) -> Result<u64> {

@@ -57,6 +57,10 @@ pub struct Options {
     pub cublaslt: bool,
     /// Whether work goes to the device as CUDA graphs: all that is asked for between two looks of the host is one launch. The results are the same.
     /// Meant for loops of many small kernels, such as the training and steering of small networks.
+    ///
+    /// While work is recorded, nothing in the process may wait for the whole GPU (`cuCtxSynchronize`, `cudaDeviceSynchronize`, the unloading of a
+    /// module, the destruction of a cuBLASLt handle): the driver breaks the recording then, and every later call of the device returns error 901.
+    /// The devices of this crate see to it among themselves; another library in the process may not.
     pub graphs: bool,
 }
 

@@ -2,15 +2,16 @@
 //!
 //! cuBLASLt counts in columns. The rows of our C = A B are the columns of its Cᵀ = Bᵀ Aᵀ, so it is given B first, and writes C as we want it.
 
-use crate::device::CudaDevice;
+use crate::device::{CudaDevice, locked};
 use crate::matmul::Stack;
 use crate::options::{Precision, Storage};
+use crate::quick::BuildQuick;
 use crate::space::Axes;
 use core::ffi::{c_int, c_void};
 use mfm_core::{Error, Result};
 use mfm_cuda_dl::CUBLASLT;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// An opaque handle of the library's.
 type Handle = *mut c_void;
@@ -112,6 +113,7 @@ impl Side {
 /// What a plan depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
+    precision: Precision,
     sides: [Side; 2],
     sizes: [usize; 3],
     batch: usize,
@@ -128,12 +130,11 @@ struct Plan {
     workspace: usize,
 }
 
-/// cuBLASLt, opened, with the plans made so far; `None` for a product that it does not offer.
+/// cuBLASLt, opened for a GPU, with the plans made so far; `None` for a product that it does not offer.
 pub(crate) struct Products {
     api: Api,
     handle: Handle,
-    precision: Precision,
-    plans: Mutex<HashMap<Key, Option<Plan>>>,
+    plans: Mutex<HashMap<Key, Option<Plan>, BuildQuick>>,
 }
 
 // SAFETY: the library's handles may be used by any thread; plans are changed under the lock.
@@ -151,12 +152,12 @@ fn check(status: c_int) -> Result<()> {
 
 impl Products {
     /// The library for the current context, if it is there.
-    pub fn open(precision: Precision) -> Option<Self> {
+    pub fn open() -> Option<Self> {
         let api = Api::open()?;
         let mut handle = core::ptr::null_mut();
         // SAFETY: a context is current.
         let status = unsafe { (api.create)(&raw mut handle) };
-        (status == 0).then(|| Self { api, handle, precision, plans: Mutex::new(HashMap::new()) })
+        (status == 0).then(|| Self { api, handle, plans: Mutex::default() })
     }
 
     /// Queues left · right, plus `bias` to each row if there is one, row-major from `out` on. Says whether the bias was added; `None` if the library
@@ -194,18 +195,17 @@ impl Products {
         let sides = [Side::new(right, axes.view(1, b).stride[0], b), Side::new(left, axes.view(0, a).stride[0], a)];
         let [Some(first), Some(second)] = sides else { return Ok(false) };
         let key = Key {
+            precision: device.options().precision,
             sides: [first, second],
             sizes: [left.rows, right.columns, left.columns],
             batch: batch.elements(),
             out_alignment: 1 << out.trailing_zeros().min(8),
             bias: bias.is_some(),
         };
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut plans = locked(&self.plans);
         let (planned, is_new) = match plans.entry(key) {
             std::collections::hash_map::Entry::Occupied(entry) => (entry.into_mut(), false),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                (entry.insert(device.run("matmul", || self.plan(device.storage(), &key))?), true)
-            }
+            std::collections::hash_map::Entry::Vacant(entry) => (entry.insert(device.alone("matmul", || self.plan(&key))?), true),
         };
         let Some(plan) = planned else { return Ok(false) };
         let workspace = device.buffer("matmul", plan.workspace)?;
@@ -238,7 +238,7 @@ impl Products {
             })
         };
         // The library loads its kernels when they are first used, which is not for a graph.
-        let outcome = if is_new { device.directly("matmul", multiply) } else { device.queue("matmul", &key, multiply) };
+        let outcome = if is_new { device.alone("matmul", multiply) } else { device.queue("matmul", &key, multiply) };
         match outcome {
             // Its heuristics may propose what it then refuses.
             Err(Error::Device { code: number::NOT_SUPPORTED, .. }) if is_new => {
@@ -261,9 +261,9 @@ impl Products {
         check(unsafe { setter(of, which, core::ptr::from_ref(value).cast(), size_of::<V>()) })
     }
 
-    fn plan(&self, storage: Storage, key: &Key) -> Result<Option<Plan>> {
-        let compute = if self.precision == Precision::Tf32 { number::COMPUTE_TF32 } else { number::COMPUTE_F32 };
-        let kind = match storage {
+    fn plan(&self, key: &Key) -> Result<Option<Plan>> {
+        let compute = if key.precision == Precision::Tf32 { number::COMPUTE_TF32 } else { number::COMPUTE_F32 };
+        let kind = match key.precision.storage() {
             Storage::F32 => number::TYPE_F32,
             Storage::Bf16 => number::TYPE_BF16,
         };
@@ -346,7 +346,7 @@ impl Products {
 
 impl Drop for Products {
     fn drop(&mut self) {
-        let plans = core::mem::take(&mut *self.plans.lock().unwrap_or_else(PoisonError::into_inner));
+        let plans = core::mem::take(&mut *locked(&self.plans));
         plans.values().flatten().for_each(|plan| self.discard(plan));
         // SAFETY: created by `open`, destroyed once.
         unsafe { (self.api.destroy)(self.handle) };

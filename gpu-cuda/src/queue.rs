@@ -3,13 +3,13 @@
 //! numbers and addresses.
 
 use crate::failure::{check, check_raw};
+use crate::quick::Quick;
 use crate::staging::{Chunk, Staging};
 use core::hash::{Hash, Hasher};
 use cust::stream::Stream;
 use cust::sys;
 use mfm_core::{Error, Result};
 use std::collections::HashMap;
-use std::hash::DefaultHasher;
 
 /// How many launches a graph has at most: the device works on one while the host records the next.
 const LONGEST: usize = 1 << 11;
@@ -23,7 +23,7 @@ const KEPT: usize = 64;
 struct Open {
     launches: usize,
     /// Of the kinds of work, in order: graphs of one signature can be expected to differ in numbers alone.
-    signature: DefaultHasher,
+    signature: Quick,
     /// What the graph copies to the device.
     chunks: Vec<Chunk>,
 }

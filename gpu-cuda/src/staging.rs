@@ -25,7 +25,9 @@ pub(crate) struct Chunk {
 unsafe impl Send for Chunk {}
 
 impl Chunk {
-    fn new(op: &'static str, bytes: usize) -> Result<Self> {
+    /// A new one of at least `bytes`.
+    pub fn new(op: &'static str, bytes: usize) -> Result<Self> {
+        let bytes = bytes.next_power_of_two().clamp(SMALL, CHUNK);
         let done = check(op, Event::new(EventFlags::DISABLE_TIMING))?;
         // SAFETY: given back once, when the chunk is dropped.
         let pointer = check(op, unsafe { cuda_malloc_locked::<u8>(bytes) })?;
@@ -82,8 +84,8 @@ pub(crate) struct Staging {
 }
 
 impl Staging {
-    /// A chunk of at least `bytes` (at most [`CHUNK`]) whose last copy is done.
-    pub fn take(&mut self, op: &'static str, bytes: usize) -> Result<Chunk> {
+    /// A chunk of at least `bytes` (at most [`CHUNK`]) whose last copy is done; `None` where one must be made.
+    pub fn take(&mut self, op: &'static str, bytes: usize) -> Result<Option<Chunk>> {
         let large = |chunk: &Chunk| chunk.bytes >= bytes;
         let mut ready = None;
         for (i, chunk) in self.chunks.iter().enumerate().filter(|(_, chunk)| large(chunk)) {
@@ -93,17 +95,17 @@ impl Staging {
             }
         }
         if let Some(i) = ready {
-            return Ok(self.chunks.swap_remove(i));
+            return Ok(Some(self.chunks.swap_remove(i)));
         }
         if self.chunks.len() >= MOST {
             // The oldest makes room.
             let oldest = self.chunks.remove(0);
             check(op, oldest.done.synchronize())?;
             if large(&oldest) {
-                return Ok(oldest);
+                return Ok(Some(oldest));
             }
         }
-        Chunk::new(op, bytes.next_power_of_two().clamp(SMALL, CHUNK))
+        Ok(None)
     }
 
     /// Takes a chunk back after its copy was queued.
@@ -111,10 +113,5 @@ impl Staging {
         chunk.mark(op, stream)?;
         self.chunks.push(chunk);
         Ok(())
-    }
-
-    /// Gives the memory back to the system.
-    pub fn clear(&mut self) {
-        self.chunks.clear();
     }
 }

@@ -50,16 +50,21 @@ impl CudaTensor {
 
     /// The tensor stretched to `shape`.
     pub(crate) fn stretched(&self, op: &'static str, shape: Shape) -> Result<Self> {
-        let mismatch = Error::Shape { op, left: self.layout.shape, right: shape };
-        self.layout.broadcast(shape).map(|layout| self.view(layout)).ok_or(mismatch)
+        self.stretched_layout(op, shape).map(|layout| self.view(layout))
     }
 
-    /// The same elements in row-major order, one after another: the tensor itself where they lie so, else a copy.
+    /// The layout of the tensor stretched to `shape`.
+    pub(crate) fn stretched_layout(&self, op: &'static str, shape: Shape) -> Result<Layout> {
+        self.layout.broadcast(shape).ok_or(Error::Shape { op, left: self.layout.shape, right: shape })
+    }
+
+    /// The same elements in row-major order, one after another: the tensor itself where they lie so, else a copy. A constant, whose place others may
+    /// share, is copied, so that what leaves the crate by its address is nobody else's constant.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] if there is no room for a copy, and whatever the device reports.
     pub fn contiguous(&self) -> Result<Self> {
-        if self.layout.is_contiguous() { Ok(self.clone()) } else { copy::fresh("copy", self) }
+        if self.layout.is_contiguous() && !self.buffer.is_shared() { Ok(self.clone()) } else { copy::fresh("copy", self) }
     }
 }
 

@@ -199,3 +199,35 @@ fn cublaslt() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn constants_are_made_once() -> Result<()> {
+    let Some(device) = device(Options::default()) else { return Ok(()) };
+    let one = device.full(1.5, shape(&[3]))?;
+    assert_eq!(device.full(1.5, shape(&[2, 2]))?.address(), one.address());
+    let alone = device.full(1.5, shape(&[1]))?;
+    assert_ne!(alone.contiguous()?.address(), alone.address(), "what others may write to is not shared");
+    // Signs of zero, and values that are one in f32.
+    assert_ne!(device.full(0.0, Shape::SCALAR)?.address(), device.full(-0.0, Shape::SCALAR)?.address());
+    assert_eq!(device.full(0.1, Shape::SCALAR)?.address(), device.full(f64::from(0.1f32), Shape::SCALAR)?.address());
+    // More than are kept: what a tensor has is not given to another.
+    let many = (0..200).map(|i| device.full(f64::from(i), shape(&[2]))).collect::<Result<Vec<_>>>()?;
+    assert_eq!(one.to_vec::<f64>()?, [1.5; 3]);
+    for (i, x) in many.iter().enumerate() {
+        assert_eq!(x.to_vec::<f64>()?, [i as f64; 2]);
+    }
+    let live = device.memory().live;
+    drop((one, alone, many));
+    assert!(device.memory().live < live);
+    // A replay has its own, whatever becomes of those that are shared.
+    let mut replay = Replay::new(&device, |inputs| Ok(vec![inputs[0].mul(&inputs[0].device().full(7.0, shape(&[2]))?)?]));
+    let x = device.from_slice(&[1.0, 2.0], shape(&[2]))?;
+    device.full(7.0, shape(&[2]))?;
+    replay.call(&[&x])?;
+    let others = (0..200).map(|i| device.full(0.5 + f64::from(i), shape(&[2]))).collect::<Result<Vec<_>>>()?;
+    assert_eq!(replay.call(&[&x])?[0].to_vec::<f64>()?, [7.0, 14.0]);
+    drop((replay, x, others));
+    device.trim()?;
+    assert_eq!((device.memory().live, device.memory().pooled), (0, 0));
+    Ok(())
+}

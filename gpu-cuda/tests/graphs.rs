@@ -7,7 +7,7 @@ use common::{alone, shape};
 use cust::stream::{Stream, StreamFlags};
 use mfm_core::tensor::Activation;
 use mfm_core::{Device, Error, Noise, Operations, Result, Tensor};
-use mfm_cuda_emulator::{Machine, configure, fail, graphs};
+use mfm_cuda_emulator::{Machine, be_strict, configure, fail, graphs};
 use mfm_gpu_cuda::{CudaDevice, CudaTensor, ForeignStream, Options, Precision, Replay};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -175,12 +175,12 @@ fn more_forms_than_are_kept() -> Result<()> {
     };
     chain(100)?;
     let before = graphs().0;
-    (1..=70).try_for_each(chain)?;
+    (2..=71).try_for_each(chain)?;
     assert_eq!(graphs().0 - before, 70);
     // The last is still there, the first is not.
-    chain(70)?;
+    chain(71)?;
     assert_eq!(graphs().0 - before, 70);
-    chain(1)?;
+    chain(2)?;
     assert_eq!(graphs().0 - before, 71);
     Ok(())
 }
@@ -207,4 +207,30 @@ fn other_users_of_the_stream() -> Result<()> {
     }
     assert_eq!(replay.recordings(), 1);
     Ok(())
+}
+
+#[test]
+fn devices_of_one_gpu_come_and_go_while_others_record() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    let expected = run(&device(Precision::F32, false), 3)?;
+    be_strict(true);
+    let recorder = device(Precision::F32, true);
+    // Between any two of these steps another device loads kernels, plans products, and goes.
+    let outcome = (0..4).try_for_each(|round| {
+        let x = recorder.normal(&Noise::new(round), shape(&[4, 8]))?.exp()?;
+        let precision = if round % 2 == 0 { Precision::F32 } else { Precision::Bf16 };
+        let other = std::thread::scope(|scope| scope.spawn(|| run(&device(precision, round >= 2), 3)).join().unwrap())?;
+        assert!(precision != Precision::F32 || other == expected);
+        assert!(x.add(&x)?.to_vec::<f32>()?.iter().all(|x| x.is_finite()));
+        Ok(())
+    });
+    // Many at once, each for itself.
+    let together = std::thread::scope(|scope| {
+        let work = || (0..20).try_for_each(|_| run(&device(Precision::F32, true), 3).map(|found| assert_eq!(found, expected)));
+        let running: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
+        running.into_iter().try_for_each(|thread| thread.join().unwrap())
+    });
+    drop(recorder);
+    be_strict(false);
+    outcome.and(together)
 }

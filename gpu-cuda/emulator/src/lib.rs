@@ -65,6 +65,16 @@ pub fn fail(function: &CStr, code: i32, after: i32) {
     }
 }
 
+/// Whether loading a module waits for the whole context, which breaks what is recorded in it.
+pub fn be_strict(whether: bool) {
+    // SAFETY: the library's function of this name has this type.
+    let function = unsafe { DRIVER.function::<unsafe extern "C" fn(c_int)>("emulator_be_strict") };
+    if let Some(function) = function {
+        // SAFETY: a plain number.
+        unsafe { function(whether.into()) };
+    }
+}
+
 fn count(name: &str) -> i32 {
     // SAFETY: the library's functions that are asked for here have this type.
     let function = unsafe { DRIVER.function::<unsafe extern "C" fn() -> c_int>(name) };
