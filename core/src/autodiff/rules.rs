@@ -62,14 +62,13 @@ pub fn restore<T: Tensor>(g: &T, shape: Shape) -> Result<T> {
 pub fn embed<T: Tensor>(part: &T, axis: usize, start: usize, length: usize) -> Result<T> {
     let shape = part.shape();
     let width = shape.axis(axis)?;
-    let device = part.device();
-    let before = device.zeros(shape.with_axis(axis, start)?)?;
-    let after = device.zeros(shape.with_axis(axis, length - start - width)?)?;
-    match (start, length - start - width) {
+    let after = length - start - width;
+    let zeros = |width| part.device().zeros(shape.with_axis(axis, width)?);
+    match (start, after) {
         (0, 0) => Ok(part.clone()),
-        (0, _) => T::concat(&[part, &after], axis),
-        (_, 0) => T::concat(&[&before, part], axis),
-        _ => T::concat(&[&before, part, &after], axis),
+        (0, _) => T::concat(&[part, &zeros(after)?], axis),
+        (_, 0) => T::concat(&[&zeros(start)?, part], axis),
+        _ => T::concat(&[&zeros(start)?, part, &zeros(after)?], axis),
     }
 }
 

@@ -121,13 +121,13 @@ impl<T: Tensor> Tape<T> {
                 Entry::Value(pull) => {
                     // An intermediate value's cotangent is of no further use.
                     let Some(g) = slots[place].take() else { continue };
-                    pull(&g, &mut |index, part| collect(&mut slots, start, index, part))?;
+                    pull(&g, &mut |index, part| accumulate(&mut slots, start, index, part))?;
                 }
                 Entry::Split(Split { operand, axis, parts }) => {
                     // Parts beyond the output have no slot.
                     let found = (1..=parts.len()).map(|i| slots.get_mut(place + i).and_then(Option::take)).collect();
                     if let Some(g) = rules::join(found, &parts, axis)? {
-                        collect(&mut slots, start, operand, g)?;
+                        accumulate(&mut slots, start, operand, g)?;
                     }
                 }
             }
@@ -137,7 +137,7 @@ impl<T: Tensor> Tape<T> {
 }
 
 /// Adds to the cotangent of the value at `index`, where slots begin at `start`.
-fn collect<T: Tensor>(slots: &mut [Option<T>], start: usize, index: usize, part: T) -> Result<()> {
+fn accumulate<T: Tensor>(slots: &mut [Option<T>], start: usize, index: usize, part: T) -> Result<()> {
     let slot = index.checked_sub(start).and_then(|i| slots.get_mut(i)).ok_or(Error::Tape { op: "backward" })?;
     *slot = Some(match slot.take() {
         Some(sum) => sum.add(&part)?,
