@@ -54,7 +54,8 @@ impl Draws {
         if let [block] = blocks[..] {
             return f(block, x);
         }
-        let parts = blocks.iter().map(|&(start, states)| f((start, states), &x.slice(0, start, states)?)).collect::<Result<Vec<_>>>()?;
+        let sizes: Vec<usize> = blocks.iter().map(|&(_, states)| states).collect();
+        let parts = blocks.iter().zip(x.split(0, &sizes)?).map(|(&block, x)| f(block, &x)).collect::<Result<Vec<_>>>()?;
         let mut joined = Vec::with_capacity(K);
         for k in 0..K {
             let pieces: Vec<&T> = parts.iter().map(|part| &part[k]).collect();

@@ -159,29 +159,31 @@ impl<T: Tensor> Mlp<T> {
 
         // What each row has of its own is one product; what all share is a bias; what the draws of a state share is added to both.
         let mut own: Vec<&T> = Vec::with_capacity(5);
-        let mut columns = (self.config.time_features(), self.config.time_features() + data);
         let mut shared = Shared { width: self.config.width, bias: self.first.bias.clone(), per_state: None };
-        let (time_rows, weight) = (times[0].shape().batch(), &self.first.weight);
-        if time_rows == rows {
+        let (own_times, own_states) = (times[0].shape().batch() == rows, states == rows);
+        let all = self.config.time_features() + 2 * data;
+        let (before, after) = (if own_times { 0 } else { self.config.time_features() }, if own_states { 0 } else { data });
+        let mut columns = Vec::with_capacity(3);
+        columns.extend([before, all - before - after, after].into_iter().filter(|&count| count > 0));
+        let mut weights = self.first.weight.split(1, &columns)?.into_iter();
+        let mut next = || weights.next().ok_or(Error::Length { op: "mlp", expected: columns.len(), found: 0 });
+        if own_times {
             own.extend(&times);
-            columns.0 = 0;
         } else {
             let [z, sines, cosines] = &times;
-            shared.project(&T::concat(&[z, sines, cosines], 1)?, &weight.slice(1, 0, columns.0)?)?;
+            shared.project(&T::concat(&[z, sines, cosines], 1)?, &next()?)?;
         }
         own.push(&x);
-        if states == rows {
+        let weight = next()?;
+        if own_states {
             own.push(&x_t);
-            columns.1 += data;
         } else {
-            shared.project(&x_t, &weight.slice(1, columns.1, data)?)?;
+            shared.project(&x_t, &next()?)?;
         }
         if let Some(embedding) = self.embedding(query)? {
             shared.add(embedding)?;
         }
         let joined = if let [one] = own[..] { one.clone() } else { T::concat(&own, 1)? };
-        let all = columns.1 - columns.0 == self.config.time_features() + 2 * data;
-        let weight = if all { weight.clone() } else { weight.slice(1, columns.0, columns.1 - columns.0)? };
         let Some(per_state) = shared.per_state else { return Ok((joined, Some(Linear { weight, bias: shared.bias }))) };
         let width = self.config.width;
         let flat = joined.linear(&weight, Some(&shared.bias), Activation::Identity)?;

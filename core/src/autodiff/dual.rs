@@ -211,6 +211,14 @@ impl<T: Tensor> Tensor for Dual<T> {
         self.linear_map(|x| x.scatter_add(axis, index, length))
     }
 
+    // Not by slices, so that a tape underneath sees what belongs together.
+    fn split(&self, axis: usize, lengths: &[usize]) -> Result<Vec<Self>> {
+        let values = self.value.split(axis, lengths)?;
+        let Some(tangent) = &self.tangent else { return Ok(values.into_iter().map(Self::constant).collect()) };
+        let both = values.into_iter().zip(tangent.split(axis, lengths)?);
+        Ok(both.map(|(value, tangent)| Self { value, tangent: Some(tangent) }).collect())
+    }
+
     fn fused(op: &Fused, inputs: &[&Self]) -> Result<Option<Self>> {
         let Some(first) = inputs.first().filter(|_| inputs.len() <= MAX_INPUTS) else { return Ok(None) };
         let (mut values, mut tangents) = ([&first.value; MAX_INPUTS], [None; MAX_INPUTS]);

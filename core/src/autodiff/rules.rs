@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::shape::Shape;
 use crate::tensor::{Compare, Device, Operations, Reduce, Tensor, Transpose, Unary, sum_to};
+use alloc::vec::Vec;
 
 /// g · op′(x), where y = op(x).
 pub fn unary_slope<T: Tensor>(op: Unary, x: &T, y: &T, g: &T) -> Result<T> {
@@ -61,15 +62,25 @@ pub fn restore<T: Tensor>(g: &T, shape: Shape) -> Result<T> {
 pub fn embed<T: Tensor>(part: &T, axis: usize, start: usize, length: usize) -> Result<T> {
     let shape = part.shape();
     let width = shape.axis(axis)?;
-    let device = part.device();
-    let before = device.zeros(shape.with_axis(axis, start)?)?;
-    let after = device.zeros(shape.with_axis(axis, length - start - width)?)?;
-    match (start, length - start - width) {
+    let after = length - start - width;
+    let zeros = |width| part.device().zeros(shape.with_axis(axis, width)?);
+    match (start, after) {
         (0, 0) => Ok(part.clone()),
-        (0, _) => T::concat(&[part, &after], axis),
-        (_, 0) => T::concat(&[&before, part], axis),
-        _ => T::concat(&[&before, part, &after], axis),
+        (0, _) => T::concat(&[part, &zeros(after)?], axis),
+        (_, 0) => T::concat(&[&zeros(start)?, part], axis),
+        _ => T::concat(&[&zeros(start)?, part, &zeros(after)?], axis),
     }
+}
+
+/// The parts one after another along `axis`, zeros for one that is missing: the transpose of a split. `None` if all are.
+pub fn join<T: Tensor>(parts: Vec<Option<T>>, shapes: &[Shape], axis: usize) -> Result<Option<T>> {
+    let Some(device) = parts.iter().flatten().next().map(T::device) else { return Ok(None) };
+    let part = |(part, shape): (Option<T>, &Shape)| part.map_or_else(|| device.zeros(*shape), Ok);
+    let parts = parts.into_iter().zip(shapes).map(part).collect::<Result<Vec<_>>>()?;
+    if let [whole] = &parts[..] {
+        return Ok(Some(whole.clone()));
+    }
+    T::concat(&parts.iter().collect::<Vec<_>>(), axis).map(Some)
 }
 
 /// The permutation that undoes `axes`.

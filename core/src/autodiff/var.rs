@@ -27,8 +27,24 @@ struct Record<T> {
     /// The place of the first entry. Those before it have been used up; their places are never given again, so that a value
     /// from before cannot be mistaken for one from after.
     start: usize,
-    /// One entry for each tracked value; `None` for a variable.
-    entries: Vec<Option<Pull<T>>>,
+    /// One for each tracked value, and for each split before those of its parts.
+    entries: Vec<Entry<T>>,
+}
+
+enum Entry<T> {
+    /// A variable, which keeps its cotangent, or a part of a split, which keeps it until the sweep reaches the split.
+    Held,
+    /// A value computed by one operation.
+    Value(Pull<T>),
+    /// The places after it are its parts'.
+    Split(Split),
+}
+
+/// What was cut in parts, and how.
+struct Split {
+    operand: usize,
+    axis: usize,
+    parts: Vec<Shape>,
 }
 
 impl<T> Clone for Tape<T> {
@@ -57,14 +73,18 @@ impl<T: Tensor> Tape<T> {
 
     /// A variable, by which the output can be differentiated.
     pub fn variable(&self, value: T) -> Var<T> {
-        self.record(value, None)
+        self.record(value, Entry::Held)
     }
 
-    fn record(&self, value: T, pull: Option<Pull<T>>) -> Var<T> {
+    fn record(&self, value: T, entry: Entry<T>) -> Var<T> {
+        Var { value, place: Some(Place { tape: self.clone(), index: self.push(entry) }) }
+    }
+
+    /// The place of a new entry.
+    fn push(&self, entry: Entry<T>) -> usize {
         let mut record = self.record.borrow_mut();
-        let index = record.start + record.entries.len();
-        record.entries.push(pull);
-        Var { value, place: Some(Place { tape: self.clone(), index }) }
+        record.entries.push(entry);
+        record.start + record.entries.len() - 1
     }
 
     /// The gradient of ⟨output, cotangent⟩ by everything on the tape, which is emptied: what an entry kept is freed as soon as it
@@ -95,20 +115,35 @@ impl<T: Tensor> Tape<T> {
         slots.resize_with(entries.len(), || None);
         slots[place.index - start] = Some(cotangent);
         while let Some(entry) = entries.pop() {
-            let Some(pull) = entry else { continue };
-            // An intermediate value's cotangent is of no further use.
-            let Some(g) = slots[entries.len()].take() else { continue };
-            pull(&g, &mut |index, part| {
-                let slot = index.checked_sub(start).and_then(|i| slots.get_mut(i)).ok_or(Error::Tape { op: "backward" })?;
-                *slot = Some(match slot.take() {
-                    Some(sum) => sum.add(&part)?,
-                    None => part,
-                });
-                Ok(())
-            })?;
+            let place = entries.len();
+            match entry {
+                Entry::Held => {}
+                Entry::Value(pull) => {
+                    // An intermediate value's cotangent is of no further use.
+                    let Some(g) = slots[place].take() else { continue };
+                    pull(&g, &mut |index, part| accumulate(&mut slots, start, index, part))?;
+                }
+                Entry::Split(Split { operand, axis, parts }) => {
+                    // Parts beyond the output have no slot.
+                    let found = (1..=parts.len()).map(|i| slots.get_mut(place + i).and_then(Option::take)).collect();
+                    if let Some(g) = rules::join(found, &parts, axis)? {
+                        accumulate(&mut slots, start, operand, g)?;
+                    }
+                }
+            }
         }
         Ok(Gradients { tape: self.clone(), start, slots })
     }
+}
+
+/// Adds to the cotangent of the value at `index`, where slots begin at `start`.
+fn accumulate<T: Tensor>(slots: &mut [Option<T>], start: usize, index: usize, part: T) -> Result<()> {
+    let slot = index.checked_sub(start).and_then(|i| slots.get_mut(i)).ok_or(Error::Tape { op: "backward" })?;
+    *slot = Some(match slot.take() {
+        Some(sum) => sum.add(&part)?,
+        None => part,
+    });
+    Ok(())
 }
 
 /// What [`Tape::backward`] found.
@@ -187,7 +222,7 @@ impl<T: Tensor> Var<T> {
             None => Self::constant(value),
             Some(Place { tape, index }) => {
                 let index = *index;
-                tape.record(value, Some(Box::new(move |g, sink| sink(index, pull(g)?))))
+                tape.record(value, Entry::Value(Box::new(move |g, sink| sink(index, pull(g)?))))
             }
         }
     }
@@ -222,7 +257,7 @@ impl<T: Tensor> Var<T> {
             }
             Ok(())
         });
-        Ok(tape.record(value, Some(pull)))
+        Ok(tape.record(value, Entry::Value(pull)))
     }
 }
 
@@ -370,7 +405,7 @@ impl<T: Tensor> Tensor for Var<T> {
             }
             Ok(())
         });
-        Ok(tape.record(y, Some(pull)))
+        Ok(tape.record(y, Entry::Value(pull)))
     }
 
     fn matmul(&self, other: &Self, transpose: Transpose) -> Result<Self> {
@@ -395,6 +430,14 @@ impl<T: Tensor> Tensor for Var<T> {
         Ok(self.derive(y, move |g| g.gather(axis, &index)))
     }
 
+    fn split(&self, axis: usize, lengths: &[usize]) -> Result<Vec<Self>> {
+        let values = self.value.split(axis, lengths)?;
+        let Some(Place { tape, index }) = &self.place else { return Ok(values.into_iter().map(Self::constant).collect()) };
+        let parts = values.iter().map(T::shape).collect();
+        tape.push(Entry::Split(Split { operand: *index, axis, parts }));
+        Ok(values.into_iter().map(|value| tape.variable(value)).collect())
+    }
+
     fn recompute<S: Segment>(segment: &S, inputs: &[Self]) -> Result<Self> {
         let values: Vec<T> = inputs.iter().map(|input| input.value.clone()).collect();
         let value = T::recompute(segment, &values)?;
@@ -414,7 +457,7 @@ impl<T: Tensor> Tensor for Var<T> {
             }
             Ok(())
         });
-        Ok(tape.record(value, Some(pull)))
+        Ok(tape.record(value, Entry::Value(pull)))
     }
 
     fn fused(op: &Fused, inputs: &[&Self]) -> Result<Option<Self>> {
@@ -442,6 +485,6 @@ impl<T: Tensor> Tensor for Var<T> {
             }
             Ok(())
         });
-        Ok(Some(tape.record(value, Some(pull))))
+        Ok(Some(tape.record(value, Entry::Value(pull))))
     }
 }

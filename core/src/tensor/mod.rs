@@ -14,7 +14,7 @@ pub use fused::{Activation, Fused, MAX_INPUTS, MAX_LAYERS, Pullback};
 pub use operations::{Operations, sum_to};
 pub use optimiser::{OptimiserState, OptimiserStep};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::shape::Shape;
 use alloc::vec::Vec;
 use core::fmt::Debug;
@@ -222,6 +222,29 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
     /// [`Error::Index`](crate::Error::Index) if an index is not below `length`, [`Error::Length`](crate::Error::Length) unless there is
     /// one index for each entry.
     fn scatter_add(&self, axis: usize, index: &[usize], length: usize) -> Result<Self>;
+
+    /// The whole in parts of these `lengths` along `axis`: part i holds the entries from ℓ₀ + … + ℓᵢ₋₁ on, ℓᵢ of them, as
+    /// [`slice`](Self::slice) gives them. [`concat`](Self::concat) undoes it, and so pulls back the cotangents of all parts at once, which
+    /// slices one by one do not.
+    ///
+    /// # Errors
+    /// [`Error::Axis`](crate::Error::Axis) if there is no such axis, [`Error::Length`](crate::Error::Length) unless the lengths add up to
+    /// the axis.
+    fn split(&self, axis: usize, lengths: &[usize]) -> Result<Vec<Self>> {
+        let shape = self.shape();
+        let whole = *shape.axes().get(axis).ok_or(Error::Axis { op: "split", axis, shape })?;
+        let total = lengths.iter().fold(0usize, |sum, &length| sum.saturating_add(length));
+        if total != whole {
+            return Err(Error::Length { op: "split", expected: whole, found: total });
+        }
+        let mut start = 0;
+        let part = |&length: &usize| {
+            let part = self.slice(axis, start, length)?;
+            start += length;
+            Ok(part)
+        };
+        lengths.iter().map(part).collect()
+    }
 
     /// `segment` of `inputs`. Reverse differentiation keeps nothing of it but the inputs, and runs it again when it is pulled back: memory for
     /// time.

@@ -59,9 +59,9 @@ impl<T: Tensor> Attention<T> {
         let (shape, hidden) = (x.shape(), config.hidden);
         let heads = Shape::new(&[shape.batch(), config.tokens(), config.heads, hidden / config.heads])?;
         // One product for each, so that their cotangents need not be put together again.
+        let (weights, biases) = (self.qkv.weight.split(0, &[hidden; 3])?, self.qkv.bias.split(0, &[hidden; 3])?);
         let part = |i: usize| -> Result<T> {
-            let (weight, bias) = (self.qkv.weight.slice(0, i * hidden, hidden)?, self.qkv.bias.slice(0, i * hidden, hidden)?);
-            let all = x.linear(&weight, Some(&bias), Activation::Identity)?.reshape(heads)?;
+            let all = x.linear(&weights[i], Some(&biases[i]), Activation::Identity)?.reshape(heads)?;
             let all = match self.norms.as_ref().and_then(|norms| norms.get(i)) {
                 Some(norm) => norm.apply(&all)?,
                 None => all,

@@ -3,6 +3,7 @@
 use super::attention::Attention;
 use super::config::DitConfig;
 use crate::layer::{Linear, Source, join};
+use alloc::vec::Vec;
 use mfm_core::tensor::{Activation, Segment};
 use mfm_core::{Error, Operations, Result, Shape, Tensor};
 
@@ -45,9 +46,11 @@ impl Segment for Recomputed {
     }
 }
 
-/// Part `i` of a modulation, [groups, parts·hidden] → [groups, 1, hidden].
-pub(super) fn part<T: Tensor>(modulation: &T, hidden: usize, i: usize) -> Result<T> {
-    modulation.slice(1, i * hidden, hidden)?.reshape(Shape::new(&[modulation.shape().batch(), 1, hidden])?)
+/// The parts of a modulation, [groups, N·hidden] → [groups, 1, hidden] each.
+pub(super) fn parts<T: Tensor, const N: usize>(modulation: &T, hidden: usize) -> Result<[T; N]> {
+    let stacked = modulation.reshape(Shape::new(&[modulation.shape().batch(), N, hidden])?)?;
+    let wrong = |parts: Vec<T>| Error::Length { op: "modulation", expected: N, found: parts.len() };
+    stacked.split(1, &[1; N])?.try_into().map_err(wrong)
 }
 
 impl<T: Tensor> Block<T> {
@@ -64,12 +67,12 @@ impl<T: Tensor> Block<T> {
     /// The block of x, seen as `tokens.groups`; `conditioning` is SiLU of the embeddings, [groups, hidden].
     pub fn apply(&self, config: &DitConfig, x: &T, conditioning: &T, tokens: Tokens) -> Result<T> {
         let modulation = self.modulation.apply(conditioning, Activation::Identity)?;
-        let part = |i| part(&modulation, config.hidden, i);
-        let y = x.layer_norm(&part(1)?, &part(0)?, EPSILON)?.reshape(tokens.rows)?;
-        let x = x.gated_residual(&part(2)?, &self.attention.apply(config, &y)?.reshape(tokens.groups)?)?;
-        let y = x.layer_norm(&part(4)?, &part(3)?, EPSILON)?;
+        let [b1, k1, g1, b2, k2, g2] = parts(&modulation, config.hidden)?;
+        let y = x.layer_norm(&k1, &b1, EPSILON)?.reshape(tokens.rows)?;
+        let x = x.gated_residual(&g1, &self.attention.apply(config, &y)?.reshape(tokens.groups)?)?;
+        let y = x.layer_norm(&k2, &b2, EPSILON)?;
         let y = self.leave.apply(&self.enter.apply(&y, Activation::Gelu)?, Activation::Identity)?;
-        x.gated_residual(&part(5)?, &y)
+        x.gated_residual(&g2, &y)
     }
 
     /// The same, recomputed when it is pulled back ([`Tensor::recompute`]).

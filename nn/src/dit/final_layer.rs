@@ -1,6 +1,6 @@
 //! From tokens to patches of the velocity.
 
-use super::block::{EPSILON, part};
+use super::block::{EPSILON, parts};
 use super::config::DitConfig;
 use crate::layer::{Linear, Source, join};
 use mfm_core::tensor::Activation;
@@ -22,8 +22,8 @@ impl<T: Tensor> FinalLayer<T> {
     /// [groups, tokens of a group, hidden] → [groups, tokens of a group, numbers of a patch]
     pub fn apply(&self, config: &DitConfig, x: &T, conditioning: &T) -> Result<T> {
         let modulation = self.modulation.apply(conditioning, Activation::Identity)?;
-        let part = |i| part(&modulation, config.hidden, i);
-        self.linear.apply(&x.layer_norm(&part(1)?, &part(0)?, EPSILON)?, Activation::Identity)
+        let [b, k] = parts(&modulation, config.hidden)?;
+        self.linear.apply(&x.layer_norm(&k, &b, EPSILON)?, Activation::Identity)
     }
 
     pub fn visit(&self, name: &str, f: &mut dyn FnMut(&str, &T)) {

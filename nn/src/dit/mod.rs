@@ -12,7 +12,7 @@ mod positions;
 pub use config::{DitConfig, DitSize, Orientation};
 pub use initial::{from_flow_model, from_scratch};
 
-use self::block::{Block, Tokens, part};
+use self::block::{Block, Tokens};
 use self::embeddings::TimeEmbedding;
 use self::final_layer::FinalLayer;
 use self::patches::PatchEmbedding;
@@ -213,8 +213,8 @@ impl<T: Tensor> Dit<T> {
         let (encoder, decoder) = (embed(encoder, &plus(&of_state, &guidance)?)?, embed(decoder, &of_state)?);
 
         let gate = parts.gate.apply(&time.activate(Activation::Silu)?, Activation::Identity)?;
-        let (shift, scale) = (part(&gate, hidden, 0)?, part(&gate, hidden, 1)?.shift(1.0)?);
-        let state = parts.state.apply(config, &query.x_t)?.mul(&scale)?.add(&shift.add(&self.positions)?)?;
+        let [shift, scale] = block::parts(&gate, hidden)?;
+        let state = parts.state.apply(config, &query.x_t)?.mul(&scale.shift(1.0)?)?.add(&shift.add(&self.positions)?)?;
         Ok(Conditioning { encoder, decoder, state })
     }
 

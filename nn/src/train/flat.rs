@@ -60,13 +60,9 @@ impl Flat {
         if vector.shape().axes() != [self.length] {
             return Err(Error::Shape { op: "parameters", left: Shape::new(&[self.length])?, right: vector.shape() });
         }
-        let mut start = 0;
-        let part = |(_, shape): &(String, Shape)| {
-            let part = vector.slice(0, start, shape.elements())?.reshape(*shape)?;
-            start += shape.elements();
-            Ok(part)
-        };
-        self.entries.iter().map(part).collect()
+        let lengths: Vec<usize> = self.entries.iter().map(|(_, shape)| shape.elements()).collect();
+        let parts = vector.split(0, &lengths)?;
+        parts.iter().zip(&self.entries).map(|(part, (_, shape))| part.reshape(*shape)).collect()
     }
 
     /// The first element of a vector that is not finite: the parameter's name, and its index there.

@@ -18,7 +18,8 @@ macro_rules! conformance {
             $crate::conformance_groups!(values_of, $device, $tolerances; compare Compare, detach Detach);
             $crate::conformance_groups!(primitive, $device, $tolerances;
                 unary Unary, binary Binary, select Select, reduce_sum ReduceSum, reduce_max ReduceMax, broadcast Broadcast,
-                reshape Reshape, permute Permute, slice Slice, concat Concat, matmul MatMul, gather Gather, scatter_add ScatterAdd);
+                reshape Reshape, permute Permute, slice Slice, split Split, concat Concat, matmul MatMul, gather Gather,
+                scatter_add ScatterAdd);
             $crate::conformance_groups!(hook, $device, $tolerances;
                 linear Linear, layers Layers, activate Activate, linear_combination LinearCombination, softmax Softmax,
                 log_mean_exp LogMeanExp, layer_norm LayerNorm, attention Attention, gated_residual GatedResidual);

@@ -31,6 +31,15 @@ pub enum Operation {
         /// The number of entries.
         length: usize,
     },
+    /// Some of the parts of [`Tensor::split`], one after another.
+    Split {
+        /// The axis.
+        axis: usize,
+        /// The lengths of the parts.
+        lengths: Vec<usize>,
+        /// Which parts are taken, in which order; one may be taken often, or not at all.
+        taken: Vec<usize>,
+    },
     /// [`Tensor::concat`] along an axis.
     Concat(usize),
     /// [`Tensor::matmul`].
@@ -75,6 +84,10 @@ impl Operation {
             (Self::Reshape(shape), [x]) => x.reshape(*shape),
             (Self::Permute(axes), [x]) => x.permute(axes),
             (Self::Slice { axis, start, length }, [x]) => x.slice(*axis, *start, *length),
+            (Self::Split { axis, lengths, taken }, [x]) => {
+                let parts = x.split(*axis, lengths)?;
+                T::concat(&taken.iter().filter_map(|&i| parts.get(i)).collect::<Vec<_>>(), *axis)
+            }
             (Self::Concat(axis), parts) => T::concat(parts, *axis),
             (Self::MatMul(transpose), [a, b]) => a.matmul(b, *transpose),
             (Self::Gather { axis, index }, [x]) => x.gather(*axis, index),

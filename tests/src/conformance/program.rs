@@ -98,6 +98,10 @@ impl Step {
             }
             11 => {
                 let start = b % (length + 1);
+                if d % 4 == 1 {
+                    let taken = [vec![1, 0], vec![c % 2], vec![0, 1, 0]][c % 3].clone();
+                    return (Operation::Split { axis, lengths: vec![start, length - start + usize::from(c % 8 == 0)], taken }, 1);
+                }
                 (Operation::Slice { axis, start, length: c % (length - start + 1 + usize::from(d % 8 == 0)) }, 1)
             }
             12 => (Operation::Concat(a % (of.rank() + 1)), 2),

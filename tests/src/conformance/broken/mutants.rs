@@ -15,7 +15,7 @@ const T: Tolerances = Tolerances::F64;
 #[rustfmt::skip]
 pub fn mutants() -> Vec<(Fault, Examination)> {
     use Group::{Activate, Attention, Binary, Broadcast, Compare, Concat, Gather, GatedResidual, LayerNorm, Linear, LinearCombination};
-    use Group::{LogMeanExp, MatMul, Permute, ReduceMax, ReduceSum, Reshape, ScatterAdd, Slice, Unary};
+    use Group::{LogMeanExp, MatMul, Permute, ReduceMax, ReduceSum, Reshape, ScatterAdd, Slice, Split, Unary};
     vec![
         (Fault::TanhApproximate, |d| check::values(d, &T, Unary)),
         (Fault::SigmoidOverflows, |d| check::special_unary(d, &T)),
@@ -41,6 +41,8 @@ pub fn mutants() -> Vec<(Fault, Examination)> {
         (Fault::SliceOffByOne, |d| check::derivatives(d, &T, Concat)),
         (Fault::ConcatReverses, |d| check::values(d, &T, Concat)),
         (Fault::ConcatReverses, |d| check::derivatives(d, &T, Slice)),
+        (Fault::SliceOffByOne, |d| check::values(d, &T, Split)),
+        (Fault::ConcatReverses, |d| check::derivatives(d, &T, Split)),
         (Fault::GatherSorts, |d| check::values(d, &T, Gather)),
         (Fault::ScatterOverwrites, |d| check::values(d, &T, ScatterAdd)),
         (Fault::ScatterOverwrites, |d| check::derivatives(d, &T, Gather)),

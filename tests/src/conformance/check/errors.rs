@@ -43,6 +43,7 @@ fn primitives() -> Vec<Mistake> {
     use Kind::{Axis, Index, Length, Rank, Shape, TooLarge};
     use Operation::{Concat, MatMul, Permute, Select, Slice};
     let gather = |axis, index: &[usize]| Operation::Gather { axis, index: index.to_vec() };
+    let split = |axis, lengths: &[usize]| Operation::Split { axis, lengths: lengths.to_vec(), taken: vec![0] };
     let scatter = |axis, index: &[usize], length| Operation::ScatterAdd { axis, index: index.to_vec(), length };
     vec![
         (Operation::Binary(Binary::Add), &[&[2, 3], &[3, 2]], &[Shape]),
@@ -77,6 +78,13 @@ fn primitives() -> Vec<Mistake> {
         (Slice { axis: 0, start: MAX, length: 1 }, &[&[3]], &[Axis]),
         (Slice { axis: 0, start: 1, length: MAX }, &[&[3]], &[Axis]),
         (Slice { axis: MAX, start: 0, length: 1 }, &[&[3]], &[Axis]),
+        (split(1, &[3]), &[&[3]], &[Axis]),
+        (split(0, &[]), &[&[]], &[Axis]),
+        (split(MAX, &[2, 1]), &[&[3]], &[Axis]),
+        (split(0, &[]), &[&[3]], &[Length]),
+        (split(0, &[2]), &[&[3]], &[Length]),
+        (split(1, &[2, 2]), &[&[2, 3]], &[Length]),
+        (split(0, &[MAX, 4]), &[&[3]], &[Length]),
         (Concat(0), &[], &[Length]),
         (Concat(0), &[&[2, 3], &[2, 4]], &[Shape]),
         (Concat(0), &[&[2, 3], &[2]], &[Shape]),

@@ -24,6 +24,7 @@ pub enum Group {
     Reshape,
     Permute,
     Slice,
+    Split,
     Concat,
     MatMul,
     Gather,
@@ -53,8 +54,8 @@ pub const HOOKS: [Group; 9] = [
     Group::GatedResidual,
 ];
 
-/// The groups that are primitives with a derivative.
-pub const DIFFERENTIABLE: [Group; 13] = [
+/// The groups that are primitives with a derivative, and a split, which is made of them.
+pub const DIFFERENTIABLE: [Group; 14] = [
     Group::Unary,
     Group::Binary,
     Group::Select,
@@ -64,6 +65,7 @@ pub const DIFFERENTIABLE: [Group; 13] = [
     Group::Reshape,
     Group::Permute,
     Group::Slice,
+    Group::Split,
     Group::Concat,
     Group::MatMul,
     Group::Gather,
@@ -84,6 +86,7 @@ impl Group {
             Self::Reshape => movement::reshape(),
             Self::Permute => movement::permute(),
             Self::Slice => movement::slice(),
+            Self::Split => movement::split(),
             Self::Concat => movement::concat(),
             Self::Detach => movement::detach(),
             Self::MatMul => products::matmul(),

@@ -78,6 +78,27 @@ pub fn slice() -> Vec<Case> {
     cases
 }
 
+/// All parts in another order, some of them, one twice, one that is the whole, parts of nothing.
+pub fn split() -> Vec<Case> {
+    let cuts: [(&[usize], usize, &[usize], &[usize]); 13] = [
+        (&[7], 0, &[2, 1, 4], &[2, 0, 1]),
+        (&[7], 0, &[2, 1, 4], &[1]),
+        (&[7], 0, &[2, 1, 4], &[0, 0, 2]),
+        (&[7], 0, &[7], &[0]),
+        (&[7], 0, &[7], &[0, 0]),
+        (&[7], 0, &[0, 7, 0], &[2, 1]),
+        (&[0], 0, &[0, 0], &[1]),
+        (&[300], 0, &[100, 160, 40], &[0, 1, 2]),
+        (&[2, 6], 1, &[1, 2, 3], &[1, 2]),
+        (&[6, 3], 0, &[2, 2, 2], &[2, 1, 0]),
+        (&[0, 3], 1, &[1, 2], &[1, 0]),
+        (&[2, 3, 4], 1, &[1, 1, 1], &[0, 2, 0]),
+        (&[2, 1, 3, 2, 1, 4], 5, &[3, 1], &[1, 0]),
+    ];
+    let operation = |axis, lengths: &[usize], taken: &[usize]| Operation::Split { axis, lengths: lengths.into(), taken: taken.into() };
+    cuts.map(|(axes, axis, lengths, taken)| Case::new(operation(axis, lengths, taken), Domain::Any, &[axes])).into()
+}
+
 pub fn concat() -> Vec<Case> {
     let lists: [(usize, &[&[usize]]); 11] = [
         (0, &[&[3]]),
