@@ -39,10 +39,10 @@ __device__ __forceinline__ float fast_exp2(float x) {
 // Keeps the branch that it is in from being turned into selections that are always made.
 __device__ __forceinline__ void keep_branch() { asm volatile(""); }
 
-// 1/x to a unit in the last place; 0 where that is below the smallest normal number.
+// 1/x to a unit in the last place.
 __device__ __forceinline__ float fast_reciprocal(float x) {
   float y;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  asm("rcp.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
 
@@ -90,7 +90,7 @@ inline unsigned short round_bf16(float value) { return host::round_bf16(value); 
 inline unsigned round_bf16_pair(float low, float high) { return host::round_bf16(low) | unsigned(host::round_bf16(high)) << 16; }
 inline float fast_exp2(float x) { return exp2f(x); }
 inline void keep_branch() {}
-inline float fast_reciprocal(float x) { return fabsf(x) > 0x1p126f ? copysignf(0.0f, x) : 1.0f / x; }
+inline float fast_reciprocal(float x) { return 1.0f / x; }
 template <int BYTES>
 inline void begin_copy(void* to, const void* from, bool inside) {
   host::begin_copy(to, inside ? from : nullptr, BYTES);

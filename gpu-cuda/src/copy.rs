@@ -14,7 +14,13 @@ pub(crate) fn into(op: &'static str, from: &CudaTensor, to: &CudaTensor) -> Resu
     }
     let (axes, _) = Axes::new(shape, [from.layout(), to.layout()], None);
     let arguments = CopyArgs { space: axes.space(), from: axes.view(0, from.address()), to: axes.view(1, to.address()) };
-    from.home().launch(op, COPY, Suffix::Of(from.home().storage()), Grid::pointwise(shape.elements()), &arguments)
+    from.home().launch(
+        op,
+        COPY,
+        Suffix::Of(from.home().storage()),
+        Grid::vectors(shape.elements() * from.home().storage().bytes()),
+        &arguments,
+    )
 }
 
 /// The same elements in a buffer of their own, in row-major order.

@@ -50,7 +50,13 @@ pub(crate) fn unary(x: &CudaTensor, op: Unary) -> Result<CudaTensor> {
         let (op, constant) = number_of(op);
         let view = axes.view(0, x.address());
         let arguments = UnaryArgs { space: axes.space(), x: view, out: buffer.address(), constant: constant as f32, op };
-        x.home().launch("unary", UNARY, Suffix::Of(x.home().storage()), Grid::pointwise(elements), &arguments)?;
+        x.home().launch(
+            "unary",
+            UNARY,
+            Suffix::Of(x.home().storage()),
+            Grid::vectors(elements * x.home().storage().bytes()),
+            &arguments,
+        )?;
     }
     Ok(CudaTensor::new(buffer, shape).view(result))
 }
@@ -89,7 +95,7 @@ fn pairwise(name: &'static str, a: &CudaTensor, op: i32, b: &CudaTensor) -> Resu
         let (axes, _) = Axes::new(shape, [&left, &right], None);
         let (x, y) = (axes.view(0, a.address()), axes.view(1, b.address()));
         let arguments = BinaryArgs { space: axes.space(), a: x, b: y, out: buffer.address(), op, reserved: 0 };
-        a.home().launch(name, BINARY, Suffix::Of(a.home().storage()), Grid::pointwise(elements), &arguments)?;
+        a.home().launch(name, BINARY, Suffix::Of(a.home().storage()), Grid::vectors(elements * a.home().storage().bytes()), &arguments)?;
     }
     Ok(CudaTensor::new(buffer, shape).view(result))
 }
@@ -111,7 +117,13 @@ pub(crate) fn select(mask: &CudaTensor, yes: &CudaTensor, no: &CudaTensor) -> Re
             no: axes.view(2, no.address()),
             out: buffer.address(),
         };
-        mask.home().launch(name, SELECT, Suffix::Of(mask.home().storage()), Grid::pointwise(elements), &arguments)?;
+        mask.home().launch(
+            name,
+            SELECT,
+            Suffix::Of(mask.home().storage()),
+            Grid::vectors(elements * mask.home().storage().bytes()),
+            &arguments,
+        )?;
     }
     Ok(CudaTensor::new(buffer, shape))
 }
@@ -134,7 +146,13 @@ pub(crate) fn combine(terms: &[(f64, &CudaTensor)], shape: Shape) -> Result<Opti
             terms: terms.len() as i32,
             reserved: 0,
         };
-        first.home().launch(name, COMBINE, Suffix::Of(first.home().storage()), Grid::pointwise(elements), &arguments)?;
+        first.home().launch(
+            name,
+            COMBINE,
+            Suffix::Of(first.home().storage()),
+            Grid::vectors(elements * first.home().storage().bytes()),
+            &arguments,
+        )?;
     }
     Ok(Some(CudaTensor::new(buffer, shape)))
 }

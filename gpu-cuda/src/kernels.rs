@@ -100,6 +100,12 @@ impl Grid {
         Self::new([elements.div_ceil(256 * 4), 1, 1], 256)
     }
 
+    /// Threads for a loop over `bytes` of results by vectors of 16: four each, or fewer where that would leave multiprocessors idle.
+    pub fn vectors(bytes: usize) -> Self {
+        let blocks = bytes.div_ceil(16 * 256);
+        Self::new([blocks.div_ceil(4).max(blocks.min(1024)), 1, 1], 256)
+    }
+
     /// A block for each row of `width`, about four elements a thread.
     pub fn rows(rows: usize, width: usize) -> Self {
         Self::new([rows, 1, 1], Self::row_threads(width))

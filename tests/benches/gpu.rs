@@ -239,13 +239,8 @@ fn main() -> Result<()> {
         println!("PyTorch is not measured: {reason}");
     }
     let bench = Bench { torch: torch.ok(), quick };
-    let parts: [(&str, Part); 5] = [
-        ("bandwidth", bandwidth),
-        ("products", products),
-        ("attention", attention),
-        ("kernels", kernels),
-        ("transformer", transformer),
-    ];
+    let parts: [(&str, Part); 5] =
+        [("bandwidth", bandwidth), ("products", products), ("attention", attention), ("kernels", kernels), ("transformer", transformer)];
     let named: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
     for (name, part) in parts {
         if named.is_empty() || named.iter().any(|word| *word == name) {

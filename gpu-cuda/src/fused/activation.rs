@@ -12,7 +12,13 @@ fn launch(kernel: Kernel, like: &CudaTensor, arguments: &ActivateArgs) -> Result
     if elements == 0 {
         return Ok(());
     }
-    like.home().launch("activate", kernel, Suffix::Of(like.home().storage()), Grid::pointwise(elements), arguments)
+    like.home().launch(
+        "activate",
+        kernel,
+        Suffix::Of(like.home().storage()),
+        Grid::vectors(elements * like.home().storage().bytes()),
+        arguments,
+    )
 }
 
 fn arguments(activation: Activation, x: &CudaTensor) -> ActivateArgs {

@@ -45,7 +45,7 @@ fn launch(
         out: out.address(),
         tangent: tangent.map_or(0, CudaTensor::address),
     };
-    x.home().launch(NAME, kernel, Suffix::Of(x.home().storage()), Grid::pointwise(shape.elements()), &arguments)
+    x.home().launch(NAME, kernel, Suffix::Of(x.home().storage()), Grid::vectors(shape.elements() * x.home().storage().bytes()), &arguments)
 }
 
 /// x + gate · branch.

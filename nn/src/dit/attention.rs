@@ -56,12 +56,12 @@ impl<T: Tensor> Attention<T> {
 
     /// [n, tokens, hidden] → the same.
     pub fn apply(&self, config: &DitConfig, x: &T) -> Result<T> {
-        let (shape, hidden) = (x.shape(), config.hidden);
-        let heads = Shape::new(&[shape.batch(), config.tokens(), config.heads, hidden / config.heads])?;
-        // One product for each, so that their cotangents need not be put together again.
-        let (weights, biases) = (self.qkv.weight.split(0, &[hidden; 3])?, self.qkv.bias.split(0, &[hidden; 3])?);
+        let (shape, width) = (x.shape(), config.hidden / config.heads);
+        let apart = Shape::new(&[shape.batch(), config.tokens(), 3, config.heads, width])?;
+        let heads = Shape::new(&[shape.batch(), config.tokens(), config.heads, width])?;
+        let parts = self.qkv.apply(x, Activation::Identity)?.reshape(apart)?.split(2, &[1; 3])?;
         let part = |i: usize| -> Result<T> {
-            let all = x.linear(&weights[i], Some(&biases[i]), Activation::Identity)?.reshape(heads)?;
+            let all = parts[i].reshape(heads)?;
             let all = match self.norms.as_ref().and_then(|norms| norms.get(i)) {
                 Some(norm) => norm.apply(&all)?,
                 None => all,
