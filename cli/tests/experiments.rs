@@ -54,7 +54,7 @@ fn the_experiment_on_mnist_runs_and_reuses_its_models() {
     let folder = Folder::new();
     idx_digits(&folder);
     let options = ["mnist", "--quick", "--data", "a-images-idx3-ubyte", "--size", "16x1x2", "--patch", "4", "--out", "run"];
-    let steps = ["--flow-steps", "4", "--map-steps", "3", "--fine-tuning-steps", "3"];
+    let steps = ["--batch", "16", "--flow-steps", "4", "--map-steps", "3", "--fine-tuning-steps", "3"];
     let results = |more: &[&str], json: &str| -> Value {
         folder.succeeds(&[&options, &steps[..], more, &["--json", json]].concat());
         serde_json::from_slice(&folder.read(json)).unwrap()

@@ -109,10 +109,10 @@ struct FillArgs {
 
 // reduce.cu ------------------------------------------------------------------------------------------------------------------------------
 
-// out[part · space.elements + i] = op over j of x[i, j], j in the part-th of `parts` runs of ⌈length/parts⌉ entries (a run may be empty), x[i, j] at
+// out[part · space.elements + i] = op over j of x[i, j], j in the part-th of `parts` runs of ⌈length/parts⌉ entries, rounded up to 16 (a run may be empty), x[i, j] at
 // x.data + offset(i) + j · stride. The space is of the outputs.
 // reduce_rows_S_T: a block per output and part (grid.x strides over outputs, grid.y = parts).
-// reduce_columns_S_T: a thread per output and part (grid.x · block covers the outputs, grid-stride; grid.y = parts).
+// reduce_columns_S_T: a block for 32 outputs, or 32 vectors of them, and a part (grid.x strides over outputs, grid.y = parts).
 // S_T in f32_f32, bf16_bf16, bf16_f32 (first of two passes), f32_bf16 (second).
 struct ReduceArgs {
   Space space;

@@ -31,11 +31,11 @@ struct RunningMaximum {
   __device__ __forceinline__ float result() const { return value; }
 };
 
-// The entries of a part.
+// The entries of a part: a multiple of 16 but for the last, so that each begins where vectors may.
 struct Part {
   long long first, end;
   __device__ __forceinline__ Part(const ReduceArgs& args, int part) {
-    const long long run = (args.length + args.parts - 1) / args.parts;
+    const long long run = ((args.length + args.parts - 1) / args.parts + 15) / 16 * 16;
     first = part * run < args.length ? part * run : args.length;
     end = first + run < args.length ? first + run : args.length;
   }

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 const SMALLEST: usize = 512;
 /// The pool may always keep this much.
 const SLACK: usize = 64 << 20;
+/// Tensors and pool together hold at most so many times what ever was in tensors: blocks of other sizes wait while those of one are in use, and a loop that
+/// has all of them asks the driver for nothing.
+const SPREAD: usize = 2;
 
 /// How many bytes of the device a handle holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,15 +112,17 @@ impl Pool {
         }
     }
 
-    /// Whether [`give`](Self::give) would keep the block: the pool holds no more than ever was in tensors, or 64 MiB.
+    /// Whether [`give`](Self::give) would keep a block of those that are in tensors.
     pub fn keeps(&self, block: &Block) -> bool {
-        self.memory.pooled + block.bytes <= self.memory.peak.max(SLACK)
+        let Memory { live, pooled, peak, .. } = self.memory;
+        live + pooled <= SPREAD * peak || pooled + block.bytes <= SLACK
     }
 
     /// Takes a block back.
     pub fn give(&mut self, block: &Block, stream: &Stream) {
+        let keeps = self.keeps(block);
         self.memory.live -= block.bytes;
-        if self.keeps(block) {
+        if keeps {
             self.memory.pooled += block.bytes;
             self.free.entry(block.bytes).or_default().push(block.address);
         } else {

@@ -213,7 +213,9 @@ fn transformer(bench: &Bench) -> Result<()> {
     let work = 3.0 * 2.0 * batch as f64 * tokens * config.depth as f64 * (12.0 * hidden * hidden + 2.0 * tokens * hidden);
     let text = bench.theirs("transformer");
     line("transformer training step", time, number_after(&text, "\nstep"), &format!("{:.1} Tflop/s", work / time / 1e12));
-    println!("MEMORY transformer training step: {:.0} MiB at most", device.memory().peak as f64 / f64::from(1 << 20));
+    let memory = device.memory();
+    let peak = memory.peak as f64 / f64::from(1 << 20);
+    println!("MEMORY transformer training step: {peak:.0} MiB at most; the driver was asked for memory {} times", memory.allocations);
     Ok(())
 }
 

@@ -22,7 +22,7 @@ void test_reduce(const char* types) {
           ReduceArgs args{space(kept), {}, length, x.place.stride[axis], nullptr, op, 1 + random.below(3)};
           args.x.data = x.buffer.data();
           for (std::size_t k = 0; k < kept.size(); ++k) args.x.stride[k] = x.place.stride[last ? k : k + 1];
-          const Index run = (length + args.parts - 1) / args.parts;
+          const Index run = ((length + args.parts - 1) / args.parts + 15) / 16 * 16;
           const auto wanted = [&](Index i) {
             const Index part = i / elements(kept);
             std::vector<Index> at = coordinates(kept, i % elements(kept));
