@@ -80,7 +80,8 @@ pub fn slice() -> Vec<Case> {
 
 /// All parts in another order, some of them, one twice, one that is the whole, parts of nothing.
 pub fn split() -> Vec<Case> {
-    let cuts: [(&[usize], usize, &[usize], &[usize]); 13] = [
+    type Cut = (&'static [usize], usize, &'static [usize], &'static [usize]);
+    let cuts: [Cut; 13] = [
         (&[7], 0, &[2, 1, 4], &[2, 0, 1]),
         (&[7], 0, &[2, 1, 4], &[1]),
         (&[7], 0, &[2, 1, 4], &[0, 0, 2]),
