@@ -1,4 +1,5 @@
 //! The pullback of a split: what it costs, beside what the tables of the conformance suite say of its values and derivatives.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 use mfm_core::autodiff::{Dual, Tape, Var};
 use mfm_core::{Device, Error, Operations, Result, Shape, Tensor};
