@@ -152,74 +152,74 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
     /// `op` of every pair of elements.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) if the shapes do not broadcast.
+    /// [`Error::Shape`] if the shapes do not broadcast.
     fn binary(&self, op: Binary, other: &Self) -> Result<Self>;
 
     /// 1 where `op` holds for the pair, else 0; never tracked.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) if the shapes do not broadcast.
+    /// [`Error::Shape`] if the shapes do not broadcast.
     fn compare(&self, op: Compare, other: &Self) -> Result<Self>;
 
     /// `yes` where `self` is not zero, else `no`; all three broadcast. An operand that is not selected contributes nothing,
     /// to the value or to a derivative, even where it is NaN.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) if the shapes do not broadcast.
+    /// [`Error::Shape`] if the shapes do not broadcast.
     fn select(&self, yes: &Self, no: &Self) -> Result<Self>;
 
     /// `op` along `axis`, which stays with length one.
     ///
     /// # Errors
-    /// [`Error::Axis`](crate::Error::Axis) if there is no such axis.
+    /// [`Error::Axis`] if there is no such axis.
     fn reduce(&self, op: Reduce, axis: usize) -> Result<Self>;
 
     /// The tensor stretched to `shape`.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) unless `self` broadcasts to exactly `shape`.
+    /// [`Error::Shape`] unless `self` broadcasts to exactly `shape`.
     fn broadcast(&self, shape: Shape) -> Result<Self>;
 
     /// The same elements in row-major order under another shape.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) if the number of elements differs.
+    /// [`Error::Shape`] if the number of elements differs.
     fn reshape(&self, shape: Shape) -> Result<Self>;
 
     /// The axes in another order: axis i of the result is axis `axes[i]` of `self`.
     ///
     /// # Errors
-    /// [`Error::Axis`](crate::Error::Axis) or [`Error::Length`](crate::Error::Length) unless `axes` is a permutation.
+    /// [`Error::Axis`] or [`Error::Length`] unless `axes` is a permutation.
     fn permute(&self, axes: &[usize]) -> Result<Self>;
 
     /// The elements `start .. start + length` along `axis`.
     ///
     /// # Errors
-    /// [`Error::Axis`](crate::Error::Axis) if the range leaves the axis.
+    /// [`Error::Axis`] if the range leaves the axis.
     fn slice(&self, axis: usize, start: usize, length: usize) -> Result<Self>;
 
     /// The parts one after another along `axis`.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) if they differ in another axis, [`Error::Length`](crate::Error::Length) if there are none.
+    /// [`Error::Shape`] if they differ in another axis, [`Error::Length`] if there are none.
     fn concat(parts: &[&Self], axis: usize) -> Result<Self>;
 
     /// The matrix product over the last two axes, [.., m, k] × [.., k, n] → [.., m, n]; the leading axes broadcast.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) if the shapes do not fit.
+    /// [`Error::Shape`] if the shapes do not fit.
     fn matmul(&self, other: &Self, transpose: Transpose) -> Result<Self>;
 
     /// The entries `index` along `axis`, in that order.
     ///
     /// # Errors
-    /// [`Error::Index`](crate::Error::Index) if an index lies outside the axis.
+    /// [`Error::Index`] if an index lies outside the axis.
     fn gather(&self, axis: usize, index: &[usize]) -> Result<Self>;
 
     /// The transpose of [`gather`](Self::gather): zeros of `length` along `axis`, to which entry i of `self` is added at `index[i]`.
     ///
     /// # Errors
-    /// [`Error::Index`](crate::Error::Index) if an index is not below `length`, [`Error::Length`](crate::Error::Length) unless there is
+    /// [`Error::Index`] if an index is not below `length`, [`Error::Length`] unless there is
     /// one index for each entry.
     fn scatter_add(&self, axis: usize, index: &[usize], length: usize) -> Result<Self>;
 
@@ -228,7 +228,7 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
     /// slices one by one do not.
     ///
     /// # Errors
-    /// [`Error::Axis`](crate::Error::Axis) if there is no such axis, [`Error::Length`](crate::Error::Length) unless the lengths add up to
+    /// [`Error::Axis`] if there is no such axis, [`Error::Length`] unless the lengths add up to
     /// the axis.
     fn split(&self, axis: usize, lengths: &[usize]) -> Result<Vec<Self>> {
         let shape = self.shape();
