@@ -14,8 +14,8 @@ __device__ __forceinline__ void attention(const AttentionArgs& args) {
   constexpr int TILES = VALUE_TILES<T, C>, KEYS = 8 * TILES;
   SHARED(T, k_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
   SHARED(T, v_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
-  ATTENTION_EXCHANGE(T, TILES, VALUE_THREADS);
-  const int row = warp_rows<VALUE_THREADS>();
+  ATTENTION_EXCHANGE(T, TILES);
+  const int row = warp_rows();
   const float rate = LOG2_E * root_share(args.width);
   const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys), width = args.width;
   for (long long entry = blockIdx.y; entry < args.batch.elements; entry += gridDim.y) {
@@ -25,8 +25,8 @@ __device__ __forceinline__ void attention(const AttentionArgs& args) {
     RunningSoftmax softmax;
     float sum[C / 8][4] = {};
     const auto fetch = [&](int stage, int first) {
-      begin_tile<C, VALUE_THREADS>(k_tile[stage], k, first, keys, width);
-      begin_tile<C, VALUE_THREADS>(v_tile[stage], v, first, keys, width);
+      begin_tile<C>(k_tile[stage], k, first, keys, width);
+      begin_tile<C>(v_tile[stage], v, first, keys, width);
     };
     for_each_tile<STAGES<T>, KEYS>(keys, fetch, [&](int stage, int first) {
       if (row >= queries) return;
@@ -51,8 +51,8 @@ __device__ __forceinline__ void attention_jvp(const AttentionArgs& args) {
   SHARED(T, v_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
   SHARED(T, tk_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
   SHARED(T, tv_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
-  ATTENTION_EXCHANGE(T, TILES, DERIVATIVE_THREADS);
-  const int row = warp_rows<DERIVATIVE_THREADS>();
+  ATTENTION_EXCHANGE(T, TILES);
+  const int row = warp_rows();
   const float scale = root_share(args.width), rate = LOG2_E * scale;
   const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys), width = args.width;
   for (long long entry = blockIdx.y; entry < args.batch.elements; entry += gridDim.y) {
@@ -62,10 +62,10 @@ __device__ __forceinline__ void attention_jvp(const AttentionArgs& args) {
     RunningSoftmax softmax;
     float sum[C / 8][4] = {}, tangent[C / 8][4] = {}, drift[2] = {0.0f, 0.0f};
     const auto fetch = [&](int stage, int first) {
-      begin_tile<C, DERIVATIVE_THREADS>(k_tile[stage], k, first, keys, width);
-      begin_tile<C, DERIVATIVE_THREADS>(v_tile[stage], v, first, keys, width);
-      if (tk.data != nullptr) begin_tile<C, DERIVATIVE_THREADS>(tk_tile[stage], tk, first, keys, width);
-      if (tv.data != nullptr) begin_tile<C, DERIVATIVE_THREADS>(tv_tile[stage], tv, first, keys, width);
+      begin_tile<C>(k_tile[stage], k, first, keys, width);
+      begin_tile<C>(v_tile[stage], v, first, keys, width);
+      if (tk.data != nullptr) begin_tile<C>(tk_tile[stage], tk, first, keys, width);
+      if (tv.data != nullptr) begin_tile<C>(tv_tile[stage], tv, first, keys, width);
     };
     for_each_tile<STAGES<T>, KEYS>(keys, fetch, [&](int stage, int first) {
       if (C <= 112 && row >= queries) return; // the widest head has no registers for a branch
@@ -108,6 +108,6 @@ __device__ __forceinline__ void attention_jvp(const AttentionArgs& args) {
 }
 
 #define ATTENTION_OF(T, suffix, C)                                                                                       \
-  KERNEL_RESIDENT(attention_##suffix##_##C, AttentionArgs, VALUE_THREADS, (RESIDENT<T, C>)) { attention<T, C>(args); } \
-  KERNEL(attention_jvp_##suffix##_##C, AttentionArgs, DERIVATIVE_THREADS) { attention_jvp<T, C>(args); }
+  KERNEL_RESIDENT(attention_##suffix##_##C, AttentionArgs, ATTENTION_THREADS, (RESIDENT<T, C>)) { attention<T, C>(args); } \
+  KERNEL(attention_jvp_##suffix##_##C, AttentionArgs, ATTENTION_THREADS) { attention_jvp<T, C>(args); }
 ATTENTION_WIDTHS(ATTENTION_OF)

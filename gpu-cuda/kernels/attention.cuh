@@ -1,24 +1,17 @@
-// What the kernels of attention share. A warp takes 16 rows, and its block goes through the other side in tiles. Weights are powers of 2: with
+// What the kernels of attention share. A block takes 64 rows, a warp 16 of them, and goes through the other side in tiles. Weights are powers of 2: with
 // rate = log₂(e)/√d, e^(s/√d) is 2^(rate s).
 #pragma once
 
 #include "product.cuh"
 #include "warp.cuh"
 
-// The threads of a block; its warps take 16 rows each.
-constexpr int VALUE_THREADS = 128;
-constexpr int DERIVATIVE_THREADS = 128;
-
 // The room of this warp to exchange weights.
-#define ATTENTION_EXCHANGE(T, TILES, THREADS)                                           \
-  SHARED(float, exchange_rows, [sizeof(T) == 4 ? (THREADS) / 2 : 1][8 * (TILES) + 4]); \
+#define ATTENTION_EXCHANGE(T, TILES)                                                                                          \
+  SHARED(float, exchange_rows, [sizeof(T) == 4 ? ATTENTION_ROWS : 1][8 * (TILES) + 4]);                                       \
   const Exchange<T, TILES> exchange { sizeof(T) == 4 ? exchange_rows + threadIdx.x / WARP_SIZE * 16 : exchange_rows }
 
 // The first row of this warp.
-template <int THREADS>
-__device__ __forceinline__ int warp_rows() {
-  return static_cast<int>(blockIdx.x * (THREADS / 2) + threadIdx.x / WARP_SIZE * 16);
-}
+__device__ __forceinline__ int warp_rows() { return static_cast<int>(blockIdx.x * ATTENTION_ROWS + threadIdx.x / WARP_SIZE * 16); }
 
 // The column of entry e of part j.
 __device__ __forceinline__ int column_of(int j, int e) { return 8 * j + threadIdx.x % 4 * 2 + e % 2; }
@@ -50,7 +43,6 @@ struct RunningSoftmax {
   template <int TILES, class Rescale>
   __device__ __forceinline__ void take(float (&scores)[TILES][4], int first, int keys, float rate, Rescale rescale) {
     if (first + 8 * TILES > keys) {
-      keep_branch();
 #pragma unroll
       for (int j = 0; j < TILES; ++j) {
 #pragma unroll

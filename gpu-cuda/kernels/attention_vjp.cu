@@ -55,8 +55,8 @@ __device__ __forceinline__ void attention_vjp_query(const AttentionArgs& args) {
   constexpr int TILES = QUERY_TILES<T, C>, KEYS = 8 * TILES;
   SHARED(T, k_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
   SHARED(T, v_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
-  ATTENTION_EXCHANGE(T, TILES, DERIVATIVE_THREADS);
-  const int row = warp_rows<DERIVATIVE_THREADS>();
+  ATTENTION_EXCHANGE(T, TILES);
+  const int row = warp_rows();
   const float scale = root_share(args.width), rate = LOG2_E * scale;
   const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys), width = args.width;
   for (long long entry = blockIdx.y; entry < args.batch.elements; entry += gridDim.y) {
@@ -70,8 +70,8 @@ __device__ __forceinline__ void attention_vjp_query(const AttentionArgs& args) {
     if (args.gq.batch.data == nullptr) continue;
     float sum[C / 8][4] = {};
     const auto fetch = [&](int stage, int first) {
-      begin_tile<C, DERIVATIVE_THREADS>(k_tile[stage], k, first, keys, width);
-      begin_tile<C, DERIVATIVE_THREADS>(v_tile[stage], v, first, keys, width);
+      begin_tile<C>(k_tile[stage], k, first, keys, width);
+      begin_tile<C>(v_tile[stage], v, first, keys, width);
     };
     for_each_tile<STAGES<T>, KEYS>(keys, fetch, [&](int stage, int first) {
       if (row >= queries) return;
@@ -84,7 +84,6 @@ __device__ __forceinline__ void attention_vjp_query(const AttentionArgs& args) {
         for (int e = 0; e < 4; ++e) slopes[j][e] = fast_exp2(fmaf(rate, weights[j][e], -logsum[e / 2])) * (slopes[j][e] - delta[e / 2]);
       }
       if (first + KEYS > keys) {
-        keep_branch();
 #pragma unroll
         for (int j = 0; j < TILES; ++j) {
 #pragma unroll
@@ -109,8 +108,8 @@ __device__ __forceinline__ void attention_vjp_key(const AttentionArgs& args) {
   SHARED(T, g_tile, [KEY_STAGES<T, C>][QUERIES][PITCH<T, C>]);
   SHARED(float, logsum, [KEY_STAGES<T, C>][QUERIES]);
   SHARED(float, delta, [KEY_STAGES<T, C>][QUERIES]);
-  ATTENTION_EXCHANGE(T, TILES, DERIVATIVE_THREADS);
-  const int row = warp_rows<DERIVATIVE_THREADS>();
+  ATTENTION_EXCHANGE(T, TILES);
+  const int row = warp_rows();
   const float scale = root_share(args.width), rate = LOG2_E * scale;
   const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys), width = args.width;
   for (long long entry = blockIdx.y; entry < args.batch.elements; entry += gridDim.y) {
@@ -119,8 +118,8 @@ __device__ __forceinline__ void attention_vjp_key(const AttentionArgs& args) {
     const Left<T, C> left(k, row, keys, width), right(v, row, keys, width);
     float k_sum[C / 8][4] = {}, v_sum[C / 8][4] = {};
     const auto fetch = [&](int stage, int first) {
-      begin_tile<C, DERIVATIVE_THREADS>(q_tile[stage], q, first, queries, width);
-      begin_tile<C, DERIVATIVE_THREADS>(g_tile[stage], g, first, queries, width);
+      begin_tile<C>(q_tile[stage], q, first, queries, width);
+      begin_tile<C>(g_tile[stage], g, first, queries, width);
       if (threadIdx.x < QUERIES) {
         const int i = first + static_cast<int>(threadIdx.x);
         begin_copy<4>(&logsum[stage][threadIdx.x], args.logsum + entry * queries + i, i < queries);
@@ -157,6 +156,6 @@ __device__ __forceinline__ void attention_vjp_key(const AttentionArgs& args) {
 }
 
 #define ATTENTION_VJP_OF(T, suffix, C)                                                                                                          \
-  KERNEL_RESIDENT(attention_vjp_query_##suffix##_##C, AttentionArgs, DERIVATIVE_THREADS, (QUERY_RESIDENT<T, C>)) { attention_vjp_query<T, C>(args); } \
-  KERNEL_RESIDENT(attention_vjp_key_##suffix##_##C, AttentionArgs, DERIVATIVE_THREADS, (KEY_RESIDENT<T, C>)) { attention_vjp_key<T, C>(args); }
+  KERNEL_RESIDENT(attention_vjp_query_##suffix##_##C, AttentionArgs, ATTENTION_THREADS, (QUERY_RESIDENT<T, C>)) { attention_vjp_query<T, C>(args); } \
+  KERNEL_RESIDENT(attention_vjp_key_##suffix##_##C, AttentionArgs, ATTENTION_THREADS, (KEY_RESIDENT<T, C>)) { attention_vjp_key<T, C>(args); }
 ATTENTION_WIDTHS(ATTENTION_VJP_OF)

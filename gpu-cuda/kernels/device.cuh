@@ -36,9 +36,6 @@ __device__ __forceinline__ float fast_exp2(float x) {
   return y;
 }
 
-// Keeps the branch that it is in from being turned into selections that are always made.
-__device__ __forceinline__ void keep_branch() { asm volatile(""); }
-
 // 1/x to a unit in the last place.
 __device__ __forceinline__ float fast_reciprocal(float x) {
   float y;
@@ -89,7 +86,6 @@ __device__ __forceinline__ void load_matrices(unsigned (&out)[4], const void* ro
 inline unsigned short round_bf16(float value) { return host::round_bf16(value); }
 inline unsigned round_bf16_pair(float low, float high) { return host::round_bf16(low) | unsigned(host::round_bf16(high)) << 16; }
 inline float fast_exp2(float x) { return exp2f(x); }
-inline void keep_branch() {}
 inline float fast_reciprocal(float x) { return 1.0f / x; }
 template <int BYTES>
 inline void begin_copy(void* to, const void* from, bool inside) {

@@ -5,6 +5,9 @@
 
 #include "space.cuh"
 
+constexpr int ATTENTION_THREADS = 128;
+constexpr int ATTENTION_ROWS = 64; // of a block: 16 of each warp
+
 // The columns of a tile in memory, so that neighbouring rows start in different banks.
 template <class T, int C>
 constexpr int PITCH = C + LANES<T>;
@@ -38,11 +41,11 @@ __device__ __forceinline__ void find_rows(const Space& batch, long long entry, c
 
 // Begins to load ROWS of `count` rows from `first` on, with zeros after the last row and the last column; `wait_for_copies` ends it. All threads of the
 // block take part.
-template <int C, int THREADS, class T, int ROWS>
+template <int C, class T, int ROWS>
 __device__ __forceinline__ void begin_tile(Tile<T, C, ROWS>& tile, const RowsOf<T>& source, int first, int count, int width) {
-  constexpr int N = LANES<T>, ACROSS = C / N, STEP = THREADS / ACROSS;
+  constexpr int N = LANES<T>, ACROSS = C / N, STEP = ATTENTION_THREADS / ACROSS;
   const int column = threadIdx.x % ACROSS * N, top = threadIdx.x / ACROSS;
-  if (THREADS % ACROSS != 0 && top >= STEP) return;
+  if (ATTENTION_THREADS % ACROSS != 0 && top >= STEP) return;
   const T* from = source.data + (first + top) * source.row + column;
   const int rows = column < width ? count - first : 0; // that are there
 #pragma unroll

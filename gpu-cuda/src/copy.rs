@@ -1,7 +1,7 @@
 //! Copies: views into row-major order, and parts into a whole.
 
 use crate::abi::CopyArgs;
-use crate::kernels::{COPY, Grid, Suffix};
+use crate::kernels::COPY;
 use crate::space::Axes;
 use crate::tensor::{CudaTensor, one_device};
 use mfm_core::{Error, Result, Tensor};
@@ -14,13 +14,7 @@ pub(crate) fn into(op: &'static str, from: &CudaTensor, to: &CudaTensor) -> Resu
     }
     let (axes, _) = Axes::new(shape, [from.layout(), to.layout()], None);
     let arguments = CopyArgs { space: axes.space(), from: axes.view(0, from.address()), to: axes.view(1, to.address()) };
-    from.home().launch(
-        op,
-        COPY,
-        Suffix::Of(from.home().storage()),
-        Grid::vectors(shape.elements() * from.home().storage().bytes()),
-        &arguments,
-    )
+    from.home().launch_over(op, COPY, shape.elements(), &arguments)
 }
 
 /// The same elements in a buffer of their own, in row-major order.

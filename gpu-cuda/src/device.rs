@@ -246,6 +246,12 @@ impl CudaDevice {
         self.queue(op, &(kernel.slot, suffix), || function.launch(op, &self.0.stream, grid, arguments))
     }
 
+    /// Queues a kernel that goes over `elements` of the device's type by vectors.
+    pub(crate) fn launch_over<A: Arguments>(&self, op: &'static str, kernel: Kernel, elements: usize, arguments: &A) -> Result<()> {
+        let storage = self.storage();
+        self.launch(op, kernel, Suffix::Of(storage), Grid::vectors(elements * storage.bytes()), arguments)
+    }
+
     /// A buffer of `bytes`, whose content is arbitrary.
     pub(crate) fn buffer(&self, op: &'static str, bytes: usize) -> Result<Buffer> {
         Ok(Buffer::new(self.clone(), self.block(op, bytes)?))

@@ -1,7 +1,7 @@
 //! Element-wise operations on any strides.
 
 use crate::abi::{BinaryArgs, CombineArgs, SelectArgs, UnaryArgs};
-use crate::kernels::{BINARY, COMBINE, Grid, SELECT, Suffix, UNARY};
+use crate::kernels::{BINARY, COMBINE, SELECT, UNARY};
 use crate::space::Axes;
 use crate::tensor::{ABSENT, CudaTensor, one_device};
 use mfm_core::tensor::{Binary, Compare, MAX_INPUTS, Unary};
@@ -50,13 +50,7 @@ pub(crate) fn unary(x: &CudaTensor, op: Unary) -> Result<CudaTensor> {
         let (op, constant) = number_of(op);
         let view = axes.view(0, x.address());
         let arguments = UnaryArgs { space: axes.space(), x: view, out: buffer.address(), constant: constant as f32, op };
-        x.home().launch(
-            "unary",
-            UNARY,
-            Suffix::Of(x.home().storage()),
-            Grid::vectors(elements * x.home().storage().bytes()),
-            &arguments,
-        )?;
+        x.home().launch_over("unary", UNARY, elements, &arguments)?;
     }
     Ok(CudaTensor::new(buffer, shape).view(result))
 }
@@ -95,7 +89,7 @@ fn pairwise(name: &'static str, a: &CudaTensor, op: i32, b: &CudaTensor) -> Resu
         let (axes, _) = Axes::new(shape, [&left, &right], None);
         let (x, y) = (axes.view(0, a.address()), axes.view(1, b.address()));
         let arguments = BinaryArgs { space: axes.space(), a: x, b: y, out: buffer.address(), op, reserved: 0 };
-        a.home().launch(name, BINARY, Suffix::Of(a.home().storage()), Grid::vectors(elements * a.home().storage().bytes()), &arguments)?;
+        a.home().launch_over(name, BINARY, elements, &arguments)?;
     }
     Ok(CudaTensor::new(buffer, shape).view(result))
 }
@@ -117,13 +111,7 @@ pub(crate) fn select(mask: &CudaTensor, yes: &CudaTensor, no: &CudaTensor) -> Re
             no: axes.view(2, no.address()),
             out: buffer.address(),
         };
-        mask.home().launch(
-            name,
-            SELECT,
-            Suffix::Of(mask.home().storage()),
-            Grid::vectors(elements * mask.home().storage().bytes()),
-            &arguments,
-        )?;
+        mask.home().launch_over(name, SELECT, elements, &arguments)?;
     }
     Ok(CudaTensor::new(buffer, shape))
 }
@@ -146,13 +134,7 @@ pub(crate) fn combine(terms: &[(f64, &CudaTensor)], shape: Shape) -> Result<Opti
             terms: terms.len() as i32,
             reserved: 0,
         };
-        first.home().launch(
-            name,
-            COMBINE,
-            Suffix::Of(first.home().storage()),
-            Grid::vectors(elements * first.home().storage().bytes()),
-            &arguments,
-        )?;
+        first.home().launch_over(name, COMBINE, elements, &arguments)?;
     }
     Ok(Some(CudaTensor::new(buffer, shape)))
 }

@@ -2,7 +2,7 @@
 
 use super::{Pulled, Pushed, fresh, number_of};
 use crate::abi::ActivateArgs;
-use crate::kernels::{ACTIVATE, ACTIVATE_JVP, ACTIVATE_VJP, Grid, Kernel, Suffix};
+use crate::kernels::{ACTIVATE, ACTIVATE_JVP, ACTIVATE_VJP, Kernel};
 use crate::tensor::CudaTensor;
 use mfm_core::tensor::Activation;
 use mfm_core::{Result, Tensor};
@@ -12,13 +12,7 @@ fn launch(kernel: Kernel, like: &CudaTensor, arguments: &ActivateArgs) -> Result
     if elements == 0 {
         return Ok(());
     }
-    like.home().launch(
-        "activate",
-        kernel,
-        Suffix::Of(like.home().storage()),
-        Grid::vectors(elements * like.home().storage().bytes()),
-        arguments,
-    )
+    like.home().launch_over("activate", kernel, elements, arguments)
 }
 
 fn arguments(activation: Activation, x: &CudaTensor) -> ActivateArgs {

@@ -2,7 +2,7 @@
 
 use super::{Pulled, Pushed, fresh};
 use crate::abi::GatedResidualArgs;
-use crate::kernels::{GATED_RESIDUAL, GATED_RESIDUAL_JVP, Grid, Kernel, Suffix};
+use crate::kernels::{GATED_RESIDUAL, GATED_RESIDUAL_JVP, Kernel};
 use crate::space::Axes;
 use crate::tensor::{ABSENT, CudaTensor};
 use mfm_core::tensor::sum_to;
@@ -45,7 +45,7 @@ fn launch(
         out: out.address(),
         tangent: tangent.map_or(0, CudaTensor::address),
     };
-    x.home().launch(NAME, kernel, Suffix::Of(x.home().storage()), Grid::vectors(shape.elements() * x.home().storage().bytes()), &arguments)
+    x.home().launch_over(NAME, kernel, shape.elements(), &arguments)
 }
 
 /// x + gate · branch.
