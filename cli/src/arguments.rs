@@ -6,7 +6,7 @@ use crate::commands::{
 use crate::context::{Context, Json, Verbosity};
 use crate::failure::{Failure, Result};
 use crate::progress::eprintln_quietly;
-use crate::{demo, device, mnist, toy2d};
+use crate::{demo, device, mnist, run, toy2d};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use mfm_core::Tensor;
@@ -92,7 +92,7 @@ impl Arguments {
     /// One sentence for the user; also where help is asked for.
     pub fn of<W: Into<OsString> + Clone>(line: impl IntoIterator<Item = W>) -> Result<Self> {
         let matches = Self::command().try_get_matches_from(line).map_err(|error| Failure::input(sentence(&error.render().to_string())))?;
-        train::complete(&matches)
+        run::complete(&matches)
     }
 }
 
@@ -102,7 +102,7 @@ pub fn main() -> u8 {
         Ok(matches) => matches,
         Err(error) => return refuse(&error),
     };
-    match train::complete(&matches).and_then(|arguments| run(&arguments)) {
+    match run::complete(&matches).and_then(|arguments| run(&arguments)) {
         Ok(()) => 0,
         Err(failure) => {
             if failure.status() != 0 {

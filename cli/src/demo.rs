@@ -1,6 +1,6 @@
 //! `mfm demo`: real digits, end to end.
 
-use crate::digits::{self, Digits, Experts, Row};
+use crate::digits::{self, Digits, Experts, Row, Schooling};
 use crate::output::Directory;
 use crate::steering::{Estimator, Plan};
 use crate::{Context, Result};
@@ -67,7 +67,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let out = Directory::create(&arguments.out)?;
     let digits = Digits::built_in()?;
     context.say(format!("{} digits to train on, {} held out", digits.train.len(), digits.held_out.len()));
-    let experts = Experts::train(context, &digits, [128, 160], size.classifier_steps)?;
+    let experts = Experts::train(context, &digits, &Schooling { widths: [128, 160], steps: size.classifier_steps, distorted: false })?;
     let model = meta_flow_map(context, &digits, &size)?;
     let flow = Flow::new(&model, &Linear);
 

@@ -4,8 +4,9 @@
 //! [`Settings::follow`] trains them to follow.
 
 use crate::classifier::failure;
-use crate::context::{Context, Verbosity};
+use crate::context::Context;
 use crate::failure::{Failure, Place, Result};
+use crate::run::{Checkpoint, Line, Log, State, Watch};
 use crate::table::number;
 use mfm_core::posterior_velocity::AsDrift;
 use mfm_core::sample::{sample_by_integration, sample_by_steps};
@@ -14,9 +15,9 @@ use mfm_core::training::{FineTuning, FineTuningMaps, LogNormaliser, Objective};
 use mfm_core::{Device, Flow, Noise, Operations, Reward, Tensor, TimeGrid};
 use mfm_nn::train::{DataSource, LossInput, Samples, StepLoss};
 use mfm_nn::{LearningRate, Model, Trainer, TrainingConfig};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::cell::Cell;
-use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 /// Steps of Heun by which samples are drawn from a drift.
 const ODE_STEPS: usize = 32;
@@ -57,25 +58,62 @@ impl Default for Settings {
     }
 }
 
-/// How a step went.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+/// How a step went: a line of the log of `mfm finetune`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The step, counted from 1.
     pub step: u64,
     /// The loss of the drift.
     pub loss: f64,
     /// The loss of the rest of the map, where that is trained too.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follow: Option<f64>,
     /// The gradient's norm, before it was clipped.
     pub gradient_norm: f64,
+    /// The learning rate.
+    pub learning_rate: f64,
     /// The effective sample size of the batch's weights.
     pub effective_sample_size: f64,
     /// The mean reward of the batch's posterior draws, which are the base's.
     pub base_reward: f64,
     /// The mean reward of samples of the model as it is, where it was estimated.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean_reward: Option<f64>,
+    /// Seconds of training until then, over all parts of a run that was interrupted.
+    pub seconds: f64,
+}
+
+impl Line for Row {
+    fn step(&self) -> u64 {
+        self.step
+    }
+
+    fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
+    fn at(self, seconds: f64) -> Self {
+        Self { seconds, ..self }
+    }
+
+    fn remark(&self) -> String {
+        format!("loss {}, effective sample size {:.0}", number(self.loss, 4), self.effective_sample_size)
+    }
+
+    fn detail(&self) -> String {
+        format!("gradient {}, rate {}", number(self.gradient_norm, 3), number(self.learning_rate, 3))
+    }
+}
+
+/// Where a run is kept.
+#[derive(Debug)]
+pub struct Kept {
+    /// Its checkpoints.
+    pub checkpoint: Checkpoint,
+    /// Whether to go on from the last of them, if there is one.
+    pub resume: bool,
+    /// The file of its log, and the steps between two of its lines.
+    pub log: Option<(PathBuf, u64)>,
 }
 
 /// What fine-tuning gives.
@@ -114,23 +152,36 @@ fn mean_reward<T: Tensor>(flow: &Flow<'_, Model<T>>, reward: &impl Reward<T>, x:
 }
 
 /// Fine-tunes the map of `base` to `reward`, off policy: on batches of `data`, which may be samples of the model ([`samples_of`]) or anything
-/// else. The labels of a batch condition all models; the condition of `base` those whose mean reward is estimated.
+/// else. The labels of a batch condition all models; the condition of `base` those whose mean reward is estimated. A run that is kept can go on after it was
+/// killed, to the same weights.
 ///
 /// # Errors
-/// One sentence: if the settings are out of range, the reward is NaN, or a loss or gradient is not finite.
+/// One sentence: if the settings are out of range, the reward is NaN, a loss or gradient is not finite, or the run cannot be kept.
 pub fn fine_tune<T: Tensor, R: Reward<T>>(
     context: &Context<T>,
     base: &Flow<'_, Model<T>>,
     reward: &R,
     data: &mut impl DataSource<T>,
     settings: &Settings,
+    kept: Option<&Kept>,
 ) -> Result<FineTuned<T>> {
     if !(settings.follow >= 0.0 && settings.follow.is_finite()) {
         return Err(Failure::input(format!("the weight of the rest of the map is {}, but must be at least 0", settings.follow)));
     }
     let steps = settings.training.steps;
-    let mut trainer = Trainer::new(settings.training, base.map)?;
-    let mut normaliser = settings.normalised.then(LogNormaliser::default);
+    let state = match kept {
+        Some(Kept { checkpoint, resume: true, .. }) => checkpoint.load(&context.device)?,
+        _ => None,
+    };
+    let (mut trainer, memory) = match state {
+        Some(State { trainer, memory }) => (Trainer::resume(settings.training, base.map, trainer)?, memory),
+        None => (Trainer::new(settings.training, base.map)?, Vec::new()),
+    };
+    let mut normaliser = if settings.normalised { Some(remembered(&memory)?) } else { None };
+    let log = match kept.and_then(|kept| kept.log.as_ref()) {
+        Some((path, every)) => Some(Log::open::<Row>(path, trainer.steps_made(), *every)?),
+        None => None,
+    };
     let rest = Objective::default();
     let judged = match settings.samples {
         0 => None,
@@ -139,17 +190,16 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
             Some(context.device.normal(&context.noise.fork(1), crate::model::shape(n, dimension)?)?)
         }
     };
-    // What the loss knows beside its value: the mean reward and the effective sample size.
-    let seen = Cell::new((0.0, 0.0));
-    let (every, often) = ((steps / 200).max(1), (steps / 10).max(1));
-    let progress = context.progress("fine-tuning", steps);
-    let (mut rows, mut broken) = (Vec::new(), None);
+    // What the loss knows beside its value, of the last step.
+    let seen = Cell::new(Seen::default());
+    let mut watch = Watch::new(context, "fine-tuning", kept.map(|kept| &kept.checkpoint), log, trainer.steps_made(), steps);
+    let often = (steps / 10).max(1);
     let outcome = trainer.run(
         data,
         |input: LossInput<'_, T, Model<T>>| {
             let maps = FineTuningMaps { base: *base, sampler: *base, trained: input.frozen, student: input.student };
             let found = settings.objective.loss(&maps, reward, input.samples.batch(), normaliser.as_mut(), &input.noise.fork(0))?;
-            seen.set((found.mean_reward, found.effective_sample_size));
+            seen.set(Seen { reward: found.mean_reward, effective_sample_size: found.effective_sample_size, normaliser });
             let mut loss = StepLoss { parts: vec![("drift's loss", found.total.value().clone())], total: found.total };
             if settings.follow > 0.0 {
                 let flow = Flow { map: input.frozen, ..*base };
@@ -161,47 +211,66 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
             Ok(loss)
         },
         |trainer, step| {
-            let mut look = || -> Result<()> {
-                progress.advance(1);
-                let (is_shown, is_judged) = (step.step.is_multiple_of(every), step.step.is_multiple_of(often) || step.step == steps);
-                if !is_shown && !is_judged {
-                    return Ok(());
-                }
-                let parts = step.part_values()?;
-                let part = |k: usize| parts.get(k).map(|(_, value)| *value);
+            let seen = seen.get();
+            let is_judged = step.step.is_multiple_of(often) || step.step == steps;
+            let line = |watch: &Watch<'_, T, Row>, seconds: f64| {
                 let mean_reward = match judged.as_ref().filter(|_| is_judged) {
                     Some(x) => Some(mean_reward(&Flow { map: &trainer.averaged()?, ..*base }, reward, x)?),
                     None => None,
                 };
-                let (base_reward, effective_sample_size) = seen.get();
-                let (gradient_norm, follow) = (step.gradient_norm, part(1));
-                let loss = part(0).unwrap_or_default();
-                let row = Row { step: step.step, loss, follow, gradient_norm, effective_sample_size, base_reward, mean_reward };
                 if let Some(reward) = mean_reward {
-                    context.say_above(&progress, format!("step {}: mean reward {}", row.step, number(reward, 4)));
+                    context.say_above(&watch.progress, format!("step {}: mean reward {}", step.step, number(reward, 4)));
                 }
-                if context.verbosity == Verbosity::Verbose {
-                    let more = format!("loss {}, gradient {}", number(row.loss, 4), number(row.gradient_norm, 3));
-                    context.detail_above(&progress, format!("step {}: {more}, effective sample size {effective_sample_size:.0}", row.step));
-                }
-                progress.remark(format!("loss {}, effective sample size {effective_sample_size:.0}", number(row.loss, 4)));
-                rows.push(row);
-                Ok(())
+                let parts = step.part_values()?;
+                let part = |k: usize| parts.get(k).map(|(_, value)| *value);
+                Ok(Row {
+                    step: step.step,
+                    loss: part(0).unwrap_or_default(),
+                    follow: part(1),
+                    gradient_norm: step.gradient_norm,
+                    learning_rate: step.rate,
+                    effective_sample_size: seen.effective_sample_size,
+                    base_reward: seen.reward,
+                    mean_reward,
+                    seconds,
+                })
             };
-            match look() {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(failure) => {
-                    broken = Some(failure);
-                    ControlFlow::Break(())
-                }
-            }
+            let save = |checkpoint: &Checkpoint| {
+                checkpoint.save(&trainer.averaged()?, &State { trainer: trainer.state(), memory: memory_of(seen.normaliser) })
+            };
+            watch.look(step, is_judged, line, save)
         },
     );
-    if let Some(failure) = broken {
+    if let Some(failure) = watch.broken {
         return Err(failure);
     }
     outcome.map_err(failure).at("fine-tuning")?;
-    drop(progress);
+    let rows = watch.lines;
+    drop(watch.progress);
     let model = trainer.averaged()?;
     Ok(FineTuned { model, rows, log_mean: normaliser.map(|normaliser| normaliser.log_mean) })
+}
+
+/// What the loss of a step knows beside its value.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    /// The mean reward of the posterior draws.
+    reward: f64,
+    effective_sample_size: f64,
+    /// The running mean after it.
+    normaliser: Option<LogNormaliser>,
+}
+
+/// The running mean, as a checkpoint holds it.
+fn memory_of(normaliser: Option<LogNormaliser>) -> Vec<f64> {
+    normaliser.map(|LogNormaliser { log_mean, count }| vec![log_mean, count as f64]).unwrap_or_default()
+}
+
+/// The running mean of a checkpoint, or a new one for a new run.
+fn remembered(memory: &[f64]) -> Result<LogNormaliser> {
+    match *memory {
+        [] => Ok(LogNormaliser::default()),
+        [log_mean, count] => Ok(LogNormaliser { log_mean, count: count as u64 }),
+        _ => Err(Failure::input("cannot resume: the checkpoint does not hold the running mean of the weights")),
+    }
 }

@@ -17,6 +17,7 @@ pub mod output;
 pub mod picture;
 pub mod progress;
 pub mod reward;
+pub mod run;
 pub mod steering;
 pub mod table;
 pub mod toy2d;

@@ -8,6 +8,17 @@ use mfm_nn::file::{FileError, write_model};
 use mfm_nn::{Model, ModelFile, ModelHeader};
 use std::path::Path;
 
+/// What a model is told beside the state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, clap::Args)]
+pub struct Told {
+    /// The label, for a model that knows labels
+    #[arg(long, value_name = "L")]
+    pub label: Option<usize>,
+    /// The guidance scale of the label, for a model that takes one [default: 1, not guided]
+    #[arg(long, value_name = "SCALE", requires = "label", value_parser = crate::arguments::positive, allow_negative_numbers = true)]
+    pub guidance: Option<f64>,
+}
+
 /// A model from a file.
 #[derive(Debug)]
 pub struct LoadedModel<T: Tensor> {
@@ -44,23 +55,40 @@ impl<T: Tensor> LoadedModel<T> {
         self.header.model.network.data()
     }
 
-    /// The model as samplers take it; `label` holds no label or one.
-    pub fn flow<'a>(&'a self, label: &'a [usize]) -> Flow<'a, Model<T>> {
-        let condition = if label.is_empty() { Condition::NONE } else { Condition::labels(label) };
+    /// The model as samplers take it, under a condition that was [checked](Self::check).
+    pub fn flow<'a>(&'a self, told: &'a Told) -> Flow<'a, Model<T>> {
+        let mut condition = Condition::NONE;
+        condition.labels = told.label.as_ref().map(std::slice::from_ref);
+        condition.guidance = told.guidance.as_ref().map(std::slice::from_ref);
         Flow::new(&self.model, self.path).with_condition(condition)
     }
 
-    /// Checks a label and gives it as a list of one, or none.
+    /// Checks a condition.
     ///
     /// # Errors
-    /// If the model has no labels, or not this one.
-    pub fn label(&self, label: Option<usize>) -> Result<Vec<usize>> {
-        let count = self.header.labels();
-        match label {
-            None => Ok(Vec::new()),
-            Some(label) if label < count => Ok(vec![label]),
-            Some(label) if count == 0 => Err(Failure::input(format!("--label {label}: {} knows no labels", self.source))),
-            Some(label) => Err(Failure::input(format!("--label {label}: {} knows the labels 0 to {}", self.source, count - 1))),
+    /// If the model does not know the label or the guidance scale.
+    pub fn check(&self, told: &Told) -> Result<()> {
+        let (labels, scales) = (self.header.labels(), self.header.model.network.guidance());
+        match told.label {
+            Some(label) if labels == 0 => return Err(Failure::input(format!("--label {label}: {} knows no labels", self.source))),
+            Some(label) if label >= labels => {
+                return Err(Failure::input(format!("--label {label}: {} knows the labels 0 to {}", self.source, labels - 1)));
+            }
+            _ => {}
+        }
+        match told.guidance {
+            Some(scale) if scales.is_empty() => {
+                let sentence = format!(
+                    "--guidance {scale}: {} takes no guidance scale; a transformer that mfm train --guidance makes does",
+                    self.source
+                );
+                Err(Failure::input(sentence))
+            }
+            Some(scale) if !scales.contains(&scale) => {
+                let known: Vec<String> = scales.iter().map(f64::to_string).collect();
+                Err(Failure::input(format!("--guidance {scale}: {} knows the scales {}", self.source, known.join(", "))))
+            }
+            _ => Ok(()),
         }
     }
 

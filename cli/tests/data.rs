@@ -110,7 +110,7 @@ fn runs_on_shards_are_functions_of_the_step() {
     remove(&["model.mfm", "run.mfm"]);
     shard(&folder, "set/b.safetensors", &bad, Some(&labels));
     folder.run(&plain);
-    let stopped_at = mfm_nn::ModelFile::parse(&folder.read("run.mfm")).unwrap().header().training.unwrap().step;
+    let stopped_at = mfm_nn::ModelFile::parse(&folder.read("run.mfm")).unwrap().header().training.as_ref().unwrap().step;
     assert!((1..4).contains(&stopped_at) && !folder.path("model.mfm").exists(), "{stopped_at}");
     whole();
     folder.succeeds(&plain);

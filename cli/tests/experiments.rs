@@ -79,6 +79,21 @@ fn the_experiment_on_mnist_runs_and_reuses_its_models() {
     assert_eq!(first["quality"], second["quality"]);
     let other = ["mnist", "--quick", "--reuse", "--data", "a-images-idx3-ubyte", "--size", "16x2x2", "--patch", "4", "--out", "run"];
     folder.refuses(&other, &["flow.mfm is of another form"]);
+    // Killed while it trains the map, it goes on to the same map.
+    let longer = [&options, &steps[..2], &["--flow-steps", "4", "--map-steps", "200", "--fine-tuning-steps", "3"]].concat();
+    folder.succeeds(&longer);
+    let map = folder.read("run/map.mfm");
+    let checkpoint = folder.path("run/map.mfm.checkpoint");
+    let mut child = folder.command(&[&longer[..], &["-q"]].concat()).spawn().unwrap();
+    while !checkpoint.exists() && child.try_wait().unwrap().is_none() {}
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(checkpoint.exists(), "it came to its end before it was killed");
+    std::fs::remove_file(folder.path("run/map.mfm")).unwrap();
+    let (_, err) = common::texts(&folder.run(&[&longer[..], &["--reuse"]].concat()));
+    assert!(err.contains("going on after step"), "{err}");
+    assert!(!checkpoint.exists(), "the checkpoint of a model that is done is left");
+    assert!(folder.read("run/map.mfm") == map, "a resumed map differs");
 }
 
 #[test]

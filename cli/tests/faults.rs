@@ -77,6 +77,36 @@ const TRANSFORMER: Run = Run {
     steps: 60,
 };
 
+/// Fine-tuning in a folder, of the model that [`Folder::with_model`] holds.
+const FINE_TUNING: Run = Run {
+    arguments: &[
+        "finetune",
+        "model.mfm",
+        "--reward",
+        "linear:1,0",
+        "--follow",
+        "0.5",
+        "--run",
+        "run",
+        "--checkpoint-every",
+        "1",
+        "--log-every",
+        "1",
+        "--resume",
+        "--steps",
+        "60",
+        "--batch",
+        "16",
+        "--samples",
+        "16",
+        "--threads",
+        "1",
+    ],
+    checkpoint: "run/checkpoint.mfm",
+    model: "run/model.mfm",
+    steps: 60,
+};
+
 impl Run {
     /// The step of the checkpoint, which must be whole, if it is there.
     fn step(&self, folder: &Folder) -> u64 {
@@ -84,7 +114,7 @@ impl Run {
             return 0;
         }
         let bytes = folder.read(self.checkpoint);
-        ModelFile::parse(&bytes).unwrap().header().training.unwrap().step
+        ModelFile::parse(&bytes).unwrap().header().training.as_ref().unwrap().step
     }
 
     /// The files beside the checkpoint.
@@ -164,21 +194,30 @@ fn killed_runs_go_on_to_the_same_weights() {
     MLP.survives(100, Folder::points);
 }
 
+/// The log of 60 steps, without its seconds.
+fn log(folder: &Folder) -> Vec<serde_json::Value> {
+    let text = String::from_utf8(folder.read("run/log.jsonl")).unwrap();
+    let row = |line| {
+        let mut row: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(row.as_object_mut().unwrap().remove("seconds").unwrap().is_number());
+        row
+    };
+    let rows: Vec<_> = text.lines().map(row).collect();
+    assert_eq!((rows.len(), rows.iter().map(|row| row["step"].as_u64().unwrap()).max()), (60, Some(60)));
+    rows
+}
+
 #[test]
 fn a_killed_transformer_goes_on_to_the_same_weights_and_log() {
     let (folder, whole) = TRANSFORMER.survives(20, |_| ());
-    let log = |folder: &Folder| -> Vec<serde_json::Value> {
-        let text = String::from_utf8(folder.read("run/log.jsonl")).unwrap();
-        let row = |line| {
-            let mut row: serde_json::Value = serde_json::from_str(line).unwrap();
-            assert!(row.as_object_mut().unwrap().remove("seconds").unwrap().is_number());
-            row
-        };
-        text.lines().map(row).collect()
-    };
-    let expected = log(&whole);
-    assert_eq!((expected.len(), expected.iter().map(|row| row["step"].as_u64().unwrap()).max()), (60, Some(60)));
-    assert_eq!(log(&folder), expected);
+    assert_eq!(log(&folder), log(&whole));
+}
+
+// The weights of fine-tuning are divided by their running mean, which must go on too.
+#[test]
+fn killed_fine_tuning_goes_on_to_the_same_weights_and_log() {
+    let (folder, whole) = FINE_TUNING.survives(20, |folder| folder.write("model.mfm", &Folder::with_model().read("model.mfm")));
+    assert_eq!(log(&folder), log(&whole));
 }
 
 /// A folder with a checkpoint of a run that is not over, and nothing else that it left.

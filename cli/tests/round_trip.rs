@@ -227,6 +227,25 @@ fn a_run_in_a_folder() {
 }
 
 #[test]
+fn guidance_is_chosen_where_samples_are_drawn() {
+    let folder = Folder::with_model();
+    let small = ["train", "--digits", "--labels", "--network", "dit", "--size", "16x1x2", "--patch", "4", "--steps", "8", "--batch", "16"];
+    folder.succeeds(&[&small[..], &["--guidance", "3", "-o", "guided.mfm"]].concat());
+    let sample = |more: &[&str]| folder.succeeds(&[&["sample", "guided.mfm", "-n", "2"], more].concat());
+    let [plain, one, three] =
+        [&["--label", "4"][..], &["--label", "4", "--guidance", "1"], &["--label", "4", "--guidance", "3"]].map(sample);
+    assert_eq!(plain, one);
+    assert_ne!(one, three);
+    let steer = ["steer", "guided.mfm", "--reward", "classes:digits:0,1,0,1,0,2,0,2,0,4", "--label", "4", "--guidance", "3"];
+    folder.succeeds(&[&steer[..], &["-n", "2", "--estimator", "mfm-g", "--steps", "2", "--draws", "2"]].concat());
+    folder.refuses(&["sample", "guided.mfm", "--label", "4", "--guidance", "2"], &["--guidance 2", "knows the scales 1, 3"]);
+    folder.refuses(&["sample", "guided.mfm", "--guidance", "3"], &["--label"]);
+    folder.refuses(&["sample", "model.mfm", "--label", "0", "--guidance", "3"], &["--label 0", "knows no labels"]);
+    folder.succeeds(&[&small[..], &["-o", "plain.mfm"]].concat());
+    folder.refuses(&["sample", "plain.mfm", "--label", "4", "--guidance", "3"], &["plain.mfm takes no guidance scale"]);
+}
+
+#[test]
 fn nobody_reading_is_no_failure() {
     let folder = Folder::with_model();
     let mut child = folder.command(&["sample", "model.mfm", "-n", "30000", "-q"]).stdout(std::process::Stdio::piped()).spawn().unwrap();

@@ -4,7 +4,8 @@ use crate::autodiff::{Tape, Var};
 use crate::error::{Error, Result};
 use crate::tensor::{Operations, Tensor};
 
-/// A reward r(x) of clean samples. Samplers aim at the density p1(x) exp r(x), up to its constant.
+/// A reward r(x) of clean samples. Samplers aim at the density p1(x) exp r(x), up to its constant. What they make of NaN is not defined: a reward that may give it
+/// goes into [`Checked`].
 pub trait Reward<T: Tensor> {
     /// r of each item: `[n, ...]` → `[n]`.
     ///
@@ -19,6 +20,53 @@ pub trait Reward<T: Tensor> {
     fn value_and_gradient(&self, x: &T) -> Result<(T, T)> {
         let _ = x;
         Err(Error::Unsupported { op: "reward", what: "this reward offers no gradient; use an estimator that needs none" })
+    }
+}
+
+impl<T: Tensor, R: Reward<T> + ?Sized> Reward<T> for &R {
+    fn value(&self, x: &T) -> Result<T> {
+        (**self).value(x)
+    }
+
+    fn value_and_gradient(&self, x: &T) -> Result<(T, T)> {
+        (**self).value_and_gradient(x)
+    }
+}
+
+/// A reward whose numbers are looked at: one that is NaN or +∞, or whose gradient is not finite, is an error with the sample's index. −∞ is the reward of what
+/// cannot be. Every call waits for the device.
+#[derive(Clone, Copy, Debug)]
+pub struct Checked<R>(
+    /// The reward.
+    pub R,
+);
+
+impl<T: Tensor, R: Reward<T>> Reward<T> for Checked<R> {
+    /// # Errors
+    /// The reward's own; [`Error::NonFinite`].
+    fn value(&self, x: &T) -> Result<T> {
+        let value = self.0.value(x)?;
+        check_values(&value)?;
+        Ok(value)
+    }
+
+    /// # Errors
+    /// The reward's own; [`Error::NonFinite`].
+    fn value_and_gradient(&self, x: &T) -> Result<(T, T)> {
+        let (value, gradient) = self.0.value_and_gradient(x)?;
+        check_values(&value)?;
+        let item = gradient.shape().item().max(1);
+        match gradient.to_vec::<f64>()?.iter().position(|slope| !slope.is_finite()) {
+            Some(place) => Err(Error::NonFinite { what: "the gradient of the reward of the samples", index: place / item }),
+            None => Ok((value, gradient)),
+        }
+    }
+}
+
+fn check_values<T: Tensor>(values: &T) -> Result<()> {
+    match values.to_vec::<f64>()?.iter().position(|value| value.is_nan() || *value == f64::INFINITY) {
+        Some(index) => Err(Error::NonFinite { what: "the reward of the samples", index }),
+        None => Ok(()),
     }
 }
 

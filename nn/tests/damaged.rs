@@ -18,7 +18,7 @@ fn checkpoint() -> Vec<u8> {
     let model = Model::new(&device, &config, &[0.1, 0.2], &Noise::new(1)).unwrap();
     let mut header = ModelHeader::new(config, "linear", Shape::new(&[2]).unwrap());
     let settings = TrainingConfig { average: Some(0.9), ..TrainingConfig::default() };
-    header.training = Some(TrainingRecord { step: 0, config: settings, average: true });
+    header.training = Some(TrainingRecord { step: 0, config: settings, average: true, memory: Vec::new() });
     let trainer = Trainer::new(settings, &model).unwrap();
     write_model(&model, &header, Some(&trainer.state())).unwrap()
 }

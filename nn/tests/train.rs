@@ -118,12 +118,12 @@ fn a_stopped_run_goes_on_bit_by_bit() {
         let mut first = Trainer::new(config(), &model(&device)).unwrap();
         let mut halves = train(&mut first, &device, 23);
         let mut header = ModelHeader::new(first.module().config(), "linear", Shape::new(&[2]).unwrap());
-        header.training = Some(TrainingRecord { step: 0, config: config(), average: false });
+        header.training = Some(TrainingRecord { step: 0, config: config(), average: false, memory: Vec::new() });
         let bytes = file::write_model(&first.averaged().unwrap(), &header, Some(&first.state())).unwrap();
         drop(first);
 
         let file = ModelFile::parse(&bytes).unwrap();
-        let record = file.header().training.unwrap();
+        let record = file.header().training.clone().unwrap();
         assert_eq!((record.step, record.average, record.config), (23, true, config()));
         let form = file.to_model(&device).unwrap();
         let state = file.to_training_state(&device).unwrap().unwrap();

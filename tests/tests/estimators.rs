@@ -6,8 +6,8 @@ use mfm_core::guidance::{
     Adjusted, Dps, Guidance, Guide, MfmGradient, MfmGradientFree, Unsteered, estimate_value, estimate_value_by_rollouts,
 };
 use mfm_core::interpolant::{Interpolant, Linear};
-use mfm_core::reward::{ByDifferentiation, Reward};
-use mfm_core::{Draws, Error, Flow, Noise, Operations, Result, Tensor, TimeGrid};
+use mfm_core::reward::{ByDifferentiation, Checked, Reward};
+use mfm_core::{Draws, Error, Flow, Noise, Operations, Result, Shape, Tensor, TimeGrid};
 use mfm_toy2d::exact::{ExactGradient, TransportMap};
 use mfm_toy2d::{AtTime, GaussianMixture, QuadraticReward, ValueAt, tilt};
 use support::statistics::Mean;
@@ -346,5 +346,46 @@ fn the_value_holds_in_other_dimensions() -> Result<()> {
     let [gradient, free, estimate] = problem.replicates(0.4, &state, 8192, 16)?;
     let errors = [gradient.errors_from(&exact), free.errors_from(&exact), estimate.errors_from(&value)];
     assert!(errors.iter().all(|e| *e < 4.0), "{errors:?}");
+    Ok(())
+}
+
+/// r(x) = x₁, but another number of the third sample: it and its slope.
+struct Spoilt(f64, f64);
+
+impl Reward<F64> for Spoilt {
+    fn value(&self, x: &F64) -> Result<F64> {
+        Ok(self.value_and_gradient(x)?.0)
+    }
+
+    fn value_and_gradient(&self, x: &F64) -> Result<(F64, F64)> {
+        let n = x.shape().batch();
+        let mut values: Vec<f64> = x.to_vec::<f64>()?.into_iter().step_by(2).collect();
+        let mut slopes = [1.0, 0.0].repeat(n);
+        (values[2], slopes[5]) = (self.0, self.1);
+        Ok((rows(&x.device(), &values, 1)?.reshape(Shape::new(&[n])?)?, rows(&x.device(), &slopes, 2)?))
+    }
+}
+
+#[test]
+fn a_checked_reward_names_what_is_no_number() -> Result<()> {
+    let problem = Problem::paper(&Linear);
+    let state = rows(&device(), &[0.3, -0.4], 2)?;
+    let guides = |value: f64, slope: f64| -> [Result<Guidance<F64>>; 2] {
+        let (reward, draws) = (Checked(Spoilt(value, slope)), Draws::new(4));
+        let (free, gradient) = (MfmGradientFree { reward: &reward, draws }, MfmGradient { reward: &reward, draws });
+        [free.guide(&problem.flow(), 0.5, &state, &Noise::new(1)), gradient.guide(&problem.flow(), 0.5, &state, &Noise::new(1))]
+    };
+    for value in [f64::NAN, f64::INFINITY] {
+        for outcome in guides(value, 0.0) {
+            assert_eq!(outcome.err(), Some(Error::NonFinite { what: "the reward of the samples", index: 2 }), "{value}");
+        }
+    }
+    // What asks for no gradient does not mind; a reward of −∞ leaves its sample out.
+    let [free, gradient] = guides(0.0, f64::NAN);
+    assert_eq!(gradient.err(), Some(Error::NonFinite { what: "the gradient of the reward of the samples", index: 2 }));
+    assert!(free.is_ok());
+    for outcome in guides(f64::NEG_INFINITY, 0.0) {
+        assert!(correction(&outcome?)?.to_vec::<f64>()?.iter().all(|number| number.is_finite()));
+    }
     Ok(())
 }

@@ -5,10 +5,11 @@ use crate::arguments::{at_least_one, not_negative, positive, share, time};
 use crate::context::Context;
 use crate::data::{self, LabelColumn, Source};
 use crate::failure::{Failure, Place, Result};
-use crate::finetune::{self, FineTuned, Row, Settings};
-use crate::model::{LoadedModel, save, shape};
+use crate::finetune::{self, FineTuned, Kept, Row, Settings};
+use crate::model::{LoadedModel, Told, save, shape};
 use crate::output;
 use crate::reward::{self, AnyReward};
+use crate::run::{Checkpoint, Options, RunFolder};
 use crate::table::{Table, count, number};
 use mfm_core::training::{AdaptiveWeight, FineTuning};
 use mfm_core::{Device, Flow, Noise, Reward, Tensor};
@@ -24,22 +25,38 @@ use std::time::Instant;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
     /// The model file to start from
-    pub model: PathBuf,
-    #[arg(long, value_name = "REWARD", help = reward::HELP)]
+    #[arg(required_unless_present = "resume")]
+    pub model: Option<PathBuf>,
+    #[arg(long, value_name = "REWARD", help = reward::HELP, required_unless_present = "resume")]
     #[allow(missing_docs)] // the help is its documentation
-    pub reward: String,
+    pub reward: Option<String>,
     /// The model file to write; what is fine-tuned is its drift, so sample it by `mfm sample --ode`
-    #[arg(short, long, value_name = "MODEL")]
-    pub out: PathBuf,
+    #[arg(short, long, value_name = "MODEL", required_unless_present = "run")]
+    pub out: Option<PathBuf>,
+    /// Keep all of the run in this folder: its options, its log, its checkpoint and its model
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    pub run: Option<PathBuf>,
+    /// Steps between two checkpoints in the run's folder
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    pub checkpoint_every: u64,
+    /// Steps between two lines of the log in the run's folder
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    pub log_every: u64,
+    /// Go on with the run in the folder, with the options that it keeps; the weights will be those of a run that was never interrupted
+    #[arg(long, requires = "run")]
+    pub resume: bool,
+    /// All options by their names, for the run's folder.
+    #[arg(skip)]
+    pub options: Options,
     /// Samples to train on, which may be of any law; whatever `mfm train` takes [default: samples of the model, in one step]
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
     /// The column of the data that holds labels: none, first, last, or a number counted from 1
-    #[arg(long, value_name = "COLUMN", default_value = "none", requires = "data")]
+    #[arg(long, value_name = "COLUMN", default_value = "none")]
     pub label_column: LabelColumn,
-    /// The label, for a model that knows labels; with data that have labels, that of the samples by which the outcome is judged
-    #[arg(long, value_name = "L")]
-    pub label: Option<usize>,
+    /// The condition; with data that have labels, that of the samples by which the outcome is judged
+    #[command(flatten)]
+    pub told: Told,
     /// A picture of samples before and after
     #[arg(long, value_name = "FILE.png")]
     pub picture: Option<PathBuf>,
@@ -84,7 +101,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    fn settings(&self, seed: u64) -> Settings {
+    fn settings<T: Tensor>(&self, context: &Context<T>) -> Settings {
         Settings {
             training: TrainingConfig {
                 steps: self.steps,
@@ -92,7 +109,8 @@ impl Arguments {
                 rate: LearningRate::cosine(self.learning_rate, self.warm_up.min(self.steps / 2)),
                 clip: (self.clip > 0.0).then_some(self.clip),
                 average: (self.ema > 0.0).then_some(self.ema),
-                seed,
+                // Not the seed itself, whose forks are the steps of the run that made the model.
+                seed: context.derived_seed(0),
                 ..TrainingConfig::default()
             },
             objective: FineTuning {
@@ -107,11 +125,27 @@ impl Arguments {
         }
     }
 
+    /// The folder of the run, if it has one, and the file of its model.
+    fn place(&self) -> Result<(Option<RunFolder>, PathBuf)> {
+        match (&self.run, &self.out) {
+            (Some(path), _) => {
+                let folder = RunFolder::begin(path, self.resume)?;
+                let model = folder.model();
+                Ok((Some(folder), model))
+            }
+            (None, Some(out)) => {
+                output::check(out)?;
+                Ok((None, out.clone()))
+            }
+            (None, None) => Err(Failure::input("--out or --run: one of them says where the model goes")),
+        }
+    }
+
     /// What was done, for the file.
-    fn describe(&self, base: &str) -> String {
+    fn describe(&self, base: &str, reward: &str) -> String {
         let weights = if self.raw { "raw" } else { "normalised" };
         let follow = if self.follow > 0.0 { format!(", the rest of the map following by {}", self.follow) } else { String::new() };
-        format!("the drift of {base} fine-tuned to {} times {}, {weights} weights{follow}", self.strength, self.reward)
+        format!("the drift of {base} fine-tuned to {} times {reward}, {weights} weights{follow}", self.strength)
     }
 }
 
@@ -135,36 +169,56 @@ struct Report<'a> {
 /// # Errors
 /// One sentence for the user.
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
-    output::check(&arguments.out)?;
-    let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
+    let (Some(base), Some(wanted)) = (&arguments.model, &arguments.reward) else {
+        return Err(Failure::input(
+            "<MODEL> and --reward: there is no run yet to go on with, so it must be told what to fine-tune, and to what",
+        ));
+    };
+    if arguments.data.is_none() && arguments.label_column != LabelColumn::None {
+        return Err(Failure::input("--label-column: it is a column of --data, which is not given"));
+    }
+    let (folder, out) = arguments.place()?;
+    let model = LoadedModel::<T>::load(base, &context.device)?;
     let dimension = model.dimension();
     let picture = arguments.picture.as_deref().map(|path| Destination::picture(path, dimension)).transpose()?;
-    let label = model.label(arguments.label)?;
+    model.check(&arguments.told)?;
     let data = arguments.data.as_ref().map(|path| data::open(path, arguments.label_column)).transpose()?;
-    let reward = AnyReward::new(context, &arguments.reward, dimension)?;
-    let flow = model.flow(&label);
+    if let Some(data) = &data {
+        check(arguments, &model, data)?;
+    }
+    let reward = AnyReward::new(context, wanted, dimension)?;
+    let flow = model.flow(&arguments.told);
     let noise = context.device.normal(&context.noise.fork(1), shape(arguments.samples, dimension)?)?;
     let before = Drawn::new(&model, &flow, &reward, &noise)?;
     context.say(format!("before: mean reward {}", number(before.mean_reward, 4)));
 
-    let start = Instant::now();
-    let tuned = train(context, arguments, &model, &flow, &reward, data.as_ref()).at(&model.source)?;
-    let seconds = start.elapsed().as_secs_f64();
     let mut header = model.header.clone();
     header.provenance.steps = arguments.steps;
     header.provenance.seed = context.seed;
     header.provenance.data = data.as_ref().map_or_else(|| "its own samples".into(), |data| data.name().to_owned());
-    header.provenance.objective = arguments.describe(&model.source);
+    header.provenance.objective = arguments.describe(&model.source, wanted);
     header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+    let kept = match &folder {
+        Some(folder) => {
+            folder.create(&arguments.options)?;
+            let settings = arguments.settings(context).training;
+            let checkpoint = Checkpoint::new(&folder.checkpoint(), arguments.checkpoint_every, &header, settings)?;
+            Some(Kept { checkpoint, resume: arguments.resume, log: Some((folder.log(), arguments.log_every)) })
+        }
+        None => None,
+    };
+    let start = Instant::now();
+    let tuned = train(context, arguments, &model, &flow, &reward, data.as_ref(), kept.as_ref()).at(&model.source)?;
+    let seconds = start.elapsed().as_secs_f64();
     let after = Drawn::new(&model, &Flow { map: &tuned.model, ..flow }, &reward, &noise)?;
-    save(&arguments.out, &tuned.model, &header)?;
+    save(&out, &tuned.model, &header)?;
 
     if let Some(picture) = picture {
         let title = format!("Mean reward {} before, {} after", number(before.mean_reward, 3), number(after.mean_reward, 3));
         let rows = [before.rows, after.rows].concat();
         picture.write(context, &Samples { title: &title, rows: &rows, dimension, groups: Groups::Named(&["before", "after"]) })?;
     }
-    let out = arguments.out.display().to_string();
+    let out = out.display().to_string();
     let mut table = Table::new(["model", "steps", "reward before", "reward after", "effective sample size", "seconds"]);
     let size = tuned.rows.last().map(|row| number(row.effective_sample_size, 3)).unwrap_or_default();
     let (old, new) = (number(before.mean_reward, 4), number(after.mean_reward, 4));
@@ -173,7 +227,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     context.results(&Report {
         model: out,
         base: &model.source,
-        reward: &arguments.reward,
+        reward: wanted,
         steps: arguments.steps,
         mean_reward_before: before.mean_reward,
         mean_reward_after: after.mean_reward,
@@ -198,20 +252,8 @@ impl Drawn {
     }
 }
 
-fn train<T: Tensor>(
-    context: &Context<T>,
-    arguments: &Arguments,
-    model: &LoadedModel<T>,
-    flow: &Flow<'_, Model<T>>,
-    reward: &AnyReward<T>,
-    data: Option<&Source>,
-) -> Result<FineTuned<T>> {
-    // Not the seed itself, whose forks are the steps of the run that made the model.
-    let settings = arguments.settings(context.derived_seed(0));
-    let Some(data) = data else {
-        let mut own = finetune::samples_of(flow, &context.device, model.dimension());
-        return finetune::fine_tune(context, flow, reward, &mut own, &settings);
-    };
+/// That a model can be fine-tuned on these data.
+fn check<T: Tensor>(arguments: &Arguments, model: &LoadedModel<T>, data: &Source) -> Result<()> {
     if data.dimension() != model.dimension() {
         let (found, wanted) = (data.dimension(), model.dimension());
         return Err(Failure::input(format!("{}: each sample has {found} numbers, but {} takes {wanted}", data.name(), model.source)));
@@ -223,13 +265,30 @@ fn train<T: Tensor>(
     if known > 0 && found > known {
         return Err(Failure::input(format!("{} has the label {}, but {} knows {known}", data.name(), found - 1, model.source)));
     }
-    let mut feed = data.feed::<T>(&context.device, known > 0, settings.training.seed, settings.training.batch)?;
+    Ok(())
+}
+
+fn train<T: Tensor>(
+    context: &Context<T>,
+    arguments: &Arguments,
+    model: &LoadedModel<T>,
+    flow: &Flow<'_, Model<T>>,
+    reward: &AnyReward<T>,
+    data: Option<&Source>,
+    kept: Option<&Kept>,
+) -> Result<FineTuned<T>> {
+    let settings = arguments.settings(context);
+    let Some(data) = data else {
+        let mut own = finetune::samples_of(flow, &context.device, model.dimension());
+        return finetune::fine_tune(context, flow, reward, &mut own, &settings, kept);
+    };
+    let mut feed = data.feed::<T>(&context.device, model.header.labels() > 0, settings.training.seed, settings.training.batch)?;
     let mut labelled = |step: u64, size: usize, noise: &Noise| {
         let samples = feed.batch(step, size, noise)?;
-        let labels = samples.labels.or_else(|| arguments.label.map(|label| vec![label; size]));
+        let labels = samples.labels.or_else(|| arguments.told.label.map(|label| vec![label; size]));
         Ok(mfm_nn::train::Samples { labels, ..samples })
     };
-    let outcome = finetune::fine_tune(context, flow, reward, &mut labelled, &settings);
+    let outcome = finetune::fine_tune(context, flow, reward, &mut labelled, &settings, kept);
     match feed.broken {
         Some(failure) => Err(failure),
         None => outcome,

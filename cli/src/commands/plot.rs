@@ -1,17 +1,20 @@
 //! `mfm plot`: the loss curves of a run, and samples of its model.
 
 use super::destination::{Groups, Samples, is_drawable};
-use super::train::{LogRow, RunFolder};
+use super::train::LogRow;
 use crate::context::Context;
 use crate::failure::{Failure, Place, Result};
-use crate::model::{LoadedModel, shape};
+use crate::finetune::Row;
+use crate::model::{LoadedModel, Told, shape};
 use crate::output::Directory;
-use crate::picture::{Axis, BLUE, Colour, Figure, GREY, Layer, ORANGE, Panel, Picture};
+use crate::picture::{Axis, BLUE, Colour, Figure, GREEN, GREY, Layer, ORANGE, Panel, Picture};
+use crate::run::{Line, Options, RunFolder, command_of};
 use crate::table::{Table, count, number};
 use mfm_core::sample::{sample_by_integration, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
 use mfm_core::{Device, Tensor, TimeGrid};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Steps of Heun for samples by the ODE.
@@ -23,7 +26,7 @@ const IMAGES: usize = 40;
 /// The options of `mfm plot`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// The folder of a run that `mfm train --run` made; it may be running still
+    /// The folder of a run that `mfm train --run` or `mfm finetune --run` made; it may be running still
     pub run: PathBuf,
     /// The folder for the pictures losses.png and samples.png [default: that of the run]
     #[arg(short, long, value_name = "DIR")]
@@ -37,10 +40,9 @@ pub struct Report {
     pub pictures: Vec<String>,
     /// The last step that is logged.
     pub step: u64,
-    /// The diagonal loss, a mean over the last twentieth of the log.
-    pub diagonal: f64,
-    /// The consistency loss, the same mean.
-    pub consistency: f64,
+    /// What is logged of training, a mean over the last twentieth of the log: the diagonal and the consistency loss, or those of fine-tuning.
+    #[serde(flatten)]
+    pub recent: BTreeMap<&'static str, f64>,
     /// Seconds of training.
     pub seconds: f64,
 }
@@ -51,9 +53,9 @@ pub struct Report {
 /// One sentence for the user.
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
     let report = draw(context, arguments)?;
-    let mut table = Table::new(["step", "diagonal loss", "consistency loss", "seconds", "pictures"]);
-    let (diagonal, consistency) = (number(report.diagonal, 4), number(report.consistency, 4));
-    table.row([count(report.step as usize), diagonal, consistency, number(report.seconds, 3), report.pictures.join(", ")]);
+    let (names, values): (Vec<_>, Vec<_>) = report.recent.iter().map(|(name, value)| (name.replace('_', " "), number(*value, 4))).unzip();
+    let mut table = Table::new([vec!["step".to_owned()], names, vec!["seconds".into(), "pictures".into()]].concat());
+    table.row([vec![count(report.step as usize)], values, vec![number(report.seconds, 3), report.pictures.join(", ")]].concat());
     context.table(&table)?;
     context.results(&report)
 }
@@ -68,11 +70,11 @@ pub fn draw<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Re
     let Some(options) = folder.options()? else {
         return Err(Failure::input(format!("{place} holds no run: mfm train --run makes one")));
     };
-    let rows = folder.rows()?;
-    let Some(last) = rows.last() else { return Err(Failure::input(format!("{place}: nothing is logged yet"))) };
+    let curves = if command_of(&options) == "finetune" { of_fine_tuning(&folder.lines()?) } else { of_training(&folder.lines()?) };
+    let Some(curves) = curves else { return Err(Failure::input(format!("{place}: nothing is logged yet"))) };
     let out = Directory::create(arguments.out.as_ref().unwrap_or(&arguments.run))?;
     let mut pictures = vec![out.file("losses.png")];
-    curves(&rows)?.save(&pictures[0])?;
+    curves.draw()?.save(&pictures[0])?;
 
     // A run that is not over has a checkpoint, whose model is the average so far.
     let source = [folder.model(), folder.checkpoint()].into_iter().find(|path| path.exists());
@@ -81,43 +83,119 @@ pub fn draw<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Re
         Some(path) => {
             let model = LoadedModel::<T>::load(&path, &context.device)?;
             if is_drawable(model.dimension()) {
-                let jumps = !matches!(options.get("consistency").and_then(|loss| loss.as_str()), Some("none" | "flow"));
                 pictures.push(out.file("samples.png"));
-                samples(context, &model, jumps)?.save(&pictures[1])?;
+                samples(context, &model, has_jumps(&options))?.save(&pictures[1])?;
             } else {
                 context.say(format!("samples of {} numbers cannot be drawn", model.dimension()));
             }
         }
     }
-    let recent = &rows[rows.len() - rows.len().div_ceil(20)..];
-    let mean = |of: fn(&LogRow) -> f64| recent.iter().map(of).sum::<f64>() / recent.len() as f64;
     Ok(Report {
         pictures: pictures.iter().map(|path| path.display().to_string()).collect(),
-        step: last.step,
-        diagonal: mean(|row| row.diagonal),
-        consistency: mean(|row| row.consistency),
-        seconds: last.seconds,
+        step: curves.step,
+        recent: curves
+            .panels
+            .iter()
+            .filter(|series| series.colour != GREY)
+            .filter_map(|series| Some((series.name, series.recent()?)))
+            .collect(),
+        seconds: curves.seconds,
     })
 }
 
-/// Losses, the gradient's norm and the learning rate along the steps.
-fn curves(rows: &[LogRow]) -> Result<Picture> {
-    let steps = || Axis::fit("step", rows.iter().map(|row| row.step as f64).chain([0.0]));
-    // Behind each curve, which is a mean over its neighbours, the numbers themselves.
-    let panel = |title: &str, of: &dyn Fn(&LogRow) -> f64, colour: Colour| {
-        let points: Vec<[f64; 2]> = rows.iter().map(|row| [row.step as f64, of(row)]).filter(|point| point[1] > 0.0).collect();
-        let panel = Panel::new(title, steps(), logarithmic(points.iter().map(|point| point[1])));
-        let smooth = Layer::Curve { points: smoothed(&points), colour, marked: points.len() == 1 };
-        panel.with(Layer::Points { points, colour, radius: 1.2, opacity: 0.3 }).with(smooth)
-    };
-    let title = match rows.last() {
-        Some(row) => format!("{} steps in {} s", count(row.step as usize), number(row.seconds, 3)),
-        None => String::new(),
-    };
-    let figure = Figure::new(title, 2).with_panel_size(430, 300);
-    let figure =
-        figure.with(panel("Diagonal loss", &|row| row.diagonal, BLUE)).with(panel("Consistency loss", &|row| row.consistency, ORANGE));
-    figure.with(panel("Gradient norm", &|row| row.gradient_norm, GREY)).with(panel("Learning rate", &|row| row.learning_rate, GREY)).draw()
+/// Whether the jumps of a run's model mean anything: not without a consistency loss, nor where the map does not follow a drift that is fine-tuned.
+fn has_jumps(options: &Options) -> bool {
+    if command_of(options) == "finetune" {
+        return options.get("follow").and_then(serde_json::Value::as_f64).is_some_and(|weight| weight > 0.0);
+    }
+    !matches!(options.get("consistency").and_then(|loss| loss.as_str()), Some("none" | "flow"))
+}
+
+/// The curves of a log.
+struct Curves {
+    /// The last step.
+    step: u64,
+    /// The seconds until then.
+    seconds: f64,
+    panels: Vec<Series>,
+}
+
+/// One number along the steps.
+struct Series {
+    name: &'static str,
+    title: &'static str,
+    points: Vec<[f64; 2]>,
+    is_logarithmic: bool,
+    /// Grey for what is no outcome of training.
+    colour: Colour,
+}
+
+impl Series {
+    fn new<L: Line>(name: &'static str, title: &'static str, colour: Colour, lines: &[L], of: impl Fn(&L) -> Option<f64>) -> Self {
+        let points = lines.iter().filter_map(|line| Some([line.step() as f64, of(line)?])).collect();
+        Self { name, title, points, is_logarithmic: true, colour }
+    }
+
+    /// The same on an axis that is not logarithmic.
+    fn linear(self) -> Self {
+        Self { is_logarithmic: false, ..self }
+    }
+
+    /// The mean over the last twentieth; None where nothing is logged.
+    fn recent(&self) -> Option<f64> {
+        let recent = &self.points[self.points.len() - self.points.len().div_ceil(20)..];
+        (!recent.is_empty()).then(|| recent.iter().map(|point| point[1]).sum::<f64>() / recent.len() as f64)
+    }
+
+    /// Behind the curve, which is a mean over its neighbours, the numbers themselves.
+    fn panel(&self, last: u64) -> Panel {
+        let is_shown = |y: f64| if self.is_logarithmic { y > 0.0 } else { y.is_finite() };
+        let points: Vec<[f64; 2]> = self.points.iter().copied().filter(|point| is_shown(point[1])).collect();
+        let values = points.iter().map(|point| point[1]);
+        let axis = if self.is_logarithmic { logarithmic(values) } else { Axis::fit("", values) };
+        let smooth = Layer::Curve { points: smoothed(&points), colour: self.colour, marked: points.len() == 1 };
+        let panel = Panel::new(self.title, Axis::fit("step", [0.0, last as f64]), axis);
+        panel.with(Layer::Points { points, colour: self.colour, radius: 1.2, opacity: 0.3 }).with(smooth)
+    }
+}
+
+impl Curves {
+    /// None of an empty log.
+    fn new<L: Line>(lines: &[L], panels: Vec<Series>) -> Option<Self> {
+        lines.last().map(|last| Self { step: last.step(), seconds: last.seconds(), panels })
+    }
+
+    fn draw(&self) -> Result<Picture> {
+        let title = format!("{} steps in {} s", count(self.step as usize), number(self.seconds, 3));
+        let figure = Figure::new(title, 2).with_panel_size(430, 300);
+        self.panels.iter().fold(figure, |figure, series| figure.with(series.panel(self.step))).draw()
+    }
+}
+
+/// Losses, the gradient's norm and the learning rate.
+fn of_training(lines: &[LogRow]) -> Option<Curves> {
+    let panels = vec![
+        Series::new("diagonal", "Diagonal loss", BLUE, lines, |line| Some(line.diagonal)),
+        Series::new("consistency", "Consistency loss", ORANGE, lines, |line| Some(line.consistency)),
+        Series::new("gradient_norm", "Gradient norm", GREY, lines, |line| Some(line.gradient_norm)),
+        Series::new("learning_rate", "Learning rate", GREY, lines, |line| Some(line.learning_rate)),
+    ];
+    Curves::new(lines, panels)
+}
+
+/// The same of fine-tuning, with the reward of the model's samples and the effective sample size of the weights.
+fn of_fine_tuning(lines: &[Row]) -> Option<Curves> {
+    let mut panels = vec![Series::new("loss", "Loss of the drift", BLUE, lines, |line| Some(line.loss))];
+    if lines.iter().any(|line| line.follow.is_some()) {
+        panels.push(Series::new("follow", "Loss of the rest of the map", ORANGE, lines, |line| line.follow));
+    }
+    panels.extend([
+        Series::new("mean_reward", "Mean reward of samples", GREEN, lines, |line| line.mean_reward).linear(),
+        Series::new("effective_sample_size", "Effective sample size", GREY, lines, |line| Some(line.effective_sample_size)).linear(),
+        Series::new("gradient_norm", "Gradient norm", GREY, lines, |line| Some(line.gradient_norm)),
+        Series::new("learning_rate", "Learning rate", GREY, lines, |line| Some(line.learning_rate)),
+    ]);
+    Curves::new(lines, panels)
 }
 
 /// A logarithmic axis for all positive values.
@@ -141,8 +219,11 @@ fn samples<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>, jumps: bool)
     let dimension = model.dimension();
     let size = if dimension <= 2 { POINTS } else { IMAGES };
     let x = context.device.normal(&context.noise.fork(1), shape(size, dimension)?)?;
-    let draw = |label: &[usize], steps: Option<usize>| -> Result<Vec<f32>> {
-        let flow = model.flow(label);
+    // Guided as far as the model can be, which is what it was trained for.
+    let guidance = model.header.model.network.guidance().iter().copied().reduce(f64::max);
+    let draw = |label: Option<usize>, steps: Option<usize>| -> Result<Vec<f32>> {
+        let told = Told { label, guidance: guidance.filter(|_| label.is_some()) };
+        let flow = model.flow(&told);
         let samples = match steps {
             Some(steps) => sample_by_steps(&flow, &TimeGrid::uniform(steps), &x),
             None => {
@@ -155,9 +236,9 @@ fn samples<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>, jumps: bool)
     let named = |steps: Option<usize>| steps.map_or_else(|| "ODE".to_owned(), |k| format!("{k} step{}", if k == 1 { "" } else { "s" }));
     let ways: &[Option<usize>] = if jumps { &[Some(1), Some(2), Some(4), None] } else { &[None] };
     let (names, rows): (Vec<String>, Vec<Vec<f32>>) = match model.header.labels() {
-        0 => ways.iter().map(|&steps| Ok((named(steps), draw(&[], steps)?))).collect::<Result<Vec<_>>>()?.into_iter().unzip(),
+        0 => ways.iter().map(|&steps| Ok((named(steps), draw(None, steps)?))).collect::<Result<Vec<_>>>()?.into_iter().unzip(),
         labels => (0..labels.min(if dimension <= 2 { 9 } else { 10 }))
-            .map(|label| Ok((format!("label {label}"), draw(&[label], ways[0])?)))
+            .map(|label| Ok((format!("label {label}"), draw(Some(label), ways[0])?)))
             .collect::<Result<Vec<_>>>()?
             .into_iter()
             .unzip(),

@@ -5,7 +5,7 @@ use crate::arguments::{at_least_one, time};
 use crate::context::Context;
 use crate::data::{self, LabelColumn};
 use crate::failure::{Place, Result};
-use crate::model::LoadedModel;
+use crate::model::{LoadedModel, Told};
 use crate::table::{Table, count, number};
 use mfm_core::sample::posterior_by_steps;
 use mfm_core::{Draws, Tensor, TimeGrid};
@@ -30,9 +30,9 @@ pub struct Arguments {
     /// Steps of the map for each draw
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = at_least_one, allow_negative_numbers = true)]
     pub steps: usize,
-    /// The label, for a model that knows labels
-    #[arg(long, value_name = "L")]
-    pub label: Option<usize>,
+    /// The condition
+    #[command(flatten)]
+    pub told: Told,
     /// The file to write: .csv or .npy, the draws of a state in consecutive rows, or .png [default: text on standard output]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -59,14 +59,14 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
     let dimension = model.dimension();
     let destination = Destination::new(arguments.out.as_deref(), dimension)?;
-    let label = model.label(arguments.label)?;
+    model.check(&arguments.told)?;
     let data = data::load(&arguments.state, LabelColumn::None)?;
     let states = model.states(&data, &context.device)?;
     let &Arguments { time, draws, steps, .. } = arguments;
 
     let start = Instant::now();
     let progress = context.progress("drawing", data.len() as u64);
-    let (flow, draws_at_once, grid) = (model.flow(&label), Draws::new(draws), TimeGrid::uniform(steps));
+    let (flow, draws_at_once, grid) = (model.flow(&arguments.told), Draws::new(draws), TimeGrid::uniform(steps));
     let [samples] = draws_at_once
         .for_blocks(&states, |block, part| {
             let noise = draws_at_once.noise(&context.noise, part, block)?;

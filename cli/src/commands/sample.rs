@@ -4,7 +4,7 @@ use super::destination::{Destination, Groups, Samples};
 use crate::arguments::at_least_one;
 use crate::context::Context;
 use crate::failure::{Failure, Place, Result};
-use crate::model::{LoadedModel, shape};
+use crate::model::{LoadedModel, Told, shape};
 use crate::table::{Table, count, number};
 use mfm_core::sample::{sample_by_integration, sample_by_refinement, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
@@ -30,9 +30,9 @@ pub struct Arguments {
     /// How they are made
     #[command(flatten)]
     pub method: Method,
-    /// The label, for a model that knows labels
-    #[arg(long, value_name = "L")]
-    pub label: Option<usize>,
+    /// The condition
+    #[command(flatten)]
+    pub told: Told,
     /// The file to write: .csv, .npy or .png [default: text on standard output]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -74,8 +74,8 @@ impl Method {
         }
     }
 
-    fn run<T: Tensor>(&self, model: &LoadedModel<T>, label: &[usize], x: &T, noise: &Noise) -> mfm_core::Result<T> {
-        let flow = model.flow(label);
+    fn run<T: Tensor>(&self, model: &LoadedModel<T>, told: &Told, x: &T, noise: &Noise) -> mfm_core::Result<T> {
+        let flow = model.flow(told);
         match *self {
             Self { refine: Some(k), .. } => sample_by_refinement(&flow, &TimeGrid::uniform(k), x, noise),
             Self { ode: Some(k), .. } => sample_by_integration(&flow, &Self::steering(Dynamics::Ode, k), x, noise),
@@ -106,7 +106,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
     let dimension = model.dimension();
     let destination = Destination::new(arguments.out.as_deref(), dimension)?;
-    let label = model.label(arguments.label)?;
+    model.check(&arguments.told)?;
     let (method, evaluations) = arguments.method.describe();
     let n = arguments.samples;
     shape(n, dimension)?;
@@ -119,7 +119,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     for (k, first) in (0..n).step_by(BLOCK).enumerate() {
         let (noise, size) = (context.noise.fork(k as u64), BLOCK.min(n - first));
         let x = context.device.normal(&noise.stream(1), shape(size, dimension)?)?;
-        let samples = arguments.method.run(&model, &label, &x, &noise).at(&model.source)?;
+        let samples = arguments.method.run(&model, &arguments.told, &x, &noise).at(&model.source)?;
         rows.extend(model.numbers(&samples)?);
         progress.advance(size as u64);
     }

@@ -4,7 +4,7 @@ use super::destination::{Destination, Groups, Samples};
 use crate::arguments::{at_least_one, not_negative, positive, time};
 use crate::context::Context;
 use crate::failure::{Failure, Place, Result};
-use crate::model::{LoadedModel, shape};
+use crate::model::{LoadedModel, Told, shape};
 use crate::reward::{self, AnyReward};
 use crate::steering::{self, Diagnostics, Estimator, FIRST_TIME, Plan, estimators};
 use crate::table::{Table, count, number};
@@ -28,9 +28,9 @@ pub struct Aim {
     /// How many samples (particles, for smc and search)
     #[arg(short = 'n', long = "samples", value_name = "N", default_value_t = 100, value_parser = at_least_one, allow_negative_numbers = true)]
     pub samples: usize,
-    /// The label, for a model that knows labels
-    #[arg(long, value_name = "L")]
-    pub label: Option<usize>,
+    /// The condition
+    #[command(flatten)]
+    pub told: Told,
     /// The file to write: .csv, .npy or .png [default: text on standard output]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -214,7 +214,7 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
     let model = LoadedModel::<T>::load(&aim.model, &context.device)?;
     let dimension = model.dimension();
     let destination = Destination::new(aim.out.as_deref(), dimension)?;
-    let label = model.label(aim.label)?;
+    model.check(&aim.told)?;
     let reward = AnyReward::new(context, &aim.reward, dimension)?;
     let n = aim.samples;
     let x = context.device.normal(&context.noise.fork(0), shape(n, dimension)?).at(format!("--samples {n}"))?;
@@ -222,7 +222,7 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
     let start = Instant::now();
     let progress = context.progress("steering", plan.steps as u64);
     let mut diagnostics = Vec::new();
-    let samples = plan.run(&model.flow(&label), &reward, &x, &context.noise.fork(1), &mut |step: Diagnostics| {
+    let samples = plan.run(&model.flow(&aim.told), &reward, &x, &context.noise.fork(1), &mut |step: Diagnostics| {
         context.detail_above(&progress, step);
         diagnostics.push(step);
         progress.advance(1);

@@ -4,7 +4,7 @@ use crate::arguments::{at_least_one, time};
 use crate::context::Context;
 use crate::data::{self, LabelColumn};
 use crate::failure::{Failure, Place, Result};
-use crate::model::LoadedModel;
+use crate::model::{LoadedModel, Told};
 use crate::output;
 use crate::picture::{Axis, BLUE, Figure, GREY, Layer, Panel, Picture};
 use crate::reward::{self, AnyReward};
@@ -31,9 +31,9 @@ pub struct Arguments {
     #[arg(long, value_name = "REWARD", help = reward::HELP)]
     #[allow(missing_docs)] // the help is its documentation
     pub reward: String,
-    /// The label, for a model that knows labels
-    #[arg(long, value_name = "L")]
-    pub label: Option<usize>,
+    /// The condition
+    #[command(flatten)]
+    pub told: Told,
     /// Its gradient by the state as well, through the network
     #[arg(long)]
     pub gradient: bool,
@@ -88,12 +88,12 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         output::check(path)?;
     }
     let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
-    let label = model.label(arguments.label)?;
+    model.check(&arguments.told)?;
     let data = data::load(&arguments.state, LabelColumn::None)?;
     let states = model.states(&data, &context.device)?;
     let reward = AnyReward::new(context, &arguments.reward, model.dimension())?;
     let &Arguments { time, draws, .. } = arguments;
-    let (flow, draws_each) = (model.flow(&label), Draws::new(draws));
+    let (flow, draws_each) = (model.flow(&arguments.told), Draws::new(draws));
     let (value, gradient, weights) = if arguments.gradient {
         let estimate = estimate_value_gradient(&flow, &reward, time, &states, draws_each, &context.noise).at(&model.source)?;
         let weights = estimate.concentration()?;
@@ -160,8 +160,7 @@ fn truth<T: Tensor>(
     rollouts: usize,
     estimates: &[f64],
 ) -> Result<Truth> {
-    let label = model.label(arguments.label)?;
-    let (flow, grid) = (model.flow(&label), TimeGrid::uniform(arguments.truth_steps));
+    let (flow, grid) = (model.flow(&arguments.told), TimeGrid::uniform(arguments.truth_steps));
     let noise = context.noise.fork(1);
     let progress = context.progress("rolling out", estimates.len() as u64);
     let (mut values, mut sizes) = (Vec::new(), 0.0);

@@ -1,5 +1,6 @@
 //! The digits, as training data.
 
+use super::distortion::{NUMBERS, distort};
 use crate::data::{Dataset, split_digits};
 use crate::{Context, Failure, Result};
 use mfm_core::{Device, Noise, Shape, Tensor};
@@ -69,15 +70,43 @@ impl Digits {
     }
 }
 
-/// Random rows of `data`, with noise of the given deviation besides the dequantisation.
-pub fn batch<D: Device>(data: &Dataset, device: &D, size: usize, extra: f64, noise: &Noise) -> mfm_core::Result<Samples<D::Tensor>> {
+/// What is done to the digits of a batch besides the dequantisation.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Augmentation {
+    /// The deviation of more noise.
+    pub noise: f64,
+    /// Whether each is distorted a little, at random; they must be square.
+    pub distorted: bool,
+}
+
+/// Random rows of `data`.
+pub fn batch<D: Device>(
+    data: &Dataset,
+    device: &D,
+    size: usize,
+    augmentation: Augmentation,
+    noise: &Noise,
+) -> mfm_core::Result<Samples<D::Tensor>> {
     let mut rows = vec![0; size];
     noise.fill_below(data.len(), &mut rows);
     let mut jitter = vec![0.0; size * data.dimension];
     noise.stream(1).fill_normal(&mut jitter);
-    let deviation = (DEQUANTISATION * DEQUANTISATION + extra * extra).sqrt();
-    let clean = rows.iter().flat_map(|&row| data.row(row).iter());
-    let values: Vec<f32> = clean.zip(&jitter).map(|(pixel, jitter)| pixel + (deviation * jitter) as f32).collect();
+    let mut values = vec![0.0; jitter.len()];
+    let mut numbers = vec![0.0; NUMBERS * size];
+    if augmentation.distorted {
+        noise.stream(2).fill_uniform(&mut numbers);
+    }
+    for ((out, &row), numbers) in values.chunks_exact_mut(data.dimension).zip(&rows).zip(numbers.chunks_exact(NUMBERS)) {
+        if augmentation.distorted {
+            distort(data.row(row), data.dimension.isqrt(), numbers, out);
+        } else {
+            out.copy_from_slice(data.row(row));
+        }
+    }
+    let deviation = DEQUANTISATION.hypot(augmentation.noise);
+    for (pixel, jitter) in values.iter_mut().zip(&jitter) {
+        *pixel += (deviation * jitter) as f32;
+    }
     let labels = data.labels.as_ref().map(|labels| rows.iter().map(|&row| labels[row]).collect());
     Ok(Samples { x1: device.from_slice(&values, Shape::new(&[size, data.dimension])?)?, labels })
 }

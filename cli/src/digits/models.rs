@@ -1,7 +1,7 @@
 //! The networks of experiments on digits, and their training.
 
 use super::Digits;
-use super::data::batch;
+use super::data::{Augmentation, batch};
 use crate::data::Dataset;
 use crate::{Context, Failure, Result};
 use mfm_core::autodiff::Var;
@@ -25,12 +25,23 @@ pub struct Experts<T: Tensor> {
     pub judge_accuracy: f64,
 }
 
+/// How classifiers are trained.
+#[derive(Clone, Copy, Debug)]
+pub struct Schooling {
+    /// The widths of the hidden layers of the reward's classifier and of the judge.
+    pub widths: [usize; 2],
+    /// Training steps.
+    pub steps: u64,
+    /// Whether the digits that they see are distorted a little; those of few pixels have no room for it.
+    pub distorted: bool,
+}
+
 impl<T: Tensor> Experts<T> {
-    /// Both classifiers, each of one half of the training digits, of hidden layers as wide as `widths`.
-    pub fn train(context: &Context<T>, digits: &Digits, widths: [usize; 2], steps: u64) -> Result<Self> {
+    /// Both classifiers, each of one half of the training digits.
+    pub fn train(context: &Context<T>, digits: &Digits, schooling: &Schooling) -> Result<Self> {
         let halves = digits.halves();
-        let classifier = classifier(context, "training the reward's classifier", &halves[0], widths[0], 1, steps)?;
-        let judge = self::classifier(context, "training the judge", &halves[1], widths[1], 2, steps)?;
+        let classifier = classifier(context, "training the reward's classifier", &halves[0], schooling, 0)?;
+        let judge = self::classifier(context, "training the judge", &halves[1], schooling, 1)?;
         let (reward_accuracy, judge_accuracy) = (digits.accuracy(context, &classifier)?, digits.accuracy(context, &judge)?);
         let weights: Vec<(usize, f64)> = super::WANTED.iter().copied().enumerate().collect();
         Ok(Self { reward: ClassMixtureReward::new(classifier, &weights)?, judge, reward_accuracy, judge_accuracy })
@@ -49,9 +60,11 @@ impl<T: Tensor> Experts<T> {
     }
 }
 
-/// A classifier of clean digits. Those of different `index` share no noise, nor any with the Meta Flow Map, whose index is 0.
-fn classifier<T: Tensor>(context: &Context<T>, what: &str, data: &Dataset, width: usize, index: u64, steps: u64) -> Result<Classifier<T>> {
-    let config = ClassifierConfig { data: data.dimension, width, depth: 2, classes: 10 };
+/// A classifier of clean digits. The two share no noise, nor any with the Meta Flow Map, whose index is 0.
+fn classifier<T: Tensor>(context: &Context<T>, what: &str, data: &Dataset, schooling: &Schooling, which: usize) -> Result<Classifier<T>> {
+    let Schooling { widths, steps, distorted } = *schooling;
+    let index = which as u64 + 1;
+    let config = ClassifierConfig { data: data.dimension, width: widths[which], depth: 2, classes: 10 };
     let fresh = Classifier::new(&context.device, &config, &context.noise.fork(index))?;
     let settings = TrainingConfig {
         steps,
@@ -66,14 +79,18 @@ fn classifier<T: Tensor>(context: &Context<T>, what: &str, data: &Dataset, width
         what,
         settings,
         &fresh,
-        &mut |_: u64, size: usize, noise: &Noise| batch(data, &context.device, size, CLASSIFIER_NOISE, noise),
+        &mut |_: u64, size: usize, noise: &Noise| {
+            batch(data, &context.device, size, Augmentation { noise: CLASSIFIER_NOISE, distorted }, noise)
+        },
         |input| input.student.cross_entropy(&Var::constant(input.samples.x1.clone()), input.samples.labels.as_deref().unwrap_or(&[])),
     )
 }
 
 /// Batches of digits without their labels: a map of them is class-agnostic.
 pub fn unlabelled<T: Tensor>(context: &Context<T>, data: &Dataset) -> impl DataSource<T> {
-    move |_: u64, size: usize, noise: &Noise| Ok(Samples { labels: None, ..batch(data, &context.device, size, 0.0, noise)? })
+    move |_: u64, size: usize, noise: &Noise| {
+        Ok(Samples { labels: None, ..batch(data, &context.device, size, Augmentation::default(), noise)? })
+    }
 }
 
 /// Trains with progress, and gives the averaged module.

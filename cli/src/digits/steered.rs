@@ -1,6 +1,6 @@
 //! Steering to a mixture of classes, by every estimator.
 
-use super::{Digits, Experts, wanted};
+use super::{Digits, Experts, l2, shares};
 use crate::steering::{self, Plan, dash};
 use crate::table::number;
 use crate::{Context, Result, Table};
@@ -58,13 +58,9 @@ pub fn run<T: Tensor, M: Lift<T>>(
         Ok(())
     })?;
     let seconds = start.elapsed().as_secs_f64();
-    let mut classes = vec![0.0; 10];
     let told = experts.judge.classify(&samples)?;
-    for class in &told {
-        classes[*class] += 1.0 / told.len() as f64;
-    }
-    let l2 = classes.iter().zip(wanted()).map(|(share, w)| (share - w) * (share - w)).sum::<f64>().sqrt();
-    let row = Row { run: steering::Row::new(name, plan, seconds), l2, classes };
+    let classes = shares(&told, &vec![1.0; told.len()]);
+    let row = Row { run: steering::Row::new(name, plan, seconds), l2: l2(&classes), classes: classes.to_vec() };
     Ok(Run { row, samples: samples.to_vec()? })
 }
 

@@ -2,24 +2,27 @@
 
 use super::Arguments;
 use crate::Context;
+use crate::classifier::failure;
+use crate::commands::train::LogRow;
 use crate::digits::{self, Digits};
 use crate::failure::{Failure, Place, Result};
-use crate::finetune;
+use crate::finetune::{self, Kept};
 use crate::model::{LoadedModel, save};
 use crate::output::Directory;
+use crate::run::{Checkpoint, State, Watch};
 use mfm_core::interpolant::Linear;
-use mfm_core::posterior_velocity::AsDrift;
+use mfm_core::posterior_velocity::{AsDrift, Drift};
 use mfm_core::training::{Consistency, NoTeacher, Objective, TimeLaw};
 use mfm_core::{Flow, Interpolant, Shape, Tensor};
 use mfm_nn::train::TrainingConfig;
-use mfm_nn::{ClassMixtureReward, DitConfig, GaussianConfig, LearningRate, Model, ModelConfig, ModelHeader};
+use mfm_nn::{ClassMixtureReward, DitConfig, GaussianConfig, LearningRate, Model, ModelConfig, ModelHeader, Trainer};
 use std::time::Instant;
 
 /// A model, and how long it was trained.
 #[derive(Debug)]
 pub struct Trained<T: Tensor> {
     pub model: Model<T>,
-    /// None for a model of an earlier run.
+    /// None for a model of an earlier run, or one that it began.
     pub seconds: Option<f64>,
 }
 
@@ -30,71 +33,79 @@ pub struct Models<'a, T: Tensor> {
     pub arguments: &'a Arguments,
     pub digits: &'a Digits,
     pub out: &'a Directory,
+    /// Training steps between two checkpoints.
+    pub checkpoint_every: u64,
 }
 
 impl<T: Tensor> Models<'_, T> {
     /// The flow model: the unconditional part of a Meta Flow Map alone.
     pub fn flow(&self) -> Result<Trained<T>> {
-        self.take_or("flow.mfm", "diagonal loss at t = 0", self.arguments.flow_steps, || {
+        let settings = self.settings(self.arguments.flow_steps, self.arguments.batch, 2e-3, 10);
+        self.take_or("flow.mfm", "diagonal loss at t = 0", settings, |checkpoint| {
             let (config, mean) = self.form()?;
             let fresh = Model::new(&self.context.device, &config, &mean, &self.context.noise.fork(3)).at("--size and --patch")?;
-            let objective =
-                Objective { consistency: Consistency::None, times: TimeLaw { at_zero: 1.0, ..TimeLaw::default() }, ..Objective::default() };
-            let settings = self.settings(self.arguments.flow_steps, 10);
-            digits::train(
-                self.context,
-                "training the flow model",
-                settings,
-                &fresh,
-                &mut digits::unlabelled(self.context, &self.digits.train),
-                |input| {
-                    let flow = Flow::new(input.frozen, &Linear);
-                    objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
-                },
-            )
+            let times = TimeLaw { at_zero: 1.0, ..TimeLaw::default() };
+            let objective = Objective { consistency: Consistency::None, times, ..Objective::default() };
+            self.train("training the flow model", settings, &fresh, checkpoint, &objective, None::<&NoTeacher>)
         })
     }
 
     /// The Meta Flow Map, distilled from the flow model through the posterior velocity; it starts from its weights.
     pub fn map(&self, teacher: &Model<T>) -> Result<Trained<T>> {
-        self.take_or("map.mfm", "distillation of flow.mfm, semigroup", self.arguments.map_steps, || {
-            let objective = Objective::default();
-            let settings = self.settings(self.arguments.map_steps, 11);
-            digits::train(
-                self.context,
-                "distilling the Meta Flow Map",
-                settings,
-                teacher,
-                &mut digits::unlabelled(self.context, &self.digits.train),
-                |input| {
-                    let flow = Flow::new(input.frozen, &Linear);
-                    objective.loss(&flow, input.student, Some(&AsDrift(teacher)), input.samples.batch(), input.noise)
-                },
-            )
+        let settings = self.settings(self.arguments.map_steps, self.arguments.batch, 1e-3, 11);
+        self.take_or("map.mfm", "distillation of flow.mfm, semigroup", settings, |checkpoint| {
+            self.train("distilling the Meta Flow Map", settings, teacher, checkpoint, &Objective::default(), Some(&AsDrift(teacher)))
         })
     }
 
     /// The map whose drift is that of the tilted law.
     pub fn fine_tuned(&self, map: &Model<T>, reward: &ClassMixtureReward<T>) -> Result<Trained<T>> {
-        self.take_or("fine-tuned.mfm", "fine-tuning of map.mfm to the mixture of classes", self.arguments.fine_tuning_steps, || {
-            let settings = finetune::Settings {
-                training: TrainingConfig {
-                    rate: LearningRate::cosine(3e-4, 50.min(self.arguments.fine_tuning_steps / 5)),
-                    ..self.settings(self.arguments.fine_tuning_steps, 12)
-                },
-                samples: 0,
-                ..finetune::Settings::default()
-            };
+        // The loss is noisier than those of training.
+        let settings = self.settings(self.arguments.fine_tuning_steps, self.arguments.batch.saturating_mul(4), 3e-4, 12);
+        self.take_or("fine-tuned.mfm", "fine-tuning of map.mfm to the mixture of classes", settings, |checkpoint| {
+            let kept = Kept { checkpoint: checkpoint.clone(), resume: self.arguments.reuse, log: None };
+            let settings = finetune::Settings { training: settings, samples: 0, ..finetune::Settings::default() };
             let data = &mut digits::unlabelled(self.context, &self.digits.train);
-            Ok(finetune::fine_tune(self.context, &Flow::new(map, &Linear), reward, data, &settings)?.model)
+            Ok(finetune::fine_tune(self.context, &Flow::new(map, &Linear), reward, data, &settings, Some(&kept))?.model)
         })
     }
 
-    fn settings(&self, steps: u64, index: u64) -> TrainingConfig {
+    /// Trains a model, from the checkpoint if there is one to go on from.
+    fn train(
+        &self,
+        what: &str,
+        settings: TrainingConfig,
+        fresh: &Model<T>,
+        checkpoint: &Checkpoint,
+        objective: &Objective,
+        teacher: Option<&impl Drift<T>>,
+    ) -> Result<Model<T>> {
+        let state = if self.arguments.reuse { checkpoint.load(&self.context.device)? } else { None };
+        let mut trainer = match state {
+            Some(state) => Trainer::resume(settings, fresh, state.trainer)?,
+            None => Trainer::new(settings, fresh)?,
+        };
+        let mut watch = Watch::new(self.context, what, Some(checkpoint), None, trainer.steps_made(), settings.steps);
+        let outcome = trainer.run(
+            &mut digits::unlabelled(self.context, &self.digits.train),
+            |input| objective.loss(&Flow::new(input.frozen, &Linear), input.student, teacher, input.samples.batch(), input.noise),
+            |trainer, step| {
+                let save = |checkpoint: &Checkpoint| checkpoint.save(&trainer.averaged()?, &State::of(trainer));
+                watch.look(step, false, |_, seconds| LogRow::of(step, seconds), save)
+            },
+        );
+        if let Some(failure) = watch.broken {
+            return Err(failure);
+        }
+        outcome.map_err(failure).at(what)?;
+        Ok(trainer.averaged()?)
+    }
+
+    fn settings(&self, steps: u64, batch: usize, rate: f64, index: u64) -> TrainingConfig {
         TrainingConfig {
             steps,
-            batch: self.arguments.batch,
-            rate: LearningRate::cosine(1e-3, 200.min(steps / 5)),
+            batch,
+            rate: LearningRate::cosine(rate, 200.min(steps / 5)),
             clip: Some(1.0),
             seed: self.context.derived_seed(index),
             average: Some(0.998),
@@ -112,8 +123,14 @@ impl<T: Tensor> Models<'_, T> {
         Ok((ModelConfig::dit(network).preconditioned(gaussian), mean))
     }
 
-    /// The model of an earlier run if there is one to reuse, else a new one, which is saved.
-    fn take_or(&self, name: &str, objective: &str, steps: u64, train: impl FnOnce() -> Result<Model<T>>) -> Result<Trained<T>> {
+    /// The model of an earlier run if there is one to reuse, else a new one, which is saved, with a checkpoint beside it until it is.
+    fn take_or(
+        &self,
+        name: &str,
+        objective: &str,
+        settings: TrainingConfig,
+        train: impl FnOnce(&Checkpoint) -> Result<Model<T>>,
+    ) -> Result<Trained<T>> {
         let path = self.out.file(name);
         let (config, _) = self.form()?;
         if self.arguments.reuse && path.exists() {
@@ -126,16 +143,21 @@ impl<T: Tensor> Models<'_, T> {
             }
             return Ok(Trained { model: loaded.model, seconds: None });
         }
-        let start = Instant::now();
-        let model = train()?;
-        let seconds = start.elapsed().as_secs_f64();
         let mut header = ModelHeader::new(config, Linear.name(), Shape::new(&[self.digits.pixels()])?);
-        header.provenance.steps = steps;
+        header.provenance.steps = settings.steps;
         header.provenance.seed = self.context.seed;
         header.provenance.data = format!("{} samples of {}", self.digits.train.len(), self.digits.train.source);
-        header.provenance.objective = format!("{objective}, batch {}", self.arguments.batch);
+        header.provenance.objective = format!("{objective}, batch {}", settings.batch);
         header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+        let unfinished = self.out.file(&format!("{name}.checkpoint"));
+        let is_whole = !(self.arguments.reuse && unfinished.exists());
+        let checkpoint = Checkpoint::new(&unfinished, self.checkpoint_every, &header, settings)?;
+        let start = Instant::now();
+        let model = train(&checkpoint)?;
+        let seconds = is_whole.then(|| start.elapsed().as_secs_f64());
         save(&path, &model, &header)?;
-        Ok(Trained { model, seconds: Some(seconds) })
+        checkpoint.remove()?;
+        // As it is in the file, whose tensors lie otherwise in memory: a later run that takes it from there gets the same results, bit by bit.
+        Ok(Trained { model: LoadedModel::load(&path, &self.context.device)?.model, seconds })
     }
 }

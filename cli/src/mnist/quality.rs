@@ -1,15 +1,15 @@
 //! How near samples are to real digits.
 
 use super::Effort;
-use crate::digits::Digits;
+use crate::digits::{self, Digits, Experts};
 use crate::steering::{Estimator, Plan};
 use crate::table::number;
 use crate::{Context, Result, Table};
 use mfm_core::guidance::Unsteered;
 use mfm_core::interpolant::Linear;
 use mfm_core::sample::sample_by_steps;
-use mfm_core::{Device, Flow, MetaFlowMap, Shape, Tensor, TimeGrid};
-use mfm_nn::{Classifier, Model};
+use mfm_core::{Device, Flow, MetaFlowMap, Reward, Shape, Tensor, TimeGrid};
+use mfm_nn::Model;
 use mfm_toy2d::frechet_distance;
 use serde::Serialize;
 
@@ -22,26 +22,33 @@ pub struct Quality {
     pub evaluations: usize,
     /// The Fréchet distance to the training digits in the judge's features.
     pub frechet: f64,
+    /// The L2 distance of the classes to the wanted mixture, if each sample counts exp r: what steering could reach that were exact.
+    pub reweighted_l2: f64,
 }
 
 /// What the distances are, for people.
 pub const EXPLANATION: &str = "\nThe Fréchet distance is between samples and the training digits, in the last hidden layer of the judge, a classifier of \
-    half of them; held-out digits are as near as real ones come.\n";
+    half of them; held-out digits are as near as real ones come. L2 is that of the samples' classes to the wanted mixture, as told by the judge, if each sample \
+    counts exp r: what steering would reach that were exact.\n";
 
 /// The distances of the flow model's ODE, and of the map in one, two and four steps.
 pub fn measure<T: Tensor>(
     context: &Context<T>,
     digits: &Digits,
-    judge: &Classifier<T>,
+    experts: &Experts<T>,
     teacher: &Model<T>,
     map: &Model<T>,
     effort: &Effort,
 ) -> Result<Vec<Quality>> {
-    let features = |x: &T| -> Result<Vec<f64>> { Ok(judge.features(x)?.to_vec()?) };
-    let width = judge.config().width;
+    let features = |x: &T| -> Result<Vec<f64>> { Ok(experts.judge.features(x)?.to_vec()?) };
+    let width = experts.judge.config().width;
     let real = features(&digits.train.tensor(&context.device)?)?;
     let row = |sampler, evaluations, x: &T| -> Result<Quality> {
-        Ok(Quality { sampler, evaluations, frechet: frechet_distance(&real, &features(x)?, width)? })
+        let rewards = experts.reward.value(x)?.to_vec::<f64>()?;
+        let largest = rewards.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = rewards.iter().map(|reward| (reward - largest).exp()).collect();
+        let reweighted_l2 = digits::l2(&digits::shares(&experts.judge.classify(x)?, &weights));
+        Ok(Quality { sampler, evaluations, frechet: frechet_distance(&real, &features(x)?, width)?, reweighted_l2 })
     };
     let some: Vec<usize> = (0..effort.judged.min(digits.held_out.len())).collect();
     let mut rows = vec![row("held-out digits", 0, &digits.held_out.subset(&some).tensor(&context.device)?)?];
@@ -69,10 +76,10 @@ fn few_steps<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, steps: usize, x: 
 
 /// The rows for people.
 pub fn table(rows: &[Quality]) -> Table {
-    let mut table = Table::new(["samples", "evaluations", "Fréchet distance"]);
+    let mut table = Table::new(["samples", "evaluations", "Fréchet distance", "L2, reweighted"]);
     for row in rows {
         let evaluations = if row.evaluations == 0 { "–".to_owned() } else { row.evaluations.to_string() };
-        table.row([row.sampler.to_owned(), evaluations, number(row.frechet, 3)]);
+        table.row([row.sampler.to_owned(), evaluations, number(row.frechet, 3), number(row.reweighted_l2, 3)]);
     }
     table
 }

@@ -15,8 +15,8 @@ use crate::classifier;
 use crate::context::Context;
 use crate::data;
 use crate::failure::{Failure, Place, Result};
-use mfm_core::reward::ByDifferentiation;
-use mfm_core::{Error, Reward, Tensor};
+use mfm_core::reward::{ByDifferentiation, Checked};
+use mfm_core::{Reward, Tensor};
 use mfm_nn::ClassMixtureReward;
 
 /// The fork of the command line's noise for observations that are made here.
@@ -86,32 +86,16 @@ fn check_count(place: &str, classes: usize, weights: usize) -> Result<()> {
 
 impl<T: Tensor> Reward<T> for AnyReward<T> {
     fn value(&self, x: &T) -> mfm_core::Result<T> {
-        let value = match self {
-            Self::Formula(reward) => reward.value(x),
-            Self::Classes(reward) => reward.value(x),
-        }?;
-        check_values(&value)?;
-        Ok(value)
+        match self {
+            Self::Formula(reward) => Checked(reward).value(x),
+            Self::Classes(reward) => Checked(&**reward).value(x),
+        }
     }
 
     fn value_and_gradient(&self, x: &T) -> mfm_core::Result<(T, T)> {
-        let (value, gradient) = match self {
-            Self::Formula(reward) => reward.value_and_gradient(x),
-            Self::Classes(reward) => reward.value_and_gradient(x),
-        }?;
-        check_values(&value)?;
-        let item = gradient.shape().item().max(1);
-        match gradient.to_vec::<f32>()?.iter().position(|slope| !slope.is_finite()) {
-            Some(place) => Err(Error::NonFinite { what: "the gradient of the reward of the samples", index: place / item }),
-            None => Ok((value, gradient)),
+        match self {
+            Self::Formula(reward) => Checked(reward).value_and_gradient(x),
+            Self::Classes(reward) => Checked(&**reward).value_and_gradient(x),
         }
-    }
-}
-
-/// That no reward is NaN or +∞; −∞ is that of a sample that cannot be.
-fn check_values<T: Tensor>(values: &T) -> mfm_core::Result<()> {
-    match values.to_vec::<f64>()?.iter().position(|value| value.is_nan() || *value == f64::INFINITY) {
-        Some(index) => Err(Error::NonFinite { what: "the reward of the samples", index }),
-        None => Ok(()),
     }
 }

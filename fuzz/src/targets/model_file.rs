@@ -73,7 +73,7 @@ fn open(bytes: &[u8]) {
     assert_eq!(draws.shape(), shape);
     match file.to_training_state(&device) {
         Ok(Some(state)) => {
-            let record = file.header().training.unwrap();
+            let record = file.header().training.as_ref().unwrap();
             // A batch is the run's own affair.
             if let Err(error) = Trainer::resume(record.config, &model, state) {
                 assert!(!error.to_string().is_empty());

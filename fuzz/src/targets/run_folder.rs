@@ -1,9 +1,11 @@
 //! The folder of a training run.
 
+use mfm_cli::Failure;
 use mfm_cli::arguments::Arguments;
-use mfm_cli::commands::plot;
+use mfm_cli::commands::{plot, train::LogRow};
 use mfm_cli::context::{Context, Verbosity};
-use mfm_cli::{Failure, commands::train::RunFolder};
+use mfm_cli::finetune::Row;
+use mfm_cli::run::{Line, RunFolder, command_of};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use std::fs;
 
@@ -32,8 +34,11 @@ pub fn any_files(input: &[u8]) {
     let context = Context::<CpuTensor<f32>>::new(CpuDevice::with_threads(1).unwrap(), 0, Some(1), Verbosity::Quiet, None).unwrap();
     match plot::draw(&context, &plot::Arguments { run: path.clone(), out: None }) {
         Ok(report) => {
-            let last = run.rows().unwrap().last().copied().unwrap();
-            assert_eq!(report.step, last.step);
+            let last = match command_of(&options.unwrap().unwrap()) {
+                "finetune" => run.lines().unwrap().last().map(Row::step),
+                _ => run.lines().unwrap().last().map(LogRow::step),
+            };
+            assert_eq!(Some(report.step), last);
             assert!(!report.pictures.is_empty());
             for picture in report.pictures {
                 assert!(fs::read(picture).unwrap().starts_with(b"\x89PNG"));

@@ -91,7 +91,7 @@ pub struct Provenance {
 }
 
 /// That a file is a checkpoint: it holds a [`TrainingState`](crate::train::TrainingState) beside the model.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRecord {
     /// The steps made.
     pub step: u64,
@@ -99,6 +99,8 @@ pub struct TrainingRecord {
     pub config: TrainingConfig,
     /// Whether there is a moving average.
     pub average: bool,
+    /// What the loss keeps between steps, as the running mean of fine-tuning's weights; mostly nothing.
+    pub memory: Vec<f64>,
 }
 
 /// What a file says about its model.

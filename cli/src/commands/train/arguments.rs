@@ -1,8 +1,8 @@
 //! The options of `mfm train`.
 
-use super::folder::Options;
 use crate::arguments::{at_least_one, not_negative, positive, share};
 use crate::data::LabelColumn;
+use crate::run::Options;
 use clap::ValueEnum;
 use mfm_core::Interpolant;
 use mfm_core::interpolant::{Linear, Trigonometric, VariancePreserving};

@@ -1,27 +1,19 @@
 //! `mfm train`: a Meta Flow Map from data.
 
 mod arguments;
-mod checkpoint;
-mod folder;
 mod form;
-mod log;
-mod options;
-mod watch;
+mod row;
 
 pub use arguments::{Arguments, Kind, Loss, Optimiser, Path, Size, Switch};
-pub use folder::{Options, RunFolder};
-pub use log::LogRow;
-pub(crate) use options::complete;
+pub use row::LogRow;
 
-use self::checkpoint::Checkpoint;
-use self::log::Log;
-use self::watch::Watch;
 use crate::classifier::failure;
 use crate::context::Context;
 use crate::data::{self, Source};
 use crate::failure::{Failure, Place as _, Result};
 use crate::model::save;
 use crate::output;
+use crate::run::{Checkpoint, Log, RunFolder, State, Watch};
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
 use mfm_core::posterior_velocity::ClassifierFree;
@@ -146,11 +138,7 @@ impl Place {
     fn of(arguments: &Arguments) -> Result<Self> {
         match (&arguments.run, &arguments.out) {
             (Some(path), _) => {
-                let folder = RunFolder::new(path);
-                if !arguments.resume && folder.options()?.is_some() {
-                    let sentence = format!("--run {}: it holds a run; go on with it by --resume, or name another folder", path.display());
-                    return Err(Failure::input(sentence));
-                }
+                let folder = RunFolder::begin(path, arguments.resume)?;
                 Ok(Self { model: folder.model(), checkpoint: Some(folder.checkpoint()), folder: Some(folder) })
             }
             (None, Some(out)) => {
@@ -258,18 +246,15 @@ fn train<T: Tensor>(
     let weighting = if arguments.learned_weighting { Some(LossWeighting::new(&context.device)?) } else { None };
     let subject = Weighted { map: model.clone(), weighting };
     let mut trainer = match state {
-        Some(state) => Trainer::resume(config, &subject, state)?,
+        Some(state) => Trainer::resume(config, &subject, state.trainer)?,
         None => Trainer::new(config, &subject)?,
     };
     trainer = trainer.accumulating(arguments.accumulate).at("--accumulate")?;
-    if trainer.steps_made() > 0 {
-        context.say(format!("going on after step {}", count(trainer.steps_made() as usize)));
-    }
     let log = match &place.folder {
-        Some(folder) => Some(Log::open(&folder.log(), trainer.steps_made(), arguments.log_every)?),
+        Some(folder) => Some(Log::open::<LogRow>(&folder.log(), trainer.steps_made(), arguments.log_every)?),
         None => None,
     };
-    let mut watch = Watch::new(context, checkpoint.as_ref(), log, trainer.steps_made(), arguments.steps);
+    let mut watch = Watch::new(context, "training", checkpoint.as_ref(), log, trainer.steps_made(), arguments.steps);
     let outcome = trainer.run(
         &mut feed,
         |input: LossInput<'_, T, Subject<T>>| {
@@ -281,11 +266,14 @@ fn train<T: Tensor>(
                 None => objective.loss(&flow, student, teacher.as_ref(), batch, input.noise),
             }
         },
-        |trainer, step| watch.look(trainer, step),
+        |trainer, step| {
+            let save = |checkpoint: &Checkpoint| checkpoint.save(&trainer.averaged()?.map, &State::of(trainer));
+            watch.look(step, false, |_, seconds| LogRow::of(step, seconds), save)
+        },
     );
     if let Some(failure) = watch.broken.or(feed.broken) {
         return Err(failure.at(format!("training on {}", data.name())));
     }
     outcome.map_err(failure).at(format!("training on {}", data.name()))?;
-    Ok((trainer.averaged()?.map, watch.losses))
+    Ok((trainer.averaged()?.map, watch.lines))
 }

@@ -1,17 +1,32 @@
 //! Checkpoints: a run that is killed goes on to the same weights, bit by bit.
 
-use super::Subject;
 use crate::failure::{Failure, Result};
 use crate::model::read;
 use crate::output;
 use mfm_core::{Device, Tensor};
 use mfm_nn::file::{FileError, TrainingRecord, write_model};
-use mfm_nn::{ModelFile, ModelHeader, Trainer, TrainingConfig, TrainingState};
+use mfm_nn::{Model, ModelFile, ModelHeader, Module, Trainer, TrainingConfig, TrainingState};
 use std::path::{Path, PathBuf};
+
+/// All that a run must remember.
+#[derive(Clone, Debug)]
+pub struct State<T> {
+    /// The trainer's.
+    pub trainer: TrainingState<T>,
+    /// What the loss keeps between steps.
+    pub memory: Vec<f64>,
+}
+
+impl<T: Tensor> State<T> {
+    /// That of a run whose loss keeps nothing.
+    pub fn of<M: Module<T, Over<T> = M>>(trainer: &Trainer<T, M>) -> Self {
+        Self { trainer: trainer.state(), memory: Vec::new() }
+    }
+}
 
 /// Where and how often a run is saved.
 #[derive(Clone, Debug)]
-pub(super) struct Checkpoint {
+pub struct Checkpoint {
     path: PathBuf,
     every: u64,
     header: ModelHeader,
@@ -26,7 +41,7 @@ impl Checkpoint {
     pub fn new(path: &Path, every: u64, header: &ModelHeader, config: TrainingConfig) -> Result<Self> {
         output::remove_remains(path);
         output::check(path)?;
-        let record = TrainingRecord { step: 0, config, average: config.average.is_some() };
+        let record = TrainingRecord { step: 0, config, average: config.average.is_some(), memory: Vec::new() };
         Ok(Self { path: path.to_owned(), every, header: ModelHeader { training: Some(record), ..header.clone() } })
     }
 
@@ -34,7 +49,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If the file is damaged, or belongs to another run.
-    pub fn load<D: Device>(&self, device: &D) -> Result<Option<TrainingState<D::Tensor>>> {
+    pub fn load<D: Device>(&self, device: &D) -> Result<Option<State<D::Tensor>>> {
         if !self.path.exists() {
             return Ok(None);
         }
@@ -51,7 +66,8 @@ impl Checkpoint {
         if Some(record.config) != own || found.provenance != self.header.provenance {
             return Err(refuse("it was made with other options, another seed or other data"));
         }
-        file.to_training_state(device).map_err(fail)
+        let trainer = file.to_training_state(device).map_err(fail)?;
+        Ok(trainer.map(|trainer| State { trainer, memory: record.memory.clone() }))
     }
 
     /// Whether the run is saved after a step.
@@ -59,13 +75,26 @@ impl Checkpoint {
         step.is_multiple_of(self.every)
     }
 
-    /// Saves the run.
+    /// Saves the run, and the model as it would be now.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn save<T: Tensor>(&self, trainer: &Trainer<T, Subject<T>>) -> Result<()> {
-        let bytes = write_model(&trainer.averaged()?.map, &self.header, Some(&trainer.state()))
+    pub fn save<T: Tensor>(&self, model: &Model<T>, state: &State<T>) -> Result<()> {
+        let training = self.header.training.clone().map(|record| TrainingRecord { memory: state.memory.clone(), ..record });
+        let header = ModelHeader { training, ..self.header.clone() };
+        let bytes = write_model(model, &header, Some(&state.trainer))
             .map_err(|error| Failure::Internal(format!("{}: {error}", self.path.display())))?;
         output::write_bytes(&self.path, &bytes)
+    }
+
+    /// Removes the file of a run that is over.
+    ///
+    /// # Errors
+    /// If it is there and cannot be removed.
+    pub fn remove(&self) -> Result<()> {
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::file("remove", &self.path, &error)),
+            _ => Ok(()),
+        }
     }
 }

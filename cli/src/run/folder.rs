@@ -1,6 +1,6 @@
 //! A run's folder: its options, its log, its checkpoint and its model.
 
-use super::log::LogRow;
+use super::log::{Line, lines};
 use crate::failure::{Failure, Result};
 use crate::model::read;
 use crate::output::{self, Directory};
@@ -31,7 +31,7 @@ impl RunFolder {
     }
 
     /// The log, one JSON object a line.
-    pub(super) fn log(&self) -> PathBuf {
+    pub fn log(&self) -> PathBuf {
         self.0.join("log.jsonl")
     }
 
@@ -45,11 +45,26 @@ impl RunFolder {
         self.0.join(name)
     }
 
+    /// The folder at `path`, for a new run or to go on with the one that it holds.
+    ///
+    /// # Errors
+    /// If it holds a run that is not to be resumed.
+    pub fn begin(path: &Path, resume: bool) -> Result<Self> {
+        let folder = Self::new(path);
+        if !resume && folder.options()?.is_some() {
+            return Err(Failure::input(format!(
+                "--run {}: it holds a run; go on with it by --resume, or name another folder",
+                path.display()
+            )));
+        }
+        Ok(folder)
+    }
+
     /// Makes the folder for a run of these options; one that holds the run already stays as it is.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(super) fn create(&self, options: &Options) -> Result<()> {
+    pub fn create(&self, options: &Options) -> Result<()> {
         let directory = Directory::create(&self.0)?;
         for file in [self.config(), self.log(), self.model()] {
             output::remove_remains(&file);
@@ -79,7 +94,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// If it cannot be read, or another line than the last is damaged.
-    pub fn rows(&self) -> Result<Vec<LogRow>> {
-        super::log::rows(&self.log())
+    pub fn lines<L: Line>(&self) -> Result<Vec<L>> {
+        lines(&self.log())
     }
 }

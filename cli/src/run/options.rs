@@ -1,6 +1,6 @@
 //! The options of a run as its folder keeps them, and a command line that goes on with them.
 
-use super::folder::{Options, RunFolder};
+use super::{Options, RunFolder};
 use crate::arguments::{Arguments, Command};
 use crate::failure::{Failure, Result};
 use clap::parser::ValueSource;
@@ -9,45 +9,75 @@ use serde_json::Value;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// The commands whose runs have a folder.
+const COMMANDS: [&str; 2] = ["train", "finetune"];
+
+/// The name under which a run keeps which of them it is of.
+const COMMAND: &str = "command";
+
+/// The command whose run these options are of.
+pub fn command_of(options: &Options) -> &str {
+    options.get(COMMAND).and_then(Value::as_str).unwrap_or(COMMANDS[0])
+}
+
 /// What names the place of the run itself, or makes no difference to it.
 const APART: [&str; 10] = ["run", "resume", "out", "checkpoint", "threads", "json", "quiet", "verbose", "help", "version"];
 
-/// What a command line says, completed: `mfm train --run DIR --resume` takes all options that DIR keeps.
+/// What a command line says, completed: `mfm train --run DIR --resume` takes all options that DIR keeps, and so does `mfm finetune`.
 ///
 /// # Errors
 /// If the folder's options cannot be read, or one that is given differs from them.
 pub(crate) fn complete(matches: &ArgMatches) -> Result<Arguments> {
     let mut arguments = parsed(matches)?;
-    let Some(("train", own)) = matches.subcommand() else { return Ok(arguments) };
+    let Some((command, own)) = matches.subcommand().filter(|(name, _)| COMMANDS.contains(name)) else { return Ok(arguments) };
     let kept = match own.get_one::<PathBuf>("run") {
         Some(path) if own.get_flag("resume") => RunFolder::new(path).options()?.map(|kept| (path, kept)),
         _ => None,
     };
-    if let Some((path, kept)) = kept {
-        for (name, value) in options(own, true)? {
-            let before = kept.get(&name);
-            if before != Some(&value) {
-                let before = before.map_or_else(|| "without it".into(), |before| format!("with {}", shown(before)));
-                let given = if value.is_boolean() { String::new() } else { format!(" {}", shown(&value)) };
-                let sentence =
-                    format!("--{name}{given}: the run in {} was started {before}; a run goes on with its own options", path.display());
-                return Err(Failure::input(sentence));
-            }
+    let Some((path, kept)) = kept else {
+        if let Some(run) = run_of(&mut arguments.command) {
+            *run.options = options(command, own, false)?;
         }
-        let config = format!("the options in {}", path.display());
-        let matches =
-            Arguments::command().try_get_matches_from(line(&kept)).map_err(|error| Failure::input(sentence_of(&error)).at(&config))?;
-        let place = arguments;
-        arguments = parsed(&matches).map_err(|failure| failure.at(&config))?;
-        let Arguments { threads, json, quiet, verbose, .. } = place;
-        arguments = Arguments { threads, json, quiet, verbose, ..arguments };
-        if let (Command::Train(train), Command::Train(given)) = (&mut arguments.command, place.command) {
-            (train.run, train.resume, train.options) = (given.run, given.resume, kept);
-        }
-    } else if let Command::Train(train) = &mut arguments.command {
-        train.options = options(own, false)?;
+        return Ok(arguments);
+    };
+    let of = command_of(&kept);
+    if of != command {
+        return Err(Failure::input(format!("--run {}: the run that it holds is of mfm {of}, not of mfm {command}", path.display())));
     }
-    Ok(arguments)
+    for (name, value) in options(command, own, true)? {
+        let before = kept.get(&name);
+        if before != Some(&value) {
+            let before = before.map_or_else(|| "without it".into(), |before| format!("with {}", shown(before)));
+            let given = if value.is_boolean() { String::new() } else { format!(" {}", shown(&value)) };
+            let sentence =
+                format!("--{name}{given}: the run in {} was started {before}; a run goes on with its own options", path.display());
+            return Err(Failure::input(sentence));
+        }
+    }
+    let config = format!("the options in {}", path.display());
+    let matches =
+        Arguments::command().try_get_matches_from(line(command, &kept)).map_err(|error| Failure::input(sentence_of(&error)).at(&config))?;
+    let mut place = std::mem::replace(&mut arguments, parsed(&matches).map_err(|failure| failure.at(&config))?);
+    if let (Some(run), Some(given)) = (run_of(&mut arguments.command), run_of(&mut place.command)) {
+        (*run.folder, *run.resume, *run.options) = (given.folder.take(), true, kept);
+    }
+    let Arguments { threads, json, quiet, verbose, .. } = place;
+    Ok(Arguments { threads, json, quiet, verbose, ..arguments })
+}
+
+/// What the arguments of such a command say about its run.
+struct Run<'a> {
+    folder: &'a mut Option<PathBuf>,
+    resume: &'a mut bool,
+    options: &'a mut Options,
+}
+
+fn run_of(command: &mut Command) -> Option<Run<'_>> {
+    match command {
+        Command::Train(own) => Some(Run { folder: &mut own.run, resume: &mut own.resume, options: &mut own.options }),
+        Command::Finetune(own) => Some(Run { folder: &mut own.run, resume: &mut own.resume, options: &mut own.options }),
+        _ => None,
+    }
 }
 
 fn parsed(matches: &ArgMatches) -> Result<Arguments> {
@@ -58,12 +88,15 @@ fn sentence_of(error: &clap::Error) -> String {
     crate::arguments::sentence(&error.render().to_string())
 }
 
-/// The options of `mfm train` by their names: all that have a value, or those `given` on the command line.
-fn options(matches: &ArgMatches, given: bool) -> Result<Options> {
+/// The options of a command by their names: all that have a value, with the command's own name, or those `given` on the command line.
+fn options(name: &str, matches: &ArgMatches, given: bool) -> Result<Options> {
     let command = Arguments::command();
-    let own = command.find_subcommand("train").into_iter().flat_map(|train| train.get_arguments());
+    let own = command.find_subcommand(name).into_iter().flat_map(|command| command.get_arguments());
     let everywhere = command.get_arguments().filter(|argument| argument.is_global_set());
     let mut options = Options::new();
+    if !given {
+        options.insert(COMMAND.into(), name.into());
+    }
     for argument in own.chain(everywhere) {
         let id = argument.get_id().as_str();
         let is_given = matches.value_source(id) == Some(ValueSource::CommandLine);
@@ -97,18 +130,22 @@ fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The command line of options.
-fn line(options: &Options) -> Vec<OsString> {
-    let mut line: Vec<OsString> = ["mfm", "train", "--run", "."].map(Into::into).to_vec();
-    for (name, value) in options.iter().filter(|(name, _)| *name != "data") {
+/// The command line of a command's options.
+fn line(command: &str, options: &Options) -> Vec<OsString> {
+    let all = Arguments::command();
+    let is_positional = |name: &str| {
+        all.find_subcommand(command).is_some_and(|own| own.get_positionals().any(|argument| argument.get_id().as_str() == name))
+    };
+    let mut line: Vec<OsString> = ["mfm", command, "--run", "."].map(Into::into).to_vec();
+    let (placed, named): (Vec<_>, Vec<_>) = options.iter().filter(|(name, _)| *name != COMMAND).partition(|(name, _)| is_positional(name));
+    for (name, value) in named {
         line.push(match value {
             Value::Bool(_) => format!("--{name}").into(),
             value => format!("--{name}={}", shown(value)).into(),
         });
     }
-    if let Some(data) = options.get("data") {
-        line.extend(["--".into(), shown(data).into()]);
-    }
+    line.push("--".into());
+    line.extend(placed.into_iter().map(|(_, value)| shown(value).into()));
     line
 }
 
@@ -159,7 +196,7 @@ mod tests {
         let resumed = parse(&["mfm", "train", "--run", run, "--resume", "--threads", "2", "-q"]).unwrap();
         assert_eq!((resumed.seed, resumed.threads, resumed.quiet), (5, Some(2), true));
         let (old, new) = (train(&first), train(&resumed));
-        assert_eq!(format!("{old:?}"), format!("{:?}", super::super::Arguments { resume: false, ..new.clone() }));
+        assert_eq!(format!("{old:?}"), format!("{:?}", crate::commands::train::Arguments { resume: false, ..new.clone() }));
         // What agrees may be said again; what does not is refused by its name.
         assert!(parse(&[&started[..], &[]].concat()).is_ok());
         assert!(parse(&["mfm", "train", "--run", run, "--resume", "--learning-rate", "0.001"]).is_ok());
