@@ -4,42 +4,51 @@
 // How many keys a tile holds, in eights: as many as registers and 48 KB of shared memory allow.
 template <class T, int C>
 constexpr int VALUE_TILES = sizeof(T) == 4 && C > 64 ? 2 : 4;
+// How often a warp takes 16 queries: twice where registers allow, so that what it reads of a tile serves for both. The adapter knows it too.
 template <class T, int C>
-constexpr int RESIDENT = sizeof(T) == 2 && C <= 80 ? 4 : 1;
+constexpr int GROUPS = sizeof(T) == 2 && C <= 80 ? 2 : 1;
+template <class T, int C>
+constexpr int RESIDENT = GROUPS<T, C>;
 template <class T, int C>
 constexpr int TANGENT_TILES = sizeof(T) == 4 || C > 80 ? 2 : 4;
 
 template <class T, int C>
 __device__ __forceinline__ void attention(const AttentionArgs& args) {
-  constexpr int TILES = VALUE_TILES<T, C>, KEYS = 8 * TILES;
+  constexpr int TILES = VALUE_TILES<T, C>, KEYS = 8 * TILES, R = GROUPS<T, C>;
   SHARED(T, k_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
   SHARED(T, v_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
   ATTENTION_EXCHANGE(T, TILES);
-  const int row = warp_rows();
+  const int row = warp_rows(R);
   const float rate = LOG2_E * root_share(args.width);
   const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys), width = args.width;
   for (long long entry = blockIdx.y; entry < args.batch.elements; entry += gridDim.y) {
     RowsOf<T> q, k, v, out;
     find_rows<T, 3>(args.batch, entry, {&args.q, &args.k, &args.v}, {&q, &k, &v});
-    const Left<T, C> left(q, row, queries, width);
-    RunningSoftmax softmax;
-    float sum[C / 8][4] = {};
+    Left<T, C> left[R];
+#pragma unroll
+    for (int r = 0; r < R; ++r) left[r] = Left<T, C>(q, row + 16 * r, queries, width);
+    RunningSoftmax softmax[R];
+    float sum[R][C / 8][4] = {};
     const auto fetch = [&](int stage, int first) {
       begin_tile<C>(k_tile[stage], k, first, keys, width);
       begin_tile<C>(v_tile[stage], v, first, keys, width);
     };
     for_each_tile<STAGES<T>, KEYS>(keys, fetch, [&](int stage, int first) {
       if (row >= queries) return;
-      float weights[TILES][4];
+      float weights[R][TILES][4];
       add_scores<C, Start::Zero>(weights, left, k_tile[stage]);
-      softmax.take(weights, first, keys, rate, [&](const float(&factor)[2]) { rescale(sum, factor); });
+#pragma unroll
+      for (int r = 0; r < R; ++r) softmax[r].take(weights[r], first, keys, rate, [&](const float(&factor)[2]) { rescale(sum[r], factor); });
       add_weighted<C>(sum, weights, v_tile[stage], exchange);
     });
-    float inverse[2], logsum[2];
-    softmax.finish(keys, rate, inverse, logsum);
     find_rows<T, 1>(args.batch, entry, {&args.out}, {&out});
-    store_rows(out, row, queries, width, sum, inverse);
-    if (args.logsum != nullptr) store_of_rows(args.logsum + entry * queries, row, queries, logsum);
+#pragma unroll
+    for (int r = 0; r < R; ++r) {
+      float inverse[2], logsum[2];
+      softmax[r].finish(keys, rate, inverse, logsum);
+      store_rows(out, row + 16 * r, queries, width, sum[r], inverse);
+      if (args.logsum != nullptr) store_of_rows(args.logsum + entry * queries, row + 16 * r, queries, logsum);
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-// What the kernels of attention share. A block takes 64 rows, a warp 16 of them, and goes through the other side in tiles. Weights are powers of 2: with
+// What the kernels of attention share. A block takes 64 rows, a warp 16 of them (or twice that), and goes through the other side in tiles. Weights are powers of 2: with
 // rate = log₂(e)/√d, e^(s/√d) is 2^(rate s).
 #pragma once
 
@@ -10,8 +10,10 @@
   SHARED(float, exchange_rows, [sizeof(T) == 4 ? ATTENTION_ROWS : 1][8 * (TILES) + 4]);                                       \
   const Exchange<T, TILES> exchange { sizeof(T) == 4 ? exchange_rows + threadIdx.x / WARP_SIZE * 16 : exchange_rows }
 
-// The first row of this warp.
-__device__ __forceinline__ int warp_rows() { return static_cast<int>(blockIdx.x * ATTENTION_ROWS + threadIdx.x / WARP_SIZE * 16); }
+// The first row of this warp, which takes `groups` times 16.
+__device__ __forceinline__ int warp_rows(int groups = 1) {
+  return static_cast<int>(blockIdx.x * ATTENTION_ROWS + threadIdx.x / WARP_SIZE * 16) * groups;
+}
 
 // The column of entry e of part j.
 __device__ __forceinline__ int column_of(int j, int e) { return 8 * j + threadIdx.x % 4 * 2 + e % 2; }

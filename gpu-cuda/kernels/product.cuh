@@ -6,7 +6,7 @@
 #include "space.cuh"
 
 constexpr int ATTENTION_THREADS = 128;
-constexpr int ATTENTION_ROWS = 64; // of a block: 16 of each warp
+constexpr int ATTENTION_ROWS = 64; // of a block whose warps take 16 rows each
 
 // The columns of a tile in memory, so that neighbouring rows start in different banks.
 template <class T, int C>
@@ -85,6 +85,7 @@ template <int C>
 struct Left<bf16, C> {
   unsigned a[C / 16][4];
 
+  Left() = default;
   __device__ __forceinline__ Left(const RowsOf<bf16>& source, int first, int count, int width) {
     const int g = threadIdx.x % WARP_SIZE / 4, t = threadIdx.x % 4;
 #pragma unroll
@@ -110,6 +111,7 @@ struct Left<float, C> {
   const float* rows[2]; // g and g + 8; 0 beyond the last
   int width;
 
+  Left() = default;
   __device__ __forceinline__ Left(const RowsOf<float>& source, int first, int count, int width) : width(width) {
     const int g = threadIdx.x % WARP_SIZE / 4;
 #pragma unroll
@@ -129,12 +131,18 @@ struct Left<float, C> {
   }
 };
 
+// One group of rows as a list of one.
+template <class G>
+__device__ __forceinline__ G (&as_group(G& group))[1] {
+  return reinterpret_cast<G(&)[1]>(group);
+}
+
 // What a product starts from: what is there, or zeros, which take no registers.
 enum class Start { There, Zero };
 
-// sum[j] = start + left · tileᵀ: one column for each row of the tile.
-template <int C, Start START, int TILES>
-__device__ __forceinline__ void add_scores(float (&sum)[TILES][4], const Left<bf16, C>& left, const Tile<bf16, C, 8 * TILES>& tile) {
+// sum[r][j] = start + left[r] · tileᵀ: one column for each row of the tile. A warp that takes its rows in GROUPS of 16 reads the tile once for all.
+template <int C, Start START, int GROUPS, int TILES>
+__device__ __forceinline__ void add_scores(float (&sum)[GROUPS][TILES][4], const Left<bf16, C> (&left)[GROUPS], const Tile<bf16, C, 8 * TILES>& tile) {
   float zeros[4] = {0.0f, 0.0f, 0.0f, 0.0f};
   const int lane = threadIdx.x % WARP_SIZE, matrix = lane / 8, line = lane % 8;
 #pragma unroll
@@ -145,8 +153,11 @@ __device__ __forceinline__ void add_scores(float (&sum)[TILES][4], const Left<bf
       load_matrices<false>(b, &tile[16 * pair + matrix / 2 * 8 + line][16 * k + matrix % 2 * 8]);
       const unsigned first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
       const bool is_first = START == Start::Zero && k == 0;
-      mma_bf16(sum[2 * pair], left.a[k], first, is_first ? zeros : sum[2 * pair]);
-      mma_bf16(sum[2 * pair + 1], left.a[k], second, is_first ? zeros : sum[2 * pair + 1]);
+#pragma unroll
+      for (int r = 0; r < GROUPS; ++r) {
+        mma_bf16(sum[r][2 * pair], left[r].a[k], first, is_first ? zeros : sum[r][2 * pair]);
+        mma_bf16(sum[r][2 * pair + 1], left[r].a[k], second, is_first ? zeros : sum[r][2 * pair + 1]);
+      }
     }
   }
 }
@@ -182,28 +193,48 @@ __device__ __forceinline__ void add_scores(float (&sum)[TILES][4], const Left<fl
   }
 }
 
+// Of f32 one group after the other; and of one group alone.
+template <int C, Start START, int GROUPS, int TILES>
+__device__ __forceinline__ void add_scores(float (&sum)[GROUPS][TILES][4], const Left<float, C> (&left)[GROUPS], const Tile<float, C, 8 * TILES>& tile) {
+#pragma unroll
+  for (int r = 0; r < GROUPS; ++r) add_scores<C, START>(sum[r], left[r], tile);
+}
+
+template <int C, Start START, int TILES>
+__device__ __forceinline__ void add_scores(float (&sum)[TILES][4], const Left<bf16, C>& left, const Tile<bf16, C, 8 * TILES>& tile) {
+  add_scores<C, START>(as_group(sum), as_group(left), tile);
+}
+
 // Where f32 shows the weights of a warp to all its lanes; bf16 needs no room.
 template <class T, int TILES>
 struct Exchange {
   float (*rows)[8 * TILES + 4];
 };
 
-// sum += weights · tile: the weights lie as `add_scores` leaves its results.
-template <int C, int TILES>
-__device__ __forceinline__ void add_weighted(float (&sum)[C / 8][4], const float (&weights)[TILES][4], const Tile<bf16, C, 8 * TILES>& tile,
-                                             Exchange<bf16, TILES>) {
+// sum[r] += weights[r] · tile: the weights lie as `add_scores` leaves its results.
+template <int C, int GROUPS, int TILES>
+__device__ __forceinline__ void add_weighted(float (&sum)[GROUPS][C / 8][4], const float (&weights)[GROUPS][TILES][4],
+                                             const Tile<bf16, C, 8 * TILES>& tile, Exchange<bf16, TILES>) {
   const int lane = threadIdx.x % WARP_SIZE, matrix = lane / 8, line = lane % 8;
 #pragma unroll
   for (int k = 0; k < TILES / 2; ++k) {
-    const float(&w)[4] = weights[2 * k], (&v)[4] = weights[2 * k + 1];
-    const unsigned a[4] = {round_bf16_pair(w[0], w[1]), round_bf16_pair(w[2], w[3]), round_bf16_pair(v[0], v[1]), round_bf16_pair(v[2], v[3])};
+    unsigned a[GROUPS][4];
+#pragma unroll
+    for (int r = 0; r < GROUPS; ++r) {
+      const float(&w)[4] = weights[r][2 * k], (&v)[4] = weights[r][2 * k + 1];
+      a[r][0] = round_bf16_pair(w[0], w[1]), a[r][1] = round_bf16_pair(w[2], w[3]);
+      a[r][2] = round_bf16_pair(v[0], v[1]), a[r][3] = round_bf16_pair(v[2], v[3]);
+    }
 #pragma unroll
     for (int pair = 0; pair < C / 16; ++pair) {
       unsigned b[4];
       load_matrices<true>(b, &tile[16 * k + matrix % 2 * 8 + line][16 * pair + matrix / 2 * 8]);
       const unsigned first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
-      mma_bf16(sum[2 * pair], a, first, sum[2 * pair]);
-      mma_bf16(sum[2 * pair + 1], a, second, sum[2 * pair + 1]);
+#pragma unroll
+      for (int r = 0; r < GROUPS; ++r) {
+        mma_bf16(sum[r][2 * pair], a[r], first, sum[r][2 * pair]);
+        mma_bf16(sum[r][2 * pair + 1], a[r], second, sum[r][2 * pair + 1]);
+      }
     }
   }
 }
@@ -232,6 +263,19 @@ __device__ __forceinline__ void add_weighted(float (&sum)[C / 8][4], const float
       }
     }
   }
+}
+
+template <int C, int GROUPS, int TILES>
+__device__ __forceinline__ void add_weighted(float (&sum)[GROUPS][C / 8][4], const float (&weights)[GROUPS][TILES][4],
+                                             const Tile<float, C, 8 * TILES>& tile, Exchange<float, TILES> exchange) {
+#pragma unroll
+  for (int r = 0; r < GROUPS; ++r) add_weighted<C>(sum[r], weights[r], tile, exchange);
+}
+
+template <int C, int TILES>
+__device__ __forceinline__ void add_weighted(float (&sum)[C / 8][4], const float (&weights)[TILES][4], const Tile<bf16, C, 8 * TILES>& tile,
+                                             Exchange<bf16, TILES> exchange) {
+  add_weighted<C>(as_group(sum), as_group(weights), tile, exchange);
 }
 
 // The warp's rows of a result of `count` rows, each entry times the factor of its row.

@@ -15,6 +15,8 @@ const NAME: &str = "attention";
 const MOST: usize = 128;
 /// Queries (or keys) of a block.
 const TILE: usize = 64;
+/// The largest head dimension in bf16 for which a block of the value's kernel takes twice as many.
+const MOST_TWICE: usize = 80;
 
 /// The steps in which kernels for larger head dimensions come.
 fn step(storage: Storage) -> usize {
@@ -117,8 +119,14 @@ impl Heads {
         Ok(Some(Self { q, k, v, batch, queries, keys, width }))
     }
 
-    /// Runs a kernel over `tiled` rows of each batch entry.
-    fn launch(&self, kernel: Kernel, tiled: usize, others: Others<'_>) -> Result<()> {
+    /// The blocks of the value's kernel.
+    fn blocks_of_value(&self) -> usize {
+        let is_twice = self.q.home().storage() == Storage::Bf16 && self.width <= MOST_TWICE;
+        self.queries.div_ceil(if is_twice { 2 * TILE } else { TILE })
+    }
+
+    /// Runs a kernel of so many blocks for each batch entry.
+    fn launch(&self, kernel: Kernel, blocks: usize, others: Others<'_>) -> Result<()> {
         let Others { tangents: [tq, tk, tv], g, out, tangent, gradients: [gq, gk, gv], logsum, delta } = others;
         let operands = [Some(&self.q), Some(&self.k), Some(&self.v), tq, tk, tv, g, out, tangent, gq, gk, gv];
         let rank = self.batch.rank();
@@ -152,7 +160,7 @@ impl Heads {
         };
         let device = self.q.home();
         let capacity = self.width.next_multiple_of(step(device.storage()));
-        let grid = Grid::new([tiled.div_ceil(TILE), self.batch.elements(), 1], 128);
+        let grid = Grid::new([blocks, self.batch.elements(), 1], 128);
         device.launch(NAME, kernel, Suffix::Capacity(device.storage(), capacity), grid, &arguments)
     }
 
@@ -171,7 +179,7 @@ impl Heads {
 pub(super) fn value(inputs: &[&CudaTensor]) -> Result<Option<CudaTensor>> {
     let Some(heads) = Heads::new(inputs)? else { return Ok(None) };
     let out = heads.fresh_out()?;
-    heads.launch(ATTENTION, heads.queries, Others { out: Some(&out), ..Others::default() })?;
+    heads.launch(ATTENTION, heads.blocks_of_value(), Others { out: Some(&out), ..Others::default() })?;
     Ok(Some(out))
 }
 
@@ -180,7 +188,7 @@ pub(super) fn vjp(inputs: &[&CudaTensor], needed: &[bool]) -> Result<Pulled> {
     let (Some(heads), &[need_q, need_k, need_v]) = (Heads::new(inputs)?, needed) else { return Ok(None) };
     let shapes = [inputs[0].shape(), inputs[1].shape(), inputs[2].shape()];
     let (out, logsum) = (heads.fresh_out()?, heads.per_query()?);
-    heads.launch(ATTENTION, heads.queries, Others { out: Some(&out), logsum: logsum.address(), ..Others::default() })?;
+    heads.launch(ATTENTION, heads.blocks_of_value(), Others { out: Some(&out), logsum: logsum.address(), ..Others::default() })?;
     let value = out.clone();
     let pull = move |g: &CudaTensor| {
         let (g, out, delta) = (rows_of(g, heads.batch)?, rows_of(&out, heads.batch)?, heads.per_query()?);
@@ -188,9 +196,9 @@ pub(super) fn vjp(inputs: &[&CudaTensor], needed: &[bool]) -> Result<Pulled> {
         let (gq, gk, gv) = (room(need_q, &heads.q)?, room(need_k, &heads.k)?, room(need_v, &heads.v)?);
         let common = Others { g: Some(&g), out: Some(&out), logsum: logsum.address(), delta: delta.address(), ..Others::default() };
         // Also without gq: it leaves `delta`.
-        heads.launch(ATTENTION_VJP_QUERY, heads.queries, Others { gradients: [gq.as_ref(), None, None], ..common })?;
+        heads.launch(ATTENTION_VJP_QUERY, heads.queries.div_ceil(TILE), Others { gradients: [gq.as_ref(), None, None], ..common })?;
         if need_k || need_v {
-            heads.launch(ATTENTION_VJP_KEY, heads.keys, Others { gradients: [None, gk.as_ref(), gv.as_ref()], ..common })?;
+            heads.launch(ATTENTION_VJP_KEY, heads.keys.div_ceil(TILE), Others { gradients: [None, gk.as_ref(), gv.as_ref()], ..common })?;
         }
         [gq, gk, gv].into_iter().zip(shapes).map(|(g, shape)| g.map(|g| sum_to(&g, shape)).transpose()).collect()
     };
@@ -204,6 +212,10 @@ pub(super) fn jvp(inputs: &[&CudaTensor], tangents: &[Option<&CudaTensor>]) -> R
     let (tq, tk, tv) = (rows(tq)?, rows(tk)?, rows(tv)?);
     let (out, tangent) = (heads.fresh_out()?, heads.fresh_out()?);
     let tangents = [tq.as_ref(), tk.as_ref(), tv.as_ref()];
-    heads.launch(ATTENTION_JVP, heads.queries, Others { tangents, out: Some(&out), tangent: Some(&tangent), ..Others::default() })?;
+    heads.launch(
+        ATTENTION_JVP,
+        heads.queries.div_ceil(TILE),
+        Others { tangents, out: Some(&out), tangent: Some(&tangent), ..Others::default() },
+    )?;
     Ok(Some((out, tangent)))
 }
