@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::noise::Noise;
+use crate::shape::Shape;
 use crate::tensor::{Device, Tensor};
 use alloc::vec::Vec;
 
@@ -10,9 +11,13 @@ use alloc::vec::Vec;
 pub struct Draws {
     /// N, the number of draws for each state; at least 1.
     pub count: usize,
-    /// The most rows (states × draws) evaluated at once; at least one state is.
+    /// The most rows (states × draws) evaluated at once, fewer of large samples: at most 2²⁰ numbers, since a network's own grow with them. At least one
+    /// state is evaluated.
     pub rows: usize,
 }
+
+/// The most numbers in the rows that are evaluated at once.
+const NUMBERS: usize = 1 << 20;
 
 impl Draws {
     /// `count` draws for each state, evaluated at most 16,384 rows at once.
@@ -20,18 +25,20 @@ impl Draws {
         Self { count, rows: 16_384 }
     }
 
-    /// The blocks (first state, number of states) of `states`.
+    /// The blocks (first state, number of states) of states of the shape [n, ...].
     ///
     /// # Errors
     /// [`Error::Range`] for zero draws or zero states.
-    pub fn blocks(&self, states: usize) -> Result<Vec<(usize, usize)>> {
+    pub fn blocks(&self, shape: Shape) -> Result<Vec<(usize, usize)>> {
+        let states = shape.batch();
         if self.count == 0 {
             return Err(Error::Range { what: "the number of draws", value: 0.0, range: "at least 1" });
         }
         if states == 0 {
             return Err(Error::Range { what: "the number of samples", value: 0.0, range: "at least 1" });
         }
-        let size = (self.rows / self.count).clamp(1, states);
+        let rows = self.rows.min(NUMBERS / shape.item().max(1));
+        let size = (rows / self.count).clamp(1, states);
         Ok((0..states).step_by(size).map(|start| (start, size.min(states - start))).collect())
     }
 
@@ -50,7 +57,7 @@ impl Draws {
     /// # Errors
     /// Those of `f`, and of [`blocks`](Self::blocks).
     pub fn for_blocks<T: Tensor, const K: usize>(&self, x: &T, mut f: impl FnMut((usize, usize), &T) -> Result<[T; K]>) -> Result<[T; K]> {
-        let blocks = self.blocks(x.shape().batch())?;
+        let blocks = self.blocks(x.shape())?;
         if let [block] = blocks[..] {
             return f(block, x);
         }

@@ -101,7 +101,7 @@ impl<B: Backend> AnySession for Run<B> {
         mfm_core::interpolant::check_time("the time of the states", time)?;
         let flow = self.flow(draw.labels, draw.guidance)?;
         let (draws, grid, noise) = (Draws::new(draws), TimeGrid::uniform(steps), draw.noise());
-        let map = Watched::new(flow.map, callbacks, steps.saturating_mul(draws.blocks(states.shape().batch())?.len()));
+        let map = Watched::new(flow.map, callbacks, steps.saturating_mul(draws.blocks(states.shape())?.len()));
         let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
         callbacks.say(format_args!("{} draws of the posterior of each of {} states at t = {time}", draws.count, states.shape().batch()));
         let [made] = draws.for_blocks(&states, |block, part| {
@@ -144,7 +144,7 @@ impl<B: Backend> AnySession for Run<B> {
         callbacks.say(format_args!("the value of {count} states at t = {time} by {draws} draws each"));
         let value = match gradients {
             None => {
-                let map = Watched::new(flow.map, callbacks, Draws::new(draws).blocks(count)?.len());
+                let map = Watched::new(flow.map, callbacks, Draws::new(draws).blocks(states.shape())?.len());
                 let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
                 estimate_value(&flow, &reward, time, &states, Draws::new(draws), &draw.noise())?.value
             }

@@ -92,7 +92,7 @@ pub fn steer<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, options: &Stee
     let mut on_step = |step: Diagnostics| callbacks.step(&told(&step, plan.steps));
     let samples = if plan.estimator == Estimator::BestOfN {
         // It has no steps of its own: the host is told of each evaluation.
-        let map = Watched::new(flow.map, callbacks, plan.steps.saturating_mul(Draws::new(plan.draws).blocks(count)?.len()));
+        let map = Watched::new(flow.map, callbacks, plan.steps.saturating_mul(Draws::new(plan.draws).blocks(run.shape(count)?)?.len()));
         plan.run(&Flow { map: &map, path: flow.path, condition: flow.condition }, &reward, &x, &noise, &mut on_step)?
     } else {
         plan.run(&flow, &reward, &x, &noise, &mut on_step)?

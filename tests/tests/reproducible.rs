@@ -88,10 +88,15 @@ fn a_split_batch_draws_the_same_noise() -> Result<()> {
         let like = device.zeros(Shape::new(&[7, 5])?)?;
         let whole: Vec<f64> = device.normal(&noise, Shape::new(&[21, 5])?)?.to_vec()?;
         let mut parts = Vec::new();
-        for block in draws.blocks(7)? {
+        for block in draws.blocks(like.shape())? {
             parts.extend(draws.noise(&noise, &like, block)?.to_vec::<f64>()?);
         }
         assert_eq!(whole, parts);
+        // Of large samples fewer at once, but one state in any case.
+        let sizes = |count: usize, item: usize| -> Result<Vec<usize>> {
+            Ok(Draws::new(count).blocks(Shape::new(&[7, item])?)?.into_iter().map(|block| block.1).collect())
+        };
+        assert_eq!([sizes(1, 2)?, sizes(16, 1 << 14)?, sizes(16, 1 << 20)?], [vec![7], vec![4, 3], vec![1; 7]]);
         // Odd beginnings and ends cut a Box–Muller pair in two.
         for (start, length) in [(0, 1), (1, 1), (1, 64), (63, 3), (7, 98)] {
             let part: Vec<f64> = device.normal(&noise.skip(start as u64), Shape::new(&[length])?)?.to_vec()?;
