@@ -12,8 +12,8 @@ use alloc::vec;
 use mfm_core::layout::Layout;
 use mfm_core::{Result, Shape, Tensor};
 
-/// How many columns of a product are summed in registers.
-const SPAN: usize = 32;
+/// How many rows and columns of a product are summed in registers.
+const BLOCK: [usize; 2] = [4, 16];
 
 /// A matrix with any strides.
 #[derive(Clone, Copy)]
@@ -27,6 +27,11 @@ impl<'a, E> View<'a, E> {
     /// Rows whose elements follow one another.
     fn rows(elements: &'a [E], apart: usize) -> Self {
         Self { elements, row: apart, column: 1 }
+    }
+
+    /// From row `first` on.
+    fn from(self, first: usize) -> Self {
+        Self { elements: &self.elements[first * self.row..], ..self }
     }
 
     fn transposed(self) -> Self {
@@ -45,29 +50,57 @@ fn product<E: Float, const FMA: bool>(
     factor: E,
     accumulate: bool,
 ) {
-    for i in 0..m {
-        let row = &mut out[i * apart..][..n];
-        for start in (0..n).step_by(SPAN) {
-            let length = SPAN.min(n - start);
-            let mut sum = [E::ZERO; SPAN];
-            for c in 0..k {
-                let weight = a.elements[i * a.row + c * a.column];
-                let b = &b.elements[c * b.row + start..][..length];
-                if let Ok(b) = <&[E; SPAN]>::try_from(b) {
-                    for (sum, &b) in sum.iter_mut().zip(b) {
-                        *sum = weight.fma::<FMA>(b, *sum);
-                    }
-                } else {
-                    for (sum, &b) in sum.iter_mut().zip(b) {
-                        *sum = weight.fma::<FMA>(b, *sum);
-                    }
-                }
-            }
-            for (slot, &sum) in row[start..].iter_mut().zip(&sum) {
-                *slot = if accumulate { sum.fma::<FMA>(factor, *slot) } else { sum * factor };
+    let mut take = |i: usize, start: usize, sum: &[E]| {
+        for (slot, &sum) in out[i * apart + start..].iter_mut().zip(sum) {
+            *slot = if accumulate { sum.fma::<FMA>(factor, *slot) } else { sum * factor };
+        }
+    };
+    let [rows, columns] = BLOCK;
+    let (whole_rows, whole_columns) = (m / rows * rows, n / columns * columns);
+    for i in (0..whole_rows).step_by(rows) {
+        for start in (0..whole_columns).step_by(columns) {
+            let sums = block::<E, FMA, { BLOCK[0] }>(a.from(i), b, start, k);
+            for (r, sum) in sums.iter().enumerate() {
+                take(i + r, start, sum);
             }
         }
     }
+    for i in whole_rows..m {
+        for start in (0..whole_columns).step_by(columns) {
+            let [sum] = block::<E, FMA, 1>(a.from(i), b, start, k);
+            take(i, start, &sum);
+        }
+    }
+    if whole_columns == n {
+        return;
+    }
+    for i in 0..m {
+        let mut sum = [E::ZERO; BLOCK[1]];
+        let sum = &mut sum[..n - whole_columns];
+        for c in 0..k {
+            let weight = a.elements[i * a.row + c * a.column];
+            for (sum, &b) in sum.iter_mut().zip(&b.elements[c * b.row + whole_columns..]) {
+                *sum = weight.fma::<FMA>(b, *sum);
+            }
+        }
+        take(i, whole_columns, sum);
+    }
+}
+
+/// Σ_c a[r, c] b[c, start + j] for r < R and the columns j of a block: the same sums, in the same order, whatever R.
+#[inline(always)]
+fn block<E: Float, const FMA: bool, const R: usize>(a: View<'_, E>, b: View<'_, E>, start: usize, k: usize) -> [[E; BLOCK[1]]; R] {
+    let mut sums = [[E::ZERO; BLOCK[1]]; R];
+    for c in 0..k {
+        let Some(b) = b.elements[c * b.row + start..].first_chunk::<{ BLOCK[1] }>() else { return sums };
+        for (r, sum) in sums.iter_mut().enumerate() {
+            let weight = a.elements[r * a.row + c * a.column];
+            for (sum, &b) in sum.iter_mut().zip(b) {
+                *sum = weight.fma::<FMA>(b, *sum);
+            }
+        }
+    }
+    sums
 }
 
 /// The transpose of `rows` × `columns`, without gaps.
