@@ -274,3 +274,16 @@ fn remembered(memory: &[f64]) -> Result<LogNormaliser> {
         _ => Err(Failure::input("cannot resume: the checkpoint does not hold the running mean of the weights")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_running_mean_comes_back_as_it_was() {
+        let normaliser = LogNormaliser { log_mean: -0.1, count: 7 };
+        assert_eq!(remembered(&memory_of(Some(normaliser))).unwrap(), normaliser);
+        assert_eq!(remembered(&memory_of(None)).unwrap(), LogNormaliser::default());
+        assert!(remembered(&[1.0]).unwrap_err().to_string().contains("running mean"));
+    }
+}

@@ -103,7 +103,7 @@ pub fn batch<D: Device>(
             out.copy_from_slice(data.row(row));
         }
     }
-    let deviation = DEQUANTISATION.hypot(augmentation.noise);
+    let deviation = (DEQUANTISATION * DEQUANTISATION + augmentation.noise * augmentation.noise).sqrt();
     for (pixel, jitter) in values.iter_mut().zip(&jitter) {
         *pixel += (deviation * jitter) as f32;
     }
