@@ -64,7 +64,7 @@ fn the_experiment_on_mnist_runs_and_reuses_its_models() {
         assert!(folder.read(&format!("run/{picture}.png")).starts_with(b"\x89PNG"), "{picture}");
     }
     let names = estimators(&first, &["l2"]);
-    for name in ["unsteered", "dps", "mfm-g", "mfm-gf", "resampled", "mcmc", "best-of-n", "search", "fine-tuned"] {
+    for name in ["unsteered", "dps", "mfm-g", "mfm-gf", "resampled", "mcmc", "best-of-n", "smc", "mfm-smc", "search", "fine-tuned"] {
         assert!(names.iter().any(|other| other == name), "{name} is missing in {names:?}");
     }
     assert!(first["quality"].as_array().unwrap().iter().all(|row| row["frechet"].as_f64().unwrap() > 0.0));

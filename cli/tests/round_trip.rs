@@ -75,7 +75,7 @@ fn from_data_to_steered_samples() {
     let best = report["diagnostics"][2]["best_reward"].as_f64().unwrap();
     assert!((best - report["best_reward"].as_f64().unwrap()).abs() < 1e-5 && best >= report["mean_reward"].as_f64().unwrap());
 
-    for estimator in ["unsteered", "dps", "mfm-g", "mfm-gf", "resampled", "mcmc", "best-of-n", "smc", "search"] {
+    for estimator in ["unsteered", "dps", "mfm-g", "mfm-gf", "resampled", "mcmc", "best-of-n", "smc", "mfm-smc", "search"] {
         let steer =
             ["steer", "model.mfm", "--reward", "target:0.5,0,0.5", "--estimator", estimator, "--steps", "4", "--draws", "4", "-n", "6"];
         let report = folder.succeeds(&[&steer[..], &["--json", "-"]].concat());

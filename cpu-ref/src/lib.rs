@@ -34,6 +34,7 @@ mod kernels;
 mod math;
 mod matmul;
 mod memory;
+mod optimiser;
 mod outer;
 #[cfg(feature = "std")]
 mod panel;

@@ -127,7 +127,7 @@ void steering() {
   };
   how.log = [&](mfm_log_level, const char* line) { seen.lines += std::strlen(line) > 10; };
   mfm::session session = a_session(model, how), three = a_session(model, {3, nullptr, {}, {}});
-  for (std::uint32_t estimator = MFM_UNSTEERED; estimator <= MFM_SEQUENTIAL_MONTE_CARLO; ++estimator) {
+  for (std::uint32_t estimator = MFM_UNSTEERED; estimator <= MFM_VALUE_SEQUENTIAL_MONTE_CARLO; ++estimator) {
     mfm::steer_options options;
     options.estimator = estimator;
     options.steps = 10;

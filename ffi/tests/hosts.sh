@@ -13,7 +13,7 @@ command=${2:-}
 driver=${3:-}
 tree=$work/tree
 
-say() { printf '\n== %s\n' "$*"; }
+say() { printf '\n== %s (after %d s)\n' "$*" "$SECONDS"; }
 run() { "$@" > "$work/log" 2>&1 || { cat "$work/log"; return 1; }; }
 
 # build NAME SOURCE CMAKE-ARGUMENT...: configures, builds and tests.

@@ -89,7 +89,7 @@ pub struct Arguments {
     /// All particles go on from the best draw of all, for search
     #[arg(long)]
     pub keep_overall: bool,
-    /// Resample below this share of the particles, for smc
+    /// Resample below this share of the particles, for smc and mfm-smc
     #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = time, allow_negative_numbers = true)]
     pub threshold: f64,
 }

@@ -69,7 +69,7 @@ fn noised(digit: &[f32], t: f64, noise: &mfm_core::Noise) -> Vec<f32> {
     digit.iter().zip(eps).map(|(x1, x0)| ((1.0 - t) * x0 + t * f64::from(*x1)) as f32).collect()
 }
 
-/// The value along t: the mean over held-out digits of each of a few classes, and the effective sample size.
+/// The value along t: the mean over some held-out digits of each of a few classes, and the effective sample size.
 pub fn values<T: Tensor, M: MetaFlowMap<T>>(
     context: &Context<T>,
     flow: &Flow<'_, M>,
@@ -78,12 +78,14 @@ pub fn values<T: Tensor, M: MetaFlowMap<T>>(
     out: &Directory,
 ) -> Result<()> {
     let labels = digits.held_out.labels.as_deref().unwrap_or(&[]);
-    let draws = 64;
+    let (draws, most) = (64, 64);
     let times: Vec<f64> = (0..10).map(|k| f64::from(k) / 10.0).collect();
     let mut panel = Panel::new("The value V_t(x_t) of held-out digits", Axis::new("t", 0.0, 0.9), Axis::new("V", -16.0, 0.0));
     let mut sizes = Panel::new("Effective sample size of 64 draws", Axis::new("t", 0.0, 0.9), Axis::new("", 0.0, 64.0));
-    for (class, colour) in [9, 5, 1, 0, 8].into_iter().zip(SERIES) {
-        let rows: Vec<usize> = (0..digits.held_out.len()).filter(|&i| labels.get(i) == Some(&class)).collect();
+    let classes = [9, 5, 1, 0, 8];
+    let progress = context.progress("values of held-out digits", (classes.len() * times.len()) as u64);
+    for (class, colour) in classes.into_iter().zip(SERIES) {
+        let rows: Vec<usize> = (0..digits.held_out.len()).filter(|&i| labels.get(i) == Some(&class)).take(most).collect();
         let (mut values, mut effective) = (Vec::new(), Vec::new());
         for (k, &t) in times.iter().enumerate() {
             let noise = context.noise.fork(22).fork((class * 100 + k) as u64);
@@ -94,6 +96,7 @@ pub fn values<T: Tensor, M: MetaFlowMap<T>>(
             let all: Vec<f64> = estimate.value.to_vec()?;
             values.push([t, all.iter().sum::<f64>() / all.len() as f64]);
             effective.push([t, estimate.concentration.effective_sample_size]);
+            progress.advance(1);
         }
         panel = panel.with_named(format!("digit {class}"), Layer::curve(values, colour));
         sizes = sizes.with_named(format!("{class}"), Layer::curve(effective, colour));

@@ -39,10 +39,10 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = crate::arguments::at_least_one, allow_negative_numbers = true)]
     pub batch: usize,
     /// Training steps of the flow model
-    #[arg(long, value_name = "N", default_value_t = 24_000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
     pub flow_steps: u64,
     /// Training steps of the Meta Flow Map
-    #[arg(long, value_name = "N", default_value_t = 9_000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 12_000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
     pub map_steps: u64,
     /// Steps of fine-tuning
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
@@ -152,7 +152,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
 
 /// Every line of the table: each estimator at several numbers of draws, and so of evaluations.
 fn plans(quick: bool) -> Vec<Plan> {
-    use Estimator::{BestOfN, Dps, Mcmc, MfmG, MfmGf, Resampled, Search, Unsteered};
+    use Estimator::{BestOfN, Dps, Mcmc, MfmG, MfmGf, MfmSmc, Resampled, Search, Smc, Unsteered};
     let mcmc = |fresh, moves| Plan { moves, ..Plan::new(Mcmc, fresh, 8) };
     let all = vec![
         Plan::new(Unsteered, 0, 25),
@@ -166,6 +166,10 @@ fn plans(quick: bool) -> Vec<Plan> {
         Plan::new(Resampled, 8, 4),
         Plan::new(Resampled, 8, 8),
         Plan::new(Resampled, 32, 8),
+        Plan::new(Smc, 0, 25),
+        Plan::new(MfmSmc, 4, 25),
+        Plan::new(MfmSmc, 16, 25),
+        Plan::new(MfmSmc, 4, 50),
         mcmc(4, 2),
         mcmc(8, 4),
         Plan::new(BestOfN, 8, 4),

@@ -27,6 +27,7 @@ fn help(estimator: Estimator) -> &'static str {
         Estimator::Mcmc => "By Markov chains in the noise of the one-step map",
         Estimator::BestOfN => "The best of several samples",
         Estimator::Smc => "By a population of weighted particles (twisted diffusion sampler)",
+        Estimator::MfmSmc => "By a population of particles weighed by their value, through posterior draws",
         Estimator::Search => "By keeping the best draws and renoising",
     }
 }

@@ -1,5 +1,6 @@
 //! How a run goes, step by step.
 
+use crate::baseline::Generation;
 use crate::guidance::Concentration;
 use core::fmt;
 
@@ -42,6 +43,12 @@ impl Diagnostics {
             ("best reward", self.best_reward),
         ];
         entries.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
+}
+
+impl From<Generation> for Diagnostics {
+    fn from(generation: Generation) -> Self {
+        Self { effective_sample_size: Some(generation.effective_sample_size), ..Self::of_step(generation.index) }
     }
 }
 

@@ -38,14 +38,26 @@ pub enum Estimator {
     BestOfN,
     /// By a population of weighted particles (twisted diffusion sampler).
     Smc,
+    /// By a population of particles weighed by their value, through posterior draws, without gradients.
+    MfmSmc,
     /// By keeping the best draws and renoising.
     Search,
 }
 
 impl Estimator {
     /// All of them.
-    pub const ALL: [Self; 9] =
-        [Self::Unsteered, Self::Dps, Self::MfmG, Self::MfmGf, Self::Resampled, Self::Mcmc, Self::BestOfN, Self::Smc, Self::Search];
+    pub const ALL: [Self; 10] = [
+        Self::Unsteered,
+        Self::Dps,
+        Self::MfmG,
+        Self::MfmGf,
+        Self::Resampled,
+        Self::Mcmc,
+        Self::BestOfN,
+        Self::Smc,
+        Self::MfmSmc,
+        Self::Search,
+    ];
 
     /// The name in tables, and on the command line.
     pub fn name(self) -> &'static str {
@@ -58,6 +70,7 @@ impl Estimator {
             Self::Mcmc => "mcmc",
             Self::BestOfN => "best-of-n",
             Self::Smc => "smc",
+            Self::MfmSmc => "mfm-smc",
             Self::Search => "search",
         }
     }
@@ -65,7 +78,7 @@ impl Estimator {
     /// The usual number of steps, and of draws.
     pub fn usual(self) -> (usize, usize) {
         match self {
-            Self::Unsteered | Self::Dps | Self::MfmG | Self::MfmGf | Self::Smc => (100, 16),
+            Self::Unsteered | Self::Dps | Self::MfmG | Self::MfmGf | Self::Smc | Self::MfmSmc => (100, 16),
             Self::BestOfN => (1, 16),
             Self::Resampled => (8, 32),
             Self::Search => (8, 16),
@@ -152,7 +165,7 @@ impl Plan {
         match (self.estimator, self.dynamics) {
             (Estimator::Resampled | Estimator::Mcmc, _) => "bridge",
             (Estimator::BestOfN | Estimator::Search, _) => "map",
-            (Estimator::Smc, _) | (_, Dynamics::Sde) => "sde",
+            (Estimator::Smc | Estimator::MfmSmc, _) | (_, Dynamics::Sde) => "sde",
             (_, Dynamics::Ode) => "ode",
         }
     }
@@ -177,8 +190,8 @@ impl Plan {
         PosteriorMcmc { grid: self.grid(), fresh: self.draws(), coupling: self.coupling, ..PosteriorMcmc::new(self.steps, self.moves) }
     }
 
-    fn population(&self) -> SequentialMonteCarlo {
-        SequentialMonteCarlo { grid: self.grid().from(self.start), potential: Potential::PosteriorMean, threshold: self.threshold }
+    fn population(&self, potential: Potential) -> SequentialMonteCarlo {
+        SequentialMonteCarlo { grid: self.grid().from(self.start), potential, threshold: self.threshold }
     }
 
     fn search(&self) -> Search {
@@ -195,7 +208,8 @@ impl Plan {
             Estimator::Resampled => self.resampling().evaluations(),
             Estimator::Mcmc => self.mcmc().evaluations(),
             Estimator::BestOfN => self.steps * self.draws,
-            Estimator::Smc => self.population().evaluations(3),
+            Estimator::Smc => self.population(Potential::PosteriorMean).evaluations(3),
+            Estimator::MfmSmc => self.population(Potential::Value(self.draws())).evaluations(1),
             Estimator::Search => self.search().evaluations(),
         }
     }
@@ -225,10 +239,12 @@ impl Plan {
                 on_step(Diagnostics { acceptance: Some(report.acceptance), ..Diagnostics::of_step(report.index) })
             }),
             Estimator::BestOfN => best_of(&x.device(), flow, reward, &self.grid(), draws, x.shape(), noise),
-            Estimator::Smc => self.population().run(flow, reward, &Dps { reward }, x, noise, &mut |generation| {
-                let size = Some(generation.effective_sample_size);
-                on_step(Diagnostics { effective_sample_size: size, ..Diagnostics::of_step(generation.index) })
-            }),
+            Estimator::Smc => self
+                .population(Potential::PosteriorMean)
+                .run(flow, reward, &Dps { reward }, x, noise, &mut |generation| on_step(generation.into())),
+            Estimator::MfmSmc => self
+                .population(Potential::Value(draws))
+                .run(flow, reward, &Unsteered, x, noise, &mut |generation| on_step(generation.into())),
             Estimator::Search => {
                 let found = self.search().run(flow, reward, x, noise, &mut |index, best| {
                     on_step(Diagnostics { best_reward: Some(best), ..Diagnostics::of_step(index) })

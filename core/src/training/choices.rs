@@ -42,13 +42,15 @@ impl Objective {
     /// the consistency loss; in a place, stream 2 is its noise, 3 gives γ, 4 the guidance scale.
     ///
     /// # Errors
-    /// [`Error::Range`] for an empty batch or a guidance scale below one; [`Error::Length`] unless there is one label for each sample.
+    /// [`Error::Range`] for an empty batch, a law of times out of its range, or a guidance scale below one; [`Error::Length`] unless there is one
+    /// label for each sample.
     pub fn choose<T: Tensor>(&self, batch: &Batch<'_, T>, noise: &Noise) -> Result<Choices<T>> {
         let shape = batch.x1.shape();
         let (device, n) = (batch.x1.device(), shape.batch());
         if n == 0 {
             return Err(Error::Range { what: "the batch size", value: 0.0, range: "at least 1" });
         }
+        self.times.check()?;
         let labels = self.labels(batch, n, noise)?;
         let place = |noise: &Noise, (s, u): (Vec<f64>, Vec<f64>)| -> Result<Place<T>> {
             Ok(Place {

@@ -11,5 +11,5 @@ pub use choices::{Choices, Place};
 pub use consistency::{Consistency, StopGradient};
 pub use fine_tuning::{FineTuning, FineTuningChoices, FineTuningLoss, FineTuningMaps, LogNormaliser};
 pub use objective::{Batch, Guided, Losses, NoTeacher, Objective};
-pub use times::TimeLaw;
+pub use times::{FlowTimes, TimeLaw};
 pub use weighting::{AdaptiveWeight, LossScale};

@@ -1,5 +1,6 @@
 //! The laws of the times in training.
 
+use crate::error::{Error, Result};
 use crate::noise::Noise;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -14,16 +15,51 @@ pub struct TimeLaw {
     /// The longest jump u − s off the diagonal: 1 for all, less while warming up. A pair of sorted uniforms is shortened to
     /// u ← s + `span` (u − s).
     pub span: f64,
+    /// The law of s on the diagonal.
+    pub flow: FlowTimes,
+}
+
+/// How the flow times s on the diagonal are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum FlowTimes {
+    /// Uniformly in [0, 1).
+    #[default]
+    Uniform,
+    /// s = 1/(1 + e^−z), z ~ N(mean, deviation²): mostly from the middle, where velocities are hardest to learn (Esser et al., 2024, equation 19).
+    LogitNormal {
+        /// The mean of z; s has the median 1/(1 + e^−mean).
+        mean: f64,
+        /// The deviation of z, above 0.
+        deviation: f64,
+    },
 }
 
 impl Default for TimeLaw {
-    /// t = U² with probability 0.9, else 0; any jump.
+    /// t = U² with probability 0.9, else 0; any jump; s uniform.
     fn default() -> Self {
-        Self { power: 2.0, at_zero: 0.1, span: 1.0 }
+        Self { power: 2.0, at_zero: 0.1, span: 1.0, flow: FlowTimes::Uniform }
     }
 }
 
 impl TimeLaw {
+    /// Checks that every field is in its range.
+    ///
+    /// # Errors
+    /// [`Error::Range`], naming the field.
+    pub fn check(&self) -> Result<()> {
+        let range = |what, value: f64, within, range| if within { Ok(()) } else { Err(Error::Range { what, value, range }) };
+        let share = |what, value| range(what, value, (0.0..=1.0).contains(&value), "between 0 and 1");
+        let positive = |what, value: f64| range(what, value, value > 0.0 && value.is_finite(), "positive and finite");
+        positive("the power of the state times", self.power)?;
+        share("the share of the batch at t = 0", self.at_zero)?;
+        share("the longest jump", self.span)?;
+        if let FlowTimes::LogitNormal { mean, deviation } = self.flow {
+            range("the mean of the flow times", mean, mean.is_finite(), "finite")?;
+            positive("the deviation of the flow times", deviation)?;
+        }
+        Ok(())
+    }
+
     /// `n` state times t. The noise's stream 0 gives U, its stream 1 the choice of zero.
     pub fn states(&self, n: usize, noise: &Noise) -> Vec<f64> {
         let (mut t, mut zero) = (vec![0.0; n], vec![0.0; n]);
@@ -35,10 +71,18 @@ impl TimeLaw {
         t
     }
 
-    /// `n` flow times s on the diagonal, uniform.
+    /// `n` flow times s on the diagonal.
     pub fn diagonal(&self, n: usize, noise: &Noise) -> Vec<f64> {
         let mut s = vec![0.0; n];
-        noise.fill_uniform(&mut s);
+        match self.flow {
+            FlowTimes::Uniform => noise.fill_uniform(&mut s),
+            FlowTimes::LogitNormal { mean, deviation } => {
+                noise.fill_normal(&mut s);
+                for s in &mut s {
+                    *s = 1.0 / (1.0 + libm::exp(-mean - deviation * *s));
+                }
+            }
+        }
         s
     }
 

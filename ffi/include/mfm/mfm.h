@@ -408,7 +408,8 @@ typedef enum mfm_estimator {
   MFM_RESAMPLED = 4,         /**< Posterior draws chosen by weight; needs no gradient; exact in law for many draws. */
   MFM_MCMC = 5,              /**< Markov chains in the noise of the one-step map. */
   MFM_BEST_OF_N = 6,         /**< The best of several samples; needs no gradient. */
-  MFM_SEQUENTIAL_MONTE_CARLO = 7 /**< A population of weighted particles (twisted diffusion sampler). */
+  MFM_SEQUENTIAL_MONTE_CARLO = 7,      /**< A population of weighted particles (twisted diffusion sampler). */
+  MFM_VALUE_SEQUENTIAL_MONTE_CARLO = 8 /**< A population of particles weighed by their value, through posterior draws; needs no gradient. */
 } mfm_estimator;
 
 /** How the next state is made from a draw, for ::MFM_RESAMPLED, ::MFM_MCMC and searches. */

@@ -290,8 +290,8 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         let mut optimiser = self.optimiser.clone();
         let average = self.average.as_ref().zip(self.config.average);
         let (parameters, average) = optimiser.update(&self.parameters, average, &clipped, rate)?;
-        // Zero times what is not finite is NaN, and so is its sum.
-        if number(&parameters.scale(0.0)?.sum_all()?)?.is_nan()
+        // A sum with what is not finite is not finite.
+        if !number(&parameters.sum_all()?)?.is_finite()
             && let Some((parameter, index)) = self.flat.first_non_finite(&parameters)?
         {
             return Err(TrainError::Parameter { parameter: parameter.into(), index, step });

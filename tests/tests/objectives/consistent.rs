@@ -5,7 +5,7 @@ use crate::support::statistics::Mean;
 use crate::support::{F64, device, gaussian, normal, rows};
 use mfm_core::autodiff::{Tape, Var};
 use mfm_core::interpolant::Linear;
-use mfm_core::training::{Batch, Consistency, Losses, NoTeacher, Objective, StopGradient, TimeLaw};
+use mfm_core::training::{Batch, Consistency, FlowTimes, Losses, NoTeacher, Objective, StopGradient, TimeLaw};
 use mfm_core::{Error, Flow, Lift, MetaFlowMap, Noise, Operations, Result, Tensor};
 use mfm_cpu_ref::CpuDevice;
 use mfm_tests::conformance::Check;
@@ -174,6 +174,29 @@ fn times_follow_their_laws() {
     let (short_s, short_u) = TimeLaw { span: 0.25, ..law }.pairs(n, &noise);
     assert!(short_s == s && short_u.iter().zip(&s).zip(&u).all(|((short, s), u)| (short - s - 0.25 * (u - s)).abs() < 1e-15));
     assert!(Mean::of_rows(&law.diagonal(n, &noise), 1).errors_from(&[0.5]) < 4.5);
+    let s = TimeLaw { flow: FlowTimes::LogitNormal { mean: -0.5, deviation: 0.75 }, ..law }.diagonal(n, &noise);
+    assert!(s.iter().all(|s| (0.0..=1.0).contains(s)));
+    let z = s.iter().map(|s| (s / (1.0 - s)).ln());
+    let statistics: Vec<f64> = z.flat_map(|z| [z, (z + 0.5).powi(2), (z + 0.5).powi(3)]).collect();
+    assert!(Mean::of_rows(&statistics, 3).errors_from(&[-0.5, 0.5625, 0.0]) < 4.5);
+}
+
+#[test]
+fn a_law_of_times_out_of_its_range_is_refused() -> Result<()> {
+    let (law, flow) = (TimeLaw::default(), |mean, deviation| FlowTimes::LogitNormal { mean, deviation });
+    let bad = [
+        ("the power of the state times", TimeLaw { power: 0.0, ..law }),
+        ("the share of the batch at t = 0", TimeLaw { at_zero: 1.5, ..law }),
+        ("the longest jump", TimeLaw { span: f64::NAN, ..law }),
+        ("the mean of the flow times", TimeLaw { flow: flow(f64::INFINITY, 1.0), ..law }),
+        ("the deviation of the flow times", TimeLaw { flow: flow(0.0, 0.0), ..law }),
+    ];
+    let x1 = rows(&device(), &[0.0; 4], 2)?;
+    for (expected, times) in bad {
+        let outcome = Objective { times, ..Objective::default() }.choose(&Batch { x1: &x1, labels: None }, &Noise::new(1));
+        assert!(matches!(outcome, Err(Error::Range { what, .. }) if what == expected), "{expected}: {outcome:?}");
+    }
+    Ok(())
 }
 
 // What the mean flow loss needs: d/ds of the map along (1, 0, w) by tangents, which an exact map of a mixture refuses.

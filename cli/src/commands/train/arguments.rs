@@ -6,7 +6,7 @@ use crate::run::Options;
 use clap::ValueEnum;
 use mfm_core::Interpolant;
 use mfm_core::interpolant::{Linear, Trigonometric, VariancePreserving};
-use mfm_core::training::{Consistency, StopGradient};
+use mfm_core::training::{Consistency, FlowTimes, StopGradient, TimeLaw};
 use mfm_nn::DitSize;
 use std::path::PathBuf;
 
@@ -91,6 +91,9 @@ pub struct Arguments {
     /// The guidance scale that the model learns, with --labels; a transformer takes it, or 1, as an input
     #[arg(long, value_name = "SCALE", default_value_t = 1.0, value_parser = guidance_scale, allow_negative_numbers = true, help_heading = "Objective")]
     pub guidance: f64,
+    /// The law of the flow times s at which velocities are learned: uniform, logit-normal, or logit-normal:MEAN,DEVIATION
+    #[arg(long, value_name = "LAW", default_value = "uniform", value_parser = flow_times, help_heading = "Objective")]
+    pub flow_times: FlowTimes,
     /// Steps over which the longest jump grows from none to all
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Objective")]
     pub jump_warm_up: u64,
@@ -191,6 +194,23 @@ fn guidance_scale(text: &str) -> Result<f64, String> {
         scale if scale < 1.0 => Err("it must be at least 1".into()),
         scale => Ok(scale),
     }
+}
+
+/// The law of the flow times: its name, and the mean and deviation of a logit-normal one if they are not 0 and 1.
+fn flow_times(text: &str) -> Result<FlowTimes, String> {
+    let unknown = || "the laws are uniform, logit-normal, and logit-normal:MEAN,DEVIATION".to_owned();
+    let law = match text.split_once(':') {
+        None if text == "uniform" => FlowTimes::Uniform,
+        None if text == "logit-normal" => FlowTimes::LogitNormal { mean: 0.0, deviation: 1.0 },
+        Some(("logit-normal", numbers)) => {
+            let (mean, deviation) = numbers.split_once(',').ok_or_else(unknown)?;
+            let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is not a number"));
+            FlowTimes::LogitNormal { mean: number(mean)?, deviation: number(deviation)? }
+        }
+        _ => return Err(unknown()),
+    };
+    TimeLaw { flow: law, ..TimeLaw::default() }.check().map_err(|error| error.to_string())?;
+    Ok(law)
 }
 
 /// A path from noise to data.

@@ -215,7 +215,7 @@ fn train<T: Tensor>(
         absorbed: 0.0,
         told: !teacher.header.model.network.guidance().is_empty(),
     });
-    let mut times = TimeLaw::default();
+    let mut times = TimeLaw { flow: arguments.flow_times, ..TimeLaw::default() };
     if arguments.consistency == Loss::Flow {
         times.at_zero = 1.0;
     }
