@@ -15,6 +15,9 @@ not_run=199
 # Fuzzing for so many seconds a target.
 : "${FUZZ_SECONDS:=30}"
 
+# Everything is built once.
+export CARGO_INCREMENTAL=0
+
 workspaces=(Cargo.toml fuzz/Cargo.toml tests/bare-metal/Cargo.toml)
 
 # Debian packages, installed where they are missing.
@@ -60,12 +63,13 @@ supply_chain() {
   for manifest in "${workspaces[@]}"; do "$deny" --locked --manifest-path "$manifest" --config deny.toml check advisories || return; done
 }
 
-# The oldest versions that the manifests allow do compile.
+# The oldest versions that the libraries' manifests allow do compile; the command comes with its lock file.
 minimal_versions() {
   local folder=target/minimal-versions
   local cargo=(env RUSTC_BOOTSTRAP=1 cargo -Z direct-minimal-versions -Z lockfile-path --config "resolver.lockfile-path='$folder/Cargo.lock'")
+  local libraries=(-p mfm-core -p mfm-nn -p mfm-cpu-ref -p mfm-gpu-cuda -p mfm-toy2d -p mfm-ffi)
   mkdir -p "$folder" && rm -f "$folder/Cargo.lock"
-  "${cargo[@]}" generate-lockfile && "${cargo[@]}" check --workspace --locked --target-dir "$folder"
+  "${cargo[@]}" generate-lockfile && "${cargo[@]}" check "${libraries[@]}" --locked --target-dir "$folder"
 }
 
 # Unsafe code under Valgrind: the CPU backend's by its tests, that of the C interface by the inputs of its fuzz target (and by its hosts, in `cpp`).

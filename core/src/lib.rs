@@ -11,7 +11,7 @@
 //! | [`flow_map`], [`posterior_velocity`] | the sampling contract, and the velocity that a map must have on its diagonal |
 //! | [`reward`], [`guidance`], [`draws`] | rewards, estimators of the value V_t(x) = log E\[exp r(X1) \| x_t = x\] and its gradient |
 //! | [`plan`] | an estimator chosen at run time, with its options |
-//! | [`sample`], [`steer`], [`resample`], [`posterior_mcmc`], [`search`], [`baseline`] | samplers |
+//! | [`sample`], [`steer`], [`resample`], [`posterior_mcmc`], [`population`], [`search`], [`best_of`](mod@best_of) | samplers |
 //! | [`training`] | objectives, and fine-tuning to a reward |
 //!
 //! Every operation that can fail returns a [`Result`]; nothing panics on bad input.
@@ -20,7 +20,7 @@
 extern crate alloc;
 
 pub mod autodiff;
-pub mod baseline;
+pub mod best_of;
 pub mod categorical;
 pub mod draws;
 pub mod error;
@@ -30,6 +30,7 @@ pub mod interpolant;
 pub mod layout;
 pub mod noise;
 pub mod plan;
+pub mod population;
 pub mod posterior_mcmc;
 pub mod posterior_velocity;
 pub mod resample;

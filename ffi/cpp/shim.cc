@@ -154,6 +154,12 @@ rust::Slice<const std::uint8_t> text(const char* text) {
               : rust::Slice<const std::uint8_t>{};
 }
 
+/// Where a model is to live, of the options that say so.
+template <class Options>
+detail::Place place(const Options& options) {
+  return {text(options.device), options.precision, options.graphs != 0};
+}
+
 rust::Slice<const std::uint8_t> path_of(const char* path, std::size_t length) {
   return slice(reinterpret_cast<const std::uint8_t*>(path), length, "the path is null");
 }
@@ -247,7 +253,7 @@ void mfm_error_free(mfm_error* error) noexcept {
 mfm_error* mfm_model_load(const char* path, size_t path_length, const mfm_model_options* options, mfm_model** model) noexcept {
   return call([&] {
     mfm_model*& out = need(model, "the place for the model is null");
-    out = handle(detail::load_model(path_of(path, path_length), text(read(options, mfm_model_options_default()).device)));
+    out = handle(detail::load_model(path_of(path, path_length), place(read(options, mfm_model_options_default()))));
   });
 }
 
@@ -255,7 +261,7 @@ mfm_error* mfm_model_load_memory(const void* bytes, size_t length, const mfm_mod
   return call([&] {
     mfm_model*& out = need(model, "the place for the model is null");
     const auto memory = slice(static_cast<const std::uint8_t*>(bytes), length, "the model's bytes are null");
-    out = handle(detail::load_model_from_memory(memory, text(read(options, mfm_model_options_default()).device)));
+    out = handle(detail::load_model_from_memory(memory, place(read(options, mfm_model_options_default()))));
   });
 }
 
@@ -264,7 +270,7 @@ mfm_error* mfm_model_create(const mfm_architecture* architecture, const float* d
     mfm_model*& out = need(model, "the place for the model is null");
     const auto a = read(&need(architecture, "the architecture is null"), mfm_architecture_default(0));
     const detail::Architecture form{a.dimension, a.width, a.depth, a.frequencies, a.labels, a.seed};
-    out = handle(detail::create_model(form, slice(data, length, "the data is null"), text(a.device)));
+    out = handle(detail::create_model(form, slice(data, length, "the data is null"), place(a)));
   });
 }
 

@@ -1,10 +1,11 @@
 //! Devices, chosen at run time by name.
 
+use crate::bridge::ffi::Place;
 use crate::dlpack::{DlDevice, Imported, ManagedTensor, export};
 use crate::failure::{Code, Failure, Result};
 use mfm_core::{Device, Error, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
-use mfm_gpu_cuda::{CudaDevice, CudaTensor, ForeignStream};
+use mfm_gpu_cuda::{CudaDevice, CudaTensor, ForeignStream, Options, Precision};
 use std::borrow::Cow;
 use std::ffi::c_void;
 
@@ -20,19 +21,25 @@ pub enum AnyDevice {
 }
 
 impl AnyDevice {
-    /// The device of this name.
+    /// The device of this name, as the host wants it.
     ///
     /// # Errors
-    /// [`Code::Unsupported`] for a name of none, [`Code::Device`] for one that cannot be used.
-    pub fn open(name: &[u8]) -> Result<Self> {
-        let name = String::from_utf8_lossy(name);
+    /// [`Code::Unsupported`] for a name of none, and on the CPU for what only a GPU can; [`Code::Range`] for a precision that is none;
+    /// [`Code::Device`] for a device that cannot be used.
+    pub fn open(place: &Place<'_>) -> Result<Self> {
+        let name = String::from_utf8_lossy(place.device);
+        let precision = precision(place.precision)?;
         match &*name {
+            "" | "cpu" if precision != Precision::F32 || place.graphs => {
+                Err(Failure::new(Code::Unsupported, "the CPU computes in f32, and without CUDA graphs"))
+            }
             "" | "cpu" => Ok(Self::Cpu(CpuDevice::with_threads(1)?)),
             _ => match name.strip_prefix("cuda:").map(str::parse) {
                 Some(Ok(index)) => {
                     mfm_cuda_dl::ignore_environment();
                     let failed = |error| Failure::new(Code::Device, format!("{name}: {error}"));
-                    CudaDevice::new(index).map(Self::Cuda).map_err(failed)
+                    let options = Options { precision, graphs: place.graphs, ..Options::default() };
+                    CudaDevice::with_options(index, options).map(Self::Cuda).map_err(failed)
                 }
                 _ => Err(Failure::new(
                     Code::Unsupported,
@@ -40,6 +47,16 @@ impl AnyDevice {
                 )),
             },
         }
+    }
+}
+
+/// The precision of this number, as `mfm_precision` has it.
+fn precision(number: u32) -> Result<Precision> {
+    match number {
+        0 => Ok(Precision::F32),
+        1 => Ok(Precision::Tf32),
+        2 => Ok(Precision::Bf16),
+        _ => Err(Failure::new(Code::Range, format!("there is no precision {number}"))),
     }
 }
 
@@ -142,8 +159,12 @@ impl Backend for CudaDevice {
     }
 
     fn export(tensor: &CudaTensor, stream: usize) -> Result<*mut ManagedTensor> {
-        let tensor = tensor.contiguous()?;
         let (device, stream, shape) = (tensor.device(), foreign(stream), tensor.shape());
+        if device.options().precision == Precision::Bf16 {
+            let message = "the model's numbers are kept in bf16, and DLPack tensors are of f32";
+            return Err(Failure::new(Code::Unsupported, message));
+        }
+        let tensor = tensor.contiguous()?;
         match stream {
             Some(stream) => device.precede(stream)?,
             None => device.sync()?,

@@ -84,6 +84,12 @@ pub mod ffi {
         strength: f64,
     }
 
+    struct Place<'a> {
+        device: &'a [u8],
+        precision: u32,
+        graphs: bool,
+    }
+
     struct Architecture {
         dimension: usize,
         width: usize,
@@ -121,9 +127,9 @@ pub mod ffi {
 
     extern "Rust" {
         type Model;
-        fn load_model(path: &[u8], device: &[u8]) -> Result<Box<Model>>;
-        fn load_model_from_memory(bytes: &[u8], device: &[u8]) -> Result<Box<Model>>;
-        fn create_model(architecture: &Architecture, data: &[f32], device: &[u8]) -> Result<Box<Model>>;
+        fn load_model(path: &[u8], place: &Place) -> Result<Box<Model>>;
+        fn load_model_from_memory(bytes: &[u8], place: &Place) -> Result<Box<Model>>;
+        fn create_model(architecture: &Architecture, data: &[f32], place: &Place) -> Result<Box<Model>>;
         fn info(self: &Model) -> Result<Info>;
         fn save(self: &Model, path: &[u8]) -> Result<()>;
         fn save_to_memory(self: &Model) -> Result<Vec<u8>>;

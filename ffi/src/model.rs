@@ -1,7 +1,7 @@
 //! Models: immutable, shared between threads.
 
 use crate::backend::{AnyDevice, Backend};
-use crate::bridge::ffi::{Architecture, Info};
+use crate::bridge::ffi::{Architecture, Info, Place};
 use crate::failure::{Code, Failure, Result};
 use crate::guard::guard;
 use crate::session::{AnySession, Run, Session};
@@ -115,9 +115,9 @@ fn utf8(path: &[u8]) -> Result<&str> {
 }
 
 /// Loads a file.
-pub(crate) fn load_model(path: &[u8], device: &[u8]) -> Result<Box<Model>> {
+pub(crate) fn load_model(path: &[u8], place: &Place<'_>) -> Result<Box<Model>> {
     guard(|| {
-        let (path, device) = (utf8(path)?, AnyDevice::open(device)?);
+        let (path, device) = (utf8(path)?, AnyDevice::open(place)?);
         let bytes = file::load(path)?;
         let named = |failure: Failure| Failure { message: format!("{path}: {}", failure.message), ..failure };
         parse(device, &bytes).map_err(named)
@@ -125,12 +125,12 @@ pub(crate) fn load_model(path: &[u8], device: &[u8]) -> Result<Box<Model>> {
 }
 
 /// Loads the bytes of a file.
-pub(crate) fn load_model_from_memory(bytes: &[u8], device: &[u8]) -> Result<Box<Model>> {
-    guard(|| parse(AnyDevice::open(device)?, bytes))
+pub(crate) fn load_model_from_memory(bytes: &[u8], place: &Place<'_>) -> Result<Box<Model>> {
+    guard(|| parse(AnyDevice::open(place)?, bytes))
 }
 
 /// A fresh model.
-pub(crate) fn create_model(architecture: &Architecture, data: &[f32], device: &[u8]) -> Result<Box<Model>> {
+pub(crate) fn create_model(architecture: &Architecture, data: &[f32], place: &Place<'_>) -> Result<Box<Model>> {
     guard(|| {
         let &Architecture { dimension, width, depth, frequencies, labels, seed } = architecture;
         let network = MlpConfig { width, depth, frequencies, labels, ..MlpConfig::new(dimension) };
@@ -144,7 +144,7 @@ pub(crate) fn create_model(architecture: &Architecture, data: &[f32], device: &[
             config = config.preconditioned(gaussian);
             mean = centre;
         }
-        match AnyDevice::open(device)? {
+        match AnyDevice::open(place)? {
             AnyDevice::Cpu(device) => fresh(device, config, &mean, seed),
             AnyDevice::Cuda(device) => fresh(device, config, &mean, seed),
         }

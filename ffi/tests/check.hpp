@@ -49,6 +49,15 @@ inline mfm::model the_model() {
   return model;
 }
 
+/// Where a model is to live, and how its numbers are kept.
+inline mfm::model_options kept(std::uint32_t precision, std::uint32_t graphs, const char* device = "cpu") {
+  mfm::model_options where;
+  where.device = device;
+  where.precision = precision;
+  where.graphs = graphs;
+  return where;
+}
+
 inline mfm::session a_session(const mfm::model& model, mfm::session_options options = {}) {
   mfm::session session;
   CHECK(mfm::session::try_open(model, session, std::move(options)).ok());

@@ -140,6 +140,9 @@ int main() {
   expect(mfm::model::try_load(MODEL, loaded, elsewhere), MFM_UNSUPPORTED, "a device that is not there");
   elsewhere.device = "cuda:4096";
   fails(mfm::model::try_load(MODEL, loaded, elsewhere), MFM_DEVICE, "a GPU that is not there");
+  expect(mfm::model::try_load(MODEL, loaded, kept(MFM_BF16, 0)), MFM_UNSUPPORTED, "bf16 on the CPU");
+  expect(mfm::model::try_load(MODEL, loaded, kept(MFM_F32, 1)), MFM_UNSUPPORTED, "graphs on the CPU");
+  fails(mfm::model::try_load(MODEL, loaded, kept(MFM_BF16 + 1, 0)), MFM_RANGE, "a precision that is not there");
   CHECK(!loaded);
 
   // More memory than there is: more draws, more samples, a wider network than any machine can hold.

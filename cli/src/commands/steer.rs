@@ -45,14 +45,14 @@ pub struct Arguments {
     /// How to steer
     #[arg(long, value_name = "ESTIMATOR", default_value = "resampled", value_parser = estimators())]
     pub estimator: Estimator,
-    /// Time steps [default: 100 for an ODE or SDE, 1 for best-of-n, 16 for mcmc, else 8]
+    /// Time steps [default: 100 for an ODE or SDE, 1 for best-of-n, 16 for mcmc and mfm-smc, else 8]
     #[arg(long, value_name = "K", value_parser = at_least_one, allow_negative_numbers = true)]
     pub steps: Option<usize>,
     /// Posterior draws for each state; fresh starts for mcmc, candidates for best-of-n [default: 32 for resampled, 8 for mcmc, else 16]
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub draws: Option<usize>,
 
-    /// Which equation is integrated
+    /// Which equation is integrated; sde for mfm-smc to follow that instead of bridges
     #[arg(long, value_name = "DYNAMICS", default_value = "ode", help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
     pub dynamics: Equation,
     /// How it is integrated
@@ -83,7 +83,7 @@ pub struct Arguments {
     /// Chain moves at each time, for mcmc
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub moves: usize,
-    /// How the next state is made, for resampled, mcmc and search
+    /// How the next state is made, for resampled, mcmc, mfm-smc and search
     #[arg(long, value_name = "COUPLING", default_value = "bridge")]
     pub coupling: Renoising,
     /// All particles go on from the best draw of all, for search

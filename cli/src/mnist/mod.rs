@@ -42,7 +42,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
     pub flow_steps: u64,
     /// Training steps of the Meta Flow Map
-    #[arg(long, value_name = "N", default_value_t = 12_000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 8_000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
     pub map_steps: u64,
     /// Steps of fine-tuning
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
@@ -167,9 +167,10 @@ fn plans(quick: bool) -> Vec<Plan> {
         Plan::new(Resampled, 8, 8),
         Plan::new(Resampled, 32, 8),
         Plan::new(Smc, 0, 25),
-        Plan::new(MfmSmc, 4, 25),
-        Plan::new(MfmSmc, 16, 25),
-        Plan::new(MfmSmc, 4, 50),
+        Plan::new(MfmSmc, 8, 8),
+        Plan::new(MfmSmc, 8, 16),
+        Plan::new(MfmSmc, 32, 16),
+        Plan::new(MfmSmc, 8, 25).by_sde(),
         mcmc(4, 2),
         mcmc(8, 4),
         Plan::new(BestOfN, 8, 4),

@@ -1,7 +1,7 @@
 //! How a run goes, step by step.
 
-use crate::baseline::Generation;
 use crate::guidance::Concentration;
+use crate::population::Generation;
 use core::fmt;
 
 /// How one step went; what an estimator does not know is left out.

@@ -4,12 +4,13 @@ mod diagnostics;
 
 pub use diagnostics::Diagnostics;
 
-use crate::baseline::{Potential, SequentialMonteCarlo, best_of};
+use crate::best_of::best_of;
 use crate::draws::Draws;
 use crate::error::Result;
 use crate::flow_map::{Flow, Lift};
 use crate::guidance::{Adjusted, Dps, Guide, MfmGradient, MfmGradientFree, Unsteered};
 use crate::noise::Noise;
+use crate::population::{Bridged, Generation, GuidedSde, Potential, SequentialMonteCarlo};
 use crate::posterior_mcmc::{PosteriorMcmc, steer_by_mcmc};
 use crate::resample::{Coupling, Resampling, steer_by_resampling};
 use crate::reward::Reward;
@@ -78,9 +79,10 @@ impl Estimator {
     /// The usual number of steps, and of draws.
     pub fn usual(self) -> (usize, usize) {
         match self {
-            Self::Unsteered | Self::Dps | Self::MfmG | Self::MfmGf | Self::Smc | Self::MfmSmc => (100, 16),
+            Self::Unsteered | Self::Dps | Self::MfmG | Self::MfmGf | Self::Smc => (100, 16),
             Self::BestOfN => (1, 16),
             Self::Resampled => (8, 32),
+            Self::MfmSmc => (16, 16),
             Self::Search => (8, 16),
             Self::Mcmc => (16, 8),
         }
@@ -106,7 +108,7 @@ pub struct Plan {
     pub steps: usize,
     /// MALA moves at each time, for MCMC.
     pub moves: usize,
-    /// ODE or SDE, for guides.
+    /// ODE or SDE, for guides; SDE instead of bridges for SMC by values.
     pub dynamics: Dynamics,
     /// How it is integrated.
     pub scheme: Scheme,
@@ -122,7 +124,7 @@ pub struct Plan {
     pub rescale: Option<f64>,
     /// A guide's correction is shortened to this multiple of the drift's norm.
     pub clip: Option<f64>,
-    /// How the next state is made, for resampling, MCMC and search.
+    /// How the next state is made, for resampling, MCMC, SMC by values and search.
     pub coupling: Coupling,
     /// Which draws a search keeps.
     pub keep: Keep,
@@ -165,7 +167,8 @@ impl Plan {
         match (self.estimator, self.dynamics) {
             (Estimator::Resampled | Estimator::Mcmc, _) => "bridge",
             (Estimator::BestOfN | Estimator::Search, _) => "map",
-            (Estimator::Smc | Estimator::MfmSmc, _) | (_, Dynamics::Sde) => "sde",
+            (Estimator::Smc, _) | (_, Dynamics::Sde) => "sde",
+            (Estimator::MfmSmc, _) => "bridge",
             (_, Dynamics::Ode) => "ode",
         }
     }
@@ -190,8 +193,15 @@ impl Plan {
         PosteriorMcmc { grid: self.grid(), fresh: self.draws(), coupling: self.coupling, ..PosteriorMcmc::new(self.steps, self.moves) }
     }
 
-    fn population(&self, potential: Potential) -> SequentialMonteCarlo {
-        SequentialMonteCarlo { grid: self.grid().from(self.start), potential, threshold: self.threshold }
+    /// Particles weighed at the posterior mean, along the SDE.
+    fn twisted(&self) -> SequentialMonteCarlo {
+        SequentialMonteCarlo { grid: self.grid().from(self.start), potential: Potential::PosteriorMean, threshold: self.threshold }
+    }
+
+    /// Particles weighed by their value, along the SDE or by bridges, which can begin at noise itself.
+    fn valued(&self) -> SequentialMonteCarlo {
+        let grid = if self.dynamics == Dynamics::Sde { self.grid().from(self.start) } else { self.grid() };
+        SequentialMonteCarlo { grid, potential: Potential::Value(self.draws()), threshold: self.threshold }
     }
 
     fn search(&self) -> Search {
@@ -208,8 +218,8 @@ impl Plan {
             Estimator::Resampled => self.resampling().evaluations(),
             Estimator::Mcmc => self.mcmc().evaluations(),
             Estimator::BestOfN => self.steps * self.draws,
-            Estimator::Smc => self.population(Potential::PosteriorMean).evaluations(3),
-            Estimator::MfmSmc => self.population(Potential::Value(self.draws())).evaluations(1),
+            Estimator::Smc => self.twisted().evaluations(3),
+            Estimator::MfmSmc => self.valued().evaluations(1),
             Estimator::Search => self.search().evaluations(),
         }
     }
@@ -239,12 +249,16 @@ impl Plan {
                 on_step(Diagnostics { acceptance: Some(report.acceptance), ..Diagnostics::of_step(report.index) })
             }),
             Estimator::BestOfN => best_of(&x.device(), flow, reward, &self.grid(), draws, x.shape(), noise),
-            Estimator::Smc => self
-                .population(Potential::PosteriorMean)
-                .run(flow, reward, &Dps { reward }, x, noise, &mut |generation| on_step(generation.into())),
-            Estimator::MfmSmc => self
-                .population(Potential::Value(draws))
-                .run(flow, reward, &Unsteered, x, noise, &mut |generation| on_step(generation.into())),
+            Estimator::Smc => {
+                self.twisted().run(flow, reward, &GuidedSde(Dps { reward }), x, noise, &mut |generation| on_step(generation.into()))
+            }
+            Estimator::MfmSmc => {
+                let (population, tell) = (self.valued(), &mut |generation: Generation| on_step(generation.into()));
+                match self.dynamics {
+                    Dynamics::Ode => population.run(flow, reward, &Bridged(self.coupling), x, noise, tell),
+                    Dynamics::Sde => population.run(flow, reward, &GuidedSde(Unsteered), x, noise, tell),
+                }
+            }
             Estimator::Search => {
                 let found = self.search().run(flow, reward, x, noise, &mut |index, best| {
                     on_step(Diagnostics { best_reward: Some(best), ..Diagnostics::of_step(index) })

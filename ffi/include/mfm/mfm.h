@@ -93,10 +93,20 @@ MFM_API void mfm_error_free(mfm_error* error) MFM_NOEXCEPT;
 /** @name Models
  * @{ */
 
+/** How a GPU keeps and multiplies numbers. */
+typedef enum mfm_precision {
+  MFM_F32 = 0,  /**< f32 throughout. */
+  MFM_TF32 = 1, /**< f32, with the factors of matrix products rounded to TF32 (10 bits). */
+  MFM_BF16 = 2  /**< Kept in bf16 (8 bits), sums in f32; such models take and give no DLPack tensors. */
+} mfm_precision;
+
 /** How to load a model. */
 typedef struct mfm_model_options {
   size_t size;        /**< sizeof(mfm_model_options). */
   const char* device; /**< Where it is to live: "cpu" (also NULL), or "cuda:0" (or another number). */
+  uint32_t precision; /**< An ::mfm_precision, default ::MFM_F32; on the CPU there is no other. */
+  uint32_t graphs;    /**< 1 for work that goes to a GPU as CUDA graphs (default 0), with the same results; for small networks. Meanwhile nothing else
+                           in the process may wait for the whole GPU (cudaDeviceSynchronize), which would end in ::MFM_DEVICE. */
 } mfm_model_options;
 
 /** The CPU. */
@@ -104,6 +114,8 @@ static inline mfm_model_options mfm_model_options_default(void) {
   mfm_model_options o;
   o.size = sizeof o;
   o.device = NULL;
+  o.precision = MFM_F32;
+  o.graphs = 0;
   return o;
 }
 
@@ -111,8 +123,8 @@ static inline mfm_model_options mfm_model_options_default(void) {
  * @param path UTF-8, of `path_length` bytes, not necessarily terminated
  * @param options NULL for the defaults
  * @param[out] model to be given back to mfm_model_free()
- * Errors: ::MFM_FILE, ::MFM_BAD_MODEL, ::MFM_UNSUPPORTED for a device that this library does not know,
- * ::MFM_DEVICE for a GPU that cannot be used, and why. */
+ * Errors: ::MFM_FILE, ::MFM_BAD_MODEL, ::MFM_UNSUPPORTED for a device that this library does not know, or on the CPU for what only a GPU can;
+ * ::MFM_RANGE for a precision that is none; ::MFM_DEVICE for a GPU that cannot be used, and why. */
 MFM_API mfm_error* mfm_model_load(const char* path, size_t path_length, const mfm_model_options* options, mfm_model** model) MFM_NOEXCEPT;
 
 /** Loads a model file from memory, which is copied. Errors: as mfm_model_load(). */
@@ -127,7 +139,9 @@ typedef struct mfm_architecture {
   size_t frequencies;    /**< Frequencies by which each time enters, default 8. */
   size_t labels;         /**< Number of labels, 0 (the default) for an unconditional model. */
   uint64_t seed;         /**< Of the first weights. */
-  const char* device;    /**< As in ::mfm_model_options. */
+  const char* device;    /**< As in ::mfm_model_options; likewise below. */
+  uint32_t precision;    /**< How a GPU keeps its numbers. */
+  uint32_t graphs;       /**< Whether work goes there as CUDA graphs. */
 } mfm_architecture;
 
 /** Four hidden layers of 256 for items of `dimension` numbers. */
@@ -141,6 +155,8 @@ static inline mfm_architecture mfm_architecture_default(size_t dimension) {
   a.labels = 0;
   a.seed = 0;
   a.device = NULL;
+  a.precision = MFM_F32;
+  a.graphs = 0;
   return a;
 }
 
@@ -412,7 +428,7 @@ typedef enum mfm_estimator {
   MFM_VALUE_SEQUENTIAL_MONTE_CARLO = 8 /**< A population of particles weighed by their value, through posterior draws; needs no gradient. */
 } mfm_estimator;
 
-/** How the next state is made from a draw, for ::MFM_RESAMPLED, ::MFM_MCMC and searches. */
+/** How the next state is made from a draw, for ::MFM_RESAMPLED, ::MFM_MCMC, ::MFM_VALUE_SEQUENTIAL_MONTE_CARLO and searches. */
 typedef enum mfm_coupling {
   MFM_BRIDGE = 0,     /**< The Gaussian bridge. */
   MFM_SAME_NOISE = 1, /**< The noise that the state had. */
@@ -424,11 +440,11 @@ typedef struct mfm_steer_options {
   size_t size;         /**< sizeof(mfm_steer_options). */
   mfm_draw draw;       /**< Noise and condition. */
   uint32_t estimator;  /**< An ::mfm_estimator; default ::MFM_RESAMPLED. */
-  size_t steps;        /**< Time steps; 0, the default: 100 for an ODE or SDE, 1 for best of n, 16 for MCMC, else 8. */
+  size_t steps;        /**< Time steps; 0, the default: 100 for an ODE or SDE, 1 for best of n, 16 for MCMC and by values, else 8. */
   size_t draws;        /**< Posterior draws for each state, fresh starts of chains, candidates; 0, the default: 32 if resampled, 8 for MCMC, else 16. */
   size_t moves;        /**< Chain moves at each time, for MCMC; default 4. */
   uint32_t coupling;   /**< An ::mfm_coupling; default ::MFM_BRIDGE. */
-  uint32_t sde;        /**< 1 to integrate the SDE instead of the ODE (default 0), for the first four estimators. */
+  uint32_t sde;        /**< 1 to integrate the SDE instead of the ODE (default 0), for the first four estimators, and instead of bridges for the last. */
   uint32_t heun;       /**< 1 for Heun instead of Euler (default 0), likewise. */
   double start;        /**< The first time, at which noise stands for the state, likewise; default 0.01. */
   double window_start; /**< Steer only from this time, likewise; default 0. */

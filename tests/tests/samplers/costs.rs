@@ -3,8 +3,9 @@
 use crate::Paper;
 use crate::support::counting::Counting;
 use crate::support::{F64, device, normal};
-use mfm_core::baseline::{Potential, SequentialMonteCarlo, best_of};
+use mfm_core::best_of::best_of;
 use mfm_core::guidance::{Dps, Guide, MfmGradient, MfmGradientFree, Unsteered};
+use mfm_core::population::{Bridged, GuidedSde, Potential, SequentialMonteCarlo};
 use mfm_core::posterior_mcmc::{PosteriorMcmc, steer_by_mcmc};
 use mfm_core::resample::{Coupling, Resampling, steer_by_resampling};
 use mfm_core::sample::sample_by_refinement;
@@ -97,11 +98,14 @@ fn populations_cost_what_they_say() -> Result<()> {
     for potential in [Potential::PosteriorMean, Potential::Value(draws)] {
         for end in [0.9, 1.0] {
             let population = SequentialMonteCarlo { grid: TimeGrid { start: 0.1, end, steps: 4, power: 1.0 }, potential, threshold: 0.5 };
-            population.run(&meter.flow(), reward, &Unsteered, &x, &Noise::new(4), &mut |_| Ok(()))?;
+            population.run(&meter.flow(), reward, &GuidedSde(Unsteered), &x, &Noise::new(4), &mut |_| Ok(()))?;
             meter.expect(population.evaluations(1), &format!("{potential:?} to {end}, unsteered"));
-            let guide = MfmGradientFree { reward, draws };
-            population.run(&meter.flow(), reward, &guide, &x, &Noise::new(4), &mut |_| Ok(()))?;
+            let guided = GuidedSde(MfmGradientFree { reward, draws });
+            population.run(&meter.flow(), reward, &guided, &x, &Noise::new(4), &mut |_| Ok(()))?;
             meter.expect(population.evaluations(6), &format!("{potential:?} to {end}, guided"));
+            let bridged = SequentialMonteCarlo { grid: TimeGrid { start: 0.0, ..population.grid }, ..population };
+            bridged.run(&meter.flow(), reward, &Bridged::default(), &x, &Noise::new(4), &mut |_| Ok(()))?;
+            meter.expect(bridged.evaluations(1), &format!("{potential:?} to {end}, bridged from noise"));
         }
     }
     Ok(())

@@ -47,8 +47,10 @@ pub type Value = unsafe extern "C" fn(*mut c_void, *const f32, usize, usize, *mu
 pub type ValueAndGradient = unsafe extern "C" fn(*mut c_void, *const f32, usize, usize, *mut f32, *mut f32) -> c_int;
 
 structures! {
-    ModelOptions { device: *const c_char }
-    Architecture { dimension: usize, width: usize, depth: usize, frequencies: usize, labels: usize, seed: u64, device: *const c_char }
+    ModelOptions { device: *const c_char, precision: u32, graphs: u32 }
+    Architecture {
+        dimension: usize, width: usize, depth: usize, frequencies: usize, labels: usize, seed: u64, device: *const c_char, precision: u32, graphs: u32,
+    }
     ModelInfo {
         dimension: usize, labels: usize, parameters: usize, training_steps: u64, seed: u64,
         path: *const c_char, objective: *const c_char, data: *const c_char, device: *const c_char,

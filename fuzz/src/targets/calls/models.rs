@@ -7,7 +7,7 @@ use std::ptr;
 impl Run<'_> {
     pub(super) fn create(&mut self) {
         let given = &mut self.given;
-        let form = c::Architecture {
+        let mut form = c::Architecture {
             size: 0,
             dimension: given.count(true),
             width: given.count(true),
@@ -16,7 +16,15 @@ impl Run<'_> {
             labels: given.below(3),
             seed: u64::from(given.byte()),
             device: given.device(),
+            precision: 0,
+            graphs: 0,
         };
+        // What the processor cannot do, seldom.
+        match form.seed {
+            0xfd.. => form.precision = form.seed as u32 - 0xfc,
+            0xfc => form.graphs = 1,
+            _ => {}
+        }
         let data = given.numbers(if form.dimension <= 5 { 4 * form.dimension } else { 4 });
         let form = given.options(form);
         // SAFETY: see the module.
@@ -27,7 +35,7 @@ impl Run<'_> {
     pub(super) fn load(&mut self) {
         let (path, length) = self.given.path();
         let device = self.given.device();
-        let options = self.given.options(c::ModelOptions { size: 0, device });
+        let options = self.given.options(c::ModelOptions { size: 0, device, precision: length as u32 % 4, graphs: 0 });
         // SAFETY: see the module.
         let model = made(&mut self.given, |model| unsafe { c::mfm_model_load(path, length, options, model) });
         assert!(model.is_null(), "there is no such file");
@@ -65,7 +73,7 @@ impl Run<'_> {
             _ => (given.memory.list(&bytes).cast(), bytes.len()),
         };
         let device = given.device();
-        let options = given.options(c::ModelOptions { size: 0, device });
+        let options = given.options(c::ModelOptions { size: 0, device, precision: 0, graphs: 0 });
         // SAFETY: see the module.
         let model = made(given, |model| unsafe { c::mfm_model_load_memory(start, length, options, model) });
         assert!(model.is_null() || bytes == whole, "a damaged model was taken");

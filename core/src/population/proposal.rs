@@ -1,0 +1,61 @@
+//! How the particles of a population move.
+
+use crate::error::{Error, Result};
+use crate::flow_map::{Flow, MetaFlowMap};
+use crate::guidance::{Guidance, Guide};
+use crate::noise::Noise;
+use crate::resample::{Coupling, renoise};
+use crate::steer::{Dynamics, slope};
+use crate::tensor::{Device, Operations, Tensor};
+use alloc::vec::Vec;
+
+/// A move of particles from one time to the next.
+pub trait Proposal<T: Tensor, M: MetaFlowMap<T>> {
+    /// The states x_u, `[n, ...]`, from x_t, and log p(x_u | x_t) − log q(x_u | x_t) of each, where q made the move and p is the model's own; empty where
+    /// the two are the same.
+    ///
+    /// # Errors
+    /// Those of the map and of the reward.
+    fn propose(&self, flow: &Flow<'_, M>, times: (f64, f64), x: &T, noise: &Noise) -> Result<(T, Vec<f64>)>;
+}
+
+/// One Euler–Maruyama step of the SDE under a guide ([`Unsteered`](crate::guidance::Unsteered) for the model's own), with the weight of the guide's
+/// correction. The noise's stream 0 is the Wiener increment, its stream 1 the guide's.
+#[derive(Clone, Copy, Debug)]
+pub struct GuidedSde<G>(pub G);
+
+impl<T: Tensor, M: MetaFlowMap<T>, G: Guide<T, M>> Proposal<T, M> for GuidedSde<G> {
+    fn propose(&self, flow: &Flow<'_, M>, (t, u): (f64, f64), x: &T, noise: &Noise) -> Result<(T, Vec<f64>)> {
+        if t == 0.0 {
+            return Err(Error::Range { what: "the first time of an SDE", value: t, range: "above 0" });
+        }
+        let (span, at) = (u - t, flow.path.coefficients(t));
+        let guidance = self.0.guide(flow, t, x, &noise.stream(1))?;
+        let deviation = libm::sqrt(2.0 * at.half_sigma_squared() * span);
+        let kick = x.device().normal(noise, x.shape())?;
+        let guided = slope(Dynamics::Sde, &at, &guidance, x)?;
+        let next = T::linear_combination(&[(1.0, x), (span, &guided), (deviation, &kick)])?;
+        Ok((next, ratio(&guidance, span, deviation, &kick)?))
+    }
+}
+
+/// log N(x'; unguided) − log N(x'; guided) for x' = guided mean + deviation·kick; empty without a correction.
+fn ratio<T: Tensor>(guidance: &Guidance<T>, span: f64, deviation: f64, kick: &T) -> Result<Vec<f64>> {
+    let Some(correction) = &guidance.correction else { return Ok(Vec::new()) };
+    // The guided mean lies 2 span c further; in units of the deviation, that is δ, and the log ratio is −δ·kick − ‖δ‖²/2.
+    let shift = correction.scale(2.0 * span / deviation)?;
+    let cross = shift.mul(kick)?.sum_items()?;
+    T::linear_combination(&[(-1.0, &cross), (-0.5, &shift.square_norm_items()?)])?.to_vec()
+}
+
+/// One draw of the posterior, and from it the next state: a move of the model's own law however far it goes, also from t = 0, for one evaluation. The
+/// noise's stream 0 is the draw's, its stream 1 the coupling's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bridged(pub Coupling);
+
+impl<T: Tensor, M: MetaFlowMap<T>> Proposal<T, M> for Bridged {
+    fn propose(&self, flow: &Flow<'_, M>, (t, u): (f64, f64), x: &T, noise: &Noise) -> Result<(T, Vec<f64>)> {
+        let x1 = flow.posterior(&x.device().normal(noise, x.shape())?, t, x)?;
+        Ok((renoise(flow, self.0, (t, u), x, &x1, &noise.stream(1))?, Vec::new()))
+    }
+}
