@@ -72,7 +72,7 @@ pub struct Row {
     pub gradient_norm: f64,
     /// The learning rate.
     pub learning_rate: f64,
-    /// The effective sample size of the batch's weights.
+    /// The effective sample size of the weights, over all draws of the batch.
     pub effective_sample_size: f64,
     /// The mean reward of the batch's posterior draws, which are the base's.
     pub base_reward: f64,
@@ -197,7 +197,7 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
     let outcome = trainer.run(
         data,
         |input: LossInput<'_, T, Model<T>>| {
-            let maps = FineTuningMaps { base: *base, sampler: *base, trained: input.frozen, student: input.student };
+            let maps = FineTuningMaps { base: *base, sampler: *base, student: input.student };
             let found = settings.objective.loss(&maps, reward, input.samples.batch(), normaliser.as_mut(), &input.noise.fork(0))?;
             seen.set(Seen { reward: found.mean_reward, effective_sample_size: found.effective_sample_size, normaliser });
             let mut loss = StepLoss { parts: vec![("drift's loss", found.total.value().clone())], total: found.total };

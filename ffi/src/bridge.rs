@@ -82,6 +82,7 @@ pub mod ffi {
         consistency: u32,
         label_dropout: f64,
         strength: f64,
+        draws: usize,
     }
 
     struct Place<'a> {

@@ -7,7 +7,7 @@ use crate::host::{Callbacks, HostReward, progress};
 use crate::model::{Loaded, Model, finite, moved};
 use crate::session::Run;
 use mfm_core::sample::sample_by_steps;
-use mfm_core::training::{Consistency, FineTuning, FineTuningMaps, Guided, LogNormaliser, NoTeacher, Objective, StopGradient};
+use mfm_core::training::{Consistency, FineTuning, FineTuningMaps, Guided, LogNormaliser, NoTeacher, Objective, StopGradient, WeightSlope};
 use mfm_core::{Device, Error, Flow, Noise, Shape, TimeGrid};
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::{LossInput, Outcome, Samples, Step, random_rows};
@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 
 type Network<B> = mfm_nn::Model<<B as Device>::Tensor>;
 
-fn settings(options: &TrainingOptions, dimension: usize) -> Result<TrainingConfig> {
+fn settings(options: &TrainingOptions, dimension: usize, draws: usize) -> Result<TrainingConfig> {
     let off_at_zero = |value: f64| Some(value).filter(|value| *value != 0.0);
     let config = TrainingConfig {
         steps: options.steps,
@@ -30,7 +30,7 @@ fn settings(options: &TrainingOptions, dimension: usize) -> Result<TrainingConfi
     };
     config.check()?;
     // Lists of a batch's length are made that cannot fail politely; none is longer than this one.
-    let numbers = options.batch.saturating_mul(dimension.max(2));
+    let numbers = options.batch.saturating_mul(dimension.max(2)).saturating_mul(draws);
     let bytes = numbers.saturating_mul(size_of::<f64>());
     Vec::<f64>::new().try_reserve_exact(numbers).map_err(|_| Error::OutOfMemory { op: "a batch", bytes })?;
     Ok(config)
@@ -133,7 +133,7 @@ pub fn train<B: Backend>(
     }
     let guided = Guided { null_label: known, dropout: options.label_dropout, scale: 1.0, plain: None };
     let objective = Objective { consistency: consistency(options.consistency)?, guided: labels.map(|_| guided), ..Objective::default() };
-    let mut trainer = Trainer::new(settings(options, run.dimension())?, &moved(&run.model.network, &run.device)?)?;
+    let mut trainer = Trainer::new(settings(options, run.dimension(), 1)?, &moved(&run.model.network, &run.device)?)?;
     callbacks.say(format_args!("training on {count} items, {} steps of {}", options.steps, options.batch));
     let mut stop = Stop::default();
     let outcome = trainer.run(
@@ -159,9 +159,6 @@ pub fn train<B: Backend>(
 /// # Errors
 /// See `mfm_fine_tune`.
 pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f32], options: &TrainingOptions) -> Result<Box<Model>> {
-    if !callbacks.has_gradient() {
-        return Err(Failure::new(Code::Unsupported, "fine-tuning needs the reward's gradient, which this reward does not offer"));
-    }
     if !options.strength.is_finite() {
         return Err(Failure::new(Code::Range, format!("the strength is {}, but must be finite", options.strength)));
     }
@@ -170,10 +167,12 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     let base = moved(&run.model.network, &run.device)?;
     let flow = Flow::new(&base, run.model.path);
     let reward = HostReward::new(callbacks, &run.device);
-    let tuning = FineTuning { strength: options.strength, ..FineTuning::default() };
+    let (slope, usual) = if callbacks.has_gradient() { (WeightSlope::Pathwise, 1) } else { (WeightSlope::Covariance, 4) };
+    let draws = if options.draws == 0 { usual } else { options.draws };
+    let tuning = FineTuning { strength: options.strength, slope, draws, ..FineTuning::default() };
     let mut normaliser = LogNormaliser::default();
     let told = Cell::new(progress(0, 0));
-    let mut trainer = Trainer::new(settings(options, run.dimension())?, &base)?;
+    let mut trainer = Trainer::new(settings(options, run.dimension(), draws)?, &base)?;
     callbacks.say(format_args!("fine-tuning, {} steps of {}", options.steps, options.batch));
     let mut stop = Stop::default();
     let outcome = trainer.run(
@@ -187,7 +186,7 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
         },
         |input: LossInput<'_, B::Tensor, Network<B>>| {
             let batch = input.samples.batch();
-            let maps = FineTuningMaps { base: flow, sampler: flow, trained: input.frozen, student: input.student };
+            let maps = FineTuningMaps { base: flow, sampler: flow, student: input.student };
             let loss = tuning.loss(&maps, &reward, batch, Some(&mut normaliser), input.noise)?;
             let (mean_reward, effective_sample_size) = (loss.mean_reward, loss.effective_sample_size);
             told.set(Progress { mean_reward, effective_sample_size, ..progress(0, 0) });

@@ -210,6 +210,29 @@ void training() {
   tuning.batch = 64;
   CHECK(a_session(trained).try_fine_tune(target(), tuned, tuning).ok());
   CHECK(tuned.info().training_steps == 20 && std::string(tuned.info().data) == "its own samples");
+
+  // A reward of values alone: most samples of the tuned model are on its side.
+  const auto to_the_right = [](mfm::batch x, mfm::span<float> values) {
+    for (std::size_t i = 0; i < x.size(); ++i) values[i] = 2 * x[i][0];
+  };
+  const auto mean = [](const mfm::model& model) {
+    mfm::sample_options draw;
+    draw.method = MFM_METHOD_ODE;
+    draw.steps = 20;
+    numbers samples(2 * 400);
+    CHECK(a_session(model).try_sample(samples, draw).ok());
+    float sum = 0;
+    for (std::size_t i = 0; i < samples.size(); i += 2) sum += samples[i] / 400;
+    return sum;
+  };
+  tuning.steps = 300;
+  tuning.learning_rate = 3e-3;
+  tuning.average = 0.97;
+  CHECK(a_session(trained).try_fine_tune(to_the_right, tuned, tuning, data).ok());
+  std::printf("mean %.3f, tuned without gradients %.3f\n", mean(trained), mean(tuned));
+  CHECK(mean(tuned) > mean(trained) + 0.4f);
+  tuning.draws = 1;
+  expect(a_session(trained).try_fine_tune(to_the_right, again, tuning), MFM_RANGE, "one draw without gradients");
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ use crate::output;
 use crate::reward::{self, AnyReward};
 use crate::run::{Checkpoint, Options, RunFolder};
 use crate::table::{Table, count, number};
-use mfm_core::training::{AdaptiveWeight, FineTuning};
+use mfm_core::training::{AdaptiveWeight, FineTuning, WeightSlope};
 use mfm_core::{Device, Flow, Noise, Reward, Tensor};
 use mfm_nn::train::DataSource;
 use mfm_nn::{LearningRate, Model, TrainingConfig};
@@ -64,6 +64,13 @@ pub struct Arguments {
     /// λ: the aim is p(x) exp(λ r(x))
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive, allow_negative_numbers = true, help_heading = "Objective")]
     pub strength: f64,
+    /// Learn from the weights of several posterior draws and from where these lie instead of from the reward's gradient, which hardly speaks where the reward
+    /// is flat, as that of a sure classifier within a class
+    #[arg(long, help_heading = "Objective")]
+    pub gradient_free: bool,
+    /// Posterior draws of each noisy state: more, less noise [default: 1, and 4 with --gradient-free, the least then 2]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Objective")]
+    pub draws: Option<usize>,
     /// Take the weights exp(λ r) as they are, instead of dividing them by their running mean
     #[arg(long, help_heading = "Objective")]
     pub raw: bool,
@@ -102,6 +109,7 @@ pub struct Arguments {
 
 impl Arguments {
     fn settings<T: Tensor>(&self, context: &Context<T>) -> Settings {
+        let (slope, usual_draws) = if self.gradient_free { (WeightSlope::Covariance, 4) } else { (WeightSlope::Pathwise, 1) };
         Settings {
             training: TrainingConfig {
                 steps: self.steps,
@@ -115,6 +123,8 @@ impl Arguments {
             },
             objective: FineTuning {
                 strength: self.strength,
+                slope,
+                draws: self.draws.unwrap_or(usual_draws),
                 earliest: self.earliest,
                 weight: AdaptiveWeight { power: self.adaptive_power, ..AdaptiveWeight::NONE },
                 ..FineTuning::default()
@@ -145,7 +155,8 @@ impl Arguments {
     fn describe(&self, base: &str, reward: &str) -> String {
         let weights = if self.raw { "raw" } else { "normalised" };
         let follow = if self.follow > 0.0 { format!(", the rest of the map following by {}", self.follow) } else { String::new() };
-        format!("the drift of {base} fine-tuned to {} times {reward}, {weights} weights{follow}", self.strength)
+        let how = if self.gradient_free { ", without its gradient" } else { "" };
+        format!("the drift of {base} fine-tuned to {} times {reward}{how}, {weights} weights{follow}", self.strength)
     }
 }
 

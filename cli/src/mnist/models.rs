@@ -12,7 +12,7 @@ use crate::output::Directory;
 use crate::run::{Checkpoint, State, Watch};
 use mfm_core::interpolant::Linear;
 use mfm_core::posterior_velocity::{AsDrift, Drift};
-use mfm_core::training::{Consistency, FlowTimes, NoTeacher, Objective, TimeLaw};
+use mfm_core::training::{Consistency, FineTuning, FlowTimes, NoTeacher, Objective, TimeLaw, WeightSlope};
 use mfm_core::{Flow, Interpolant, Shape, Tensor};
 use mfm_nn::train::TrainingConfig;
 use mfm_nn::{ClassMixtureReward, DitConfig, GaussianConfig, LearningRate, Model, ModelConfig, ModelHeader, Trainer};
@@ -64,10 +64,12 @@ impl<T: Tensor> Models<'_, T> {
     /// The map whose drift is that of the tilted law.
     pub fn fine_tuned(&self, map: &Model<T>, reward: &ClassMixtureReward<T>) -> Result<Trained<T>> {
         // The loss is noisier than those of training.
-        let settings = self.settings(self.arguments.fine_tuning_steps, self.arguments.batch.saturating_mul(4), 3e-4, 12);
+        let settings = self.settings(self.arguments.fine_tuning_steps, self.arguments.batch.saturating_mul(4), 1e-3, 12);
         self.take_or("fine-tuned.mfm", "fine-tuning of map.mfm to the mixture of classes", settings, |checkpoint| {
             let kept = Kept { checkpoint: checkpoint.clone(), resume: self.arguments.reuse, log: None };
-            let settings = finetune::Settings { training: settings, samples: 0, ..finetune::Settings::default() };
+            // The reward hardly varies within a class, so its gradient would seldom speak.
+            let objective = FineTuning { slope: WeightSlope::Covariance, draws: 4, ..FineTuning::default() };
+            let settings = finetune::Settings { training: settings, objective, samples: 0, ..finetune::Settings::default() };
             let data = &mut digits::unlabelled(self.context, &self.digits.train);
             Ok(finetune::fine_tune(self.context, &Flow::new(map, &Linear), reward, data, &settings, Some(&kept))?.model)
         })

@@ -5,31 +5,56 @@ use super::weighting::{AdaptiveWeight, weighted_mean_square};
 use crate::autodiff::{Tape, Var};
 use crate::error::{Error, Result};
 use crate::flow_map::{Condition, Flow, Lift, MetaFlowMap};
+use crate::guidance::{draws_of, weighted_mean};
 use crate::noise::Noise;
 use crate::reward::Reward;
+use crate::shape::Shape;
 use crate::tensor::{Device, Operations, Tensor};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// ‖b_θ − sg[b_base − (w−1)(b_θ − b_base) + (σ²/2)∇_x w]‖² with w = exp(λ r(X_{0,1}(ε; t, x_t)) − c), X the base's map.
+/// ‖b_θ − sg[b_base − (w̄−1)(b_θ − b_base) + (σ²/2)∇_x w̄]‖², w̄ the mean of w = exp(λ r(X_{0,1}(ε; t, x_t)) − c) over posterior draws of the base's map X.
 ///
-/// Its minimiser is b_base + (σ²/2)∇V, for any c: `E[w] (b_θ − b_base) = (σ²/2)∇E[w]`. The weights are normalised by a running
+/// Its minimiser is b_base + (σ²/2)∇V, for any c and any number of draws: `E[w] (b_θ − b_base) = (σ²/2)∇E[w]`. The weights are normalised by a running
 /// c ≈ log E exp(λ r), so that a constant added to r changes nothing. (Meta Flow Maps, section on fine-tuning.)
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FineTuning {
     /// λ, the factor on the reward.
     pub strength: f64,
+    /// The posterior draws of each state: at least 1, and 2 for [`WeightSlope::Covariance`]. More give less noise, not another minimiser.
+    pub draws: usize,
+    /// How (σ²/2)∇w̄ is estimated.
+    pub slope: WeightSlope,
     /// The earliest time t that is trained: σ² is infinite at 0.
     pub earliest: f64,
     /// The adaptive weight.
     pub weight: AdaptiveWeight,
-    /// A constant σ²/2 in place of the interpolant's own, for parity with the raw form.
+    /// A constant σ²/2 in place of the interpolant's own, for parity with the raw form; for [`WeightSlope::Pathwise`] alone.
     pub half_sigma_squared: Option<f64>,
+}
+
+/// How (σ²/2)∇_x E[w] is estimated from posterior draws x1_i of weights w_i; without bias either way, up to the errors of the map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WeightSlope {
+    /// (σ²/2) λ mean w_i Jᵀ∇r(x1_i), through the map and the reward (Meta Flow Maps, section on fine-tuning). Nearly nothing where the reward is
+    /// flat within a class and steep between, as that of a classifier sure of itself: then its draws seldom tell of other classes.
+    #[default]
+    Pathwise,
+    /// κ Σ (w_i − w̄) x1_i/(N − 1) over N ≥ 2 draws: κ Cov(w, x1 | x_t), since (σ²/2)∇_x log p(x1 | x_t) = κ (x1 − E x1) on any Gaussian path. Takes no
+    /// gradient of the reward or of the map, so it serves any reward.
+    Covariance,
 }
 
 impl Default for FineTuning {
     fn default() -> Self {
-        Self { strength: 1.0, earliest: 0.02, weight: AdaptiveWeight::NONE, half_sigma_squared: None }
+        Self {
+            strength: 1.0,
+            draws: 1,
+            slope: WeightSlope::Pathwise,
+            earliest: 0.02,
+            weight: AdaptiveWeight::NONE,
+            half_sigma_squared: None,
+        }
     }
 }
 
@@ -86,7 +111,7 @@ pub struct FineTuningLoss<T> {
     pub total: Var<T>,
     /// The mean reward of the posterior draws.
     pub mean_reward: f64,
-    /// The effective sample size of the weights over the batch.
+    /// The effective sample size of the weights, over all draws of the batch.
     pub effective_sample_size: f64,
 }
 
@@ -97,9 +122,7 @@ pub struct FineTuningMaps<'a, T: Tensor, M: Lift<T>> {
     pub base: Flow<'a, M>,
     /// The frozen map that draws posteriors: the base itself, or another, or under another guidance scale.
     pub sampler: Flow<'a, M>,
-    /// The map in training, as it is.
-    pub trained: &'a M,
-    /// The map in training, with its parameters as variables.
+    /// The map in training, its parameters being variables.
     pub student: &'a M::Lifted<Var<T>>,
 }
 
@@ -110,7 +133,7 @@ pub struct FineTuningChoices<T> {
     pub t: Vec<f64>,
     /// The noise in each state x_t, of the shape of the samples.
     pub state: T,
-    /// The noise of each posterior draw, of the shape of the samples.
+    /// The noise of the posterior draws, [states·draws, ...], those of a state in a row.
     pub draw: T,
 }
 
@@ -118,7 +141,7 @@ impl FineTuning {
     /// Draws the choices for a batch. Fork 0 of `noise` gives t, 1 the noise of x_t, 2 the posterior draw.
     ///
     /// # Errors
-    /// [`Error::Range`] for an empty batch or an earliest time outside (0, 1).
+    /// [`Error::Range`] for an empty batch, too few draws, or an earliest time outside (0, 1).
     pub fn choose<T: Tensor>(&self, batch: &Batch<'_, T>, noise: &Noise) -> Result<FineTuningChoices<T>> {
         let (device, shape) = (batch.x1.device(), batch.x1.shape());
         if shape.batch() == 0 {
@@ -127,10 +150,12 @@ impl FineTuning {
         if !(self.earliest > 0.0 && self.earliest < 1.0) {
             return Err(Error::Range { what: "the earliest time", value: self.earliest, range: "between 0 and 1" });
         }
+        self.check_draws(self.draws)?;
         let mut t = vec![0.0; shape.batch()];
         noise.fork(0).fill_uniform(&mut t);
         t.iter_mut().for_each(|t| *t = self.earliest + (1.0 - self.earliest) * *t);
-        Ok(FineTuningChoices { t, state: device.normal(&noise.fork(1), shape)?, draw: device.normal(&noise.fork(2), shape)? })
+        let draws = shape.with_batch(shape.batch().saturating_mul(self.draws))?;
+        Ok(FineTuningChoices { t, state: device.normal(&noise.fork(1), shape)?, draw: device.normal(&noise.fork(2), draws)? })
     }
 
     /// The loss on samples of the base, or of anything else: off policy. The labels of the batch condition all maps, the guidance of each flow its
@@ -162,45 +187,79 @@ impl FineTuning {
         normaliser: Option<&mut LogNormaliser>,
         choices: &FineTuningChoices<T>,
     ) -> Result<FineTuningLoss<T>> {
-        let FineTuningMaps { base, sampler, trained, student } = maps;
+        let FineTuningMaps { base, sampler, student } = maps;
         let (device, t) = (batch.x1.device(), &choices.t);
         let condition = Condition { labels: batch.labels, guidance: base.condition.guidance };
         let of_draw = Condition { labels: batch.labels, guidance: sampler.condition.guidance };
         let (x_t, _) = interpolate(base.path, t, &choices.state, batch.x1)?;
         let time = vector(&device, t)?;
 
-        // w, and (σ²/2)∇_x w = w (σ²/2) λ Jᵀ∇r, through the one-step map.
-        let lifted = sampler.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
-        let tape = Tape::new();
-        let state = tape.variable(x_t.clone());
-        let draw = Var::constant(choices.draw.clone());
-        let end = lifted.posterior(&draw, &Var::constant(time.clone()), &state, of_draw)?;
-        let (rewards, slopes) = reward.value_and_gradient(end.value())?;
-        let rewards: Vec<f64> = rewards.to_vec()?;
-        check_rewards(&rewards)?;
-        let log_weights: Vec<f64> = rewards.iter().map(|r| self.strength * r).collect();
-        let centre = match normaliser {
-            Some(normaliser) => normaliser.update(&log_weights)?,
-            None => 0.0,
+        let draws = draws_of(choices.draw.shape().batch(), t.len())?;
+        self.check_draws(draws)?;
+        let mut normaliser = normaliser;
+        let mut mean_reward = 0.0;
+        let mut weigh = |rewards: &T| -> Result<Vec<f64>> {
+            let rewards: Vec<f64> = rewards.to_vec()?;
+            check_rewards(&rewards)?;
+            mean_reward = rewards.iter().sum::<f64>() / rewards.len() as f64;
+            let log_weights: Vec<f64> = rewards.iter().map(|r| self.strength * r).collect();
+            let centre = match normaliser.as_deref_mut() {
+                Some(normaliser) => normaliser.update(&log_weights)?,
+                None => 0.0,
+            };
+            Ok(log_weights.iter().map(|l| libm::exp(l - centre)).collect())
         };
-        let weights: Vec<f64> = log_weights.iter().map(|l| libm::exp(l - centre)).collect();
-        let pulled = tape.backward(&end, slopes)?.of(&state)?;
-        let scaled: Vec<f64> = t
-            .iter()
-            .zip(&weights)
-            .map(|(&t, w)| w * self.strength * self.half_sigma_squared.unwrap_or_else(|| base.path.coefficients(t).half_sigma_squared()))
-            .collect();
-        let like = x_t.shape();
-        let push = pulled.mul(&vector(&device, &scaled)?.per_item(like)?)?;
+        let (weights, push) = match self.slope {
+            WeightSlope::Pathwise => {
+                let lifted = sampler.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
+                let tape = Tape::new();
+                let state = tape.variable(x_t.clone());
+                let draw = Var::constant(choices.draw.clone());
+                let end = lifted.posterior(&draw, &Var::constant(time.clone()), &state, of_draw)?;
+                let (rewards, slopes) = reward.value_and_gradient(end.value())?;
+                let weights = weigh(&rewards)?;
+                let factor = |i: usize| self.half_sigma_squared.unwrap_or_else(|| base.path.coefficients(t[i]).half_sigma_squared());
+                let scaled: Vec<f64> =
+                    weights.iter().enumerate().map(|(k, w)| w * self.strength * factor(k / draws) / draws as f64).collect();
+                let seed = slopes.mul(&vector(&device, &scaled)?.per_item(slopes.shape())?)?;
+                let push = tape.backward(&end, seed)?.of(&state)?;
+                (weights, push)
+            }
+            WeightSlope::Covariance => {
+                let ends = sampler.map.posterior(&choices.draw, &time, &x_t, of_draw)?;
+                let weights = weigh(&reward.value(&ends)?)?;
+                let centred = weights.chunks(draws).zip(t).flat_map(|(own, &t)| {
+                    let mean = mean(own);
+                    let factor = base.path.coefficients(t).kappa() / (draws - 1) as f64;
+                    own.iter().map(move |w| factor * (w - mean))
+                });
+                let centred: Vec<f64> = centred.collect();
+                let centred = device.from_slice(&centred, Shape::new(&[t.len(), draws])?)?;
+                (weights, weighted_mean(&centred, &ends)?)
+            }
+        };
 
         let base = base.map.drift(&time, &x_t, condition)?;
-        let ahead = trained.drift(&time, &x_t, condition)?.sub(&base)?;
-        let excess: Vec<f64> = weights.iter().map(|w| w - 1.0).collect();
-        let target = base.sub(&ahead.mul(&vector(&device, &excess)?.per_item(like)?)?)?.add(&push)?;
         let prediction = student.drift(&Var::constant(time), &Var::constant(x_t), condition)?;
+        let ahead = prediction.value().sub(&base)?;
+        let excess: Vec<f64> = weights.chunks(draws).map(|own| mean(own) - 1.0).collect();
+        let target = base.sub(&ahead.mul(&vector(&device, &excess)?.per_item(ahead.shape())?)?)?.add(&push)?;
         let residual = prediction.sub(&Var::constant(target))?;
         let total = weighted_mean_square(&residual, self.weight, None)?;
-        let mean_reward = rewards.iter().sum::<f64>() / t.len() as f64;
         Ok(FineTuningLoss { total, mean_reward, effective_sample_size: crate::categorical::effective_sample_size(&weights) })
     }
+
+    /// That there are enough draws for each state.
+    fn check_draws(&self, draws: usize) -> Result<()> {
+        let (least, range) = match self.slope {
+            WeightSlope::Pathwise => (1, "at least 1"),
+            WeightSlope::Covariance => (2, "at least 2 without gradients"),
+        };
+        if draws >= least { Ok(()) } else { Err(Error::Range { what: "the number of draws", value: draws as f64, range }) }
+    }
+}
+
+/// The mean of a state's weights.
+fn mean(weights: &[f64]) -> f64 {
+    weights.iter().sum::<f64>() / weights.len() as f64
 }

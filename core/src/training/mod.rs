@@ -9,7 +9,7 @@ mod weighting;
 
 pub use choices::{Choices, Place};
 pub use consistency::{Consistency, StopGradient};
-pub use fine_tuning::{FineTuning, FineTuningChoices, FineTuningLoss, FineTuningMaps, LogNormaliser};
+pub use fine_tuning::{FineTuning, FineTuningChoices, FineTuningLoss, FineTuningMaps, LogNormaliser, WeightSlope};
 pub use objective::{Batch, Guided, Losses, NoTeacher, Objective};
 pub use times::{FlowTimes, TimeLaw};
 pub use weighting::{AdaptiveWeight, LossScale};

@@ -540,6 +540,7 @@ typedef struct mfm_training_options {
   uint32_t consistency;  /**< An ::mfm_consistency; default ::MFM_SEMIGROUP. Training only. */
   double label_dropout;  /**< Share of labels that are dropped; default 0.1. Training with labels only. */
   double strength;       /**< A factor on the reward; default 1. Fine-tuning only. */
+  size_t draws;          /**< Posterior draws of each noisy state; default 0, which is 1, or 4 for a reward without gradient, the least then 2. Fine-tuning only. */
 } mfm_training_options;
 
 /** 3000 steps of 512. */
@@ -557,6 +558,7 @@ static inline mfm_training_options mfm_training_options_default(void) {
   o.consistency = MFM_SEMIGROUP;
   o.label_dropout = 0.1;
   o.strength = 1.0;
+  o.draws = 0;
   return o;
 }
 
@@ -576,7 +578,8 @@ MFM_API mfm_error* mfm_train(mfm_session* session, const float* data, size_t len
 
 /** Tunes a copy of the session's model to p1(x) exp(strength r(x)), off policy: its drift becomes that of the tilted model. Sample it along the
  * ODE or SDE, or steer it; its jumps are those of the model it came from.
- * @param reward with a gradient @param data clean items from which noisy states are made, or NULL with length 0 for the model's own samples
+ * @param reward with a gradient, which is followed through the map; or without: then the weights of several draws and where these lie tell the way,
+ * which is better for rewards that are flat in most places, such as that of a sure classifier @param data clean items from which noisy states are made, or NULL with length 0 for the model's own samples
  * @param[out] tuned a new model. Errors: as mfm_train(), and those of the reward. */
 MFM_API mfm_error* mfm_fine_tune(mfm_session* session, const mfm_reward* reward, const float* data, size_t length,
                                  const mfm_training_options* options, mfm_model** tuned) MFM_NOEXCEPT;

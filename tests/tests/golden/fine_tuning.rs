@@ -34,7 +34,6 @@ pub fn check<E: Real>(bench: &Bench<'_, E>) -> Result<()> {
     let maps = FineTuningMaps {
         base: Flow::new(&base, &Linear).with_condition(under(&[1.0])),
         sampler: Flow::new(&teacher, &Linear).with_condition(under(&SCALE)),
-        trained: &student,
         student: &tracked,
     };
     let options = FineTuning { strength: STRENGTH, half_sigma_squared: Some(SIGMA_SQUARED / 2.0), ..FineTuning::default() };

@@ -6,7 +6,7 @@ use crate::support::{F64, device, normal, rows};
 use mfm_core::autodiff::Tape;
 use mfm_core::interpolant::Linear;
 use mfm_core::reward::Reward;
-use mfm_core::training::{AdaptiveWeight, Batch, FineTuning, FineTuningLoss, FineTuningMaps, LogNormaliser};
+use mfm_core::training::{AdaptiveWeight, Batch, FineTuning, FineTuningLoss, FineTuningMaps, LogNormaliser, WeightSlope};
 use mfm_core::{Error, Flow, Lift, Noise, Operations, Result, Tensor};
 use mfm_toy2d::QuadraticReward;
 
@@ -38,7 +38,7 @@ impl Run<'_> {
         let student = self.map.lift(&mut |p: &F64| Ok(tape.variable(p.clone())))?;
         let batch = Batch { x1: self.x1, labels: None };
         let flow = Flow::new(&base, &Linear);
-        let maps = FineTuningMaps { base: flow, sampler: flow, trained: self.map, student: &student };
+        let maps = FineTuningMaps { base: flow, sampler: flow, student: &student };
         let loss = self.options.loss(&maps, reward, batch, normaliser, &Noise::new(self.seed))?;
         let one = loss.total.value().zeros_like()?.shift(1.0)?;
         let gradients = tape.backward(&loss.total, one)?;
@@ -63,19 +63,25 @@ fn tilted_quadratically(slope: f64, curvature: f64) -> Result<GaussianMap<F64>> 
 // own normaliser leaves a bias of order 1/256.
 #[test]
 fn the_expected_gradient_vanishes_at_the_tilted_drift() -> Result<()> {
+    let estimates = [(WeightSlope::Pathwise, 1), (WeightSlope::Pathwise, 3), (WeightSlope::Covariance, 2), (WeightSlope::Covariance, 5)];
+    estimates.into_iter().try_for_each(|(estimate, draws)| expected_gradient(FineTuning { slope: estimate, draws, ..options() }))
+}
+
+fn expected_gradient(options: FineTuning) -> Result<()> {
     let (slope, curvature) = (0.9, 0.6);
     let reward = QuadraticReward::new(&[curvature, 0.0, 0.0, curvature], &[slope; 2], 0.0)?;
     let errors = |map: &GaussianMap<F64>| -> Result<f64> {
         let mut mean = Mean::default();
         for seed in 0..150 {
             let x1 = normal(&device(), 256, 2, 5000 + seed)?.scale(1.3)?.shift(0.8)?;
-            mean.add(&Run { options: options(), map, x1: &x1, seed }.loss(&reward, None)?.1);
+            mean.add(&Run { options, map, x1: &x1, seed }.loss(&reward, None)?.1);
         }
         Ok(mean.errors_from(&[0.0; 4]))
     };
     let (at_tilted, at_base) = (errors(&tilted_quadratically(slope, curvature)?)?, errors(&base()?)?);
-    println!("fine-tuning: the gradient is {at_tilted:.1} standard errors from zero, {at_base:.0} at the base");
-    assert!(at_tilted < 4.5 && at_base > 10.0, "{at_tilted}, {at_base}");
+    let FineTuning { slope, draws, .. } = options;
+    println!("{slope:?}, {draws} draws: the gradient is {at_tilted:.1} standard errors from zero, {at_base:.0} at the base");
+    assert!(at_tilted < 4.5 && at_base > 10.0, "{slope:?}, {draws}: {at_tilted}, {at_base}");
     Ok(())
 }
 
@@ -137,13 +143,16 @@ impl Reward<F64> for Poisoned {
 fn a_reward_that_is_not_a_number_is_an_error_with_its_index() -> Result<()> {
     let (map, x1) = (base()?, normal(&device(), 6, 2, 1)?);
     for value in [f64::NAN, f64::INFINITY] {
-        for normalised in [false, true] {
-            for strength in [STRENGTH, 0.0, -1.0] {
-                let run = Run { options: FineTuning { strength, ..options() }, map: &map, x1: &x1, seed: 2 };
-                let mut normaliser = LogNormaliser::default();
-                let outcome = run.loss(&Poisoned(value), normalised.then_some(&mut normaliser));
-                assert!(matches!(outcome, Err(Error::NonFinite { index: 2, .. })), "{value}, {normalised}, {strength}: {outcome:?}");
-                assert_eq!(normaliser.count, 0);
+        for (slope, draws) in [(WeightSlope::Pathwise, 1), (WeightSlope::Covariance, 2)] {
+            for normalised in [false, true] {
+                for strength in [STRENGTH, 0.0, -1.0] {
+                    let run = Run { options: FineTuning { strength, slope, draws, ..options() }, map: &map, x1: &x1, seed: 2 };
+                    let mut normaliser = LogNormaliser::default();
+                    let outcome = run.loss(&Poisoned(value), normalised.then_some(&mut normaliser));
+                    let case = format!("{value}, {slope:?}, {normalised}, {strength}");
+                    assert!(matches!(outcome, Err(Error::NonFinite { index: 2, .. })), "{case}: {outcome:?}");
+                    assert_eq!(normaliser.count, 0);
+                }
             }
         }
     }
@@ -151,6 +160,10 @@ fn a_reward_that_is_not_a_number_is_an_error_with_its_index() -> Result<()> {
     let run = Run { options: options(), map: &map, x1: &x1, seed: 2 };
     let (loss, _) = run.loss(&Poisoned(f64::NEG_INFINITY), Some(&mut LogNormaliser::default()))?;
     assert!(loss.total.value().to_vec::<f64>()?[0].is_finite() && loss.effective_sample_size <= 5.0);
+    for (slope, draws) in [(WeightSlope::Pathwise, 0), (WeightSlope::Covariance, 0), (WeightSlope::Covariance, 1)] {
+        let run = Run { options: FineTuning { slope, draws, ..options() }, map: &map, x1: &x1, seed: 2 };
+        assert!(matches!(run.loss(&Poisoned(0.0), None), Err(Error::Range { .. })), "{slope:?}, {draws}");
+    }
     for earliest in [0.0, 1.0, f64::NAN] {
         let run = Run { options: FineTuning { earliest, ..options() }, map: &map, x1: &x1, seed: 2 };
         assert!(matches!(run.loss(&Poisoned(0.0), None), Err(Error::Range { .. })), "{earliest}");
@@ -182,44 +195,62 @@ fn the_normaliser_is_a_running_log_mean() -> Result<()> {
     Ok(())
 }
 
-// The loss by hand: t, x_t and the draw from forks 0 to 2, and for a linear reward w = exp(λ h·x1 − c), Jᵀ∇r = λ h ∂X/∂x_t.
+// The loss by hand: t, x_t and the draws from forks 0 to 2. For a linear reward w = exp(λ h·x1), Jᵀ∇r = λ h ∂X/∂x_t, and κ = 1/(1 − t).
 #[test]
 fn the_loss_is_that_of_the_formula() -> Result<()> {
     use crate::gaussian_map::Plain;
+    use WeightSlope::{Covariance, Pathwise};
     let (slope, n) = ([0.9, -0.3], 5);
     let reward = QuadraticReward::linear(&slope, 0.2)?;
     let (map, x1) = (tilted(0.4)?, normal(&device(), n, 2, 1)?);
     let plain = |mean: f64| Plain { deviation: DEVIATION, mean, theta: [0.0; 4], offset: 0.0 };
     let (base, trained) = (plain(MEAN), plain(MEAN + STRENGTH * DEVIATION * DEVIATION * 0.4));
-    for (weight, half) in [(AdaptiveWeight::NONE, None), (AdaptiveWeight { offset: 0.01, power: 0.5 }, Some(0.75))] {
-        let options = FineTuning { weight, half_sigma_squared: half, ..options() };
+    let clean: Vec<f64> = x1.to_vec()?;
+    let cases = [
+        (Pathwise, 1, AdaptiveWeight::NONE, None),
+        (Pathwise, 3, AdaptiveWeight { offset: 0.01, power: 0.5 }, Some(0.75)),
+        (Covariance, 2, AdaptiveWeight { offset: 0.01, power: 0.5 }, None),
+        (Covariance, 4, AdaptiveWeight::NONE, None),
+    ];
+    for (estimate, draws, weight, half) in cases {
+        let options = FineTuning { weight, half_sigma_squared: half, slope: estimate, draws, ..options() };
         let (loss, _) = Run { options, map: &map, x1: &x1, seed: 2 }.loss(&reward, None)?;
         let noise = Noise::new(2);
-        let (mut t, mut x0, mut draw) = (vec![0.0; n], vec![0.0; 2 * n], vec![0.0; 2 * n]);
+        let (mut t, mut x0, mut draw) = (vec![0.0; n], vec![0.0; 2 * n], vec![0.0; 2 * n * draws]);
         noise.fork(0).fill_uniform(&mut t);
         noise.fork(1).fill_normal(&mut x0);
         noise.fork(2).fill_normal(&mut draw);
-        let clean: Vec<f64> = x1.to_vec()?;
         let mut total = 0.0;
         for i in 0..n {
             let t = 0.05 + 0.95 * t[i];
             let state = |j: usize| (1.0 - t) * x0[2 * i + j] + t * clean[2 * i + j];
-            let end = |j: usize, x: f64| draw[2 * i + j] + base.velocity(0.0, 1.0, draw[2 * i + j], t, x);
-            let log_weight = STRENGTH * (0.2 + slope[0] * end(0, state(0)) + slope[1] * end(1, state(1)));
-            let (w, half) = (log_weight.exp(), half.unwrap_or((1.0 - t) / t));
+            // Where draw k of this state ends, were its state at x in coordinate j.
+            let end = |k: usize, j: usize, x: f64| {
+                let from = draw[2 * (i * draws + k) + j];
+                from + base.velocity(0.0, 1.0, from, t, x)
+            };
+            let weights: Vec<f64> =
+                (0..draws).map(|k| (STRENGTH * (0.2 + slope[0] * end(k, 0, state(0)) + slope[1] * end(k, 1, state(1)))).exp()).collect();
+            let of_draws = |f: &dyn Fn(usize) -> f64| (0..draws).map(f).sum::<f64>();
+            let mean = of_draws(&|k| weights[k]) / draws as f64;
             let square: f64 = (0..2)
                 .map(|j| {
                     let x = state(j);
-                    let gain = (end(j, x + 0.5) - end(j, x - 0.5)) / 1.0;
+                    let push = match estimate {
+                        Pathwise => {
+                            let half = half.unwrap_or((1.0 - t) / t) * STRENGTH * slope[j] / draws as f64;
+                            half * of_draws(&|k| weights[k] * (end(k, j, x + 0.5) - end(k, j, x - 0.5)))
+                        }
+                        Covariance => of_draws(&|k| (weights[k] - mean) * end(k, j, x)) / (1.0 - t) / (draws - 1) as f64,
+                    };
                     let (b, now) = (base.velocity(t, t, x, 0.0, 0.0), trained.velocity(t, t, x, 0.0, 0.0));
-                    let target = b - (w - 1.0) * (now - b) + w * half * STRENGTH * slope[j] * gain;
-                    (now - target).powi(2)
+                    (now - (b - (mean - 1.0) * (now - b) + push)).powi(2)
                 })
                 .sum();
             total += square * (square + weight.offset).powf(-weight.power) / n as f64;
         }
         let found = loss.total.value().to_vec::<f64>()?[0];
-        assert!((found - total).abs() < 1e-10 * (1.0 + total), "{found} against {total}");
+        assert!((found - total).abs() < 1e-10 * (1.0 + total), "{estimate:?}, {draws}: {found} against {total}");
     }
     Ok(())
 }

@@ -80,6 +80,7 @@ impl Run<'_> {
             consistency: given.choice(5),
             label_dropout: given.number(),
             strength: given.number(),
+            draws: given.count(true),
         };
         given.options(options)
     }
