@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What CI runs, on one machine with Rust and a C++ compiler. `./ci.sh` runs every job, two at a time, `./ci.sh NAME...` some of them.
+# What CI runs, on one machine with Rust and a C++ compiler. `./ci.sh` runs every job, three at a time, `./ci.sh NAME...` some of them.
 # What a job needs beyond that it installs, from Debian, PyPI or npm; without the rights to, it says what is missing and fails.
 set -u
 cd "$(dirname "$0")" || exit 1
@@ -172,9 +172,9 @@ run() {
 if [ ${#chosen[@]} -eq 1 ]; then
   run "${chosen[0]}"
 else
-  # Their words come when they are done.
+  # Their words come when they are done. One more than there are cores: some wait for cargo's locks or for downloads, and some are single threads.
   for job in "${chosen[@]}"; do
-    while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
+    while [ "$(jobs -rp | wc -l)" -ge 3 ]; do wait -n; done
     { run "$job" >"$results/$job.log" 2>&1; echo "== $job" | flock "$results" cat - "$results/$job.log"; } &
   done
   wait

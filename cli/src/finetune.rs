@@ -74,7 +74,7 @@ pub struct Row {
     pub learning_rate: f64,
     /// The effective sample size of the weights, over all draws of the batch.
     pub effective_sample_size: f64,
-    /// The mean reward of the batch's posterior draws, which are the base's.
+    /// The mean reward of the batch's posterior draws, which are the base's, −∞ aside.
     pub base_reward: f64,
     /// The mean reward of samples of the model as it is, where it was estimated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -254,7 +254,7 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
 /// What the loss of a step knows beside its value.
 #[derive(Clone, Copy, Default)]
 struct Seen {
-    /// The mean reward of the posterior draws.
+    /// The mean reward of the posterior draws that are possible.
     reward: f64,
     effective_sample_size: f64,
     /// The running mean after it.

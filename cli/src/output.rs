@@ -84,6 +84,18 @@ impl Directory {
         self.0.join(name)
     }
 
+    /// Removes a file of it, if it is there.
+    ///
+    /// # Errors
+    /// One sentence naming the path.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let path = self.file(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::file("remove", &path, &error)),
+            _ => Ok(()),
+        }
+    }
+
     /// The directory's path.
     pub fn path(&self) -> &Path {
         &self.0

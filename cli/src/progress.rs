@@ -21,6 +21,8 @@ pub struct Progress {
 struct Plain {
     what: String,
     total: u64,
+    /// Done before the start, which says nothing of the rate.
+    before: Cell<u64>,
     done: Cell<u64>,
     started: Instant,
     last: Cell<Instant>,
@@ -42,9 +44,19 @@ impl Progress {
             return Self { bar, plain: None };
         }
         let now = Instant::now();
-        let (done, last, message) = (Cell::new(0), Cell::new(now), RefCell::default());
-        let plain = Plain { what: what.to_owned(), total, done, started: now, last, message };
+        let (before, done, last, message) = (Cell::new(0), Cell::new(0), Cell::new(now), RefCell::default());
+        let plain = Plain { what: what.to_owned(), total, before, done, started: now, last, message };
         Self { bar: ProgressBar::hidden(), plain: Some(plain) }
+    }
+
+    /// `steps` were done by an earlier run.
+    pub fn begin_at(&self, steps: u64) {
+        self.bar.set_position(steps);
+        self.bar.reset_eta();
+        if let Some(plain) = &self.plain {
+            plain.before.set(steps);
+            plain.done.set(steps);
+        }
     }
 
     /// `steps` more are done.
@@ -86,7 +98,7 @@ impl Drop for Progress {
 impl Plain {
     fn print(&self) {
         let (done, total) = (self.done.get(), self.total);
-        let rate = done as f64 / self.started.elapsed().as_secs_f64();
+        let rate = (done - self.before.get()) as f64 / self.started.elapsed().as_secs_f64();
         let left = total.saturating_sub(done) as f64 / rate;
         let message = self.message.borrow();
         let gap = if message.is_empty() { "" } else { ", " };

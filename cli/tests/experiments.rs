@@ -77,6 +77,8 @@ fn the_experiment_on_mnist_runs_and_reuses_its_models() {
     };
     assert_eq!(without_time(&first), without_time(&second));
     assert_eq!(first["quality"], second["quality"]);
+    let some = results(&["--reuse", "--estimators", "dps,unsteered"], "some.json");
+    assert_eq!(estimators(&some, &["l2"]), ["unsteered", "dps", "dps", "fine-tuned"]);
     let other = ["mnist", "--quick", "--reuse", "--data", "a-images-idx3-ubyte", "--size", "16x2x2", "--patch", "4", "--out", "run"];
     folder.refuses(&other, &["flow.mfm is of another form"]);
     // Killed while it trains the map, it goes on to the same map.
@@ -89,7 +91,7 @@ fn the_experiment_on_mnist_runs_and_reuses_its_models() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(checkpoint.exists(), "it came to its end before it was killed");
-    std::fs::remove_file(folder.path("run/map.mfm")).unwrap();
+    assert!(!folder.path("run/map.mfm").exists(), "a model of the run before is left to be taken");
     let (_, err) = common::texts(&folder.run(&[&longer[..], &["--reuse"]].concat()));
     assert!(err.contains("going on after step"), "{err}");
     assert!(!checkpoint.exists(), "the checkpoint of a model that is done is left");

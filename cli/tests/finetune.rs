@@ -189,6 +189,9 @@ fn a_run_in_a_folder() {
     folder.refuses(&resume, &["<MODEL> and --reward"]);
     folder.write("three.csv", b"1,2,3\n4,5,6\n");
     folder.refuses(&[&tune[..], &["--data", "three.csv"]].concat(), &["three.csv: each sample has 3 numbers"]);
+    for wrong in [&["--gradient-free", "--draws", "1"][..], &["--earliest", "0"]] {
+        folder.refuses(&[&tune[..], wrong].concat(), &["model.mfm"]);
+    }
     assert!(!folder.path("run").exists(), "a run that was refused left a folder");
     folder.succeeds(&tune);
     folder.succeeds(&[&["finetune", "model.mfm", "-o", "tuned.mfm"], &small[..]].concat());

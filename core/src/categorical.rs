@@ -40,18 +40,22 @@ pub fn systematic(weights: &[f64], count: usize, uniform: f64) -> Vec<usize> {
     chosen
 }
 
-/// exp(log_weights − max), which sum to no more than their number; all equal if none is finite.
+/// exp(log_weights − max), which sum to no more than their number; all equal if none is above −∞. NaN weighs nothing, and beside +∞ all else does.
 pub fn normalise(log_weights: &[f64]) -> Vec<f64> {
     let top = log_weights.iter().copied().filter(|w| !w.is_nan()).fold(f64::NEG_INFINITY, f64::max);
-    if !top.is_finite() {
+    if top == f64::NEG_INFINITY {
         return log_weights.iter().map(|_| 1.0).collect();
     }
-    log_weights.iter().map(|w| if w.is_nan() { 0.0 } else { libm::exp(w - top) }).collect()
+    // ∞ − ∞ is none.
+    let weight = |w: f64| if w == top { 1.0 } else { libm::exp(w - top) };
+    log_weights.iter().map(|&w| if w.is_nan() { 0.0 } else { weight(w) }).collect()
 }
 
-/// (Σw)²/Σw², between 1 and the number of weights.
+/// (Σw)²/Σw², between 1 and the number of weights, none of which is negative; 0 if all are zero.
 pub fn effective_sample_size(weights: &[f64]) -> f64 {
-    let (sum, squares) = weights.iter().fold((0.0, 0.0), |(s, q), w| (s + w, q + w * w));
+    // Of the largest, so that no square is too large or too small.
+    let top = weights.iter().copied().fold(0.0, f64::max);
+    let (sum, squares) = weights.iter().fold((0.0, 0.0), |(s, q), w| (s + w / top, q + (w / top) * (w / top)));
     if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
 

@@ -48,7 +48,7 @@ impl Draws {
     /// Whatever the device reports.
     pub fn noise<T: Tensor>(&self, noise: &Noise, like: &T, (start, states): (usize, usize)) -> Result<T> {
         let shape = like.shape();
-        let skipped = (start * self.count * shape.item()) as u64;
+        let skipped = start as u64 * self.count as u64 * shape.item() as u64;
         like.device().normal(&noise.skip(skipped), shape.with_batch(states * self.count)?)
     }
 

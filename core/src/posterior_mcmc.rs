@@ -9,7 +9,7 @@ use crate::categorical::choose;
 use crate::draws::Draws;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, Lift};
-use crate::guidance::by_state;
+use crate::guidance::{by_state, weights_of};
 use crate::noise::Noise;
 use crate::resample::{Coupling, renoise};
 use crate::reward::Reward;
@@ -44,8 +44,8 @@ impl PosteriorMcmc {
     /// Network evaluations for each sample: one for each fresh ε, three (forward and backward) for the chain's first gradient and
     /// for each move.
     pub fn evaluations(&self) -> usize {
-        let chain = if self.moves == 0 { 1 } else { 3 * (1 + self.moves) };
-        self.grid.steps * (self.fresh.count + chain)
+        let chain = if self.moves == 0 { 1 } else { self.moves.saturating_add(1).saturating_mul(3) };
+        self.grid.steps.saturating_mul(self.fresh.count.saturating_add(chain))
     }
 }
 
@@ -154,7 +154,7 @@ fn fresh_start<T: Tensor, M: Lift<T>>(
         let flow = flow.with_condition(flow.condition.states(start, states));
         let candidates = fresh.noise(noise, block, (start, states))?;
         let rewards = reward.value(&flow.posterior(&candidates, t, block)?)?;
-        let weights = by_state(&rewards, states, fresh.count)?.softmax(1)?.to_vec::<f64>()?;
+        let weights = weights_of(&by_state(&rewards, states, fresh.count)?)?.to_vec::<f64>()?;
         let rows: Vec<usize> = weights
             .chunks_exact(fresh.count)
             .zip(&uniforms[start..])

@@ -37,7 +37,7 @@ pub fn posterior_velocity<T: Tensor>(
         return Err(Error::Shape { op: "posterior_velocity", left: y.shape(), right: x.shape() });
     }
     for times in [s, t] {
-        if times.len() != 1 && times.len() != n {
+        if times.is_empty() || times.len() != 1 && times.len() != n {
             return Err(Error::Length { op: "posterior_velocity's times", expected: n, found: times.len() });
         }
     }

@@ -2,9 +2,10 @@
 
 use crate::categorical::choose;
 use crate::draws::Draws;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
-use crate::guidance::{Concentration, by_state, concentration};
+use crate::guidance::{Concentration, by_state, concentration, weights_of};
+use crate::interpolant::check_time;
 use crate::noise::Noise;
 use crate::reward::Reward;
 use crate::tensor::{Device, Operations, Tensor};
@@ -27,8 +28,13 @@ pub enum Coupling {
 /// x_u for the next time `u`, given x_t and x1, both `[n, ...]`.
 ///
 /// # Errors
-/// [`Error::Range`](crate::Error::Range) unless 0 ≤ t ≤ u ≤ 1.
+/// [`Error::Range`] unless 0 ≤ t ≤ u ≤ 1.
 pub fn renoise<T: Tensor, M>(flow: &Flow<'_, M>, coupling: Coupling, (t, u): (f64, f64), x_t: &T, x1: &T, noise: &Noise) -> Result<T> {
+    check_time("the time of the states", t)?;
+    check_time("the next time", u)?;
+    if u < t {
+        return Err(Error::Range { what: "the next time", value: u, range: "no earlier than that of the states" });
+    }
     let (at, next) = (flow.path.coefficients(t), flow.path.coefficients(u));
     if next.alpha == 0.0 {
         return Ok(x1.clone());
@@ -64,7 +70,7 @@ pub struct Resampling {
 impl Resampling {
     /// Network evaluations for each sample.
     pub fn evaluations(&self) -> usize {
-        self.grid.steps * self.draws.count
+        self.grid.steps.saturating_mul(self.draws.count)
     }
 }
 
@@ -75,7 +81,7 @@ impl Resampling {
 /// were, and may stop the run by an error. The noise of step k is `noise.fork(k)`.
 ///
 /// # Errors
-/// Those of the map, the reward and `on_step`; [`Error::Range`](crate::Error::Range) for a bad grid, zero draws or zero samples.
+/// Those of the map, the reward and `on_step`; [`Error::Range`] for a bad grid, zero draws or zero samples.
 pub fn steer_by_resampling<T: Tensor, M: MetaFlowMap<T>>(
     flow: &Flow<'_, M>,
     reward: &impl Reward<T>,
@@ -93,7 +99,7 @@ pub fn steer_by_resampling<T: Tensor, M: MetaFlowMap<T>>(
         let [chosen, weights] = draws.for_blocks(&x, |(start, states), block| {
             let flow = flow.with_condition(flow.condition.states(start, states));
             let ends = flow.posterior(&draws.noise(&noise, block, (start, states))?, pair[0], block)?;
-            let weights = by_state(&reward.value(&ends)?, states, draws.count)?.softmax(1)?;
+            let weights = weights_of(&by_state(&reward.value(&ends)?, states, draws.count)?)?;
             let host = weights.to_vec::<f64>()?;
             let rows: Vec<usize> = host
                 .chunks_exact(draws.count)

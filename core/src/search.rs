@@ -47,7 +47,7 @@ pub struct Found<T> {
 impl Search {
     /// Network evaluations for each particle.
     pub fn evaluations(&self) -> usize {
-        self.grid.steps * self.draws.count
+        self.grid.steps.saturating_mul(self.draws.count)
     }
 
     /// Searches from the particles `x` at the first time of the grid. `on_step` is told the number of the step and the best reward

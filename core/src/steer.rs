@@ -44,9 +44,9 @@ impl Steering {
     pub fn evaluations(&self, of_guide: usize) -> usize {
         let calls = match self.scheme {
             Scheme::Euler => self.grid.steps,
-            Scheme::Heun => 2 * self.grid.steps - usize::from(self.grid.end >= 1.0),
+            Scheme::Heun => self.grid.steps.saturating_mul(2).saturating_sub(usize::from(self.grid.end >= 1.0)),
         };
-        calls * of_guide
+        calls.saturating_mul(of_guide)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::interpolant::check_time;
 use alloc::vec::Vec;
 use libm::pow;
 
-/// An increasing grid of times, t_k = start + (end − start)(k/steps)^power for k = 0 … steps.
+/// A strictly increasing grid of times, t_k = start + (end − start)(k/steps)^power for k = 0 … steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimeGrid {
     /// The first time, in [0, 1).
@@ -52,6 +52,10 @@ impl TimeGrid {
         let (count, bytes) = (last.saturating_add(1), last.saturating_mul(size_of::<f64>()));
         times.try_reserve_exact(count).map_err(|_| Error::OutOfMemory { op: "a grid of times", bytes })?;
         times.extend((0..=last).map(|k| if k == last { self.end } else { at(k) }));
-        Ok(times)
+        // Steps of no length would divide by zero.
+        match times.windows(2).all(|pair| pair[0] < pair[1]) {
+            true => Ok(times),
+            false => Err(Error::Range { what: "the grid's power", value: self.power, range: "such that no time comes twice" }),
+        }
     }
 }

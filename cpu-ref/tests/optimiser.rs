@@ -5,8 +5,8 @@ use mfm_core::{Device, Noise, Operations, Result, Shape, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor, Float};
 
 fn agrees<E: Float>(device: &CpuDevice<E>) -> Result<()> {
-    // Of several tasks and a part of one; of one; of none.
-    for elements in [70_001, 1_000, 0] {
+    // Of several tasks and a part of one; of one; of one element, which any stride fits; of none.
+    for elements in [70_001, 1_000, 1, 0] {
         let normal = |stream| -> Result<CpuTensor<E>> { device.normal(&Noise::new(1).stream(stream), Shape::new(&[elements])?) };
         for (epsilon, averaged) in [(Some(1e-3), true), (Some(1e-3), false), (None, true)] {
             let state = OptimiserState {
@@ -15,15 +15,17 @@ fn agrees<E: Float>(device: &CpuDevice<E>) -> Result<()> {
                 second: normal(2)?.square()?,
                 average: averaged.then(|| normal(3)).transpose()?,
             };
-            let gradient = normal(4)?;
             let step = OptimiserStep { first_decay: 0.9, second_decay: 0.999, epsilon, size: 0.01, keep: 0.99, average_decay: 0.998 };
-            let (native, composed) = (step.apply(&state, &gradient)?, step.composed(&state, &gradient)?);
-            let numbers = |state: &OptimiserState<CpuTensor<E>>| -> Result<Vec<Vec<f64>>> {
-                [&state.parameters, &state.first, &state.second].into_iter().chain(&state.average).map(Tensor::to_vec).collect()
-            };
-            let (native, composed) = (numbers(&native)?, numbers(&composed)?);
-            assert_eq!(native.len(), 3 + usize::from(averaged));
-            assert!(native == composed, "{elements} elements, ε {epsilon:?}");
+            // Also a gradient that is one number, stretched.
+            for gradient in [normal(4)?, device.full(0.3, Shape::new(&[elements])?)?] {
+                let (native, composed) = (step.apply(&state, &gradient)?, step.composed(&state, &gradient)?);
+                let numbers = |state: &OptimiserState<CpuTensor<E>>| -> Result<Vec<Vec<f64>>> {
+                    [&state.parameters, &state.first, &state.second].into_iter().chain(&state.average).map(Tensor::to_vec).collect()
+                };
+                let (native, composed) = (numbers(&native)?, numbers(&composed)?);
+                assert_eq!(native.len(), 3 + usize::from(averaged));
+                assert!(native == composed, "{elements} elements, ε {epsilon:?}");
+            }
         }
     }
     Ok(())

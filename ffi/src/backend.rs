@@ -83,6 +83,14 @@ pub trait Backend: Device<Tensor: Send + Sync> + Send + Sync {
     /// [`Code::DlPack`] if it lives elsewhere.
     fn import(&self, tensor: Imported, stream: usize) -> Result<Self::Tensor>;
 
+    /// That tensors of this device can be handed out.
+    ///
+    /// # Errors
+    /// [`Code::Unsupported`] for one whose numbers are not kept in f32.
+    fn check_export(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// One of our tensors for the host, without a copy, likewise ready.
     ///
     /// # Errors
@@ -158,12 +166,16 @@ impl Backend for CudaDevice {
         Ok(unsafe { self.wrap(address as u64, owner, shape) }?)
     }
 
+    fn check_export(&self) -> Result<()> {
+        if self.options().precision == Precision::Bf16 {
+            return Err(Failure::new(Code::Unsupported, "the model's numbers are kept in bf16, and DLPack tensors are of f32"));
+        }
+        Ok(())
+    }
+
     fn export(tensor: &CudaTensor, stream: usize) -> Result<*mut ManagedTensor> {
         let (device, stream, shape) = (tensor.device(), foreign(stream), tensor.shape());
-        if device.options().precision == Precision::Bf16 {
-            let message = "the model's numbers are kept in bf16, and DLPack tensors are of f32";
-            return Err(Failure::new(Code::Unsupported, message));
-        }
+        device.check_export()?;
         let tensor = tensor.contiguous()?;
         match stream {
             Some(stream) => device.precede(stream)?,

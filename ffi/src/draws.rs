@@ -68,6 +68,19 @@ pub(crate) fn shared(draw: &Draw<'_>) -> Result<()> {
     Ok(())
 }
 
+/// One label and one scale for each state, or one for all, or none.
+fn of_states(draw: &Draw<'_>, states: usize) -> Result<()> {
+    for (what, found) in [("labels", draw.labels.len()), ("guidance scales", draw.guidance.len())] {
+        if found > 1 && found != states {
+            return Err(Failure::new(
+                Code::Length,
+                format!("there are {found} {what}, but must be one, or one for each of {states} states"),
+            ));
+        }
+    }
+    Ok(())
+}
+
 impl<B: Backend> AnySession for Run<B> {
     fn sample(&self, callbacks: &Callbacks<'_>, options: &SampleOptions<'_>, output: Output<'_>) -> Result<()> {
         let count = self.wanted(&output)?;
@@ -95,10 +108,12 @@ impl<B: Backend> AnySession for Run<B> {
     fn posterior(&self, callbacks: &Callbacks<'_>, states: Input<'_>, options: &PosteriorOptions<'_>, output: Output<'_>) -> Result<()> {
         let states = self.input(states)?;
         let &PosteriorOptions { draw, time, draws, steps } = options;
-        if let Output::Span(place) = &output {
-            expect(place.len(), states.shape().elements().checked_mul(draws), "the draws")?;
+        match &output {
+            Output::Span(place) => expect(place.len(), states.shape().elements().checked_mul(draws), "the draws")?,
+            Output::DlPack(..) => self.device.check_export()?,
         }
         mfm_core::interpolant::check_time("the time of the states", time)?;
+        of_states(&draw, states.shape().batch())?;
         let flow = self.flow(draw.labels, draw.guidance)?;
         let (draws, grid, noise) = (Draws::new(draws), TimeGrid::uniform(steps), draw.noise());
         let map = Watched::new(flow.map, callbacks, steps.saturating_mul(draws.blocks(states.shape())?.len()));
@@ -138,6 +153,7 @@ impl<B: Backend> AnySession for Run<B> {
         let count = rows(states.len(), self.dimension(), "the states")?;
         expect(values.len(), Some(count), "the values")?;
         let &ValueOptions { draw, time, draws } = options;
+        of_states(&draw, count)?;
         let flow = self.flow(draw.labels, draw.guidance)?;
         let (states_length, states) = (states.len(), self.items(states, "the states")?);
         let reward = HostReward::new(callbacks, &self.device);

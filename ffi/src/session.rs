@@ -149,12 +149,12 @@ impl<B: Backend> Run<B> {
         }
     }
 
-    /// How many items the host wants.
+    /// How many items the host wants, if they can be handed over as it wants them.
     pub(crate) fn wanted(&self, output: &Output<'_>) -> Result<usize> {
         match output {
             Output::Span(values) => rows(values.len(), self.dimension(), "the output"),
             Output::DlPack(0, _) => Err(Failure::new(Code::Empty, "the output: there are no items")),
-            Output::DlPack(count, _) => Ok(*count),
+            Output::DlPack(count, _) => self.device.check_export().map(|()| *count),
         }
     }
 

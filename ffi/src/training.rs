@@ -131,6 +131,9 @@ pub fn train<B: Backend>(
             return Err(Failure::new(Code::Length, format!("label {label}: the model knows the labels 0 to {}", known - 1)));
         }
     }
+    if !(0.0..=1.0).contains(&options.label_dropout) {
+        return Err(Failure::new(Code::Range, format!("the label dropout is {}, but must be between 0 and 1", options.label_dropout)));
+    }
     let guided = Guided { null_label: known, dropout: options.label_dropout, scale: 1.0, plain: None };
     let objective = Objective { consistency: consistency(options.consistency)?, guided: labels.map(|_| guided), ..Objective::default() };
     let mut trainer = Trainer::new(settings(options, run.dimension(), 1)?, &moved(&run.model.network, &run.device)?)?;
@@ -159,8 +162,8 @@ pub fn train<B: Backend>(
 /// # Errors
 /// See `mfm_fine_tune`.
 pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f32], options: &TrainingOptions) -> Result<Box<Model>> {
-    if !options.strength.is_finite() {
-        return Err(Failure::new(Code::Range, format!("the strength is {}, but must be finite", options.strength)));
+    if !(options.strength > 0.0 && options.strength.is_finite()) {
+        return Err(Failure::new(Code::Range, format!("the strength is {}, but must be positive and finite", options.strength)));
     }
     finite(data, run.dimension(), "the data")?;
     let rows = if data.is_empty() { None } else { Some(run.items(data, "the data")?) };

@@ -1,10 +1,12 @@
 // Everything that can go wrong has a code of its own, and the process goes on: the same session works after each.
 #include "check.hpp"
 
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <set>
 #include <stdexcept>
+#include <thread>
 
 namespace {
 
@@ -14,6 +16,32 @@ constexpr std::size_t dimension = 64;
 struct own_exception {
   int number;
 };
+
+/// What a reward throws comes back as itself, whoever else asks the session meanwhile and is refused.
+void while_another_thread_asks(mfm::session& session, mfm::span<float> samples, const mfm::steer_options& steer) {
+  std::atomic<bool> done{false};
+  std::atomic<std::size_t> refused{0};
+  std::thread other([&] {
+    numbers own(dimension);
+    while (!done) refused += session.try_sample(own).code() == MFM_BUSY;
+  });
+  int own = 0, lost = 0;
+  while (own < 50) {
+    try {
+      session.steer([](mfm::batch, mfm::span<float>) { throw own_exception{7}; }, samples, steer);
+    } catch (const own_exception&) {
+      ++own;
+    } catch (const mfm::error& error) {
+      // It is the other thread's turn.
+      lost += error.code() != MFM_BUSY;
+      std::this_thread::yield();
+    }
+  }
+  done = true;
+  other.join();
+  std::printf("another thread was refused %zu times\n", refused.load());
+  CHECK(lost == 0);
+}
 
 }  // namespace
 
@@ -86,6 +114,7 @@ int main() {
   } catch (const mfm::error& error) {
     CHECK(error.code() == MFM_LENGTH && std::string(error.what()).find("63") != std::string::npos);
   }
+  while_another_thread_asks(session, samples, steer);
   // A C callback that lets a C++ exception through.
   mfm_reward raw{sizeof(mfm_reward), nullptr, [](void*, const float*, size_t, size_t, float*) -> int { throw std::domain_error("raw"); },
                  nullptr};
@@ -107,6 +136,14 @@ int main() {
   mfm::posterior_options posterior;
   posterior.time = 1.5;
   fails(session.try_posterior(states, {samples.data(), states.size()}, posterior), MFM_RANGE, "a time above 1");
+  const double scales[3] = {1, 1, 1};
+  posterior = {};
+  posterior.draw.guidance = scales;
+  posterior.draw.guidance_count = 3;
+  expect(session.try_posterior(states, {samples.data(), states.size()}, posterior), MFM_LENGTH, "three scales for two states");
+  mfm::value_options valued;
+  valued.draw = posterior.draw;
+  expect(session.try_value(target(), states, values, valued), MFM_LENGTH, "three scales for two values");
   mfm::steer_options unknown = steer;
   unknown.estimator = 99;
   expect(session.try_steer(target(), samples, unknown), MFM_RANGE, "an estimator that does not exist");
@@ -168,6 +205,16 @@ int main() {
   large.batch = std::size_t{1} << 46;
   expect(session.try_train(data, loaded, large), MFM_OUT_OF_MEMORY, "a batch larger than memory");
   expect(session.try_train(data, loaded, none), MFM_RANGE, "training without steps");
+  for (double dropout : {-0.1, 1.5, std::numeric_limits<double>::quiet_NaN()}) {
+    mfm::training_options dropped;
+    dropped.label_dropout = dropout;
+    expect(session.try_train(data, loaded, dropped), MFM_RANGE, "a label dropout that is no share");
+  }
+  for (double strength : {0.0, -1.0, std::numeric_limits<double>::infinity()}) {
+    mfm::fine_tuning_options tuning;
+    tuning.strength = strength;
+    expect(session.try_fine_tune(target(), loaded, tuning, data), MFM_RANGE, "a strength that is not positive");
+  }
   cancel = true;
   expect(session.try_train(data, loaded), MFM_CANCELLED, "training is cancelled");
   cancel = false;

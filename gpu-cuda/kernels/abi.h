@@ -1,7 +1,7 @@
 // What the adapter and the kernels agree on: the argument of each kernel, and the numbers of the operations.
 //
 // Every kernel takes one of these structs by value as its only parameter. `gpu-cuda/src/abi.rs` mirrors this file field by field, and a test
-// compares sizes and offsets. Strides are in elements. Rules of launching are in README.md.
+// compares sizes. Strides are in elements. Rules of launching are in README.md.
 #pragma once
 
 #define MFM_MAX_RANK 6

@@ -55,7 +55,8 @@ __device__ __forceinline__ void for_blocks(const NoiseArgs& args, Make make, Wri
   T* const out = static_cast<T*>(args.out);
   for (long long b = grid_start(); b < blocks; b += grid_stride()) {
     unsigned long long words[BLOCK_WORDS];
-    chacha(args, first + static_cast<unsigned long long>(b), words);
+    // After the last word of all comes the first.
+    chacha(args, (first + static_cast<unsigned long long>(b)) & (~0ull / BLOCK_WORDS), words);
     Value values[BLOCK_WORDS];
     make(words, values);
 #pragma unroll

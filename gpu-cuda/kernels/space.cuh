@@ -22,7 +22,8 @@ __device__ __forceinline__ void walk(const Space& space, int rank, const View* c
 // As `walk`, by 32-bit divisions where they do.
 template <int K>
 __device__ __forceinline__ void offsets(const Space& space, int rank, const View* const (&views)[K], long long i, long long (&offset)[K]) {
-  if (i <= 0x7fffffffll) {
+  // A length that 32 bits do not hold comes with more elements than they count.
+  if (i <= 0x7fffffffll && space.elements <= 0xffffffffll) {
     walk<unsigned>(space, rank, views, static_cast<unsigned>(i), offset);
   } else {
     walk<unsigned long long>(space, rank, views, static_cast<unsigned long long>(i), offset);

@@ -328,9 +328,12 @@ impl CudaDevice {
     /// Host memory for a transfer of so many bytes.
     fn chunk(&self, op: &'static str, bytes: usize) -> Result<Chunk> {
         match self.run(op, || self.state().staging.take(op, bytes))? {
-            Some(chunk) => Ok(chunk),
-            // The driver may wait for the device where it pins memory.
-            None => self.alone(op, || Chunk::new(op, bytes)),
+            Some(chunk) if chunk.capacity() >= bytes => Ok(chunk),
+            // The driver may wait for the device where it pins memory, or lets go of it.
+            small => self.alone(op, || {
+                drop(small);
+                Chunk::new(op, bytes)
+            }),
         }
     }
 

@@ -4,6 +4,7 @@ use crate::copy;
 use crate::device::CudaDevice;
 use crate::failure::check_raw;
 use crate::memory::{Block, Pool};
+use crate::queue::Graph;
 use crate::staging::Chunk;
 use crate::tensor::CudaTensor;
 use core::fmt;
@@ -51,7 +52,7 @@ struct Recording {
     outputs: Vec<CudaTensor>,
     blocks: Vec<Block>,
     /// Host memory that the graph reads.
-    _chunks: Vec<Chunk>,
+    chunks: Vec<Chunk>,
 }
 
 impl Drop for Recording {
@@ -62,6 +63,15 @@ impl Drop for Recording {
             let _ = self.device.run("replay", || check_raw("replay", unsafe { sys::cuGraphExecDestroy(self.executable) }));
         }
         self.device.give_all(core::mem::take(&mut self.blocks));
+        let chunks = core::mem::take(&mut self.chunks);
+        if !chunks.is_empty() {
+            // The last launch may still read them, and the driver may wait for the device where it lets go of pinned memory.
+            let _ = self.device.run("replay", || crate::failure::check("replay", self.device.stream().synchronize()));
+            let _ = self.device.alone("replay", || {
+                drop(chunks);
+                Ok(())
+            });
+        }
     }
 }
 
@@ -71,7 +81,8 @@ impl Drop for Recording {
 /// The function must do the same work whenever it is called with the same shapes: what it decides or draws on the host is frozen at the
 /// recording. It cannot look at numbers on the host. What should change from call to call is an input.
 ///
-/// While it is recorded, nothing else in the process may wait for the whole GPU, or the call fails with error 901: as for
+/// While it is recorded, the device is the recording thread's alone: what another thread asked of it would become part of the graph, and not be done. And nothing
+/// else in the process may wait for the whole GPU, or the call fails with error 901: as for
 /// [`Options::graphs`](crate::Options::graphs), but that here another device of this crate counts too, where it uses a kernel or a kind of product for
 /// the first time.
 pub struct Replay<F> {
@@ -136,30 +147,53 @@ impl<F: Fn(&[CudaTensor]) -> Result<Vec<CudaTensor>>> Replay<F> {
             *capture = Some(Capture::default());
         }
         let stream = device.stream().as_inner();
+        let capturing = Capturing { device, ended: false };
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
         // SAFETY: the stream is the device's own.
         let begun = device.run("replay", || check_raw("replay", unsafe { sys::cuStreamBeginCapture_v2(stream, mode) }));
         let outputs = begun.and_then(|()| (self.function)(&fixed)?.iter().map(CudaTensor::contiguous).collect::<Result<Vec<_>>>());
-        let mut graph = core::ptr::null_mut();
-        // SAFETY: as above; ends the recording also where the function failed.
-        let ended = device.run("replay", || check_raw("replay", unsafe { sys::cuStreamEndCapture(stream, &raw mut graph) }));
-        let capture = device.state().capture.take().unwrap_or_default();
+        let (graph, capture) = capturing.end();
         let mut recording = Recording {
             device: device.clone(),
             executable: core::ptr::null_mut(),
             inputs: fixed,
             outputs: Vec::new(),
             blocks: capture.free.into_values().flatten().collect(),
-            _chunks: capture.chunks,
+            chunks: capture.chunks,
         };
         recording.outputs = outputs?;
-        ended?;
+        let graph = graph?;
         device.run("replay", || {
             // SAFETY: the graph was recorded just now.
-            let outcome = check_raw("replay", unsafe { sys::cuGraphInstantiateWithFlags(&raw mut recording.executable, graph, 0) });
-            // SAFETY: as above; the executable does not need it.
-            outcome.and(check_raw("replay", unsafe { sys::cuGraphDestroy(graph) }))
+            check_raw("replay", unsafe { sys::cuGraphInstantiateWithFlags(&raw mut recording.executable, graph.raw(), 0) })
         })?;
         Ok(recording)
+    }
+}
+
+/// A recording that ends, also where the function fails or panics.
+struct Capturing<'a> {
+    device: &'a CudaDevice,
+    ended: bool,
+}
+
+impl Capturing<'_> {
+    fn end(mut self) -> (Result<Graph>, Capture) {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> (Result<Graph>, Capture) {
+        self.ended = true;
+        let graph = self.device.run("replay", || Graph::end("replay", self.device.stream()));
+        (graph, self.device.state().capture.take().unwrap_or_default())
+    }
+}
+
+impl Drop for Capturing<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let (_, capture) = self.stop();
+            self.device.give_all(capture.free.into_values().flatten().collect());
+        }
     }
 }

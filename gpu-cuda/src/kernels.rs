@@ -88,11 +88,14 @@ pub(crate) struct Grid {
 
 /// The largest extent of a grid in y and z; kernels go over the rest by a loop.
 const MOST_BLOCKS: usize = 65_535;
+/// That in x, where not all kernels loop: the threads of these, and so the rows of any attention, are counted in 32 bits.
+const MOST_ALONG_X: usize = 1 << 26;
 
 impl Grid {
     /// So many blocks in each direction, or as many as there may be.
     pub fn new(blocks: [usize; 3], threads: u32) -> Self {
-        Self { blocks: blocks.map(|n| n.clamp(1, MOST_BLOCKS)), threads }
+        let [x, y, z] = blocks;
+        Self { blocks: [x.clamp(1, MOST_ALONG_X), y.clamp(1, MOST_BLOCKS), z.clamp(1, MOST_BLOCKS)], threads }
     }
 
     /// Threads for a loop over `elements`, a few each.

@@ -11,7 +11,7 @@ const SMALLEST: usize = 512;
 /// The pool may always keep this much.
 const SLACK: usize = 64 << 20;
 /// Tensors and pool together hold at most so many times what ever was in tensors: blocks of other sizes wait while those of one are in use, and a loop that
-/// has all of them asks the driver for nothing.
+/// has all of them asks the driver for nothing. Before more is asked of the driver, blocks of the sizes that were used least lately make room.
 const SPREAD: usize = 2;
 
 /// How many bytes of the device a handle holds.
@@ -38,10 +38,20 @@ pub(crate) struct Block {
 /// stream before is done before.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    free: BTreeMap<usize, Vec<u64>>,
+    free: BTreeMap<usize, Class>,
+    /// Counts uses.
+    clock: u64,
     memory: Memory,
     /// What tensors and pool together may hold.
     limit: usize,
+}
+
+/// The free blocks of a size.
+#[derive(Debug, Default)]
+struct Class {
+    addresses: Vec<u64>,
+    /// When a block of it was last taken or given back.
+    used: u64,
 }
 
 /// The size class of `bytes`: quarters of an octave.
@@ -54,7 +64,7 @@ fn class_of(bytes: usize) -> Option<usize> {
 impl Pool {
     /// An empty pool. Beyond `limit` it first gives free blocks back, then refuses.
     pub fn new(limit: usize) -> Self {
-        Self { free: BTreeMap::new(), memory: Memory::default(), limit }
+        Self { free: BTreeMap::new(), clock: 0, memory: Memory::default(), limit }
     }
 
     pub fn memory(&self) -> Memory {
@@ -64,7 +74,10 @@ impl Pool {
     /// A free block of at least `bytes`, whose content is arbitrary, if there is one: the driver is not asked.
     pub fn reuse(&mut self, bytes: usize) -> Option<Block> {
         let bytes = class_of(bytes)?;
-        let address = self.free.get_mut(&bytes)?.pop()?;
+        let class = self.free.get_mut(&bytes)?;
+        let address = class.addresses.pop()?;
+        self.clock += 1;
+        class.used = self.clock;
         self.memory.pooled -= bytes;
         Some(self.lend(address, bytes))
     }
@@ -90,7 +103,9 @@ impl Pool {
         if self.memory.live.saturating_add(size) > self.limit {
             return Err(none);
         }
-        self.evict(self.limit - size - self.memory.live, stream);
+        let held = self.memory.live + size;
+        let most = (SPREAD * self.memory.peak.max(held)).max(held + SLACK).min(self.limit);
+        self.evict(most - held, stream);
         // SAFETY: the memory is given back once, by `release`.
         let ask = || unsafe { cuda_malloc_async::<u8>(stream, size) };
         let out_of_memory = cust::error::CudaError::OutOfMemory;
@@ -124,22 +139,30 @@ impl Pool {
         self.memory.live -= block.bytes;
         if keeps {
             self.memory.pooled += block.bytes;
-            self.free.entry(block.bytes).or_default().push(block.address);
+            self.clock += 1;
+            let class = self.free.entry(block.bytes).or_default();
+            class.addresses.push(block.address);
+            class.used = self.clock;
         } else {
             release(block.address, stream);
         }
     }
 
-    /// Gives free blocks back to the driver, large ones first, until the pool holds at most `most` bytes.
+    /// Gives free blocks back to the driver, of sizes that were used least lately first, until the pool holds at most `most` bytes.
     pub fn evict(&mut self, most: usize, stream: &Stream) {
-        for (size, blocks) in self.free.iter_mut().rev() {
+        if self.memory.pooled <= most {
+            return;
+        }
+        let mut order: Vec<(u64, usize)> = self.free.iter().map(|(size, class)| (class.used, *size)).collect();
+        order.sort_unstable();
+        for (_, size) in order {
             while self.memory.pooled > most {
-                let Some(address) = blocks.pop() else { break };
+                let Some(address) = self.free.get_mut(&size).and_then(|class| class.addresses.pop()) else { break };
                 self.memory.pooled -= size;
                 release(address, stream);
             }
         }
-        self.free.retain(|_, blocks| !blocks.is_empty());
+        self.free.retain(|_, class| !class.addresses.is_empty());
     }
 }
 

@@ -142,11 +142,16 @@ impl Queue {
 }
 
 /// A recorded graph.
-struct Graph(sys::CUgraph);
+pub(crate) struct Graph(sys::CUgraph);
 
 impl Graph {
+    /// The driver's handle, as long as the graph is there.
+    pub fn raw(&self) -> sys::CUgraph {
+        self.0
+    }
+
     /// Ends the recording.
-    fn end(op: &'static str, stream: &Stream) -> Result<Self> {
+    pub fn end(op: &'static str, stream: &Stream) -> Result<Self> {
         let mut graph = Self(core::ptr::null_mut());
         // SAFETY: the stream is the device's own, and is being recorded.
         check_raw(op, unsafe { sys::cuStreamEndCapture(stream.as_inner(), &raw mut graph.0) })?;

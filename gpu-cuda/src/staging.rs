@@ -10,7 +10,7 @@ use mfm_core::Result;
 pub(crate) const CHUNK: usize = 8 << 20;
 /// The smallest chunk.
 const SMALL: usize = 64 << 10;
-/// How many chunks there may be.
+/// With so many chunks none is made before the oldest was waited for.
 const MOST: usize = 8;
 
 /// Host memory that the device reads and writes by itself.
@@ -72,7 +72,7 @@ impl Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        // SAFETY: from `cuda_malloc_locked`. A copy that is under way is waited for by the driver.
+        // SAFETY: from `cuda_malloc_locked`; whoever drops it has waited for its last copy.
         let _ = unsafe { cuda_free_locked(self.pointer) };
     }
 }
@@ -84,7 +84,8 @@ pub(crate) struct Staging {
 }
 
 impl Staging {
-    /// A chunk of at least `bytes` (at most [`CHUNK`]) whose last copy is done; `None` where one must be made.
+    /// A chunk whose last copy is done, of at least `bytes` (at most [`CHUNK`]); or a smaller one that must make room for one that is made; or `None`, where one
+    /// may be made.
     pub fn take(&mut self, op: &'static str, bytes: usize) -> Result<Option<Chunk>> {
         let large = |chunk: &Chunk| chunk.bytes >= bytes;
         let mut ready = None;
@@ -101,9 +102,7 @@ impl Staging {
             // The oldest makes room.
             let oldest = self.chunks.remove(0);
             check(op, oldest.done.synchronize())?;
-            if large(&oldest) {
-                return Ok(Some(oldest));
-            }
+            return Ok(Some(oldest));
         }
         Ok(None)
     }

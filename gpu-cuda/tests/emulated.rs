@@ -57,6 +57,13 @@ fn a_steady_loop_of_phases_with_other_sizes_asks_for_no_memory() -> Result<()> {
     }
     let grown = device.memory();
     assert!(grown.live + grown.pooled <= 2 * grown.peak, "{grown:?}");
+    // And a loop that goes on with another size has all of it after once.
+    for mebibytes in [70, 40] {
+        phase(mebibytes)?;
+        let before = device.memory().allocations;
+        phase(mebibytes)?;
+        assert_eq!(device.memory().allocations, before, "{mebibytes}");
+    }
     Ok(())
 }
 
@@ -68,6 +75,7 @@ fn noise_is_that_of_the_host() -> Result<()> {
         Noise::new(3).stream(u64::MAX).skip(17),
         Noise::new(1).fork(2).skip((1 << 40) + 3),
         Noise::new(5).skip(u64::MAX - 5000),
+        Noise::new(5).skip(u64::MAX - 500),
     ] {
         let mut words = vec![0; 1000];
         noise.fill_words(&mut words);

@@ -292,8 +292,56 @@ mod files {
             let error = file.config(PREFIX, &untold).unwrap_err();
             assert_eq!(matches!(error, FileError::TensorShape { .. }), wrong, "{error}");
         }
+        let untold = SafetensorsFile::parse(&bytes).unwrap().untold().unwrap();
+        for (name, rows) in [("blocks.0.mlp.fc1.weight", small().hidden << 16), ("y_embedder.embedding_table.weight", (1 << 24) + 1)] {
+            let file = changed(&bytes, &format!("{PREFIX}{name}"), Some((Dtype::F32, vec![rows, 0], Vec::new())));
+            let error = SafetensorsFile::parse(&file).unwrap().config(PREFIX, &untold).unwrap_err();
+            assert!(matches!(&error, FileError::TensorShape { tensor, .. } if tensor.ends_with(name)), "{error}");
+        }
         let large = DitConfig { side: 257, patch: 1, ..small() };
         assert!(large.check().unwrap_err().to_string().contains("tokens"));
+    }
+
+    /// x, whose size is 0 or between 2⁻¹⁴ and 2¹⁵, in 16 bits of this type.
+    fn rounded(x: f32, dtype: Dtype) -> u16 {
+        let bits = x.to_bits();
+        let nearest = |shift: u32| (bits + (1 << (shift - 1)) - 1 + (bits >> shift & 1)) >> shift;
+        match dtype {
+            Dtype::BF16 => nearest(16) as u16,
+            _ if x.abs() < 2f32.powi(-14) => 0,
+            _ => ((bits >> 16 & 0x8000) | ((nearest(13) & 0x3_ffff) - (112 << 10))) as u16,
+        }
+    }
+
+    #[test]
+    fn a_file_wholly_in_half_precision_is_read() {
+        let (device, network) = (CpuDevice::<f32>::new(), single());
+        let bytes = write_dit(&network, PREFIX).unwrap();
+        for dtype in [Dtype::F16, Dtype::BF16] {
+            let file = SafeTensors::deserialize(&bytes).unwrap();
+            let all: Vec<(String, Vec<usize>, Vec<u8>)> = file
+                .tensors()
+                .into_iter()
+                .map(|(name, view)| {
+                    let words = view.data().chunks(4).map(|word| f32::from_le_bytes(word.try_into().unwrap()));
+                    (name, view.shape().to_vec(), words.flat_map(|x| rounded(x, dtype).to_le_bytes()).collect())
+                })
+                .collect();
+            let views = all.iter().map(|(name, shape, data)| (name, TensorView::new(dtype, shape.clone(), data).unwrap()));
+            let halved = safetensors::serialize(views, None).unwrap();
+            let read = SafetensorsFile::parse(&halved).unwrap().to_dit(&device, PREFIX, network.config()).unwrap();
+            for ((name, whole), (_, half)) in network.parameters().into_iter().zip(read.parameters()) {
+                let error =
+                    values(&whole).iter().zip(values(&half)).fold(0.0, |worst: f64, (a, b)| worst.max((a - b).abs() - a.abs() / 256.0));
+                assert!(error <= 1e-4, "{dtype:?}: {name} differs by {error:e}");
+            }
+            // A file of other positions is refused all the same.
+            let far: Vec<u8> =
+                all.iter().find(|(name, ..)| name.ends_with("pos_embed")).unwrap().2.iter().map(|byte| byte ^ 0x40).collect();
+            let shape = vec![1, network.config().tokens(), network.config().hidden];
+            let wrong = changed(&halved, "model.dit.pos_embed", Some((dtype, shape, far)));
+            assert!(SafetensorsFile::parse(&wrong).unwrap().to_dit(&device, PREFIX, network.config()).is_err());
+        }
     }
 
     #[test]

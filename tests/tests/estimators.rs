@@ -389,3 +389,38 @@ fn a_checked_reward_names_what_is_no_number() -> Result<()> {
     }
     Ok(())
 }
+
+/// −∞ for samples below 0 in the first coordinate, with a slope of 1.
+struct Half;
+
+impl Reward<F64> for Half {
+    fn value(&self, x: &F64) -> Result<F64> {
+        Ok(self.value_and_gradient(x)?.0)
+    }
+
+    fn value_and_gradient(&self, x: &F64) -> Result<(F64, F64)> {
+        let first: Vec<f64> = x.to_vec::<f64>()?.chunks(2).map(|x| if x[0] < 0.0 { f64::NEG_INFINITY } else { x[0] }).collect();
+        Ok((rows(&x.device(), &first, 1)?.reshape(Shape::new(&[first.len()])?)?, x.zeros_like()?.shift(1.0)?))
+    }
+}
+
+// Of two states near the end one is far on the impossible side: its draws count alike, and the other's as they would without it.
+#[test]
+fn a_state_without_a_possible_draw_spoils_nothing() -> Result<()> {
+    let problem = Problem::paper(&Linear);
+    let (both, alone) = (rows(&device(), &[2.0, 1.0, -2.0, 1.0], 2)?, rows(&device(), &[2.0, 1.0], 2)?);
+    let (flow, noise, draws, t) = (problem.flow(), Noise::new(3), Draws::new(4), 0.98);
+    let (free, gradient) = (MfmGradientFree { reward: &Half, draws }, MfmGradient { reward: &Half, draws });
+    let guides: [&dyn Guide<F64, TransportMap>; 2] = [&free, &gradient];
+    for guide in guides {
+        let (of_both, of_one) = (guide.guide(&flow, t, &both, &noise)?, guide.guide(&flow, t, &alone, &noise)?);
+        let (found, expected) = (correction(&of_both)?.to_vec::<f64>()?, correction(&of_one)?.to_vec::<f64>()?);
+        assert!(found.iter().all(|c| c.is_finite()) && found[..2] == expected[..], "{found:?} against {expected:?}");
+        let weights = of_both.weights.as_ref().map(Tensor::to_vec::<f64>).transpose()?.unwrap_or_default();
+        assert_eq!(weights[4..], [0.25; 4]);
+    }
+    let value = estimate_value(&flow, &Half, t, &both, draws, &noise)?;
+    let values = value.value.to_vec::<f64>()?;
+    assert!(values[0].is_finite() && values[1] == f64::NEG_INFINITY && value.concentration.effective_sample_size.is_finite());
+    Ok(())
+}

@@ -2,8 +2,9 @@
 
 mod support;
 
+use mfm_core::autodiff::{Var, vjp};
 use mfm_core::interpolant::{Interpolant, Linear};
-use mfm_core::{Condition, MetaFlowMap, Noise, Operations, Query, Result, Tensor};
+use mfm_core::{Condition, Device, Error, MetaFlowMap, Noise, Operations, Query, Result, Tensor};
 use mfm_cpu_ref::CpuDevice;
 use mfm_tests::conformance::{Check, Failure};
 use mfm_tests::laws::{self, DrawLaw, Probe};
@@ -89,7 +90,7 @@ fn both_maps_are_one_on_the_papers_mixture() -> Check {
         let (exact, transport) = (ExactFlowMap::new(&mixture, path, 16)?, TransportMap::new(&mixture, path, 2));
         let probe = probe(&mixture, path)?;
         let [s, _, u] = &probe.times;
-        let vector = |values: &[f64]| mfm_core::Device::from_slice(&device(), values, mfm_core::Shape::new(&[values.len()])?);
+        let vector = |values: &[f64]| device().from_slice(values, mfm_core::Shape::new(&[values.len()])?);
         let (s, u, t) = (vector(s)?, vector(u)?, vector(&probe.t)?);
         let query = Query { s, u, x: probe.place.clone(), t, x_t: probe.state.clone(), condition: Condition::NONE };
         let (a, b): (F64, F64) = (exact.velocity(&query)?, transport.velocity(&query)?);
@@ -220,4 +221,50 @@ fn the_laws_hold_in_f32() -> Check {
     laws::diagonal(&map, &drift, &Linear, &probe, 1e-5)?;
     laws::forgetful(&map, &probe, 1e-5)?;
     laws::shared_states(&map, &probe, 3, 1e-5)
+}
+
+// A row that rests beside one that moves: both have the derivatives that they have alone.
+#[test]
+fn rows_that_rest_beside_others_have_derivatives() -> Result<()> {
+    let map = ExactFlowMap::new(&GaussianMixture::paper(), &Linear, 2)?;
+    let gradients = |s: &[f64], u: &[f64], x: &[f64], x_t: &[f64]| -> Result<Vec<Vec<f64>>> {
+        let times = |values: &[f64]| -> Result<Var<F64>> {
+            Ok(Var::constant(device().from_slice(values, mfm_core::Shape::new(&[values.len()])?)?))
+        };
+        let inputs: [F64; 2] = [rows(&device(), x, 2)?, rows(&device(), x_t, 2)?];
+        let (_, found) = vjp(
+            &[&inputs[0], &inputs[1]],
+            |v| {
+                let (x, x_t) = (v[0].clone(), v[1].clone());
+                map.velocity(&Query { s: times(s)?, u: times(u)?, x, t: times(&[0.3])?, x_t, condition: Condition::NONE })
+            },
+            |value| value.zeros_like()?.shift(1.0),
+        )?;
+        found.iter().map(Tensor::to_vec::<f64>).collect()
+    };
+    let (x, x_t) = ([0.3, -0.4, 1.0, 0.2], [0.1, 0.5, -0.6, 0.2]);
+    let both = gradients(&[0.2, 0.4], &[0.2, 0.9], &x, &x_t)?;
+    let alone = [gradients(&[0.2], &[0.2], &x[..2], &x_t[..2])?, gradients(&[0.4], &[0.9], &x[2..], &x_t[2..])?];
+    for input in 0..2 {
+        let expected = [alone[0][input].clone(), alone[1][input].clone()].concat();
+        let close = both[input].iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-10 * (1.0 + b.abs()));
+        assert!(close, "input {input}: {:?} against {expected:?}", both[input]);
+    }
+    Ok(())
+}
+
+#[test]
+fn items_of_another_dimension_are_refused() -> Result<()> {
+    let mixture = GaussianMixture::paper();
+    let maps: [&dyn MetaFlowMap<F64>; 2] = [&TransportMap::new(&mixture, &Linear, 2), &ExactFlowMap::new(&mixture, &Linear, 1)?];
+    for map in maps {
+        for (values, width, times) in [(&[0.5][..], 1, 1), (&[0.5; 2], 1, 1), (&[0.5; 4], 4, 1), (&[0.5; 8], 4, 2)] {
+            let x: F64 = rows(&device(), values, width)?;
+            let time = |t: f64| device().full(t, mfm_core::Shape::new(&[1])?);
+            let t = device().full(0.3, mfm_core::Shape::new(&[times])?)?;
+            let outcome = map.velocity(&Query { s: time(0.0)?, u: time(1.0)?, x: x.clone(), t, x_t: x, condition: Condition::NONE });
+            assert!(matches!(outcome, Err(Error::Length { .. })), "{values:?} of {width}: {outcome:?}");
+        }
+    }
+    Ok(())
 }

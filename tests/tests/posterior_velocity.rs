@@ -81,6 +81,10 @@ fn at_the_end_it_leads_to_the_state() -> Result<()> {
         }
         let corner = velocity(&device(), &mixture, path, (1.0, &[0.0; 3]), (1.0, &[0.0; 3]));
         assert!(matches!(corner, Err(Error::Range { .. })), "{corner:?}");
+        // No states, and no time to go with them.
+        let (none, teacher) = (rows(&device(), &[0.0; 0], 3)?, MixtureDrift::new(&mixture, path));
+        let empty = posterior_velocity(&teacher, path, &[], &none, &[0.5], &none, Condition::NONE);
+        assert!(matches!(empty, Err(Error::Length { .. })), "{empty:?}");
     }
     Ok(())
 }

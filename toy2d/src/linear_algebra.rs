@@ -131,10 +131,13 @@ impl Matrix {
     pub(crate) fn symmetric_eigen(&self) -> (Vec<f64>, Self) {
         let n = self.size;
         let (mut a, mut vectors) = (self.symmetrised(), Self::diagonal(n, 1.0));
+        // By a power of two, which rounds nothing, so that no product of two entries is too large or too small.
+        let (_, exponent) = libm::frexp(a.data.iter().fold(0.0, |top: f64, x| top.max(x.abs())));
+        a.data.iter_mut().for_each(|x| *x = libm::ldexp(*x, -exponent));
         for _ in 0..60 {
-            let off: f64 = (0..n).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a.at(i, j) * a.at(i, j)).sum();
-            let all = dot(&a.data, &a.data);
-            if off <= 1e-32 * all {
+            // Beside its own two diagonal entries, so that a small block counts beside a large one.
+            let is_small = |i: usize, j: usize| a.at(i, j).abs() <= 1e-16 * libm::sqrt(a.at(i, i).abs() * a.at(j, j).abs());
+            if (0..n).all(|i| (0..i).all(|j| is_small(i, j))) {
                 break;
             }
             for q in 1..n {
@@ -145,7 +148,7 @@ impl Matrix {
         }
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_by(|&i, &j| a.at(j, j).total_cmp(&a.at(i, i)));
-        let values = order.iter().map(|&i| a.at(i, i)).collect();
+        let values = order.iter().map(|&i| libm::ldexp(a.at(i, i), exponent)).collect();
         let mut data = Vec::with_capacity(n * n);
         for &i in &order {
             let row = vectors.row(i);

@@ -65,7 +65,8 @@ struct Report<'a> {
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
     output::check(&arguments.out)?;
     let data = match (&arguments.data, arguments.label_column) {
-        (None, _) => data::digits()?,
+        (None, None) => data::digits()?,
+        (None, Some(_)) => return Err(Failure::input("--label-column: the digits bring their labels")),
         (Some(path), None) => data::load_labelled(path)?,
         (Some(path), Some(column)) => data::load(path, column)?,
     };

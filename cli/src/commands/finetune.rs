@@ -209,11 +209,14 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     header.provenance.data = data.as_ref().map_or_else(|| "its own samples".into(), |data| data.name().to_owned());
     header.provenance.objective = arguments.describe(&model.source, wanted);
     header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+    // What is refused leaves no folder.
+    let settings = arguments.settings(context);
+    settings.training.check()?;
+    settings.objective.check().at(&model.source)?;
     let kept = match &folder {
         Some(folder) => {
             folder.create(&arguments.options)?;
-            let settings = arguments.settings(context).training;
-            let checkpoint = Checkpoint::new(&folder.checkpoint(), arguments.checkpoint_every, &header, settings)?;
+            let checkpoint = Checkpoint::new(&folder.checkpoint(), arguments.checkpoint_every, &header, settings.training)?;
             Some(Kept { checkpoint, resume: arguments.resume, log: Some((folder.log(), arguments.log_every)) })
         }
         None => None,

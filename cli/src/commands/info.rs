@@ -100,7 +100,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         interpolant: &header.interpolant,
         preconditioning: header.model.preconditioning.map(|gaussian| gaussian.deviation),
         parameters: model.model.parameter_count(),
-        steps: from.steps,
+        steps: header.training.as_ref().map_or(from.steps, |state| state.step),
         seed: from.seed,
         objective: &from.objective,
         data: &from.data,
@@ -118,7 +118,8 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     facts.row(["labels", &(if report.labels == 0 { "none".into() } else { format!("0 to {}", report.labels - 1) })]);
     facts.row(["path", report.interpolant]).row(["preconditioning", &preconditioning]);
     facts.row(["parameters", &count(report.parameters)]);
-    facts.row(["trained", &format!("{} steps, seed {}", count(report.steps as usize), report.seed)]);
+    let of = if header.training.is_some() { format!(" of {} (a checkpoint)", count(from.steps as usize)) } else { String::new() };
+    facts.row(["trained", &format!("{}{of} steps, seed {}", count(report.steps as usize), report.seed)]);
     facts.row(["objective", report.objective]).row(["trained on", report.data]).row(["written by", report.library]);
     context.print(facts.to_string().lines().skip(2).collect::<Vec<_>>().join("\n"))?;
 

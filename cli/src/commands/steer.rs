@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Place, Result};
 use crate::model::{LoadedModel, Told, shape};
 use crate::reward::{self, AnyReward};
-use crate::steering::{self, Diagnostics, Estimator, FIRST_TIME, Plan, estimators};
+use crate::steering::{self, Diagnostics, Estimator, FIRST_TIME, Plan, dash, estimators};
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
 use mfm_core::resample::Coupling;
@@ -52,15 +52,20 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub draws: Option<usize>,
 
-    /// Which equation is integrated; sde for mfm-smc to follow that instead of bridges
-    #[arg(long, value_name = "DYNAMICS", default_value = "ode", help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    /// Which equation is integrated; smc always follows the SDE, mfm-smc by sde, else bridges
+    #[arg(
+        long,
+        value_name = "DYNAMICS",
+        default_value = "ode",
+        help_heading = "For ODEs and SDEs: dps, mfm-g, mfm-gf, unsteered, smc and mfm-smc"
+    )]
     pub dynamics: Equation,
+    /// The first time, at which noise stands for the state
+    #[arg(long, value_name = "T", default_value_t = FIRST_TIME, value_parser = time, allow_negative_numbers = true, help_heading = "For ODEs and SDEs: dps, mfm-g, mfm-gf, unsteered, smc and mfm-smc")]
+    pub start: f64,
     /// How it is integrated
     #[arg(long, value_name = "SCHEME", default_value = "euler", help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
     pub scheme: Integrator,
-    /// The first time, at which noise stands for the state
-    #[arg(long, value_name = "T", default_value_t = FIRST_TIME, value_parser = time, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
-    pub start: f64,
     /// Steer only from this time on
     #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = time, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
     pub steer_from: f64,
@@ -175,7 +180,7 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
         coupling: arguments.coupling.into(),
         keep: if arguments.keep_overall { Keep::Overall } else { Keep::PerParticle },
         threshold: arguments.threshold,
-        ..Plan::new(estimator, arguments.draws.unwrap_or(draws), arguments.steps.unwrap_or(steps))
+        ..Plan::new(estimator, if estimator.has_draws() { arguments.draws.unwrap_or(draws) } else { 0 }, arguments.steps.unwrap_or(steps))
     })
 }
 
@@ -245,7 +250,7 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
         context.say(format!("mean reward {mean}, best {best}, {} evaluations a sample", count(evaluations)));
     } else {
         let mut table = Table::new(["estimator", "samples", "steps", "draws", "evaluations", "mean reward", "best", "seconds"]);
-        let (steps, draws) = (plan.steps.to_string(), plan.draws.to_string());
+        let (steps, draws) = (plan.steps.to_string(), dash(plan.draws));
         let (mean, best) = (number(mean_reward, 4), number(best_reward, 4));
         table.row([name.to_owned(), count(n), steps, draws, count(evaluations), mean, best, number(seconds, 3)]);
         context.table(&table)?;

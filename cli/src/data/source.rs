@@ -67,6 +67,11 @@ impl Source {
         }
     }
 
+    /// Whether it is a table, one of whose columns may hold labels.
+    pub fn has_columns(&self) -> bool {
+        matches!(self, Self::Memory(data) if data.image.is_none())
+    }
+
     /// The number of labels, one more than the largest; 0 without labels.
     pub fn label_count(&self) -> usize {
         match self {

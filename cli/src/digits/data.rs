@@ -79,6 +79,15 @@ pub struct Augmentation {
     pub distorted: bool,
 }
 
+/// A list of zeros, or that there is no memory for it.
+fn zeros<E: Copy + Default>(count: usize) -> mfm_core::Result<Vec<E>> {
+    let mut list = Vec::new();
+    let bytes = count.saturating_mul(size_of::<E>());
+    list.try_reserve_exact(count).map_err(|_| mfm_core::Error::OutOfMemory { op: "a batch of digits", bytes })?;
+    list.resize(count, E::default());
+    Ok(list)
+}
+
 /// Random rows of `data`.
 pub fn batch<D: Device>(
     data: &Dataset,
@@ -87,12 +96,12 @@ pub fn batch<D: Device>(
     augmentation: Augmentation,
     noise: &Noise,
 ) -> mfm_core::Result<Samples<D::Tensor>> {
-    let mut rows = vec![0; size];
+    let mut rows = zeros(size)?;
     noise.fill_below(data.len(), &mut rows);
-    let mut jitter = vec![0.0; size * data.dimension];
+    let mut jitter = zeros(size.saturating_mul(data.dimension))?;
     noise.stream(1).fill_normal(&mut jitter);
-    let mut values = vec![0.0; jitter.len()];
-    let mut numbers = vec![0.0; NUMBERS * size];
+    let mut values = zeros(jitter.len())?;
+    let mut numbers = zeros(size.saturating_mul(NUMBERS))?;
     if augmentation.distorted {
         noise.stream(2).fill_uniform(&mut numbers);
     }

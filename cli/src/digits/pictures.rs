@@ -86,6 +86,10 @@ pub fn values<T: Tensor, M: MetaFlowMap<T>>(
     let progress = context.progress("values of held-out digits", (classes.len() * times.len()) as u64);
     for (class, colour) in classes.into_iter().zip(SERIES) {
         let rows: Vec<usize> = (0..digits.held_out.len()).filter(|&i| labels.get(i) == Some(&class)).take(most).collect();
+        if rows.is_empty() {
+            // A small set may hold none of a class out.
+            continue;
+        }
         let (mut values, mut effective) = (Vec::new(), Vec::new());
         for (k, &t) in times.iter().enumerate() {
             let noise = context.noise.fork(22).fork((class * 100 + k) as u64);

@@ -10,7 +10,7 @@ use crate::commands::train::Size as Form;
 use crate::data::{self, LabelColumn};
 use crate::digits::{self, Digits, Experts, Row, Schooling};
 use crate::output::Directory;
-use crate::steering::{Estimator, Plan};
+use crate::steering::{self, Estimator, Plan};
 use crate::{Context, Result};
 use mfm_core::interpolant::Linear;
 use mfm_core::{Flow, Tensor};
@@ -47,6 +47,9 @@ pub struct Arguments {
     /// Steps of fine-tuning
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
     pub fine_tuning_steps: u64,
+    /// Steer by these estimators alone, separated by commas [default: all]
+    #[arg(long, value_name = "ESTIMATORS", value_delimiter = ',', value_parser = steering::estimators())]
+    pub estimators: Vec<Estimator>,
     /// A few steps of everything, to see that it runs: the samples are worth nothing
     #[arg(long, hide = true)]
     pub quick: bool,
@@ -104,6 +107,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let out = Directory::create(&arguments.out)?;
     context.say(format!("{} digits to train on, {} held out", digits.train.len(), digits.held_out.len()));
     let models = Models { context, arguments, digits: &digits, out: &out, checkpoint_every: effort.checkpoint_every };
+    models.begin()?;
     let experts = Experts::train(
         context,
         &digits,
@@ -120,9 +124,11 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     digits::posteriors(context, &flow, &experts.reward, &digits, &out)?;
     digits::values(context, &flow, &experts.reward, &digits, &out)?;
 
-    let mut runs = digits::run_all(context, &flow, &experts, &digits, &plans(arguments.quick), effort.samples)?;
+    let (mut plans, all) = (plans(arguments.quick), &arguments.estimators);
+    let plain = plans[0].clone();
+    plans.retain(|plan| all.is_empty() || all.contains(&plan.estimator));
+    let mut runs = digits::run_all(context, &flow, &experts, &digits, &plans, effort.samples)?;
     let tuned = models.fine_tuned(&map.model, &experts.reward)?;
-    let plain = Plan::new(Estimator::Unsteered, 0, plans(arguments.quick)[0].steps);
     runs.push(digits::run(context, "fine-tuned", &Flow::new(&tuned.model, &Linear), &experts, &digits, &plain, effort.samples)?);
     digits::steered(&runs, &digits, &out)?;
     digits::classes(&runs, &out)?;
@@ -150,7 +156,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     })
 }
 
-/// Every line of the table: each estimator at several numbers of draws, and so of evaluations.
+/// Every line of the table, the unsteered one first: each estimator at several numbers of draws, and so of evaluations.
 fn plans(quick: bool) -> Vec<Plan> {
     use Estimator::{BestOfN, Dps, Mcmc, MfmG, MfmGf, MfmSmc, Resampled, Search, Smc, Unsteered};
     let mcmc = |fresh, moves| Plan { moves, ..Plan::new(Mcmc, fresh, 8) };

@@ -40,11 +40,29 @@ pub struct Models<'a, T: Tensor> {
     pub checkpoint_every: u64,
 }
 
+/// Their files, each made from the one before.
+const FILES: [&str; 3] = ["flow.mfm", "map.mfm", "fine-tuned.mfm"];
+
+/// Where a model stands while it is trained.
+fn unfinished(name: &str) -> String {
+    format!("{name}.checkpoint")
+}
+
 impl<T: Tensor> Models<'_, T> {
+    /// Checks what can be before anything is trained. A run that takes nothing of an earlier one leaves nothing of it to be taken later.
+    pub fn begin(&self) -> Result<()> {
+        self.form()?;
+        for name in FILES.iter().filter(|_| !self.arguments.reuse) {
+            self.out.remove(name)?;
+            self.out.remove(&unfinished(name))?;
+        }
+        Ok(())
+    }
+
     /// The flow model: the unconditional part of a Meta Flow Map alone.
     pub fn flow(&self) -> Result<Trained<T>> {
         let settings = self.settings(self.arguments.flow_steps, self.arguments.batch, 2e-3, 10);
-        self.take_or("flow.mfm", "diagonal loss at t = 0", settings, |checkpoint| {
+        self.take_or(FILES[0], "diagonal loss at t = 0", settings, |checkpoint| {
             let (config, mean) = self.form()?;
             let fresh = Model::new(&self.context.device, &config, &mean, &self.context.noise.fork(3)).at("--size and --patch")?;
             let objective = Objective { consistency: Consistency::None, times: TimeLaw { at_zero: 1.0, ..TIMES }, ..Objective::default() };
@@ -55,7 +73,7 @@ impl<T: Tensor> Models<'_, T> {
     /// The Meta Flow Map, distilled from the flow model through the posterior velocity; it starts from its weights.
     pub fn map(&self, teacher: &Model<T>) -> Result<Trained<T>> {
         let settings = self.settings(self.arguments.map_steps, self.arguments.batch, 1e-3, 11);
-        self.take_or("map.mfm", "distillation of flow.mfm, semigroup", settings, |checkpoint| {
+        self.take_or(FILES[1], "distillation of flow.mfm, semigroup", settings, |checkpoint| {
             let objective = Objective { times: TIMES, ..Objective::default() };
             self.train("distilling the Meta Flow Map", settings, teacher, checkpoint, &objective, Some(&AsDrift(teacher)))
         })
@@ -65,7 +83,7 @@ impl<T: Tensor> Models<'_, T> {
     pub fn fine_tuned(&self, map: &Model<T>, reward: &ClassMixtureReward<T>) -> Result<Trained<T>> {
         // The loss is noisier than those of training.
         let settings = self.settings(self.arguments.fine_tuning_steps, self.arguments.batch.saturating_mul(4), 1e-3, 12);
-        self.take_or("fine-tuned.mfm", "fine-tuning of map.mfm to the mixture of classes", settings, |checkpoint| {
+        self.take_or(FILES[2], "fine-tuning of map.mfm to the mixture of classes", settings, |checkpoint| {
             let kept = Kept { checkpoint: checkpoint.clone(), resume: self.arguments.reuse, log: None };
             // The reward hardly varies within a class, so its gradient would seldom speak.
             let objective = FineTuning { slope: WeightSlope::Covariance, draws: 4, ..FineTuning::default() };
@@ -138,7 +156,8 @@ impl<T: Tensor> Models<'_, T> {
     ) -> Result<Trained<T>> {
         let path = self.out.file(name);
         let (config, _) = self.form()?;
-        if self.arguments.reuse && path.exists() {
+        let unfinished = self.out.file(&unfinished(name));
+        if self.arguments.reuse && path.exists() && !unfinished.exists() {
             let loaded = LoadedModel::<T>::load(&path, &self.context.device)?;
             if loaded.header.model != config || loaded.header.interpolant != Linear.name() {
                 return Err(Failure::input(format!(
@@ -154,7 +173,6 @@ impl<T: Tensor> Models<'_, T> {
         header.provenance.data = format!("{} samples of {}", self.digits.train.len(), self.digits.train.source);
         header.provenance.objective = format!("{objective}, batch {}", settings.batch);
         header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
-        let unfinished = self.out.file(&format!("{name}.checkpoint"));
         let is_whole = !(self.arguments.reuse && unfinished.exists());
         let checkpoint = Checkpoint::new(&unfinished, self.checkpoint_every, &header, settings)?;
         let start = Instant::now();

@@ -64,6 +64,10 @@ impl Axis {
         }
         let rough = span / wanted.max(1) as f64;
         let unit = 10f64.powf(rough.log10().floor());
+        if unit == 0.0 {
+            // Of numbers so small there are no powers of ten.
+            return Vec::new();
+        }
         let step = unit * [1.0, 2.0, 5.0, 10.0].into_iter().find(|step| step * unit >= rough).unwrap_or(10.0);
         let decimals = (-step.log10().floor()).clamp(0.0, 12.0) as usize;
         let first = (self.low / step - 1e-9).ceil() as i64;
@@ -103,6 +107,7 @@ mod tests {
         assert_eq!(texts(&Axis::named("", ["a", "b"])), ["a", "b"]);
         assert_eq!(texts(&Axis::logarithmic("", 1e-300, 1e300)).len(), 10);
         assert!(Axis::new("", 0.0, f64::NAN).ticks(5).is_empty());
+        assert!(Axis::new("", 0.0, 5e-324).ticks(5).is_empty());
     }
 
     #[test]

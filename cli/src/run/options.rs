@@ -4,7 +4,7 @@ use super::{Options, RunFolder};
 use crate::arguments::{Arguments, Command};
 use crate::failure::{Failure, Result};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, ValueHint};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -55,8 +55,8 @@ pub(crate) fn complete(matches: &ArgMatches) -> Result<Arguments> {
         }
     }
     let config = format!("the options in {}", path.display());
-    let matches =
-        Arguments::command().try_get_matches_from(line(command, &kept)).map_err(|error| Failure::input(sentence_of(&error)).at(&config))?;
+    let line = line(command, &kept).map_err(|failure| failure.at(&config))?;
+    let matches = Arguments::command().try_get_matches_from(line).map_err(|error| Failure::input(sentence_of(&error)).at(&config))?;
     let mut place = std::mem::replace(&mut arguments, parsed(&matches).map_err(|failure| failure.at(&config))?);
     if let (Some(run), Some(given)) = (run_of(&mut arguments.command), run_of(&mut place.command)) {
         (*run.folder, *run.resume, *run.options) = (given.folder.take(), true, kept);
@@ -110,7 +110,9 @@ fn options(name: &str, matches: &ArgMatches, given: bool) -> Result<Options> {
         } else if let Some(raw) = matches.get_raw(id).and_then(|mut values| values.next()) {
             let text =
                 raw.to_str().ok_or_else(|| Failure::input(format!("--{id}: a run's folder cannot keep {raw:?}, which is no UTF-8")))?;
-            options.insert(id.replace('_', "-"), value(text));
+            // A path stays as it is: 007 is no 7.
+            let kept = if argument.get_value_hint() == ValueHint::AnyPath { text.into() } else { value(text) };
+            options.insert(id.replace('_', "-"), kept);
         }
     }
     Ok(options)
@@ -131,7 +133,10 @@ fn shown(value: &Value) -> String {
 }
 
 /// The command line of a command's options.
-fn line(command: &str, options: &Options) -> Vec<OsString> {
+///
+/// # Errors
+/// If a value is neither text, nor a number, nor a flag.
+fn line(command: &str, options: &Options) -> Result<Vec<OsString>> {
     let all = Arguments::command();
     let is_positional = |name: &str| {
         all.find_subcommand(command).is_some_and(|own| own.get_positionals().any(|argument| argument.get_id().as_str() == name))
@@ -139,14 +144,16 @@ fn line(command: &str, options: &Options) -> Vec<OsString> {
     let mut line: Vec<OsString> = ["mfm", command, "--run", "."].map(Into::into).to_vec();
     let (placed, named): (Vec<_>, Vec<_>) = options.iter().filter(|(name, _)| *name != COMMAND).partition(|(name, _)| is_positional(name));
     for (name, value) in named {
-        line.push(match value {
-            Value::Bool(_) => format!("--{name}").into(),
-            value => format!("--{name}={}", shown(value)).into(),
-        });
+        match value {
+            Value::Bool(true) => line.push(format!("--{name}").into()),
+            Value::Bool(false) => {}
+            Value::Number(_) | Value::String(_) => line.push(format!("--{name}={}", shown(value)).into()),
+            _ => return Err(Failure::input(format!("{name} is {value}, but must be text, a number, true or false"))),
+        }
     }
     line.push("--".into());
     line.extend(placed.into_iter().map(|(_, value)| shown(value).into()));
-    line
+    Ok(line)
 }
 
 #[cfg(test)]
@@ -162,6 +169,12 @@ mod tests {
             Command::Train(train) => train,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_path_is_no_number() {
+        let kept = |path: &str| train(&parse(&["mfm", "train", path, "--run", "there-is-none"]).unwrap()).options["data"].clone();
+        assert_eq!((kept("007"), kept("1.10")), ("007".into(), "1.10".into()));
     }
 
     #[test]
@@ -210,7 +223,21 @@ mod tests {
             complaint(&["--steps", "3000"]).contains("was started with 70") && complaint(&["--seed", "0"]).contains("was started with 5")
         );
         assert!(complaint(&["--recompute"]).contains("was started without it"));
-        std::fs::write(folder.path().join("run/config.json"), "{").unwrap();
+        let config = folder.path().join("run/config.json");
+        // Numbers come back to the last bit, paths as they were, and a flag that is false is none.
+        let text = std::fs::read_to_string(&config).unwrap();
+        let edited = text
+            .replace("\"labels\": true", "\"labels\": false")
+            .replace("\"-1.csv\"", "\"007\"")
+            .replace("0.001", "0.0051248178375505404");
+        assert_ne!(edited, text);
+        std::fs::write(&config, edited).unwrap();
+        let resumed = parse(&["mfm", "train", "--run", run, "--resume", "--learning-rate", "0.0051248178375505404"]).unwrap();
+        assert_eq!(train(&resumed).learning_rate, "0.0051248178375505404".parse::<f64>().unwrap());
+        assert!(!train(&resumed).labels && train(&resumed).data.as_deref() == Some(std::path::Path::new("007")));
+        std::fs::write(&config, text.replace("\"labels\": true", "\"labels\": [1]")).unwrap();
+        assert!(complaint(&[]).contains("labels is [1], but must be text"), "{}", complaint(&[]));
+        std::fs::write(config, "{").unwrap();
         assert!(complaint(&[]).contains("config.json"));
     }
 }

@@ -33,12 +33,12 @@ impl<'a, T: Tensor, L: Line> Watch<'a, T, L> {
             context.say(format!("going on after step {}", crate::table::count(made as usize)));
         }
         let progress = context.progress(what, steps);
-        progress.advance(made);
+        progress.begin_at(made);
         let (every, started) = ((steps / 200).max(1), Instant::now());
         Self { context, progress, checkpoint, log, every, started, lines: Vec::new(), broken: None }
     }
 
-    /// Looks at a step: `line` tells how it went, given the seconds until then, where that is logged or shown, as it always is of a step that `matters`;
+    /// Looks at a step: `line` tells how it went, given the seconds until then, where that is logged or shown, as it always is of the last step and of one that `matters`;
     /// `save` writes a checkpoint where one is due.
     pub fn look(
         &mut self,
@@ -64,8 +64,9 @@ impl<'a, T: Tensor, L: Line> Watch<'a, T, L> {
         save: impl FnOnce(&Checkpoint) -> Result<()>,
     ) -> Result<()> {
         self.progress.advance(1);
+        let matters = matters || step.step == step.steps;
         let is_logged = matters || self.log.as_ref().is_some_and(|log| log.wants(step.step));
-        let is_shown = matters || step.step.is_multiple_of(self.every) || step.step == step.steps;
+        let is_shown = matters || step.step.is_multiple_of(self.every);
         if is_logged || is_shown {
             let line = line(self, self.started.elapsed().as_secs_f64())?;
             if let Some(log) = self.log.as_mut().filter(|_| is_logged) {

@@ -1,6 +1,6 @@
 //! MFM-G: the gradient of a log-mean-exponential through the map.
 
-use super::{Concentration, Guidance, Guide, by_state, concentration, draws_of, half_sigma_squared};
+use super::{Concentration, Guidance, Guide, by_state, concentration, draws_of, half_sigma_squared, weights_of};
 use crate::autodiff::{Tape, Var};
 use crate::draws::Draws;
 use crate::error::Result;
@@ -97,7 +97,7 @@ pub fn gradient_of_draws<T: Tensor, M: MetaFlowMap<Var<T>>>(
     let (rewards, slopes) = reward.value_and_gradient(ends.value())?;
     // The gradient of a log-mean-exponential is the weighted mean of the gradients.
     let rewards = by_state(&rewards, states, draws)?;
-    let weights = rewards.softmax(1)?;
+    let weights = weights_of(&rewards)?;
     let cotangent = slopes.mul(&weights.reshape(slopes.shape().per_item(rows)?)?)?;
     let value = rewards.log_mean_exp(1)?.reshape(Shape::new(&[states])?)?;
     Ok(ValueGradient { value, gradient: tape.backward(&ends, cotangent)?.of(&state)?, weights })

@@ -1,6 +1,6 @@
 //! MFM-GF: the correction from weighted posterior draws, without any gradient.
 
-use super::{Guidance, Guide, by_state, draws_of, weighted_mean};
+use super::{Guidance, Guide, by_state, draws_of, kappa, weighted_mean, weights_of};
 use crate::draws::Draws;
 use crate::error::Result;
 use crate::flow_map::{Flow, MetaFlowMap};
@@ -36,7 +36,7 @@ impl<T: Tensor, M: MetaFlowMap<T>, R: Reward<T>> Guide<T, M> for MfmGradientFree
 /// κ (Σ w_i x1_i − mean x1_i) for given noise, [states·N, ...], and the weights of the draws, [states, N].
 ///
 /// # Errors
-/// Those of the map and of the reward.
+/// Those of the map and of the reward; [`Error::Range`](crate::Error::Range) at t = 1, where κ is infinite.
 pub fn correction_of_draws<T: Tensor, M: MetaFlowMap<T>>(
     flow: &Flow<'_, M>,
     reward: &impl Reward<T>,
@@ -46,9 +46,9 @@ pub fn correction_of_draws<T: Tensor, M: MetaFlowMap<T>>(
 ) -> Result<[T; 2]> {
     let states = x.shape().batch();
     let n = draws_of(noise.shape().batch(), states)?;
+    let kappa = kappa(flow.path, t)?;
     let ends = flow.posterior(noise, t, x)?;
-    let weights = by_state(&reward.value(&ends)?, states, n)?.softmax(1)?;
+    let weights = weights_of(&by_state(&reward.value(&ends)?, states, n)?)?;
     // Σ (w_i − 1/n) x_i: the difference of the two means in one product, without cancellation between them.
-    let kappa = flow.path.coefficients(t).kappa();
     Ok([weighted_mean(&weights.shift(-1.0 / n as f64)?.scale(kappa)?, &ends)?, weights])
 }

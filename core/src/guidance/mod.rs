@@ -20,7 +20,7 @@ use crate::flow_map::{Flow, MetaFlowMap};
 use crate::interpolant::Interpolant;
 use crate::noise::Noise;
 use crate::shape::Shape;
-use crate::tensor::{Operations, Tensor};
+use crate::tensor::{Device, Operations, Tensor};
 
 /// What a guide says of a batch of states.
 #[derive(Clone, Debug)]
@@ -57,6 +57,19 @@ pub(crate) fn half_sigma_squared(path: &dyn Interpolant, t: f64) -> Result<f64> 
     Err(Error::Range { what: "the time of a guide by gradients", value: t, range: "above 0, where σ² is finite" })
 }
 
+/// κ at `t`, by which posterior means enter a drift.
+///
+/// # Errors
+/// [`Error::Range`] where it is infinite, at t = 1.
+pub(crate) fn kappa(path: &dyn Interpolant, t: f64) -> Result<f64> {
+    let value = path.coefficients(t).kappa();
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err(Error::Range { what: "the time of weighted draws", value: t, range: "below 1, where κ is finite" })
+    }
+}
+
 /// No guidance: samples of the model itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unsteered;
@@ -82,6 +95,13 @@ pub(crate) fn draws_of(rows: usize, states: usize) -> Result<usize> {
 /// `[states·draws]` rewards as [states, draws].
 pub(crate) fn by_state<T: Tensor>(rewards: &T, states: usize, draws: usize) -> Result<T> {
     rewards.reshape(Shape::new(&[states, draws])?)
+}
+
+/// The weights of the draws, softmax r over those of each state, [states, draws]; equal where all of a state's draws are impossible (r = −∞).
+pub(crate) fn weights_of<T: Tensor>(rewards: &T) -> Result<T> {
+    // Near the lowest number of f32 and bf16: beside any other such a draw still weighs nothing.
+    let least = rewards.device().full(-3e38, Shape::SCALAR)?;
+    rewards.maximum(&least)?.softmax(1)
 }
 
 /// Σ_i w_i x_i over the draws of each state: weights [states, draws], x of [states·draws, ...] → [states, ...].

@@ -88,6 +88,11 @@ impl Estimator {
         }
     }
 
+    /// Whether it makes posterior draws, or candidates.
+    pub fn has_draws(self) -> bool {
+        !matches!(self, Self::Unsteered | Self::Dps | Self::Smc)
+    }
+
     /// Whether it needs the gradient of the reward.
     pub fn needs_gradient(self) -> bool {
         matches!(self, Self::Dps | Self::MfmG | Self::Mcmc | Self::Smc)
@@ -211,17 +216,27 @@ impl Plan {
     /// Network evaluations for each sample; a backward pass counts two.
     pub fn evaluations(&self) -> usize {
         match self.estimator {
-            Estimator::Unsteered => self.steering().evaluations(1),
-            Estimator::Dps => self.steering().evaluations(3),
-            Estimator::MfmG => self.steering().evaluations(1 + 3 * self.draws),
-            Estimator::MfmGf => self.steering().evaluations(1 + self.draws),
+            Estimator::Unsteered => self.guided_evaluations(1),
+            Estimator::Dps => self.guided_evaluations(3),
+            Estimator::MfmG => self.guided_evaluations(self.draws.saturating_mul(3).saturating_add(1)),
+            Estimator::MfmGf => self.guided_evaluations(self.draws.saturating_add(1)),
             Estimator::Resampled => self.resampling().evaluations(),
             Estimator::Mcmc => self.mcmc().evaluations(),
-            Estimator::BestOfN => self.steps * self.draws,
+            Estimator::BestOfN => self.steps.saturating_mul(self.draws),
             Estimator::Smc => self.twisted().evaluations(3),
             Estimator::MfmSmc => self.valued().evaluations(1),
             Estimator::Search => self.search().evaluations(),
         }
+    }
+
+    /// Those of an ODE or SDE under a guide that costs `of_guide`; outside the window the drift alone is asked.
+    fn guided_evaluations(&self, of_guide: usize) -> usize {
+        let steering = self.steering();
+        let all = steering.evaluations(of_guide);
+        let Ok(times) = steering.grid.times() else { return all };
+        let corrector = times[1..].iter().filter(|t| steering.scheme == Scheme::Heun && **t < 1.0);
+        let outside = times[..times.len() - 1].iter().chain(corrector).filter(|t| !self.window.contains(t)).count();
+        all.saturating_sub(outside.saturating_mul(of_guide.saturating_sub(1)))
     }
 
     /// Samples, from the standard normal `x`. `on_step` may stop the run by an error.

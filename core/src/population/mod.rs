@@ -53,9 +53,9 @@ impl SequentialMonteCarlo {
             Potential::PosteriorMean => 1,
             Potential::Value(draws) => draws.count,
         };
-        // One look at the start, unless that is noise, and one after each step, the last of which is the reward itself if the grid ends at 1.
-        let looks = usize::from(self.grid.start > 0.0) + self.grid.steps - usize::from(self.grid.end >= 1.0);
-        self.grid.steps * of_move + looks * look
+        // One look after each step, the last of which is the reward itself if the grid ends at 1.
+        let looks = self.grid.steps.saturating_sub(usize::from(self.grid.end >= 1.0));
+        self.grid.steps.saturating_mul(of_move).saturating_add(looks.saturating_mul(look))
     }
 
     /// Moves the population `x` from the first time of the grid to the last; the result is resampled, so all weights are equal.
@@ -81,22 +81,16 @@ impl SequentialMonteCarlo {
         }
         let particles = x.shape().batch();
         let mut x = x.clone();
-        let mut potential = match flow.path.coefficients(times[0]).beta {
-            // Noise says nothing of its sample.
-            0.0 => vec![0.0; particles],
-            _ => self.look_ahead(flow, reward, times[0], &x, &noise.stream(3))?,
-        };
-        let mut log_weights = potential.clone();
+        // The weight of a particle without its present look-ahead, which is added anew each time: a look that says −∞ can be taken back.
+        let mut carried = vec![0.0; particles];
         let last = times.len() - 2;
         for (index, pair) in times.windows(2).enumerate() {
             let noise = noise.fork(index as u64);
             let (next, change) = proposal.propose(flow, (pair[0], pair[1]), &x, &noise)?;
             let there = self.look_ahead(flow, reward, pair[1], &next, &noise.stream(3))?;
-            for (i, weight) in log_weights.iter_mut().enumerate() {
-                *weight += change.get(i).copied().unwrap_or(0.0) + there[i] - potential[i];
-            }
-            (x, potential) = (next, there);
-            let weights = normalise(&log_weights);
+            carried.iter_mut().zip(change).for_each(|(carried, change)| *carried += change);
+            let weights = normalise(&carried.iter().zip(&there).map(|(carried, there)| carried + there).collect::<Vec<_>>());
+            x = next;
             let size = effective_sample_size(&weights);
             let resampled = index == last || size < self.threshold * particles as f64;
             if resampled {
@@ -104,8 +98,8 @@ impl SequentialMonteCarlo {
                 noise.stream(2).fill_uniform(&mut uniform);
                 let chosen = systematic(&weights, particles, uniform[0]);
                 x = x.gather(0, &chosen)?;
-                potential = chosen.iter().map(|&i| potential[i]).collect();
-                log_weights = vec![0.0; particles];
+                // Of what cannot be anything is chosen if there is nothing else, and has no look-ahead to give back.
+                carried = chosen.iter().map(|&i| if there[i].is_finite() { -there[i] } else { 0.0 }).collect();
             }
             on_step(Generation { index, effective_sample_size: size, resampled })?;
         }

@@ -198,7 +198,7 @@ fn activate<T: Tensor>(x: &T, activation: Activation) -> Result<T> {
     }
 }
 
-/// The maximum along `axis` as a constant, 0 where it is infinite, so that x − max is never NaN for −∞ alone.
+/// The maximum along `axis` as a constant, 0 where it is −∞, so that x − max is never NaN for −∞ alone.
 fn safe_maximum<T: Tensor>(x: &T, axis: usize) -> Result<T> {
     let maximum = x.detach().reduce(Reduce::Max, axis)?;
     let zero = x.device().zeros(Shape::SCALAR)?;

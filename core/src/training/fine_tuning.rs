@@ -1,11 +1,11 @@
-//! Fine-tuning to a reward, off policy: the drift of the tilted model by regression, unbiased with one posterior draw.
+//! Fine-tuning to a reward, off policy: the drift of the tilted model by regression, unbiased with any number of posterior draws.
 
 use super::objective::{Batch, interpolate, vector};
 use super::weighting::{AdaptiveWeight, weighted_mean_square};
 use crate::autodiff::{Tape, Var};
 use crate::error::{Error, Result};
 use crate::flow_map::{Condition, Flow, Lift, MetaFlowMap};
-use crate::guidance::{draws_of, weighted_mean};
+use crate::guidance::{draws_of, kappa, weighted_mean};
 use crate::noise::Noise;
 use crate::reward::Reward;
 use crate::shape::Shape;
@@ -41,7 +41,7 @@ pub enum WeightSlope {
     #[default]
     Pathwise,
     /// κ Σ (w_i − w̄) x1_i/(N − 1) over N ≥ 2 draws: κ Cov(w, x1 | x_t), since (σ²/2)∇_x log p(x1 | x_t) = κ (x1 − E x1) on any Gaussian path. Takes no
-    /// gradient of the reward or of the map, so it serves any reward.
+    /// gradient of the reward or of the map, so it serves any reward. κ is infinite at t = 1: near it draws must agree.
     Covariance,
 }
 
@@ -74,15 +74,18 @@ impl LogNormaliser {
     /// Takes in the log-weights of a batch and answers the running log-mean.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] for a reward that is NaN or +∞, with its index, or if all are −∞.
+    /// [`Error::NonFinite`] for a reward that is NaN or +∞, with its index.
     pub fn update(&mut self, log_weights: &[f64]) -> Result<f64> {
         check_rewards(log_weights)?;
         let top = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if top == f64::NEG_INFINITY {
-            return Err(Error::NonFinite { what: "the reward", index: 0 });
-        }
-        let mean = log_weights.iter().map(|w| libm::exp(w - top)).sum::<f64>() / log_weights.len() as f64;
-        let batch = top + libm::log(mean);
+        let batch = if top > f64::NEG_INFINITY {
+            top + libm::log(log_weights.iter().map(|w| libm::exp(w - top)).sum::<f64>() / log_weights.len() as f64)
+        } else if self.count == 0 {
+            // A batch of what cannot be has no scale: the first that can sets it.
+            return Ok(0.0);
+        } else {
+            top
+        };
         let share = 1.0 / (self.count.min(Self::MEMORY - 1) + 1) as f64;
         // log((1−share) e^old + share e^batch), by the larger of the two.
         self.log_mean = if self.count == 0 {
@@ -109,7 +112,7 @@ fn check_rewards(rewards: &[f64]) -> Result<()> {
 pub struct FineTuningLoss<T> {
     /// The loss, to be differentiated.
     pub total: Var<T>,
-    /// The mean reward of the posterior draws.
+    /// The mean reward of the posterior draws whose reward is not −∞; 0 if there are none.
     pub mean_reward: f64,
     /// The effective sample size of the weights, over all draws of the batch.
     pub effective_sample_size: f64,
@@ -129,7 +132,7 @@ pub struct FineTuningMaps<'a, T: Tensor, M: Lift<T>> {
 /// Every random choice of one evaluation.
 #[derive(Clone, Debug)]
 pub struct FineTuningChoices<T> {
-    /// The time of each state, above 0 unless σ² is constant.
+    /// The time of each state: above 0 where σ² is the interpolant's, below 1 for [`WeightSlope::Covariance`].
     pub t: Vec<f64>,
     /// The noise in each state x_t, of the shape of the samples.
     pub state: T,
@@ -138,6 +141,20 @@ pub struct FineTuningChoices<T> {
 }
 
 impl FineTuning {
+    /// Checks that every field is in its range.
+    ///
+    /// # Errors
+    /// [`Error::Range`] for too few draws, a strength that is not finite, or an earliest time outside (0, 1).
+    pub fn check(&self) -> Result<()> {
+        if !self.strength.is_finite() {
+            return Err(Error::Range { what: "the strength of the reward", value: self.strength, range: "finite" });
+        }
+        if !(self.earliest > 0.0 && self.earliest < 1.0) {
+            return Err(Error::Range { what: "the earliest time", value: self.earliest, range: "between 0 and 1" });
+        }
+        self.check_draws(self.draws)
+    }
+
     /// Draws the choices for a batch. Fork 0 of `noise` gives t, 1 the noise of x_t, 2 the posterior draw.
     ///
     /// # Errors
@@ -147,10 +164,7 @@ impl FineTuning {
         if shape.batch() == 0 {
             return Err(Error::Range { what: "the batch size", value: 0.0, range: "at least 1" });
         }
-        if !(self.earliest > 0.0 && self.earliest < 1.0) {
-            return Err(Error::Range { what: "the earliest time", value: self.earliest, range: "between 0 and 1" });
-        }
-        self.check_draws(self.draws)?;
+        self.check()?;
         let mut t = vec![0.0; shape.batch()];
         noise.fork(0).fill_uniform(&mut t);
         t.iter_mut().for_each(|t| *t = self.earliest + (1.0 - self.earliest) * *t);
@@ -162,7 +176,8 @@ impl FineTuning {
     /// own. With `normaliser` = `None` the weights are raw, exp(λ r).
     ///
     /// # Errors
-    /// Those of the maps and the reward, and of [`choose`](Self::choose); [`Error::NonFinite`] for a reward that is NaN or +∞.
+    /// Those of the maps and the reward, and of [`choose`](Self::choose); [`Error::NonFinite`] for a weight that is NaN or +∞, and those of
+    /// [`LogNormaliser::update`].
     pub fn loss<T: Tensor, M: Lift<T>>(
         &self,
         maps: &FineTuningMaps<'_, T, M>,
@@ -191,24 +206,18 @@ impl FineTuning {
         let (device, t) = (batch.x1.device(), &choices.t);
         let condition = Condition { labels: batch.labels, guidance: base.condition.guidance };
         let of_draw = Condition { labels: batch.labels, guidance: sampler.condition.guidance };
+        let shape = batch.x1.shape();
+        if t.len() != shape.batch() {
+            return Err(Error::Length { op: "the times of fine-tuning", expected: shape.batch(), found: t.len() });
+        }
+        if choices.state.shape() != shape {
+            return Err(Error::Shape { op: "the noise in the states of fine-tuning", left: choices.state.shape(), right: shape });
+        }
         let (x_t, _) = interpolate(base.path, t, &choices.state, batch.x1)?;
         let time = vector(&device, t)?;
 
         let draws = draws_of(choices.draw.shape().batch(), t.len())?;
         self.check_draws(draws)?;
-        let mut normaliser = normaliser;
-        let mut mean_reward = 0.0;
-        let mut weigh = |rewards: &T| -> Result<Vec<f64>> {
-            let rewards: Vec<f64> = rewards.to_vec()?;
-            check_rewards(&rewards)?;
-            mean_reward = rewards.iter().sum::<f64>() / rewards.len() as f64;
-            let log_weights: Vec<f64> = rewards.iter().map(|r| self.strength * r).collect();
-            let centre = match normaliser.as_deref_mut() {
-                Some(normaliser) => normaliser.update(&log_weights)?,
-                None => 0.0,
-            };
-            Ok(log_weights.iter().map(|l| libm::exp(l - centre)).collect())
-        };
         let (weights, push) = match self.slope {
             WeightSlope::Pathwise => {
                 let lifted = sampler.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
@@ -217,36 +226,53 @@ impl FineTuning {
                 let draw = Var::constant(choices.draw.clone());
                 let end = lifted.posterior(&draw, &Var::constant(time.clone()), &state, of_draw)?;
                 let (rewards, slopes) = reward.value_and_gradient(end.value())?;
-                let weights = weigh(&rewards)?;
-                let factor = |i: usize| self.half_sigma_squared.unwrap_or_else(|| base.path.coefficients(t[i]).half_sigma_squared());
-                let scaled: Vec<f64> =
-                    weights.iter().enumerate().map(|(k, w)| w * self.strength * factor(k / draws) / draws as f64).collect();
-                let seed = slopes.mul(&vector(&device, &scaled)?.per_item(slopes.shape())?)?;
-                let push = tape.backward(&end, seed)?.of(&state)?;
-                (weights, push)
+                let found = self.weights(&rewards, normaliser)?;
+                let factor = |t: f64| self.half_sigma_squared.unwrap_or_else(|| base.path.coefficients(t).half_sigma_squared());
+                let scaled = found.of_states(draws).zip(t).flat_map(|(own, &t)| {
+                    let factor = self.strength * factor(t) / draws as f64;
+                    own.iter().map(move |w| factor * w)
+                });
+                let scaled = vector(&device, &scaled.collect::<Vec<_>>())?.per_item(slopes.shape())?;
+                (found, tape.backward(&end, slopes.mul(&scaled)?)?.of(&state)?)
             }
             WeightSlope::Covariance => {
                 let ends = sampler.map.posterior(&choices.draw, &time, &x_t, of_draw)?;
-                let weights = weigh(&reward.value(&ends)?)?;
-                let centred = weights.chunks(draws).zip(t).flat_map(|(own, &t)| {
-                    let mean = mean(own);
-                    let factor = base.path.coefficients(t).kappa() / (draws - 1) as f64;
-                    own.iter().map(move |w| factor * (w - mean))
-                });
-                let centred: Vec<f64> = centred.collect();
+                let found = self.weights(&reward.value(&ends)?, normaliser)?;
+                let mut centred = Vec::with_capacity(found.weights.len());
+                for (own, &t) in found.of_states(draws).zip(t) {
+                    let (mean, factor) = (mean(own), kappa(base.path, t)? / (draws - 1) as f64);
+                    centred.extend(own.iter().map(|w| factor * (w - mean)));
+                }
                 let centred = device.from_slice(&centred, Shape::new(&[t.len(), draws])?)?;
-                (weights, weighted_mean(&centred, &ends)?)
+                (found, weighted_mean(&centred, &ends)?)
             }
         };
 
         let base = base.map.drift(&time, &x_t, condition)?;
         let prediction = student.drift(&Var::constant(time), &Var::constant(x_t), condition)?;
         let ahead = prediction.value().sub(&base)?;
-        let excess: Vec<f64> = weights.chunks(draws).map(|own| mean(own) - 1.0).collect();
+        let excess: Vec<f64> = weights.of_states(draws).map(|own| mean(own) - 1.0).collect();
         let target = base.sub(&ahead.mul(&vector(&device, &excess)?.per_item(ahead.shape())?)?)?.add(&push)?;
         let residual = prediction.sub(&Var::constant(target))?;
         let total = weighted_mean_square(&residual, self.weight, None)?;
+        let Weights { weights, mean_reward } = weights;
         Ok(FineTuningLoss { total, mean_reward, effective_sample_size: crate::categorical::effective_sample_size(&weights) })
+    }
+
+    /// The weights of all draws by their rewards.
+    fn weights<T: Tensor>(&self, rewards: &T, normaliser: Option<&mut LogNormaliser>) -> Result<Weights> {
+        let rewards: Vec<f64> = rewards.to_vec()?;
+        check_rewards(&rewards)?;
+        // What cannot be stays so at any strength, also at none.
+        let log_weight = |r: &f64| if *r == f64::NEG_INFINITY && self.strength >= 0.0 { *r } else { self.strength * r };
+        let log_weights: Vec<f64> = rewards.iter().map(log_weight).collect();
+        check_rewards(&log_weights)?;
+        let centre = match normaliser {
+            Some(normaliser) => normaliser.update(&log_weights)?,
+            None => 0.0,
+        };
+        let possible: Vec<f64> = rewards.into_iter().filter(|r| *r > f64::NEG_INFINITY).collect();
+        Ok(Weights { weights: log_weights.iter().map(|l| libm::exp(l - centre)).collect(), mean_reward: mean(&possible) })
     }
 
     /// That there are enough draws for each state.
@@ -259,7 +285,19 @@ impl FineTuning {
     }
 }
 
-/// The mean of a state's weights.
-fn mean(weights: &[f64]) -> f64 {
-    weights.iter().sum::<f64>() / weights.len() as f64
+/// The weights of the draws of a batch, those of a state in a row.
+struct Weights {
+    weights: Vec<f64>,
+    mean_reward: f64,
+}
+
+impl Weights {
+    fn of_states(&self, draws: usize) -> impl Iterator<Item = &[f64]> {
+        self.weights.chunks(draws)
+    }
+}
+
+/// 0 of none.
+fn mean(numbers: &[f64]) -> f64 {
+    numbers.iter().sum::<f64>() / numbers.len().max(1) as f64
 }

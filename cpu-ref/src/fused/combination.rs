@@ -30,9 +30,10 @@ impl<E: Float> Kernel for Combine<'_, E> {
             let at = walk.row(piece.row + r);
             for (k, &(factor, x)) in terms.iter().enumerate() {
                 if steps[k] == 0 {
-                    let term = factor * x[at[k]];
+                    // One rounding, as where it is not stretched.
+                    let x = x[at[k]];
                     for out in out.iter_mut() {
-                        *out = if k == 0 { term } else { *out + term };
+                        *out = if k == 0 { factor * x } else { factor.fma::<FMA>(x, *out) };
                     }
                     continue;
                 }

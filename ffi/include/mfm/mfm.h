@@ -3,7 +3,7 @@
  * @brief Meta Flow Maps behind a C ABI (C99). C++ hosts include mfm.hpp, which is built on this file alone.
  *
  * Conventions. Time runs from noise (t = 0) to data (t = 1). Numbers are float32, row-major; a batch is one item after another, and a length
- * is always a number of floats, so `length = items * dimension`.
+ * is always a number of floats, so `length = items * dimension`. What is written to may overlap nothing else that is handed in.
  *
  * Errors. Functions that can fail return NULL for success, or an ::mfm_error that the caller owns and gives back to mfm_error_free(). No
  * exception and no panic leaves the library; whatever failed, handles stay usable, and outputs may be half-written only where that is said.
@@ -55,7 +55,7 @@ typedef enum mfm_code {
   MFM_OK = 0,                   /**< Success. */
   MFM_CANCELLED = 1,            /**< A callback asked to stop. */
   MFM_CALLBACK_FAILED = 2,      /**< A callback answered with any other number. */
-  MFM_CALLBACK_THREW = 3,       /**< A callback threw a std::exception; the message is its what(). */
+  MFM_CALLBACK_THREW = 3,       /**< A callback threw a std::exception. */
   MFM_CALLBACK_THREW_OTHER = 4, /**< A callback threw something else. */
   MFM_NOT_FINITE = 5,           /**< A reward, its gradient, or a result is NaN or infinite. */
   MFM_NULL_POINTER = 6,         /**< A pointer that must not be null is null. */
@@ -65,7 +65,7 @@ typedef enum mfm_code {
   MFM_FILE = 10,                /**< A file cannot be read or written. */
   MFM_BAD_MODEL = 11,           /**< The bytes are no model, or a truncated, corrupt or newer one. */
   MFM_OUT_OF_MEMORY = 12,       /**< More memory than there is, or than can be addressed. */
-  MFM_UNSUPPORTED = 13,         /**< Not offered by this model, reward, device or build of the library. */
+  MFM_UNSUPPORTED = 13,         /**< Not offered by this model, reward, device or build of the library: labels of a model that knows none, for one. */
   MFM_BUSY = 14,                /**< The session is in another call, on this or another thread. */
   MFM_DLPACK = 15,              /**< A DLPack tensor of a version, type, layout or device that cannot be used here. */
   MFM_DEVICE = 16,              /**< The device reported an error. */
@@ -331,8 +331,8 @@ static inline mfm_posterior_options mfm_posterior_options_default(void) {
   return o;
 }
 
-/** Draws of p(x1 | x_t): clean data that a noisy state may have been. The draws of a state follow one another, and do not depend on how the
- * states are split into calls only if the noise is skipped accordingly: use one stream for each call.
+/** Draws of p(x1 | x_t): clean data that a noisy state may have been. The draws of a state follow one another. States that are split over several
+ * calls are given other draws than in one: give each call a stream of its own.
  * @param states [n, dimension] @param[out] draws [n * options.draws, dimension]
  * Errors: ::MFM_LENGTH, ::MFM_EMPTY, ::MFM_RANGE, ::MFM_NOT_FINITE, ::MFM_CANCELLED. */
 MFM_API mfm_error* mfm_posterior(mfm_session* session, const float* states, size_t states_length, const mfm_posterior_options* options,
@@ -438,16 +438,16 @@ typedef enum mfm_coupling {
 /** How to steer. */
 typedef struct mfm_steer_options {
   size_t size;         /**< sizeof(mfm_steer_options). */
-  mfm_draw draw;       /**< Noise and condition. */
+  mfm_draw draw;       /**< Noise and condition, one label and one scale at most. */
   uint32_t estimator;  /**< An ::mfm_estimator; default ::MFM_RESAMPLED. */
   size_t steps;        /**< Time steps; 0, the default: 100 for an ODE or SDE, 1 for best of n, 16 for MCMC and by values, else 8. */
   size_t draws;        /**< Posterior draws for each state, fresh starts of chains, candidates; 0, the default: 32 if resampled, 8 for MCMC, else 16. */
   size_t moves;        /**< Chain moves at each time, for MCMC; default 4. */
   uint32_t coupling;   /**< An ::mfm_coupling; default ::MFM_BRIDGE. */
   uint32_t sde;        /**< 1 to integrate the SDE instead of the ODE (default 0), for the first four estimators, and instead of bridges for the last. */
-  uint32_t heun;       /**< 1 for Heun instead of Euler (default 0), likewise. */
-  double start;        /**< The first time, at which noise stands for the state, likewise; default 0.01. */
-  double window_start; /**< Steer only from this time, likewise; default 0. */
+  uint32_t heun;       /**< 1 for Heun instead of Euler (default 0), for the first four estimators. */
+  double start;        /**< The first time of an ODE or SDE, at which noise stands for the state; default 0.01. */
+  double window_start; /**< Steer only from this time, for the first four estimators; default 0. */
   double window_end;   /**< Steer only until this time, likewise; default 1. */
   double damping;      /**< A factor on the correction, likewise; default 1. */
   double rescale;      /**< Rescale each correction to this multiple of the drift's norm, likewise; 0, the default, for not. */
@@ -539,7 +539,7 @@ typedef struct mfm_training_options {
   double clip;           /**< Largest norm of the gradient; default 1, 0 for no limit. */
   uint32_t consistency;  /**< An ::mfm_consistency; default ::MFM_SEMIGROUP. Training only. */
   double label_dropout;  /**< Share of labels that are dropped; default 0.1. Training with labels only. */
-  double strength;       /**< A factor on the reward; default 1. Fine-tuning only. */
+  double strength;       /**< A factor on the reward, above 0; default 1. Fine-tuning only. */
   size_t draws;          /**< Posterior draws of each noisy state; default 0, which is 1, or 4 for a reward without gradient, the least then 2. Fine-tuning only. */
 } mfm_training_options;
 
@@ -577,7 +577,7 @@ MFM_API mfm_error* mfm_train(mfm_session* session, const float* data, size_t len
                              const mfm_training_options* options, mfm_model** trained) MFM_NOEXCEPT;
 
 /** Tunes a copy of the session's model to p1(x) exp(strength r(x)), off policy: its drift becomes that of the tilted model. Sample it along the
- * ODE or SDE, or steer it; its jumps are those of the model it came from.
+ * ODE or SDE: its jumps and posteriors are left as they fall, so values and posterior draws are those of the model it came from alone.
  * @param reward with a gradient, which is followed through the map; or without: then the weights of several draws and where these lie tell the way,
  * which is better for rewards that are flat in most places, such as that of a sure classifier @param data clean items from which noisy states are made, or NULL with length 0 for the model's own samples
  * @param[out] tuned a new model. Errors: as mfm_train(), and those of the reward. */

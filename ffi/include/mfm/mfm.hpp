@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <new>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -24,7 +25,7 @@
 #include "status.hpp"
 
 namespace mfm {
-inline namespace v1 {
+inline namespace MFM_NAMESPACE {
 
 /** How to open a session. */
 struct session_options {
@@ -62,13 +63,20 @@ class model {
   status try_save(std::string_view path) const noexcept { return status(mfm_model_save(get(), path.data(), path.size())); }
   /** mfm_model_save_memory(): `bytes` is replaced. */
   status try_save_memory(std::vector<unsigned char>& bytes) const noexcept {
-    mfm_bytes* saved = nullptr;
-    status outcome(mfm_model_save_memory(get(), &saved));
-    if (outcome.ok()) {
-      const auto* data = static_cast<const unsigned char*>(mfm_bytes_data(saved));
-      bytes.assign(data, data + mfm_bytes_size(saved));
-      mfm_bytes_free(saved);
+    mfm_bytes* handle = nullptr;
+    status outcome(mfm_model_save_memory(get(), &handle));
+    if (!outcome.ok()) return outcome;
+    const std::unique_ptr<mfm_bytes, void (*)(mfm_bytes*)> saved(handle, [](mfm_bytes* done) { mfm_bytes_free(done); });
+    const auto* data = static_cast<const unsigned char*>(mfm_bytes_data(handle));
+#if MFM_EXCEPTIONS
+    try {
+      bytes.assign(data, data + mfm_bytes_size(handle));
+    } catch (const std::exception&) {
+      return status::out_of_memory();
     }
+#else
+    bytes.assign(data, data + mfm_bytes_size(handle));
+#endif
     return outcome;
   }
   /** mfm_model_describe(); of an empty model all is zero. */
@@ -138,7 +146,8 @@ class session {
 
   /** mfm_session_open() */
   static status try_open(const model& of, session& opened, session_options options = {}) noexcept {
-    auto host = std::make_unique<callbacks>(callbacks{std::move(options.progress), std::move(options.log), {}});
+    std::unique_ptr<callbacks> host(new (std::nothrow) callbacks{std::move(options.progress), std::move(options.log), {}});
+    if (!host) return status::out_of_memory();
     mfm_session_options c = mfm_session_options_default();
     c.threads = options.threads;
     c.stream = options.stream;
@@ -338,7 +347,7 @@ class session {
   std::unique_ptr<mfm_session, close> handle_;
 };
 
-}  // namespace v1
+}  // namespace MFM_NAMESPACE
 }  // namespace mfm
 
 #endif  // MFM_MFM_HPP

@@ -12,35 +12,59 @@
 namespace mfm {
 inline namespace v1 {
 
-/** @cond */
-namespace detail {
-
-template <class C, C (*Default)()>
-struct options : C {
-  options() noexcept : C(Default()) {}
+/** ::mfm_model_options with its defaults. */
+struct model_options : mfm_model_options {
+  /** All of them. */
+  model_options() noexcept : mfm_model_options(mfm_model_options_default()) {}
 };
 
-}  // namespace detail
-/** @endcond */
-
-/** ::mfm_model_options with its defaults. */
-using model_options = detail::options<mfm_model_options, &mfm_model_options_default>;
 /** ::mfm_sample_options with its defaults. */
-using sample_options = detail::options<mfm_sample_options, &mfm_sample_options_default>;
+struct sample_options : mfm_sample_options {
+  /** All of them. */
+  sample_options() noexcept : mfm_sample_options(mfm_sample_options_default()) {}
+};
+
 /** ::mfm_posterior_options with its defaults. */
-using posterior_options = detail::options<mfm_posterior_options, &mfm_posterior_options_default>;
+struct posterior_options : mfm_posterior_options {
+  /** All of them. */
+  posterior_options() noexcept : mfm_posterior_options(mfm_posterior_options_default()) {}
+};
+
 /** ::mfm_query with its defaults. */
-using query = detail::options<mfm_query, &mfm_query_default>;
+struct query : mfm_query {
+  /** All of them. */
+  query() noexcept : mfm_query(mfm_query_default()) {}
+};
+
 /** ::mfm_value_options with its defaults. */
-using value_options = detail::options<mfm_value_options, &mfm_value_options_default>;
+struct value_options : mfm_value_options {
+  /** All of them. */
+  value_options() noexcept : mfm_value_options(mfm_value_options_default()) {}
+};
+
 /** ::mfm_steer_options with its defaults. */
-using steer_options = detail::options<mfm_steer_options, &mfm_steer_options_default>;
+struct steer_options : mfm_steer_options {
+  /** All of them. */
+  steer_options() noexcept : mfm_steer_options(mfm_steer_options_default()) {}
+};
+
 /** ::mfm_search_options with its defaults. */
-using search_options = detail::options<mfm_search_options, &mfm_search_options_default>;
+struct search_options : mfm_search_options {
+  /** All of them. */
+  search_options() noexcept : mfm_search_options(mfm_search_options_default()) {}
+};
+
 /** ::mfm_training_options with the defaults of training. */
-using training_options = detail::options<mfm_training_options, &mfm_training_options_default>;
+struct training_options : mfm_training_options {
+  /** All of them. */
+  training_options() noexcept : mfm_training_options(mfm_training_options_default()) {}
+};
+
 /** ::mfm_training_options with the defaults of fine-tuning. */
-using fine_tuning_options = detail::options<mfm_training_options, &mfm_fine_tuning_options_default>;
+struct fine_tuning_options : mfm_training_options {
+  /** All of them. */
+  fine_tuning_options() noexcept : mfm_training_options(mfm_fine_tuning_options_default()) {}
+};
 
 /** ::mfm_architecture with its defaults. */
 struct architecture : mfm_architecture {

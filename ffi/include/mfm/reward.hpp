@@ -31,6 +31,9 @@ class reward {
   }
 };
 
+}  // namespace v1
+inline namespace MFM_NAMESPACE {
+
 /** @cond */
 namespace detail {
 
@@ -100,7 +103,7 @@ struct reward_call {
 }  // namespace detail
 /** @endcond */
 
-}  // namespace v1
+}  // namespace MFM_NAMESPACE
 }  // namespace mfm
 
 #endif  // MFM_REWARD_HPP

@@ -14,6 +14,8 @@ namespace mfm {
 /** Changes with the binary interface of what is inline here. */
 inline namespace v1 {
 
+class batch;
+
 /** A view of `size()` elements that somebody else owns: of a std::vector, std::array, std::span or anything with data() and size(). */
 template <class T>
 class span {
@@ -22,9 +24,10 @@ class span {
   constexpr span() noexcept = default;
   /** `size` elements at `data`. */
   constexpr span(T* data, std::size_t size) noexcept : data_(data), size_(size) {}
-  /** All of a container. */
-  template <class Container, class = std::enable_if_t<std::is_convertible_v<
-                                 std::remove_pointer_t<decltype(std::declval<Container&>().data())> (*)[], T (*)[]>>>
+  /** All of a container; of a batch, whose size() counts items, see batch::numbers(). */
+  template <class Container, class = std::enable_if_t<!std::is_same_v<std::remove_cv_t<std::remove_reference_t<Container>>, batch> &&
+                                                      std::is_convertible_v<
+                                                          std::remove_pointer_t<decltype(std::declval<Container&>().data())> (*)[], T (*)[]>>>
   constexpr span(Container&& container) noexcept : data_(container.data()), size_(container.size()) {}
   /** The first element. */
   constexpr T* data() const noexcept { return data_; }
@@ -53,6 +56,8 @@ class batch {
   constexpr std::size_t size() const noexcept { return size_; }
   /** Numbers in each. */
   constexpr std::size_t dimension() const noexcept { return dimension_; }
+  /** All of its numbers, size() * dimension() of them. */
+  constexpr span<const float> numbers() const noexcept { return {data_, size_ * dimension_}; }
   /** An item, which must be there. */
   constexpr span<const float> operator[](std::size_t item) const noexcept { return {data_ + item * dimension_, dimension_}; }
 

@@ -13,14 +13,17 @@
 #if defined(__cpp_exceptions)
 /** 1 where calls that throw are offered. */
 #define MFM_EXCEPTIONS 1
+/** The inline namespace of what is laid out by whether there are exceptions, so that a program may have parts of both kinds. */
+#define MFM_NAMESPACE v1
 #include <exception>
 #include <stdexcept>
 #else
 #define MFM_EXCEPTIONS 0
+#define MFM_NAMESPACE v1_without_exceptions
 #endif
 
 namespace mfm {
-inline namespace v1 {
+inline namespace MFM_NAMESPACE {
 
 /** How a call ended. */
 class [[nodiscard]] status {
@@ -29,14 +32,20 @@ class [[nodiscard]] status {
   status() noexcept = default;
   /** Takes an error of mfm.h over; null is success. */
   explicit status(mfm_error* error) noexcept : error_(error) {}
+  /** That there is no memory left on the host's side. */
+  static status out_of_memory() noexcept {
+    status failed;
+    failed.memory_ = false;
+    return failed;
+  }
   /** Whether it succeeded. */
-  bool ok() const noexcept { return !error_; }
+  bool ok() const noexcept { return memory_ && !error_; }
   /** Whether it succeeded. */
   explicit operator bool() const noexcept { return ok(); }
   /** The kind of failure. */
-  mfm_code code() const noexcept { return mfm_error_code(error_.get()); }
+  mfm_code code() const noexcept { return memory_ ? mfm_error_code(error_.get()) : MFM_OUT_OF_MEMORY; }
   /** One sentence; lives as long as the status. */
-  const char* message() const noexcept { return mfm_error_message(error_.get()); }
+  const char* message() const noexcept { return memory_ ? mfm_error_message(error_.get()) : "there is no memory left"; }
 #if MFM_EXCEPTIONS
   /** The same with what a callback threw. */
   status(mfm_error* error, std::exception_ptr exception) noexcept : error_(error), exception_(std::move(exception)) {}
@@ -49,6 +58,7 @@ class [[nodiscard]] status {
     void operator()(mfm_error* error) const noexcept { mfm_error_free(error); }
   };
   std::unique_ptr<mfm_error, free> error_;
+  bool memory_ = true;
 #if MFM_EXCEPTIONS
   std::exception_ptr exception_;
 #endif
@@ -95,12 +105,15 @@ class catcher {
       return MFM_CALLBACK_THREW_OTHER;
     }
   }
-  status settle(mfm_error* error) noexcept { return status(error, std::exchange(kept_, nullptr)); }
+  /// Looks for what was thrown only if something was: a call on another thread may be under way, and ours was refused.
+  status settle(mfm_error* error) noexcept {
+    const mfm_code code = mfm_error_code(error);
+    if (code != MFM_CALLBACK_THREW && code != MFM_CALLBACK_THREW_OTHER) return status(error);
+    return status(error, std::exchange(kept_, nullptr));
+  }
 
  private:
-  void keep() noexcept {
-    if (!kept_) kept_ = std::current_exception();
-  }
+  void keep() noexcept { kept_ = std::current_exception(); }
   std::exception_ptr kept_;
 #else
   template <class Callback>
@@ -114,7 +127,7 @@ class catcher {
 }  // namespace detail
 /** @endcond */
 
-}  // namespace v1
+}  // namespace MFM_NAMESPACE
 }  // namespace mfm
 
 #endif  // MFM_STATUS_HPP

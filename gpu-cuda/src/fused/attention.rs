@@ -111,8 +111,8 @@ impl Heads {
             return Ok(None);
         }
         let Ok(batch) = bq.broadcast(&bk, NAME).and_then(|batch| batch.broadcast(&bv, NAME)) else { return Ok(None) };
-        // The kernels count batch entries in 32 bits.
-        if batch.elements() == 0 || batch.elements() > i32::MAX as usize {
+        // The kernels count batch entries, queries and keys in 32 bits.
+        if batch.elements() == 0 || [batch.elements(), queries, keys].into_iter().any(|n| n > i32::MAX as usize) {
             return Ok(None);
         }
         let [q, k, v] = [rows_of(q, batch)?, rows_of(k, batch)?, rows_of(v, batch)?];

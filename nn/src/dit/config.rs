@@ -112,7 +112,7 @@ impl DitConfig {
 
     /// The number of numbers in a patch.
     pub(super) fn patch_data(&self) -> usize {
-        self.channels * self.patch * self.patch
+        self.channels.saturating_mul(self.patch).saturating_mul(self.patch)
     }
 
     /// Checks that every field is in its range.
@@ -130,7 +130,7 @@ impl DitConfig {
             ("the transformer's expansion", self.expansion),
         ];
         for (what, value) in fields {
-            // Far beyond any use, and products of three such numbers cannot overflow.
+            // Far beyond any use.
             if value == 0 || value > 1 << 16 {
                 return Err(Error::Range { what, value: value as f64, range: "between 1 and 65536" });
             }
@@ -140,9 +140,9 @@ impl DitConfig {
             return Err(Error::Range { what: "the transformer's image side", value: number(self.side), range: "a multiple of its patch" });
         }
         // Positions are computed, so a file could claim any number of them.
-        if self.tokens() > 1 << 16 {
-            let range = "at most 65536";
-            return Err(Error::Range { what: "the transformer's number of tokens", value: number(self.tokens()), range });
+        if self.grid() > 1 << 8 {
+            let (tokens, range) = (number(self.grid()) * number(self.grid()), "at most 65536");
+            return Err(Error::Range { what: "the transformer's number of tokens", value: tokens, range });
         }
         if !self.hidden.is_multiple_of(4) || !self.hidden.is_multiple_of(self.heads) {
             let range = "a multiple of 4 and of its number of heads";

@@ -13,21 +13,24 @@ const DEVIATION: f64 = 0.02;
 pub fn from_scratch<'a, D: Device>(device: &'a D, noise: &'a Noise) -> impl FnMut(&str, Shape) -> Result<D::Tensor> + 'a {
     let mut index = 0;
     move |name, shape| {
-        let noise = noise.fork(index);
         index += 1;
-        if name.contains("_norm.weight") {
-            return device.full(1.0, shape);
-        }
-        if name.ends_with("bias") || ZERO.iter().any(|part| name.contains(part)) {
-            return device.zeros(shape);
-        }
-        if name.contains("embedder.mlp") || name.contains("embedder_second.mlp") || name.contains("embedding_table") {
-            return device.normal(&noise, shape)?.scale(DEVIATION);
-        }
-        // The weight of q, k and v is one matrix of three; each is drawn by its own size.
-        let outputs = if name.ends_with("qkv.weight") { shape.batch() / 3 } else { shape.batch() };
-        uniform(device, &noise, libm::sqrt(6.0 / (shape.item() + outputs) as f64), shape)
+        fresh(device, &noise.fork(index - 1), name, shape)
     }
+}
+
+fn fresh<D: Device>(device: &D, noise: &Noise, name: &str, shape: Shape) -> Result<D::Tensor> {
+    if name.contains("_norm.weight") {
+        return device.full(1.0, shape);
+    }
+    if name.ends_with("bias") || ZERO.iter().any(|part| name.contains(part)) {
+        return device.zeros(shape);
+    }
+    if name.contains("embedder.mlp") || name.contains("embedder_second.mlp") || name.contains("embedding_table") {
+        return device.normal(noise, shape)?.scale(DEVIATION);
+    }
+    // The weight of q, k and v is one matrix of three; each is drawn by its own size.
+    let outputs = if name.ends_with("qkv.weight") { shape.batch() / 3 } else { shape.batch() };
+    uniform(device, noise, libm::sqrt(6.0 / (shape.item() + outputs) as f64), shape)
 }
 
 /// A source that starts a Meta Flow Map from a flow model of the same sizes, whose parameters `flow` gives by the names of a diffusion
@@ -40,9 +43,10 @@ pub fn from_flow_model<'a, D: Device, E: From<Error>>(
     noise: &'a Noise,
     flow: &'a mut Source<'a, D::Tensor, E>,
 ) -> impl FnMut(&str, Shape) -> Result<D::Tensor, E> + 'a {
-    let mut fresh = from_scratch(device, noise);
+    let mut index = 0;
     move |name, shape| {
-        let new = fresh(name, shape)?;
+        // Every parameter has the number that it has in a network from scratch.
+        index += 1;
         if let Some(rest) = name.strip_prefix("s_embedder.").or_else(|| name.strip_prefix("t_embedder_second.")) {
             return flow(&join("t_embedder", rest), shape);
         }
@@ -52,7 +56,7 @@ pub fn from_flow_model<'a, D: Device, E: From<Error>>(
         }
         let own = ["t_embedder.mlp.0", "s_embedder_second.mlp.0", "t_cond_embedder.mlp.0", "x_cond_adaLN"];
         if own.iter().any(|part| name.starts_with(part)) {
-            return Ok(new);
+            return Ok(fresh(device, &noise.fork(index - 1), name, shape)?);
         }
         flow(name, shape)
     }

@@ -30,7 +30,8 @@ pub fn load(path: impl AsRef<Path>) -> Result<Vec<u8>, FileError> {
 /// Writes a file: under a temporary name in the same folder, synced, then renamed over `path`, and the folder synced.
 ///
 /// # Errors
-/// [`FileError::Io`]; the file at `path` is then as it was, and the temporary one is removed.
+/// [`FileError::Io`]; the file at `path` is then as it was, and the temporary one is removed. If only the folder could not be synced, the new file is there
+/// already.
 pub fn save(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
     let path = path.as_ref();
     let (mut file, temporary) = create_beside(path)?;
@@ -61,11 +62,17 @@ fn create_beside(path: &Path) -> Result<(File, PathBuf), FileError> {
     }
 }
 
-/// Makes the new name itself durable, where the system lets a folder be opened.
+/// Makes the new name itself durable, where the system lets a folder be opened and synced.
 fn sync_folder(path: &Path) -> Result<(), FileError> {
     if !cfg!(unix) {
         return Ok(());
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("syncing the folder of", path))
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if !matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => {
+            Err(failed("syncing the folder of", path)(error))
+        }
+        _ => Ok(()),
+    }
 }

@@ -8,7 +8,7 @@ use crate::layer::settled;
 use crate::model::Model;
 use crate::module::Module;
 use crate::train::TrainingState;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use mfm_core::{Device, Shape};
@@ -18,6 +18,8 @@ use mfm_core::{Device, Shape};
 pub struct Container<'a, H> {
     header: H,
     tensors: Vec<TensorView<'a>>,
+    /// Where each name is in the list: a file may hold very many.
+    places: BTreeMap<&'a str, usize>,
 }
 
 /// The file of a model.
@@ -33,7 +35,8 @@ impl<'a, H: Header> Container<'a, H> {
     /// [`FileError`], naming what is wrong and where.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FileError> {
         let (header, tensors) = parse(bytes)?;
-        Ok(Self { header, tensors })
+        let places = tensors.iter().enumerate().map(|(place, tensor)| (tensor.name, place)).collect();
+        Ok(Self { header, tensors, places })
     }
 
     /// What the file says about what it holds.
@@ -48,7 +51,7 @@ impl<'a, H: Header> Container<'a, H> {
 
     /// A tensor by its name.
     pub fn tensor(&self, name: &str) -> Option<&TensorView<'a>> {
-        self.tensors.iter().find(|tensor| tensor.name == name)
+        self.places.get(name).map(|&place| &self.tensors[place])
     }
 
     /// A tensor that must be there and have this shape.

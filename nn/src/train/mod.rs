@@ -95,9 +95,12 @@ impl<T> Samples<T> {
 /// `size` random rows of [n, ...], with their labels: a batch for training.
 ///
 /// # Errors
-/// Whatever the device reports.
+/// [`Error::OutOfMemory`] for more rows than there is memory for, and whatever the device reports.
 pub fn random_rows<T: Tensor>(rows: &T, labels: Option<&[usize]>, size: usize, noise: &Noise) -> Result<Samples<T>> {
-    let mut chosen = vec![0; size];
+    let mut chosen = Vec::new();
+    let bytes = size.saturating_mul(size_of::<usize>());
+    chosen.try_reserve_exact(size).map_err(|_| Error::OutOfMemory { op: "a batch", bytes })?;
+    chosen.resize(size, 0);
     noise.fill_below(rows.shape().batch(), &mut chosen);
     let labels = labels.map(|labels| chosen.iter().filter_map(|&i| labels.get(i).copied()).collect());
     Ok(Samples { x1: rows.gather(0, &chosen)?, labels })

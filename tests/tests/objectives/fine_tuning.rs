@@ -3,10 +3,12 @@
 use crate::gaussian_map::GaussianMap;
 use crate::support::statistics::Mean;
 use crate::support::{F64, device, normal, rows};
-use mfm_core::autodiff::Tape;
+use mfm_core::autodiff::{Tape, Var};
 use mfm_core::interpolant::Linear;
 use mfm_core::reward::Reward;
-use mfm_core::training::{AdaptiveWeight, Batch, FineTuning, FineTuningLoss, FineTuningMaps, LogNormaliser, WeightSlope};
+use mfm_core::training::{
+    AdaptiveWeight, Batch, FineTuning, FineTuningChoices, FineTuningLoss, FineTuningMaps, LogNormaliser, WeightSlope,
+};
 use mfm_core::{Error, Flow, Lift, Noise, Operations, Result, Tensor};
 use mfm_toy2d::QuadraticReward;
 
@@ -156,10 +158,33 @@ fn a_reward_that_is_not_a_number_is_an_error_with_its_index() -> Result<()> {
             }
         }
     }
-    // −∞ is a weight of zero.
-    let run = Run { options: options(), map: &map, x1: &x1, seed: 2 };
-    let (loss, _) = run.loss(&Poisoned(f64::NEG_INFINITY), Some(&mut LogNormaliser::default()))?;
-    assert!(loss.total.value().to_vec::<f64>()?[0].is_finite() && loss.effective_sample_size <= 5.0);
+    // −∞ is a weight of zero, at any strength that is not negative.
+    for (slope, draws, strength) in
+        [(WeightSlope::Pathwise, 1, STRENGTH), (WeightSlope::Covariance, 2, STRENGTH), (WeightSlope::Covariance, 2, 0.0)]
+    {
+        for normalised in [false, true] {
+            let run = Run { options: FineTuning { slope, draws, strength, ..options() }, map: &map, x1: &x1, seed: 2 };
+            let (loss, gradient) = run.loss(&Poisoned(f64::NEG_INFINITY), normalised.then_some(&mut LogNormaliser::default()))?;
+            assert!(loss.total.value().to_vec::<f64>()?[0].is_finite() && gradient.iter().all(|g| g.is_finite()));
+            assert!(loss.mean_reward.is_finite() && loss.effective_sample_size <= (6 * draws - 1) as f64 + 1e-9, "{loss:?}");
+        }
+    }
+    let negative = Run { options: FineTuning { strength: -1.0, ..options() }, map: &map, x1: &x1, seed: 2 };
+    assert!(matches!(negative.loss(&Poisoned(f64::NEG_INFINITY), None), Err(Error::NonFinite { index: 2, .. })));
+    // Choices that do not fit.
+    let run = Run { options: FineTuning { slope: WeightSlope::Covariance, draws: 2, ..options() }, map: &map, x1: &x1, seed: 2 };
+    let made = run.options.choose(&Batch { x1: &x1, labels: None }, &Noise::new(1))?;
+    let of = |choices: FineTuningChoices<F64>| -> Result<FineTuningLoss<F64>> {
+        let base = base()?;
+        let (flow, student) = (Flow::new(&base, &Linear), map.lift(&mut |p: &F64| Ok(Var::constant(p.clone())))?);
+        let maps = FineTuningMaps { base: flow, sampler: flow, student: &student };
+        run.options.loss_of(&maps, &QuadraticReward::linear(&[1.0, 0.0], 0.0)?, Batch { x1: &x1, labels: None }, None, &choices)
+    };
+    assert!(of(made.clone()).is_ok());
+    assert!(matches!(of(FineTuningChoices { t: vec![0.5], ..made.clone() }), Err(Error::Length { .. })));
+    assert!(matches!(of(FineTuningChoices { state: normal(&device(), 5, 2, 1)?, ..made.clone() }), Err(Error::Shape { .. })));
+    assert!(matches!(of(FineTuningChoices { draw: normal(&device(), 7, 2, 1)?, ..made.clone() }), Err(Error::Length { .. })));
+    assert!(matches!(of(FineTuningChoices { t: vec![1.0; 6], ..made }), Err(Error::Range { .. })));
     for (slope, draws) in [(WeightSlope::Pathwise, 0), (WeightSlope::Covariance, 0), (WeightSlope::Covariance, 1)] {
         let run = Run { options: FineTuning { slope, draws, ..options() }, map: &map, x1: &x1, seed: 2 };
         assert!(matches!(run.loss(&Poisoned(0.0), None), Err(Error::Range { .. })), "{slope:?}, {draws}");
@@ -191,7 +216,11 @@ fn the_normaliser_is_a_running_log_mean() -> Result<()> {
     }
     assert!((normaliser.log_mean - 895.0).abs() < 1e-5, "{normaliser:?}");
     assert!(matches!(normaliser.update(&[0.0, f64::NAN]), Err(Error::NonFinite { index: 1, .. })));
-    assert!(matches!(normaliser.update(&[f64::NEG_INFINITY]), Err(Error::NonFinite { .. })));
+    // A batch of what cannot be lowers the mean, but sets no scale.
+    let before = normaliser.log_mean;
+    assert!((normaliser.update(&[f64::NEG_INFINITY; 2])? - before - (1.0_f64 - 1.0 / 100.0).ln()).abs() < 1e-12);
+    let mut fresh = LogNormaliser::default();
+    assert_eq!((fresh.update(&[f64::NEG_INFINITY; 2])?, fresh), (0.0, LogNormaliser::default()));
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use crate::support::counting::Counting;
 use crate::support::{F64, device, normal};
 use mfm_core::best_of::best_of;
 use mfm_core::guidance::{Dps, Guide, MfmGradient, MfmGradientFree, Unsteered};
+use mfm_core::plan::{Estimator, Plan};
 use mfm_core::population::{Bridged, GuidedSde, Potential, SequentialMonteCarlo};
 use mfm_core::posterior_mcmc::{PosteriorMcmc, steer_by_mcmc};
 use mfm_core::resample::{Coupling, Resampling, steer_by_resampling};
@@ -62,6 +63,25 @@ fn guides_and_equations_cost_what_they_say() -> Result<()> {
     }
     sample_by_refinement(&meter.flow(), &TimeGrid::uniform(4), &x, &Noise::new(2))?;
     meter.expect(4, "refinement");
+    Ok(())
+}
+
+// Outside the window the drift alone is asked, and a plan of nothing costs nothing.
+#[test]
+fn plans_cost_what_they_say() -> Result<()> {
+    let meter = Meter::new()?;
+    let x: F64 = normal(&device(), SAMPLES, 2, 1)?;
+    for estimator in Estimator::ALL {
+        for window in [0.0..=1.0, 0.4..=0.8, 2.0..=3.0] {
+            for scheme in [Scheme::Euler, Scheme::Heun] {
+                let plan = Plan { window: window.clone(), scheme, moves: 1, start: 0.1, ..Plan::new(estimator, 3, 4) };
+                plan.run(&meter.flow(), &meter.paper.reward, &x, &Noise::new(2), &mut |_| Ok(()))?;
+                meter.expect(plan.evaluations(), &format!("{plan:?}"));
+            }
+        }
+        assert_eq!(Plan::new(estimator, 3, 0).evaluations(), 0, "{estimator:?}");
+        let _ = Plan { moves: usize::MAX, ..Plan::new(estimator, usize::MAX, usize::MAX) }.evaluations();
+    }
     Ok(())
 }
 

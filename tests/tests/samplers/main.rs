@@ -4,6 +4,7 @@ mod costs;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod populations;
 mod steering;
 mod unit;
 mod unsteered;

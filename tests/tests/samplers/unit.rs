@@ -5,7 +5,7 @@ use crate::support::statistics::Mean;
 use crate::support::{F64, PATHS, device, normal};
 use mfm_core::categorical::{best, choose, effective_sample_size, normalise, systematic};
 use mfm_core::resample::{Coupling, renoise};
-use mfm_core::{Error, Noise, Operations, Result, Tensor};
+use mfm_core::{Error, Noise, Operations, Result, Tensor, TimeGrid};
 
 fn uniforms(n: usize, seed: u64) -> Vec<f64> {
     let mut out = vec![0.0; n];
@@ -63,6 +63,11 @@ fn weights_are_normalised_and_counted() {
     let weights = normalise(&[1000.0, 1000.0 - core::f64::consts::LN_2, f64::NEG_INFINITY]);
     assert!(weights[0] == 1.0 && (weights[1] - 0.5).abs() < 1e-12 && weights[2] == 0.0, "{weights:?}");
     assert_eq!(normalise(&[f64::NEG_INFINITY, f64::NAN]), [1.0, 1.0]);
+    assert_eq!(normalise(&[f64::NEG_INFINITY, f64::INFINITY, 0.0, f64::NAN]), [0.0, 1.0, 0.0, 0.0]);
+    for scale in [1e-300, 1e300] {
+        assert!((effective_sample_size(&[scale, 2.0 * scale]) - 9.0 / 5.0).abs() < 1e-15, "{scale}");
+    }
+    assert_eq!(effective_sample_size(&[0.0; 3]), 0.0);
     assert_eq!(normalise(&[0.0, f64::NAN])[1], 0.0);
     assert_eq!((best(&[1.0, 3.0, f64::NAN, 3.0]), best(&[f64::NAN, -1.0]), best(&[f64::NAN; 2])), (1, 1, 1));
 }
@@ -94,6 +99,31 @@ fn bridges_compose_and_keep_the_marginal() -> Result<()> {
         }
         assert!(matches!(path.bridge(0.5, 0.4), Err(Error::Range { .. })));
         assert!(matches!(path.bridge(0.5, f64::NAN), Err(Error::Range { .. })));
+    }
+    Ok(())
+}
+
+// A step of no length would divide by zero somewhere.
+#[test]
+fn no_time_of_a_grid_comes_twice() -> Result<()> {
+    for grid in [TimeGrid::uniform(1), TimeGrid { power: 4.0, ..TimeGrid::uniform(1000).from(0.01) }] {
+        assert!(grid.times()?.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+    for grid in [TimeGrid { power: 10.0, ..TimeGrid::uniform(100).from(0.01) }, TimeGrid { power: 1e-20, ..TimeGrid::uniform(4) }] {
+        assert!(matches!(grid.times(), Err(Error::Range { what: "the grid's power", .. })), "{grid:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn couplings_go_forward_in_time() -> Result<()> {
+    let paper = Paper::linear()?;
+    let x: F64 = normal(&device(), 3, 2, 1)?;
+    for coupling in [Coupling::Bridge, Coupling::SameNoise, Coupling::FreshNoise] {
+        for times in [(0.5, 0.4), (1.0, 0.9), (7.0, 1.0), (f64::NAN, 1.0), (0.5, 1.5), (-0.5, 0.5)] {
+            let outcome = renoise(&paper.flow(), coupling, times, &x, &x, &Noise::new(1));
+            assert!(matches!(outcome, Err(Error::Range { .. })), "{coupling:?}, {times:?}");
+        }
     }
     Ok(())
 }

@@ -104,7 +104,9 @@ impl<T: Tensor> MetaFlowMap<T> for ExactFlowMap {
         }
         let shape = x.shape().per_item(rows)?;
         let device = x.device();
-        let average = x.sub(&query.x)?.div(&device.from_slice(&span, shape)?)?;
+        // Rows that rest have no average: theirs is divided by 1 and not taken, where 0/0 would spoil derivatives.
+        let divisor: Vec<f64> = span.iter().map(|h| if *h == 0.0 { 1.0 } else { *h }).collect();
+        let average = x.sub(&query.x)?.div(&device.from_slice(&divisor, shape)?)?;
         if span.iter().all(|h| *h != 0.0) {
             return Ok(average);
         }

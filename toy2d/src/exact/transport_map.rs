@@ -193,6 +193,10 @@ impl TransportMap {
     /// X_{s,u}(x) with its first derivatives attached where they are taken.
     fn carry<T: Tensor>(&self, query: &Query<'_, T>, s: &[f64], u: &[f64], t: &[f64]) -> Result<T> {
         let draws = query.draws()?;
+        let (expected, found) = (self.mixture.dimension(), query.x.shape().item());
+        if found != expected {
+            return Err(Error::Length { op: "an exact map's items", expected, found });
+        }
         if let ([0.0], [u], [t], 1) = (s, u, t, self.mixture.components().len()) {
             return self.carry_affine(query, *u, *t);
         }

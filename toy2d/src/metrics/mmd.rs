@@ -23,8 +23,7 @@ const LEAST: f64 = 1e-60;
 /// (2012), lemma 6.
 ///
 /// # Errors
-/// [`Error::Length`] where the lists are not rows of d numbers, [`Error::Range`] for d = 0 or fewer than two points in a set,
-/// [`Error::NonFinite`].
+/// [`Error::Length`] where the lists are not rows of d ≥ 1 numbers, [`Error::Range`] for fewer than two points in a set, [`Error::NonFinite`].
 pub fn mmd_squared(dimension: usize, left: &[f64], right: &[f64]) -> Result<f64> {
     let (left, right) = (columns(dimension, left)?, columns(dimension, right)?);
     let (n, m) = (left.count as f64, right.count as f64);

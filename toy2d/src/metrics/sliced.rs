@@ -43,7 +43,7 @@ impl Directions {
     /// `count` independent directions, uniform on the sphere; direction k comes from the elements k·d to (k+1)·d of `noise`.
     ///
     /// # Errors
-    /// [`Error::Range`] for no direction or no dimension, [`Error::OutOfMemory`] where they cannot be held.
+    /// [`Error::Range`] for no direction or no dimension, [`Error::OutOfMemory`] or [`Error::TooLarge`] where they cannot be held.
     pub fn random(dimension: usize, count: usize, noise: &Noise) -> Result<Self> {
         at_least_one("the dimension of directions", dimension)?;
         at_least_one("the number of directions", count)?;

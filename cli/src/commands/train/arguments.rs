@@ -273,3 +273,30 @@ pub enum Optimiser {
     /// RAdam
     Radam,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn laws_of_the_flow_times() {
+        let normal = |mean, deviation| Ok(FlowTimes::LogitNormal { mean, deviation });
+        assert_eq!(flow_times("uniform"), Ok(FlowTimes::Uniform));
+        assert_eq!(flow_times("logit-normal"), normal(0.0, 1.0));
+        assert_eq!(flow_times("logit-normal:-0.5,2"), normal(-0.5, 2.0));
+        for (text, why) in [
+            ("", "the laws are"),
+            ("beta", "the laws are"),
+            ("uniform:1,2", "the laws are"),
+            ("logit-normal:1", "the laws are"),
+            ("logit-normal:,", "\"\" is not a number"),
+            ("logit-normal:0,one", "\"one\" is not a number"),
+            ("logit-normal:0,1,2", "\"1,2\" is not a number"),
+            ("logit-normal:0,0", "the deviation of the flow times is 0"),
+            ("logit-normal:NaN,1", "the mean of the flow times is NaN"),
+        ] {
+            let error = flow_times(text).unwrap_err();
+            assert!(error.contains(why), "{text:?}: {error}");
+        }
+    }
+}

@@ -9,7 +9,7 @@ pub use row::LogRow;
 
 use crate::classifier::failure;
 use crate::context::Context;
-use crate::data::{self, Source};
+use crate::data::{self, LabelColumn, Source};
 use crate::failure::{Failure, Place as _, Result};
 use crate::model::save;
 use crate::output;
@@ -17,7 +17,7 @@ use crate::run::{Checkpoint, Log, RunFolder, State, Watch};
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
 use mfm_core::posterior_velocity::ClassifierFree;
-use mfm_core::training::{AdaptiveWeight, Guided, Objective, TimeLaw};
+use mfm_core::training::{AdaptiveWeight, FlowTimes, Guided, Objective, TimeLaw};
 use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::optimiser::{Method, OptimiserConfig};
 use mfm_nn::schedule::{Decay, LearningRate};
@@ -66,7 +66,14 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         None => return Err(Failure::input("<DATA> or --digits: there is no run yet to go on with, so it must be told what to train on")),
     };
     if arguments.labels && !data.has_labels() {
-        return Err(Failure::input(format!("--labels: {} has no labels; name their column by --label-column", data.name())));
+        let way = if data.has_columns() { "; name their column by --label-column" } else { "" };
+        return Err(Failure::input(format!("--labels: {} has no labels{way}", data.name())));
+    }
+    if arguments.data.is_none() && arguments.label_column != LabelColumn::None {
+        return Err(Failure::input("--label-column: the digits bring their labels"));
+    }
+    if arguments.guidance > 1.0 && !arguments.labels {
+        return Err(Failure::input("--guidance: it guides to labels, which are trained on with --labels alone"));
     }
     if arguments.check_data {
         data.check(context)?;
@@ -159,7 +166,19 @@ fn describe(arguments: &Arguments) -> String {
     let name = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
     let source = arguments.teacher.as_ref().map_or("data".into(), |teacher| teacher.display().to_string());
     let batch = if arguments.accumulate == 1 { String::new() } else { format!(" in {} parts", arguments.accumulate) };
-    let weighting = if arguments.learned_weighting { ", learned weighting" } else { "" };
+    let mut weighting = if arguments.learned_weighting { ", learned weighting".to_owned() } else { String::new() };
+    if arguments.labels {
+        weighting += &format!(", label dropout {}", arguments.label_dropout);
+    }
+    if arguments.adaptive_power > 0.0 {
+        weighting += &format!(", adaptive power {}", arguments.adaptive_power);
+    }
+    if arguments.jump_warm_up > 0 {
+        weighting += &format!(", jumps warmed up over {} steps", arguments.jump_warm_up);
+    }
+    if let FlowTimes::LogitNormal { mean, deviation } = arguments.flow_times {
+        weighting += &format!(", logit-normal flow times ({mean}, {deviation})");
+    }
     let start = arguments.initial.as_ref().map(|model| format!("; started from {}", model.display())).unwrap_or_default();
     format!(
         "diagonal and {} losses from {source}, guidance {}{weighting}; {} at {}, batch {}{batch}, average {}, clip {}{start}",
@@ -227,6 +246,11 @@ fn train<T: Tensor>(
         times,
     };
     let config = settings(arguments, context.seed);
+    config.check()?;
+    if arguments.accumulate > config.batch {
+        let (parts, batch) = (arguments.accumulate, config.batch);
+        return Err(Failure::input(format!("--accumulate {parts}: a batch of {batch} has no more than {batch} parts")));
+    }
     let mut feed = data.feed::<T>(&context.device, arguments.labels, config.seed, config.batch)?;
     if let Some(folder) = &place.folder {
         folder.create(&arguments.options)?;
