@@ -211,7 +211,10 @@ void training() {
   CHECK(a_session(trained).try_fine_tune(target(), tuned, tuning).ok());
   CHECK(tuned.info().training_steps == 20 && std::string(tuned.info().data) == "its own samples");
 
-  // A reward of values alone: most samples of the tuned model are on its side.
+  // A reward of values alone, exp r being e^2 at one point and e^-2 at the other: of a tuned model without labels most samples are at the first.
+  form.labels = 0;
+  CHECK(mfm::model::try_create(form, data, fresh).ok());
+  CHECK(a_session(fresh).try_train(data, trained, options).ok());
   const auto to_the_right = [](mfm::batch x, mfm::span<float> values) {
     for (std::size_t i = 0; i < x.size(); ++i) values[i] = 2 * x[i][0];
   };
