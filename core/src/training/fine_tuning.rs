@@ -33,7 +33,7 @@ pub struct FineTuning {
     pub half_sigma_squared: Option<f64>,
 }
 
-/// How (σ²/2)∇_x E[w] is estimated from posterior draws x1_i of weights w_i; without bias either way, up to the errors of the map.
+/// How `(σ²/2)∇_x E[w]` is estimated from posterior draws x1_i of weights w_i; without bias either way, up to the errors of the map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WeightSlope {
     /// (σ²/2) λ mean w_i Jᵀ∇r(x1_i), through the map and the reward (Meta Flow Maps, section on fine-tuning). Nearly nothing where the reward is
