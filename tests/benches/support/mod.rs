@@ -41,7 +41,7 @@ impl PyTorch {
         Ok(Self { python, programs, scratch })
     }
 
-    /// What a program prints.
+    /// What a program prints; of one that fails nothing, and why.
     pub fn run(&self, program: &str, arguments: &[&str]) -> String {
         let mut command = Command::new(&self.python);
         command.current_dir(self.scratch.path()).env("PYTHONPATH", &self.programs);
@@ -50,8 +50,13 @@ impl PyTorch {
         } else {
             command.arg(self.programs.join(program))
         };
-        let output = command.args(arguments).output();
-        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+        let why = match command.args(arguments).output() {
+            Ok(output) if output.status.success() => return String::from_utf8_lossy(&output.stdout).into_owned(),
+            Ok(output) => String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        println!("PyTorch's {program} failed: {why}");
+        String::new()
     }
 }
 
