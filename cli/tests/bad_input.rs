@@ -58,6 +58,10 @@ fn bad_labels() {
     folder.refuses(&train(&["--label-column", "last", "--labels"]), &["half.csv", "row 2, column 3", "1.5 is not a whole number"]);
     folder.refuses(&train(&["--label-column", "7", "--labels"]), &["half.csv", "column 7", "only 3"]);
     folder.refuses(&train(&["--label-column", "0"]), &["--label-column"]);
+    folder.refuses(&train(&["--guidance", "3"]), &["--guidance", "--labels"]);
+    folder.refuses(&train(&["--batch", "4", "--accumulate", "8"]), &["--accumulate 8", "a batch of 4"]);
+    folder.refuses(&["train", "--digits", "-o", "m.mfm", "--label-column", "last"], &["--label-column", "digits"]);
+    folder.refuses(&["classifier", "--digits", "-o", "c.mfm", "--label-column", "last"], &["--label-column"]);
     folder.refuses(&train(&["--labels"]), &["half.csv has no labels"]);
 }
 

@@ -41,6 +41,10 @@ fn gaussians_and_mixtures() {
 
 #[test]
 fn rewards() {
+    // Indefinite, of entries whose squares are too large or too small.
+    for size in [1e160, 1e-170] {
+        assert_error!(Range, QuadraticReward::new(&[0.0, size, size, 0.0], &[0.0; 2], 0.0));
+    }
     assert_error!(Range, QuadraticReward::new(&[-1.0], &[0.0], 0.0), QuadraticReward::new(&[1.0, 3.0, 3.0, 1.0], &[0.0; 2], 0.0));
     assert_error!(Range, QuadraticReward::new(&[1.0, 0.1, 0.0, 1.0], &[0.0; 2], 0.0), QuadraticReward::observation(&[1.0], &[1.0], 0.0));
     assert_error!(Length, QuadraticReward::new(&[1.0; 3], &[0.0; 2], 0.0), QuadraticReward::linear(&[], 0.0));
