@@ -161,13 +161,16 @@ for job in "${chosen[@]}"; do
 done
 results=target/ci
 mkdir -p "$results" && rm -f "$results"/*.result
-# Runs a job, whose result stays in a file.
+# Runs a job, whose result stays in a file: how it ended, its seconds, and those of the processor.
 run() {
-  local start=$SECONDS result=FAILED
-  echo "$1 FAILED before its end" >"$results/$1.result"
+  local start=$SECONDS result=FAILED file="$results/$1.result" busy
+  echo "$1 FAILED before its end" >"$file"
   "${1//-/_}"
   case $? in 0) result=passed ;; "$not_run") result=skipped ;; esac
-  printf '%-17s %-7s %5d s\n' "$1" $result $((SECONDS - start)) >"$results/$1.result"
+  # A shell that is asked within a pipe tells of itself alone.
+  times >"$file"
+  busy=$(awk -F '[ms ]' 'NR == 2 { print int(60 * ($1 + $4) + $2 + $5) }' "$file")
+  printf '%-17s %-7s %5d s, %5d of a processor\n' "$1" $result $((SECONDS - start)) "$busy" >"$file"
 }
 if [ ${#chosen[@]} -eq 1 ]; then
   run "${chosen[0]}"
