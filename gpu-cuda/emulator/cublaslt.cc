@@ -1,5 +1,6 @@
 // A stand-in for cuBLASLt: the functions that the adapter calls, by plain loops over the emulated device's memory, as strict about what it is given as the
 // library is: sizes of attributes, leading dimensions, operands that fit.
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -11,13 +12,14 @@ namespace {
 
 constexpr int SUCCESS = 0, INVALID_VALUE = 7, NOT_SUPPORTED = 15;
 constexpr int F32 = 0, BF16 = 14, COMPUTE_F32 = 68, COMPUTE_TF32 = 77;
-constexpr uint32_t EPILOGUE_DEFAULT = 1, EPILOGUE_BIAS = 4;
+constexpr uint32_t EPILOGUE_DEFAULT = 1, EPILOGUE_BIAS = 4, EPILOGUE_GELU = 32, EPILOGUE_AUX = 128, EPILOGUE_BGRADB = 512;
 
 struct Operation {
   int compute, scale;
   int32_t transpose[2] = {0, 0};
   uint32_t epilogue = EPILOGUE_DEFAULT;
-  uint64_t bias = 0;
+  uint64_t bias = 0, aux = 0;
+  int64_t aux_leading = 0;
 };
 
 struct Layout {
@@ -80,6 +82,18 @@ bool fits(const Operation& op, const Layout& a, const Layout& b, const Layout& d
          b.type == d.type && (d.type == F32 || d.type == BF16);
 }
 
+// Whether the epilogue is one of those here, with what it needs.
+bool has_its_operands(const Operation& op, const Layout& d) {
+  const uint32_t gelu = op.epilogue & EPILOGUE_GELU, bias = op.epilogue & EPILOGUE_BIAS, aux = op.epilogue & EPILOGUE_AUX;
+  const bool sums = op.epilogue == EPILOGUE_BGRADB;
+  const bool known = op.epilogue == EPILOGUE_DEFAULT || sums || op.epilogue == EPILOGUE_BIAS || (gelu && op.epilogue == (gelu | bias | aux));
+  const bool vector = (!bias && !sums) || (op.bias != 0 && op.bias % 16 == 0);
+  const bool matrix = !aux || (op.aux != 0 && op.aux % 16 == 0 && op.aux_leading % 8 == 0 && op.aux_leading >= int64_t(d.rows));
+  return known && vector && matrix && (op.epilogue == EPILOGUE_DEFAULT || d.batch == 1);
+}
+
+float gelu(float x) { return 0.5f * x * (1.0f + tanhf(0.7978845608f * (x + 0.044715f * x * x * x))); }
+
 } // namespace
 
 #define API extern "C" __attribute__((visibility("default"))) int
@@ -98,6 +112,8 @@ API cublasLtMatmulDescSetAttribute(Operation* op, int which, const void* value, 
     case 4: return take(op->transpose[1], value, bytes);
     case 7: return take(op->epilogue, value, bytes);
     case 8: return take(op->bias, value, bytes);
+    case 11: return take(op->aux, value, bytes);
+    case 12: return take(op->aux_leading, value, bytes);
     default: return INVALID_VALUE;
   }
 }
@@ -121,7 +137,7 @@ API cublasLtMatmulPreferenceSetAttribute(Preference* preference, int which, cons
 API cublasLtMatmulAlgoGetHeuristic(void*, const Operation* op, const Layout* a, const Layout* b, const Layout*, const Layout* d, const Preference* preference,
                                    int requested, Proposal* proposals, int* count) {
   *count = 0;
-  if (!fits(*op, *a, *b, *d) || requested < 1) return INVALID_VALUE;
+  if (!fits(*op, *a, *b, *d) || !has_its_operands(*op, *d) || requested < 1) return INVALID_VALUE;
   uint32_t element = d->type == F32 ? 4 : 2;
   for (uint32_t alignment : preference->alignment)
     if (alignment < element) return NOT_SUPPORTED;
@@ -132,27 +148,34 @@ API cublasLtMatmul(void*, const Operation* op, const float* alpha, uint64_t a, c
                    const Layout*, uint64_t d, const Layout* ld, const uint64_t* algorithm, uint64_t workspace, size_t bytes, void* stream) {
   // An algorithm for aligned operands must not be given others.
   bool aligned = a % algorithm[1] == 0 && b % algorithm[2] == 0 && d % algorithm[3] == 0;
-  bool known = op->epilogue == EPILOGUE_DEFAULT || (op->epilogue == EPILOGUE_BIAS && op->bias != 0);
-  if (!fits(*op, *la, *lb, *ld) || algorithm[0] != 0x6d666d || !aligned || !known || !workspace || bytes < 1024 || *beta != 0) return INVALID_VALUE;
+  if (!fits(*op, *la, *lb, *ld) || !has_its_operands(*op, *ld) || algorithm[0] != 0x6d666d || !aligned || !workspace || bytes < 1024 || *beta != 0) return INVALID_VALUE;
   Operation copy = *op;
   Layout A = *la, B = *lb, D = *ld;
   float factor = *alpha;
   return emulator_submit(stream, [=] {
     const unsigned char *pa = reinterpret_cast<const unsigned char*>(a), *pb = reinterpret_cast<const unsigned char*>(b);
     unsigned char* pd = reinterpret_cast<unsigned char*>(d);
-    const unsigned char* bias = reinterpret_cast<const unsigned char*>(copy.bias);
+    unsigned char *vector = reinterpret_cast<unsigned char*>(copy.bias), *aux = reinterpret_cast<unsigned char*>(copy.aux);
     int64_t depth = copy.transpose[0] ? A.rows : A.columns;
     auto round = [&](float x) { return copy.compute == COMPUTE_TF32 ? tf32(x) : x; };
+    auto place_in_b = [&](int64_t k, int64_t j) { return copy.transpose[1] ? j + k * B.leading : k + j * B.leading; };
+    for (int64_t j = 0; copy.epilogue == EPILOGUE_BGRADB && j < int64_t(D.columns); ++j) {
+      double sum = 0;
+      for (int64_t k = 0; k < depth; ++k) sum += load(pb, B.type, place_in_b(k, j));
+      store(vector, D.type, j, float(sum));
+    }
     for (int64_t batch = 0; batch < D.batch; ++batch)
       for (int64_t j = 0; j < int64_t(D.columns); ++j)
         for (int64_t i = 0; i < int64_t(D.rows); ++i) {
           double sum = 0;
           for (int64_t k = 0; k < depth; ++k) {
-            int64_t ia = copy.transpose[0] ? k + i * A.leading : i + k * A.leading, ib = copy.transpose[1] ? j + k * B.leading : k + j * B.leading;
-            sum += double(round(load(pa, A.type, batch * A.apart + ia))) * round(load(pb, B.type, batch * B.apart + ib));
+            int64_t ia = copy.transpose[0] ? k + i * A.leading : i + k * A.leading;
+            sum += double(round(load(pa, A.type, batch * A.apart + ia))) * round(load(pb, B.type, batch * B.apart + place_in_b(k, j)));
           }
           float value = factor * float(sum);
-          if (copy.epilogue == EPILOGUE_BIAS) value += load(bias, D.type, i);
+          if (copy.epilogue & EPILOGUE_BIAS) value += load(vector, D.type, i);
+          if (copy.epilogue & EPILOGUE_AUX) store(aux, D.type, i + j * copy.aux_leading, value);
+          if (copy.epilogue & EPILOGUE_GELU) value = gelu(value);
           store(pd, D.type, batch * D.apart + i + j * D.leading, value);
         }
   });

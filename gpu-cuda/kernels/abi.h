@@ -68,6 +68,19 @@ struct CombineArgs {
   int reserved;
 };
 
+// activate_T: out = act(x). activate_vjp_T: out = act'(x) g. activate_jvp_T: out = act(x) and tangent = act'(x) g. All contiguous.
+struct ActivateArgs {
+  long long elements;
+  const void* x;
+  const void* g;
+  void* out;
+  void* tangent;
+  int op; // ActivationOp
+  int reserved;
+};
+
+// residual.cu ----------------------------------------------------------------------------------------------------------------------------
+
 // gated_residual_T: out = x + gate · branch. gated_residual_jvp_T: out as well, and
 // tangent = tx + tgate · branch + gate · tbranch, where an operand with data 0 is zero.
 struct GatedResidualArgs {
@@ -78,15 +91,18 @@ struct GatedResidualArgs {
   void* tangent; // jvp only
 };
 
-// activate_T: out = act(x). activate_vjp_T: out = act'(x) g. activate_jvp_T: out = act(x) and tangent = act'(x) g. All contiguous.
-struct ActivateArgs {
-  long long elements;
-  const void* x;
+// gated_residual_vjp_T: gbranch = gate · g unless 0, and sums[part, i, c] = Σ g branch in f32, over the rows of group i in the part-th of gridDim.y runs of
+// ⌈group/parts⌉. The space is that of the result, its last axis kept apart as in norm.cu; `gate`, which has strides over it, is one row for each `group`
+// neighbouring rows. g, branch and gbranch are contiguous; everything goes by 16 bytes: rows are whole vectors, addresses and the gate's strides, but for those
+// of 0 and the last one of 1, multiples of 16 bytes.
+struct GatedResidualVjpArgs {
+  Space space;
+  View gate;
   const void* g;
-  void* out;
-  void* tangent;
-  int op; // ActivationOp
-  int reserved;
+  const void* branch;
+  void* gbranch;
+  float* sums;
+  long long group;
 };
 
 // copy.cu --------------------------------------------------------------------------------------------------------------------------------
@@ -178,6 +194,9 @@ struct EpilogueArgs {
 // scale and shift have strides over it. x, g and the results are contiguous. mean and rate = 1/√(variance + ε) are f32, one for each row.
 // layer_norm_T: out = (x − mean) rate (1 + scale) + shift; writes mean and rate unless they are 0.
 // layer_norm_vjp_T: with n = (x − mean) rate and h = g (1 + scale): gx = rate (h − avg h − n avg(h n)) unless gx is 0; gscale = g n unless it is 0.
+// layer_norm_vjp_sums_T: gx as above, and for scale and shift that are one row for each `group` neighbouring rows sums[part, 0, i, c] = Σ g n and
+// sums[part, 1, i, c] = Σ g in f32, over the rows of group i in the part-th of gridDim.y runs of ⌈group/parts⌉. Rows are of at most 1,280 columns;
+// everything goes by 16 bytes, as in gated_residual_vjp.
 // layer_norm_jvp_T: out as above, and tangent = (1 + scale) rate (tx − avg tx − n avg(tx n)) + n tscale + tshift; a missing tangent has data 0.
 struct LayerNormArgs {
   Space space;
@@ -189,6 +208,8 @@ struct LayerNormArgs {
   const void* g; // vjp
   void* gx;
   void* gscale;
+  float* sums; // vjp_sums
+  long long group;
   const void* tx; // jvp; contiguous like x
   View tscale, tshift;
   void* tangent;

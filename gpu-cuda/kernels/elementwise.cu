@@ -54,28 +54,6 @@ __device__ __forceinline__ void combine(const CombineArgs& args) {
 KERNEL_RESIDENT(combine_f32, CombineArgs, POINTWISE_THREADS, 3) { combine<float>(args); }
 KERNEL_RESIDENT(combine_bf16, CombineArgs, POINTWISE_THREADS, 3) { combine<bf16>(args); }
 
-template <class T>
-__device__ __forceinline__ void gated_residual(const GatedResidualArgs& args) {
-  pointwise<T, 3, 1>(args.space, {&args.x, &args.gate, &args.branch}, {static_cast<T*>(args.out)},
-                     [](const float(&x)[3], float(&y)[1]) { y[0] = x[0] + x[1] * x[2]; });
-}
-KERNEL_OF_BOTH(gated_residual, GatedResidualArgs, POINTWISE_THREADS)
-
-template <class T>
-__device__ __forceinline__ void gated_residual_jvp(const GatedResidualArgs& args) {
-  // A missing tangent adds nothing, even to an infinite factor.
-  const bool gate = args.tgate.data != nullptr, branch = args.tbranch.data != nullptr;
-  pointwise<T, 6, 2>(args.space, {&args.x, &args.gate, &args.branch, &args.tx, &args.tgate, &args.tbranch},
-                     {static_cast<T*>(args.out), static_cast<T*>(args.tangent)}, [&](const float(&x)[6], float(&y)[2]) {
-                       y[0] = x[0] + x[1] * x[2];
-                       float sum = x[3];
-                       if (gate) sum += x[4] * x[2];
-                       if (branch) sum += x[1] * x[5];
-                       y[1] = sum;
-                     });
-}
-KERNEL_OF_BOTH(gated_residual_jvp, GatedResidualArgs, POINTWISE_THREADS)
-
 // By<OP>::run(args) with the activation as a constant: no lane asks which it is.
 template <template <int> class By, class Args>
 __device__ __forceinline__ void with_activation(const Args& args) {

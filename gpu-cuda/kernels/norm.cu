@@ -218,30 +218,41 @@ __device__ __forceinline__ void projections(const HeldRow<T, H>& x, const HeldRo
   hn_mean = fold_warp(hn_sum, Sum()) * share;
 }
 
+// The pullback of row r by a warp: writes gx unless it is missing, and calls visit(this lane's vector h, its number in the row, g, n).
+template <class T, int H, class Visit>
+__device__ __forceinline__ void pull_row(const LayerNormArgs& args, const Modulation<T, 1>& modulation, long long r, long long width, int vectors, Visit visit) {
+  constexpr int N = LANES<T>;
+  const HeldRow<T, H> x(static_cast<const T*>(args.x) + r * width, vectors), g(static_cast<const T*>(args.g) + r * width, vectors);
+  const float mean = args.mean[r], rate = args.rate[r];
+  float h_mean = 0.0f, hn_mean = 0.0f;
+  if (args.gx != nullptr) projections(x, g, modulation, true, width, mean, rate, h_mean, hn_mean);
+  x.each([&](int h, float(&n)[N]) {
+    const int vector = x.number(h);
+    if (vector >= vectors) return;
+    float s[N], w[N], gx[N];
+    modulation.load_at(0, vector, s);
+    expand(g.words[h], w);
+#pragma unroll
+    for (int lane = 0; lane < N; ++lane) {
+      n[lane] = (n[lane] - mean) * rate;
+      gx[lane] = rate * (w[lane] * (1.0f + s[lane]) - h_mean - n[lane] * hn_mean);
+    }
+    if (args.gx != nullptr) store_lanes(static_cast<T*>(args.gx) + r * width + vector * N, gx);
+    visit(h, vector, w, n);
+  });
+}
+
 template <class T, int H>
 __device__ __forceinline__ void layer_norm_vjp_by_warps(const LayerNormArgs& args, Modulation<T, 1> modulation, int vectors) {
   constexpr int N = LANES<T>;
   const NormRows rows(args.space);
   for (long long r = warp_start(); r < rows.count; r += warp_stride()) {
-    const HeldRow<T, H> x(static_cast<const T*>(args.x) + r * rows.width, vectors), g(static_cast<const T*>(args.g) + r * rows.width, vectors);
     modulation.go_to(r);
-    const float mean = args.mean[r], rate = args.rate[r];
-    float h_mean = 0.0f, hn_mean = 0.0f;
-    if (args.gx != nullptr) projections(x, g, modulation, true, rows.width, mean, rate, h_mean, hn_mean);
-    x.each([&](int h, const float(&v)[N]) {
-      const int vector = x.number(h);
-      if (vector >= vectors) return;
-      float s[N], w[N], gx[N], gs[N];
-      modulation.load_at(0, vector, s);
-      expand(g.words[h], w);
+    pull_row<T, H>(args, modulation, r, rows.width, vectors, [&](int, int vector, const float(&g)[N], const float(&n)[N]) {
+      float gscale[N];
 #pragma unroll
-      for (int lane = 0; lane < N; ++lane) {
-        const float n = (v[lane] - mean) * rate;
-        gx[lane] = rate * (w[lane] * (1.0f + s[lane]) - h_mean - n * hn_mean);
-        gs[lane] = w[lane] * n;
-      }
-      if (args.gx != nullptr) store_lanes(static_cast<T*>(args.gx) + r * rows.width + vector * N, gx);
-      if (args.gscale != nullptr) store_lanes(static_cast<T*>(args.gscale) + r * rows.width + vector * N, gs);
+      for (int lane = 0; lane < N; ++lane) gscale[lane] = g[lane] * n[lane];
+      if (args.gscale != nullptr) store_lanes(static_cast<T*>(args.gscale) + r * rows.width + vector * N, gscale);
     });
   }
 }
@@ -280,6 +291,54 @@ __device__ __forceinline__ void layer_norm_vjp(const LayerNormArgs& args) {
 }
 KERNEL_RESIDENT(layer_norm_vjp_f32, LayerNormArgs, NORM_THREADS, 2) { layer_norm_vjp<float>(args); }
 KERNEL_RESIDENT(layer_norm_vjp_bf16, LayerNormArgs, NORM_THREADS, 2) { layer_norm_vjp<bf16>(args); }
+
+// A block's warps take the rows of a part in turns; each lane keeps the sums of its columns.
+constexpr int SUMS_THREADS = 128;
+template <class T, int H>
+__device__ __forceinline__ void layer_norm_vjp_sums(const LayerNormArgs& args) {
+  constexpr int N = LANES<T>, WARPS = SUMS_THREADS / WARP_SIZE, COLUMNS = H * N * WARP_SIZE;
+  SHARED(float, partial, [WARPS][COLUMNS]);
+  const NormRows rows(args.space);
+  const View* const views[1] = {&args.scale};
+  Modulation<T, 1> modulation(args.space, views);
+  const long long groups = rows.count / args.group;
+  const int vectors = static_cast<int>(rows.width / N), warp = warp_of_thread(), width = static_cast<int>(rows.width);
+  const GroupPart part(args.group);
+  for (long long i = blockIdx.x; i < groups; i += gridDim.x) {
+    modulation.go_to(i * args.group);
+    float sums[2][H][N] = {};
+    for (long long row = part.first + warp; row < part.end; row += WARPS) {
+      pull_row<T, H>(args, modulation, i * args.group + row, rows.width, vectors, [&](int h, int, const float(&g)[N], const float(&n)[N]) {
+#pragma unroll
+        for (int lane = 0; lane < N; ++lane) sums[0][h][lane] += g[lane] * n[lane], sums[1][h][lane] += g[lane];
+      });
+    }
+#pragma unroll
+    for (int which = 0; which < 2; ++which) {
+      __syncthreads(); // the previous sums' readers are done
+#pragma unroll
+      for (int h = 0; h < H; ++h) {
+#pragma unroll
+        for (int lane = 0; lane < N; ++lane) partial[warp][HeldRow<T, H>::number(h) * N + lane] = sums[which][h][lane];
+      }
+      __syncthreads();
+      float* const out = args.sums + ((blockIdx.y * 2 + which) * groups + i) * rows.width;
+      for (int column = threadIdx.x; column < width; column += SUMS_THREADS) {
+        float total = 0.0f;
+#pragma unroll
+        for (int other = 0; other < WARPS; ++other) total += partial[other][column];
+        out[column] = total;
+      }
+    }
+  }
+}
+template <class T>
+__device__ __forceinline__ void layer_norm_vjp_sums(const LayerNormArgs& args) {
+  if (args.space.length[args.space.rank - 1] <= FEW_COLUMNS) return layer_norm_vjp_sums<T, HELD<T, FEW_COLUMNS>>(args);
+  layer_norm_vjp_sums<T, HELD<T, MOST_COLUMNS>>(args);
+}
+KERNEL_RESIDENT(layer_norm_vjp_sums_f32, LayerNormArgs, SUMS_THREADS, 2) { layer_norm_vjp_sums<float>(args); }
+KERNEL_RESIDENT(layer_norm_vjp_sums_bf16, LayerNormArgs, SUMS_THREADS, 3) { layer_norm_vjp_sums<bf16>(args); }
 
 template <class T, int H>
 __device__ __forceinline__ void layer_norm_jvp_by_warps(const LayerNormArgs& args, Modulation<T, 4> modulation, int vectors) {

@@ -41,6 +41,16 @@ __device__ __forceinline__ V fold_block(V value, V identity, Op op) {
 __device__ __forceinline__ long long warp_start() { return static_cast<long long>(blockIdx.x) * (blockDim.x / WARP_SIZE) + warp_of_thread(); }
 __device__ __forceinline__ long long warp_stride() { return static_cast<long long>(gridDim.x) * (blockDim.x / WARP_SIZE); }
 
+// The rows of this block's part of a group, counted from the group's first: a run for each block along the grid's y.
+struct GroupPart {
+  long long first, end;
+  __device__ __forceinline__ explicit GroupPart(long long group) {
+    const long long run = (group + gridDim.y - 1) / gridDim.y;
+    first = blockIdx.y * run < group ? blockIdx.y * run : group;
+    end = first + run < group ? first + run : group;
+  }
+};
+
 // Σ of the lanes, in pairs.
 template <int N>
 __device__ __forceinline__ float sum_of(const float (&x)[N]) {

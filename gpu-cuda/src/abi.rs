@@ -37,6 +37,7 @@ arguments! {
     GatedResidualArgs {
         space: Space, x: View, gate: View, branch: View, tx: View, tgate: View, tbranch: View, out: Address, tangent: Address,
     }
+    GatedResidualVjpArgs { space: Space, gate: View, g: Address, branch: Address, gbranch: Address, sums: Address, group: c_longlong }
     ActivateArgs { elements: c_longlong, x: Address, g: Address, out: Address, tangent: Address, op: c_int, reserved: c_int }
     CopyArgs { space: Space, from: View, to: View }
     FillArgs { elements: c_longlong, out: Address, value: f32, reserved: c_int }
@@ -52,7 +53,7 @@ arguments! {
     }
     LayerNormArgs {
         space: Space, x: Address, scale: View, shift: View, mean: Address, rate: Address, out: Address, g: Address, gx: Address,
-        gscale: Address, tx: Address, tscale: View, tshift: View, tangent: Address, epsilon: f32, reserved: c_int,
+        gscale: Address, sums: Address, group: c_longlong, tx: Address, tscale: View, tshift: View, tangent: Address, epsilon: f32, reserved: c_int,
     }
     RowsArgs { rows: c_longlong, width: c_longlong, x: Address, y: Address, g: Address, out: Address, value: Address, weights: Address }
     Rows { batch: View, row: c_longlong }

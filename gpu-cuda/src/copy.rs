@@ -4,7 +4,7 @@ use crate::abi::CopyArgs;
 use crate::kernels::COPY;
 use crate::space::Axes;
 use crate::tensor::{CudaTensor, one_device};
-use mfm_core::{Error, Result, Tensor};
+use mfm_core::{Error, Layout, Result, Shape, Tensor};
 
 /// Writes the elements of `from` to the places of `to`, which has the same shape.
 pub(crate) fn into(op: &'static str, from: &CudaTensor, to: &CudaTensor) -> Result<()> {
@@ -24,7 +24,26 @@ pub(crate) fn fresh(op: &'static str, x: &CudaTensor) -> Result<CudaTensor> {
     Ok(out)
 }
 
-/// As [`mfm_core::Tensor::concat`]: one strided copy a part.
+/// The tensor of which the parts are neighbouring views along `axis`, under its shape, if they are.
+fn reunited(parts: &[&CudaTensor], axis: usize, whole: Shape) -> Option<CudaTensor> {
+    let &[first, second, ..] = parts else { return None };
+    let layout = first.layout();
+    let (apart, length) = (second.layout().offset.checked_sub(layout.offset)?, layout.shape.axes()[axis]);
+    let stride = apart.checked_div(length)?;
+    let mut start = 0;
+    let fits = parts.iter().all(|part| {
+        let own = part.layout();
+        let lies = |i: usize| own.shape.axes()[i] == 1 || own.strides[i] == if i == axis { stride } else { layout.strides[i] };
+        let follows = own.offset == layout.offset + start * stride;
+        start += own.shape.axes()[axis];
+        follows && part.shares_buffer(first) && (0..whole.rank()).all(lies)
+    });
+    let mut strides = layout.strides;
+    strides[axis] = stride;
+    fits.then(|| first.view(Layout { shape: whole, strides, offset: layout.offset }))
+}
+
+/// As [`mfm_core::Tensor::concat`]: one strided copy a part, and none where the parts lie side by side already.
 pub(crate) fn concat(parts: &[&CudaTensor], axis: usize) -> Result<CudaTensor> {
     let first = *parts.first().ok_or(Error::Length { op: "concat", expected: 1, found: 0 })?;
     one_device("concat", parts)?;
@@ -39,6 +58,9 @@ pub(crate) fn concat(parts: &[&CudaTensor], axis: usize) -> Result<CudaTensor> {
         length = length.checked_add(other.axes()[axis]).ok_or(Error::TooLarge { op: "concat", shape: other })?;
     }
     let whole = shape.with_axis(axis, length)?;
+    if let Some(whole) = reunited(parts, axis, whole) {
+        return Ok(whole);
+    }
     let out = CudaTensor::new(first.home().elements("concat", whole.elements())?, whole);
     let mut start = 0;
     for part in parts {

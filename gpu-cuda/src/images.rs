@@ -33,7 +33,20 @@ macro_rules! headers {
     };
 }
 
-subjects!("attention", "attention_vjp", "copy", "elementwise", "gemm", "index", "noise", "norm", "optimiser", "reduce", "softmax");
+subjects!(
+    "attention",
+    "attention_vjp",
+    "copy",
+    "elementwise",
+    "gemm",
+    "index",
+    "noise",
+    "norm",
+    "optimiser",
+    "reduce",
+    "residual",
+    "softmax"
+);
 headers!("abi.h", "attention.cuh", "device.cuh", "functions.cuh", "product.cuh", "space.cuh", "storage.cuh", "warp.cuh");
 
 fn subject(name: &str) -> Result<&'static Subject> {

@@ -36,13 +36,15 @@ macro_rules! kernels {
 }
 
 kernels! {
-    "elementwise": UNARY = "unary", BINARY = "binary", SELECT = "select", COMBINE = "combine", GATED_RESIDUAL = "gated_residual",
-        GATED_RESIDUAL_JVP = "gated_residual_jvp", ACTIVATE = "activate", ACTIVATE_VJP = "activate_vjp", ACTIVATE_JVP = "activate_jvp";
+    "elementwise": UNARY = "unary", BINARY = "binary", SELECT = "select", COMBINE = "combine", ACTIVATE = "activate",
+        ACTIVATE_VJP = "activate_vjp", ACTIVATE_JVP = "activate_jvp";
+    "residual": GATED_RESIDUAL = "gated_residual", GATED_RESIDUAL_JVP = "gated_residual_jvp", GATED_RESIDUAL_VJP = "gated_residual_vjp";
     "copy": COPY = "copy", FILL = "fill";
     "reduce": REDUCE_ROWS = "reduce_rows", REDUCE_COLUMNS = "reduce_columns";
     "index": GATHER = "gather", SCATTER_ADD = "scatter_add";
     "gemm": GEMM = "gemm", EPILOGUE = "epilogue";
-    "norm": LAYER_NORM = "layer_norm", LAYER_NORM_VJP = "layer_norm_vjp", LAYER_NORM_JVP = "layer_norm_jvp";
+    "norm": LAYER_NORM = "layer_norm", LAYER_NORM_VJP = "layer_norm_vjp", LAYER_NORM_VJP_SUMS = "layer_norm_vjp_sums",
+        LAYER_NORM_JVP = "layer_norm_jvp";
     "softmax": SOFTMAX = "softmax", SOFTMAX_GRADIENT = "softmax_gradient", LOG_MEAN_EXP = "log_mean_exp", ROW_DOTS = "row_dots";
     "attention": ATTENTION = "attention", ATTENTION_JVP = "attention_jvp";
     "attention_vjp": ATTENTION_VJP_QUERY = "attention_vjp_query", ATTENTION_VJP_KEY = "attention_vjp_key";
@@ -87,9 +89,12 @@ pub(crate) struct Grid {
 }
 
 /// The largest extent of a grid in y and z; kernels go over the rest by a loop.
-const MOST_BLOCKS: usize = 65_535;
+pub(crate) const MOST_BLOCKS: usize = 65_535;
 /// That in x, where not all kernels loop: the threads of these, and so the rows of any attention, are counted in 32 bits.
 const MOST_ALONG_X: usize = 1 << 26;
+
+/// The widest rows that a warp holds in its registers: MOST_COLUMNS of `kernels/warp.cuh`.
+pub(crate) const HELD_COLUMNS: usize = 1280;
 
 impl Grid {
     /// So many blocks in each direction, or as many as there may be.
@@ -116,7 +121,7 @@ impl Grid {
 
     /// For rows that a warp holds in its registers, four to a block; a block for each row that is too wide for that, or not whole vectors.
     pub fn held_rows(rows: usize, width: usize, bytes: usize) -> Self {
-        if width <= 1280 && (width * bytes).is_multiple_of(16) {
+        if width <= HELD_COLUMNS && (width * bytes).is_multiple_of(16) {
             Self::new([rows.div_ceil(4), 1, 1], 128)
         } else {
             Self::new([rows, 1, 1], Self::row_threads(width).min(256))

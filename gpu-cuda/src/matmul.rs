@@ -2,6 +2,7 @@
 
 use crate::abi::GemmArgs;
 use crate::kernels::{GEMM, Grid, Suffix};
+use crate::products::Epilogue;
 use crate::space::Axes;
 use crate::tensor::{CudaTensor, one_device};
 use mfm_core::tensor::Transpose;
@@ -29,11 +30,11 @@ impl Stack {
 
 /// As [`mfm_core::Tensor::matmul`].
 pub(crate) fn matmul(a: &CudaTensor, b: &CudaTensor, transpose: Transpose) -> Result<CudaTensor> {
-    product(a, b, transpose, None).map(|(product, _)| product)
+    product(a, b, transpose, Epilogue::None).map(|(product, _)| product)
 }
 
-/// The product, and whether `bias`, contiguous, was added to each row on the way.
-pub(crate) fn product(a: &CudaTensor, b: &CudaTensor, transpose: Transpose, bias: Option<&CudaTensor>) -> Result<(CudaTensor, bool)> {
+/// The product with the epilogue `wanted`, or what cuBLASLt offers of it, and which that was.
+pub(crate) fn product(a: &CudaTensor, b: &CudaTensor, transpose: Transpose, wanted: Epilogue) -> Result<(CudaTensor, Epilogue)> {
     let mismatch = Error::Shape { op: "matmul", left: a.shape(), right: b.shape() };
     if let Some(x) = [a, b].into_iter().find(|x| x.shape().rank() < 2) {
         return Err(Error::Rank { op: "matmul", rank: x.shape().rank() });
@@ -52,11 +53,11 @@ pub(crate) fn product(a: &CudaTensor, b: &CudaTensor, transpose: Transpose, bias
     (lengths[rank - 2], lengths[rank - 1]) = (m, n);
     let shape = Shape::new(&lengths[..rank])?;
     if k == 0 {
-        return Ok((a.home().zeros(shape)?, false));
+        return Ok((a.home().zeros(shape)?, Epilogue::None));
     }
     let out = CudaTensor::new(a.home().elements("matmul", shape.elements())?, shape);
     if shape.elements() == 0 {
-        return Ok((out, false));
+        return Ok((out, Epilogue::None));
     }
     // A batch of left operands on one right operand is one product of more rows.
     let flat = Shape::new(&[batch.elements() * m, k])?;
@@ -68,17 +69,17 @@ pub(crate) fn product(a: &CudaTensor, b: &CudaTensor, transpose: Transpose, bias
     }
     left.batch = left.batch.broadcast(batch).ok_or(mismatch)?;
     right.batch = right.batch.broadcast(batch).ok_or(mismatch)?;
-    let biased = multiply((a, &left), (b, &right), bias, out.address())?;
-    Ok((out, biased))
+    let done = multiply((a, &left), (b, &right), wanted, out.address())?;
+    Ok((out, done))
 }
 
-/// Writes the products of two stacks of one batch shape, without an empty axis, one after another in row-major order. Says whether the bias was added.
-fn multiply((a, left): (&CudaTensor, &Stack), (b, right): (&CudaTensor, &Stack), bias: Option<&CudaTensor>, out: u64) -> Result<bool> {
+/// Writes the products of two stacks of one batch shape, without an empty axis, one after another in row-major order. Says which epilogue was done.
+fn multiply((a, left): (&CudaTensor, &Stack), (b, right): (&CudaTensor, &Stack), wanted: Epilogue, out: u64) -> Result<Epilogue> {
     let device = a.home();
     if let Some(products) = device.products()
-        && let Some(biased) = products.multiply(device, (a.address(), left), (b.address(), right), bias.map(CudaTensor::address), out)?
+        && let Some(done) = products.multiply(device, (a.address(), left), (b.address(), right), wanted, out)?
     {
-        return Ok(biased);
+        return Ok(done);
     }
     let batch = left.batch.shape;
     let (axes, _) = Axes::new(batch, [&left.batch, &right.batch], None);
@@ -98,5 +99,5 @@ fn multiply((a, left): (&CudaTensor, &Stack), (b, right): (&CudaTensor, &Stack),
     };
     let grid = Grid::new([n.div_ceil(64), m.div_ceil(64), batch.elements()], 256);
     device.launch("matmul", GEMM, Suffix::Of(device.storage()), grid, &arguments)?;
-    Ok(false)
+    Ok(Epilogue::None)
 }

@@ -2,6 +2,7 @@
 //!
 //! cuBLASLt counts in columns. The rows of our C = A B are the columns of its Cᵀ = Bᵀ Aᵀ, so it is given B first, and writes C as we want it.
 
+use crate::abi::Address;
 use crate::device::{CudaDevice, locked};
 use crate::matmul::Stack;
 use crate::options::{Precision, Storage};
@@ -26,8 +27,18 @@ mod number {
     pub const TRANSPOSE_FIRST: c_int = 3;
     pub const TRANSPOSE_SECOND: c_int = 4;
     pub const EPILOGUE: c_int = 7;
-    pub const BIAS: c_int = 8;
+    /// The vector of an epilogue: a bias, or sums.
+    pub const VECTOR: c_int = 8;
+    /// Its matrix, and the distance between the columns of that.
+    pub const MATRIX: c_int = 11;
+    pub const MATRIX_LEADING: c_int = 12;
+    pub const EPILOGUE_NONE: u32 = 1;
     pub const EPILOGUE_BIAS: u32 = 4;
+    pub const EPILOGUE_GELU: u32 = 32;
+    /// With what goes into GELU written to the matrix.
+    pub const EPILOGUE_KEEP: u32 = 128;
+    /// Of the second operand, which is our left one.
+    pub const EPILOGUE_SUMS: u32 = 512;
     pub const BATCH_COUNT: c_int = 5;
     pub const BATCH_STRIDE: c_int = 6;
     pub const MOST_WORKSPACE: c_int = 1;
@@ -81,6 +92,57 @@ api! {
         fn(Handle, Handle, *const f32, u64, Handle, u64, Handle, *const f32, u64, Handle, u64, Handle, *const [u64; 8], u64, usize, *mut c_void);
 }
 
+/// What a product may do besides, on its way. Vectors and matrices are contiguous and of the operands' type; 0 is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Epilogue {
+    None,
+    /// Adds a vector to each row.
+    Bias(Address),
+    /// GELU, in its tanh form, of the product plus `bias`, which itself goes to `pre`.
+    Gelu {
+        bias: Address,
+        pre: Address,
+    },
+    /// Writes the sum of each row of the left operand.
+    RowSums(Address),
+}
+
+impl Epilogue {
+    /// Its number, its vector and its matrix.
+    fn parts(self) -> (u32, Address, Address) {
+        match self {
+            Self::None => (number::EPILOGUE_NONE, 0, 0),
+            Self::Bias(bias) => (number::EPILOGUE_BIAS, bias, 0),
+            Self::Gelu { bias, pre } => {
+                let (biased, keeps) = (if bias == 0 { 0 } else { number::EPILOGUE_BIAS }, if pre == 0 { 0 } else { number::EPILOGUE_KEEP });
+                (number::EPILOGUE_GELU | biased | keeps, bias, pre)
+            }
+            Self::RowSums(sums) => (number::EPILOGUE_SUMS, sums, 0),
+        }
+    }
+
+    /// What to try where it is not offered.
+    fn simpler(self) -> Self {
+        match self {
+            Self::Gelu { bias, .. } if bias != 0 => Self::Bias(bias),
+            _ => Self::None,
+        }
+    }
+
+    /// Whether the library may be asked for it in a product of `columns`: its vectors read and write 16 bytes, and how exact its GELU and its sums are in f32
+    /// it does not say.
+    fn is_known(self, storage: Storage, columns: usize) -> bool {
+        let (_, vector, matrix) = self.parts();
+        let exact = matches!(self, Self::None | Self::Bias(_)) || storage == Storage::Bf16;
+        exact && vector.is_multiple_of(16) && matrix.is_multiple_of(16) && (matrix == 0 || columns.is_multiple_of(8))
+    }
+}
+
+/// The largest power of two, up to 256, that divides an address.
+fn alignment(address: Address) -> u32 {
+    1 << address.trailing_zeros().min(8)
+}
+
 /// A matrix as the library sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Side {
@@ -105,8 +167,7 @@ impl Side {
         } else {
             return None;
         };
-        let alignment = 1 << address.trailing_zeros().min(8);
-        (leading >= least).then_some(Self { transposed, leading, apart, alignment })
+        (leading >= least).then_some(Self { transposed, leading, apart, alignment: alignment(address) })
     }
 }
 
@@ -118,7 +179,8 @@ struct Key {
     sizes: [usize; 3],
     batch: usize,
     out_alignment: u32,
-    bias: bool,
+    /// Its number, and the alignments of its vector and its matrix.
+    epilogue: (u32, [u32; 2]),
 }
 
 /// A product, planned.
@@ -160,60 +222,67 @@ impl Products {
         (status == 0).then(|| Self { api, handle, plans: Mutex::default() })
     }
 
-    /// Queues left · right, plus `bias` to each row if there is one, row-major from `out` on. Says whether the bias was added; `None` if the library
-    /// does not offer this product: nothing is done then.
+    /// Queues left · right, row-major from `out` on, with the epilogue `wanted` or what the library offers of it. Says which it was; `None` if the library does
+    /// not offer this product: nothing is done then.
     pub fn multiply(
         &self,
         device: &CudaDevice,
-        left: (u64, &Stack),
-        right: (u64, &Stack),
-        bias: Option<u64>,
-        out: u64,
-    ) -> Result<Option<bool>> {
-        // The library adds a bias that its vectors can read.
-        let aligned = bias.filter(|bias| bias.is_multiple_of(16));
-        if aligned.is_some() && self.attempt(device, left, right, aligned, out)? {
-            return Ok(Some(true));
+        left: (Address, &Stack),
+        right: (Address, &Stack),
+        wanted: Epilogue,
+        out: Address,
+    ) -> Result<Option<Epilogue>> {
+        let mut epilogue = wanted;
+        loop {
+            if self.attempt(device, left, right, epilogue, out)? {
+                return Ok(Some(epilogue));
+            }
+            if epilogue == Epilogue::None {
+                return Ok(None);
+            }
+            epilogue = epilogue.simpler();
         }
-        Ok(self.attempt(device, left, right, None, out)?.then_some(false))
     }
 
-    /// As [`multiply`](Self::multiply), with this bias or not at all.
+    /// As [`multiply`](Self::multiply), with this epilogue or not at all.
     fn attempt(
         &self,
         device: &CudaDevice,
-        (a, left): (u64, &Stack),
-        (b, right): (u64, &Stack),
-        bias: Option<u64>,
-        out: u64,
+        (a, left): (Address, &Stack),
+        (b, right): (Address, &Stack),
+        epilogue: Epilogue,
+        out: Address,
     ) -> Result<bool> {
         let batch = left.batch.shape;
+        let one = batch.elements() == 1 || epilogue == Epilogue::None;
+        if !one || !epilogue.is_known(device.storage(), right.columns) {
+            return Ok(false);
+        }
         let (axes, _) = Axes::new(batch, [&left.batch, &right.batch], None);
         if axes.space().rank > 1 {
             return Ok(false);
         }
         let sides = [Side::new(right, axes.view(1, b).stride[0], b), Side::new(left, axes.view(0, a).stride[0], a)];
         let [Some(first), Some(second)] = sides else { return Ok(false) };
+        let (kind, vector, matrix) = epilogue.parts();
         let key = Key {
             precision: device.options().precision,
             sides: [first, second],
             sizes: [left.rows, right.columns, left.columns],
             batch: batch.elements(),
-            out_alignment: 1 << out.trailing_zeros().min(8),
-            bias: bias.is_some(),
+            out_alignment: alignment(out),
+            epilogue: (kind, [alignment(vector), alignment(matrix)]),
         };
         let mut plans = locked(&self.plans);
         let (planned, is_new) = match plans.entry(key) {
             std::collections::hash_map::Entry::Occupied(entry) => (entry.into_mut(), false),
-            std::collections::hash_map::Entry::Vacant(entry) => (entry.insert(device.alone("matmul", || self.plan(&key))?), true),
+            std::collections::hash_map::Entry::Vacant(entry) => (entry.insert(device.alone("matmul", || self.plan(&key, epilogue))?), true),
         };
         let Some(plan) = planned else { return Ok(false) };
         let workspace = device.buffer("matmul", plan.workspace)?;
         let (one, zero) = (1.0f32, 0.0f32);
         let multiply = || {
-            if let Some(bias) = bias {
-                self.set(self.api.operation_set, plan.operation, number::BIAS, &bias)?;
-            }
+            self.point(plan.operation, epilogue)?;
             let [first, second, result] = plan.layouts;
             // SAFETY: the plan is of these operands; C is D, and not read since its factor is zero.
             check(unsafe {
@@ -261,14 +330,25 @@ impl Products {
         check(unsafe { setter(of, which, core::ptr::from_ref(value).cast(), size_of::<V>()) })
     }
 
-    fn plan(&self, key: &Key) -> Result<Option<Plan>> {
+    /// Tells an operation where its epilogue's vector and matrix are.
+    fn point(&self, operation: Handle, epilogue: Epilogue) -> Result<()> {
+        let (_, vector, matrix) = epilogue.parts();
+        for (which, address) in [(number::VECTOR, vector), (number::MATRIX, matrix)] {
+            if address != 0 {
+                self.set(self.api.operation_set, operation, which, &address)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn plan(&self, key: &Key, epilogue: Epilogue) -> Result<Option<Plan>> {
         let compute = if key.precision == Precision::Tf32 { number::COMPUTE_TF32 } else { number::COMPUTE_F32 };
         let kind = match key.precision.storage() {
             Storage::F32 => number::TYPE_F32,
             Storage::Bf16 => number::TYPE_BF16,
         };
         let mut plan = Plan { operation: core::ptr::null_mut(), layouts: [core::ptr::null_mut(); 3], algorithm: [0; 8], workspace: 0 };
-        let outcome = self.fill(&mut plan, compute, kind, key);
+        let outcome = self.fill(&mut plan, compute, kind, key, epilogue);
         match outcome {
             Ok(true) => Ok(Some(plan)),
             other => {
@@ -279,7 +359,7 @@ impl Products {
     }
 
     /// Describes the product and asks the heuristics; false if they have nothing to propose.
-    fn fill(&self, plan: &mut Plan, compute: c_int, kind: c_int, key: &Key) -> Result<bool> {
+    fn fill(&self, plan: &mut Plan, compute: c_int, kind: c_int, key: &Key, epilogue: Epilogue) -> Result<bool> {
         let api = &self.api;
         let [m, n, k] = key.sizes.map(|n| n as u64);
         // SAFETY: writes a new handle.
@@ -287,9 +367,12 @@ impl Products {
         let [first, second] = key.sides;
         self.set(api.operation_set, plan.operation, number::TRANSPOSE_FIRST, &c_int::from(first.transposed))?;
         self.set(api.operation_set, plan.operation, number::TRANSPOSE_SECOND, &c_int::from(second.transposed))?;
-        if key.bias {
-            self.set(api.operation_set, plan.operation, number::EPILOGUE, &number::EPILOGUE_BIAS)?;
+        self.set(api.operation_set, plan.operation, number::EPILOGUE, &key.epilogue.0)?;
+        if key.epilogue.0 & number::EPILOGUE_KEEP != 0 {
+            self.set(api.operation_set, plan.operation, number::MATRIX_LEADING, &(n as i64))?;
         }
+        // The heuristics look at the addresses' alignment.
+        self.point(plan.operation, epilogue)?;
         let upright = |rows: u64, columns: u64, side: &Side| if side.transposed { (columns, rows) } else { (rows, columns) };
         let shapes = [upright(n, k, &first), upright(k, m, &second), (n, m)];
         let distances = [(first.leading, first.apart), (second.leading, second.apart), (key.sizes[1], (m * n) as i64)];

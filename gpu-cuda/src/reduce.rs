@@ -1,12 +1,13 @@
 //! Reductions along an axis, in an order that depends on shapes only.
 
-use crate::abi::{ReduceArgs, Space, View};
+use crate::abi::{Address, ReduceArgs, Space, View};
+use crate::device::CudaDevice;
 use crate::kernels::{Grid, REDUCE_COLUMNS, REDUCE_ROWS, Suffix};
 use crate::options::Storage;
 use crate::space::Axes;
 use crate::tensor::CudaTensor;
 use mfm_core::tensor::Reduce;
-use mfm_core::{Device, Error, Layout, Result, Tensor};
+use mfm_core::{Device, Error, Layout, Result, Shape, Tensor};
 
 /// Blocks that keep a GPU busy.
 const BUSY: usize = 512;
@@ -54,17 +55,30 @@ pub(crate) fn reduce(x: &CudaTensor, op: Reduce, axis: usize) -> Result<CudaTens
     };
     let from = axes.view(0, x.address());
     if parts == 1 {
-        pass.launch(x, by_rows, (axes.space(), from), out.address(), 1, (storage, storage))?;
+        pass.launch(device, by_rows, (axes.space(), from), out.address(), 1, (storage, storage))?;
         return Ok(out);
     }
-    // Parts in f32, then their sum.
+    // Parts in f32, then their sum or maximum.
     let partial = device.buffer(name, parts * outputs * 4)?;
-    pass.launch(x, by_rows, (axes.space(), from), partial.address(), parts, (storage, Storage::F32))?;
-    let whole = Layout::contiguous(result);
-    let (axes, _) = Axes::new(result, [&whole], None);
-    let second = Pass { length: parts, stride: outputs, op: number };
-    second.launch(x, outputs == 1, (axes.space(), axes.view(0, partial.address())), out.address(), 1, (Storage::F32, storage))?;
+    pass.launch(device, by_rows, (axes.space(), from), partial.address(), parts, (storage, Storage::F32))?;
+    join(device, number, partial.address(), (parts, outputs), &out)?;
     Ok(out)
+}
+
+/// Σ over `parts` vectors in f32 that begin `apart` numbers from one another, of their first `outputs`: a vector in the device's type.
+pub(crate) fn sum_of_parts(device: &CudaDevice, from: Address, (parts, apart): (usize, usize), outputs: usize) -> Result<CudaTensor> {
+    let shape = Shape::new(&[outputs])?;
+    let out = CudaTensor::new(device.elements("sum", outputs)?, shape);
+    join(device, 0, from, (parts, apart), &out)?;
+    Ok(out)
+}
+
+/// Writes the sum or maximum of parts.
+fn join(device: &CudaDevice, op: i32, from: Address, (parts, apart): (usize, usize), out: &CudaTensor) -> Result<()> {
+    let (axes, _) = Axes::new(out.shape(), [out.layout()], None);
+    let pass = Pass { length: parts, stride: apart, op };
+    let by_rows = out.shape().elements() == 1;
+    pass.launch(device, by_rows, (axes.space(), axes.view(0, from)), out.address(), 1, (Storage::F32, device.storage()))
 }
 
 struct Pass {
@@ -76,10 +90,10 @@ struct Pass {
 impl Pass {
     fn launch(
         &self,
-        like: &CudaTensor,
+        device: &CudaDevice,
         by_rows: bool,
         (space, x): (Space, View),
-        out: u64,
+        out: Address,
         parts: usize,
         (from, to): (Storage, Storage),
     ) -> Result<()> {
@@ -91,6 +105,6 @@ impl Pass {
         } else {
             (REDUCE_COLUMNS, Grid::new([blocks_across(from, outputs, self.stride), parts, 1], 256))
         };
-        like.home().launch(if self.op == 0 { "sum" } else { "max" }, kernel, Suffix::FromTo(from, to), grid, &arguments)
+        device.launch(if self.op == 0 { "sum" } else { "max" }, kernel, Suffix::FromTo(from, to), grid, &arguments)
     }
 }

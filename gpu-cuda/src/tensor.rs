@@ -35,6 +35,11 @@ impl CudaTensor {
         Self { buffer: Arc::clone(&self.buffer), layout }
     }
 
+    /// Whether both are views of one buffer.
+    pub(crate) fn shares_buffer(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.buffer, &other.buffer)
+    }
+
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }

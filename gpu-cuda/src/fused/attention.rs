@@ -82,6 +82,29 @@ fn fresh_like(like: &CudaTensor, shape: Shape) -> Result<CudaTensor> {
     Ok(fresh(like, NAME, shape)?.view(layout))
 }
 
+/// As [`fresh_like`] for three tensors that are the neighbouring parts of one, in one buffer in the same order: what joins them again copies nothing. `None`
+/// for others.
+fn fresh_side_by_side([q, k, v]: [&CudaTensor; 3]) -> Result<Option<[CudaTensor; 3]>> {
+    let (layout, rank) = (*q.layout(), q.shape().rank());
+    let apart = k.layout().offset.saturating_sub(layout.offset);
+    let are_parts = [k, v].into_iter().zip([1, 2]).all(|(x, place)| {
+        let own = x.layout();
+        let alike = own.shape == layout.shape && own.strides[..rank] == layout.strides[..rank];
+        alike && x.shares_buffer(q) && own.offset == layout.offset + place * apart
+    });
+    if !are_parts || apart == 0 || rank == MAX_RANK {
+        return Ok(None);
+    }
+    // With the three along an axis of their own.
+    let (mut axes, mut strides) = ([3; MAX_RANK], [apart; MAX_RANK]);
+    axes[1..=rank].copy_from_slice(layout.shape.axes());
+    strides[1..=rank].copy_from_slice(&layout.strides[..rank]);
+    let shape = Shape::new(&axes[..=rank])?;
+    let whole = fresh_like(&q.view(Layout { shape, strides, offset: layout.offset }), shape)?;
+    let part = |place: usize| whole.slice(0, place, 1)?.reshape(layout.shape);
+    Ok(Some([part(0)?, part(1)?, part(2)?]))
+}
+
 /// What a kernel reads or writes besides q, k and v.
 #[derive(Clone, Copy, Default)]
 struct Others<'a> {
@@ -169,6 +192,17 @@ impl Heads {
         self.q.home().buffer(NAME, self.batch.elements() * self.queries * 4)
     }
 
+    /// Tensors for the gradients of q, k and v that are needed.
+    fn fresh_gradients(&self, needed: [bool; 3]) -> Result<[Option<CudaTensor>; 3]> {
+        if needed == [true; 3]
+            && let Some(all) = fresh_side_by_side([&self.q, &self.k, &self.v])?
+        {
+            return Ok(all.map(Some));
+        }
+        let room = |needed: bool, like: &CudaTensor| needed.then(|| fresh_like(like, like.shape())).transpose();
+        Ok([room(needed[0], &self.q)?, room(needed[1], &self.k)?, room(needed[2], &self.v)?])
+    }
+
     /// A tensor for what has the queries' shape.
     fn fresh_out(&self) -> Result<CudaTensor> {
         fresh_like(&self.q, shape_of(self.batch, self.queries, self.width)?)
@@ -192,8 +226,7 @@ pub(super) fn vjp(inputs: &[&CudaTensor], needed: &[bool]) -> Result<Pulled> {
     let value = out.clone();
     let pull = move |g: &CudaTensor| {
         let (g, out, delta) = (rows_of(g, heads.batch)?, rows_of(&out, heads.batch)?, heads.per_query()?);
-        let room = |needed: bool, like: &CudaTensor| needed.then(|| fresh_like(like, like.shape())).transpose();
-        let (gq, gk, gv) = (room(need_q, &heads.q)?, room(need_k, &heads.k)?, room(need_v, &heads.v)?);
+        let [gq, gk, gv] = heads.fresh_gradients([need_q, need_k, need_v])?;
         let common = Others { g: Some(&g), out: Some(&out), logsum: logsum.address(), delta: delta.address(), ..Others::default() };
         // Also without gq: it leaves `delta`.
         heads.launch(ATTENTION_VJP_QUERY, heads.queries.div_ceil(TILE), Others { gradients: [gq.as_ref(), None, None], ..common })?;

@@ -1,13 +1,14 @@
 //! (x − mean)/√(variance + ε) · (1 + scale) + shift over the last axis, a warp or a block a row.
 
+use super::sums::{Groups, Partial, goes_by_vectors, goes_by_vectors_or_repeats};
 use super::{Pulled, Pushed, fresh};
 use crate::abi::LayerNormArgs;
 use crate::buffer::Buffer;
-use crate::kernels::{Grid, Kernel, LAYER_NORM, LAYER_NORM_JVP, LAYER_NORM_VJP, Suffix};
+use crate::kernels::{Grid, HELD_COLUMNS, Kernel, LAYER_NORM, LAYER_NORM_JVP, LAYER_NORM_VJP, LAYER_NORM_VJP_SUMS, Suffix};
 use crate::space::Axes;
 use crate::tensor::{ABSENT, CudaTensor};
 use mfm_core::tensor::sum_to;
-use mfm_core::{Result, Tensor};
+use mfm_core::{Layout, Result, Shape, Tensor};
 
 const NAME: &str = "layer_norm";
 
@@ -31,8 +32,13 @@ impl Norm {
         }
     }
 
-    /// Runs a kernel; `moving` are the tangents of scale and shift.
+    /// Runs a kernel on blocks that take rows in turns; `moving` are the tangents of scale and shift.
     fn launch(&self, kernel: Kernel, moving: [Option<&CudaTensor>; 2], arguments: LayerNormArgs) -> Result<()> {
+        let rows = self.x.shape().elements() / self.width;
+        self.launch_on(kernel, moving, arguments, Grid::held_rows(rows, self.width, self.x.home().storage().bytes()))
+    }
+
+    fn launch_on(&self, kernel: Kernel, moving: [Option<&CudaTensor>; 2], arguments: LayerNormArgs, grid: Grid) -> Result<()> {
         let shape = self.x.shape();
         if shape.elements() == 0 {
             return Ok(());
@@ -52,9 +58,42 @@ impl Norm {
             ..arguments
         };
         let device = self.x.home();
-        let storage = device.storage();
-        let grid = Grid::held_rows(shape.elements() / self.width, self.width, storage.bytes());
-        device.launch(NAME, kernel, Suffix::Of(storage), grid, &arguments)
+        device.launch(NAME, kernel, Suffix::Of(device.storage()), grid, &arguments)
+    }
+
+    /// The gradients in one pass over x and g, for scale and shift that are one row for each group of rows; `None` for other operands, or if neither is
+    /// `needed`.
+    fn pull_groups(
+        &self,
+        g: &CudaTensor,
+        (mean, rate): (&Buffer, &Buffer),
+        (scale, shift): (Shape, Shape),
+        [need_x, need_scale, need_shift]: [bool; 3],
+    ) -> Result<Option<Vec<Option<CudaTensor>>>> {
+        let shape = self.x.shape();
+        let Some(groups) = Groups::of(shape, scale).filter(|groups| groups.rows > 1 && scale == shift) else { return Ok(None) };
+        let by_vectors = goes_by_vectors(&self.x) && goes_by_vectors(g) && goes_by_vectors_or_repeats(&self.scale);
+        if shape.elements() == 0 || !(need_scale || need_shift) || self.width > HELD_COLUMNS || !by_vectors {
+            return Ok(None);
+        }
+        // 128 threads, of whose blocks three share a multiprocessor.
+        let parts = groups.parts(groups.count, 384, 4);
+        let each = groups.count * self.width;
+        let sums = Partial::new(g.home(), NAME, parts, 2, each)?;
+        let gx = if need_x { Some(fresh(g, NAME, shape)?) } else { None };
+        let addresses = LayerNormArgs {
+            mean: mean.address(),
+            rate: rate.address(),
+            g: g.address(),
+            gx: gx.as_ref().map_or(0, CudaTensor::address),
+            sums: sums.buffer.address(),
+            group: groups.rows as i64,
+            ..LayerNormArgs::default()
+        };
+        self.launch_on(LAYER_NORM_VJP_SUMS, [None, None], addresses, Grid::new([groups.count, parts, 1], 128))?;
+        let both = sums.total(usize::from(!need_scale), usize::from(need_scale) + usize::from(need_shift))?;
+        let part = |number: usize, of: Shape| both.view(Layout { offset: number * each, ..Layout::contiguous(of) });
+        Ok(Some(vec![gx, need_scale.then(|| part(0, scale)), need_shift.then(|| part(usize::from(need_scale), shift))]))
     }
 
     /// Room for an f32 a row.
@@ -80,8 +119,12 @@ pub(super) fn vjp(epsilon: f64, inputs: &[&CudaTensor], needed: &[bool]) -> Resu
     let (out, mean, rate) = (fresh(&norm.x, NAME, norm.x.shape())?, norm.per_row()?, norm.per_row()?);
     let addresses = LayerNormArgs { out: out.address(), mean: mean.address(), rate: rate.address(), ..LayerNormArgs::default() };
     norm.launch(LAYER_NORM, [None, None], addresses)?;
+    let needed = [need_x, need_scale, need_shift];
     let pull = move |g: &CudaTensor| {
         let g = g.contiguous()?;
+        if let Some(all) = norm.pull_groups(&g, (&mean, &rate), (scale_shape, shift_shape), needed)? {
+            return Ok(all);
+        }
         let room = |needed: bool| needed.then(|| fresh(&norm.x, NAME, norm.x.shape())).transpose();
         let (gx, gscale) = (room(need_x)?, room(need_scale)?);
         if need_x || need_scale {

@@ -1,10 +1,11 @@
-//! act(x Wᵀ + b): a product, then bias and activation in one pass over it.
+//! act(x Wᵀ + b): a product with bias and activation in its epilogue, or in one pass over it.
 
 use super::activation::{push, slope};
 use super::{Pulled, Pushed, contiguous_view, fresh, number_of};
 use crate::abi::EpilogueArgs;
 use crate::kernels::{EPILOGUE, Grid, Suffix};
 use crate::matmul::{matmul, product};
+use crate::products::Epilogue;
 use crate::tensor::CudaTensor;
 use mfm_core::tensor::{Activation, Fused, Transpose};
 use mfm_core::{Operations, Result, Shape, Tensor};
@@ -46,25 +47,52 @@ impl Layer {
 
     /// act(x Wᵀ + b), and x Wᵀ + b if `keep`.
     fn forward(&self, keep: bool) -> Result<(CudaTensor, Option<CudaTensor>)> {
-        let (product, biased) = product(&self.x, &self.weight, Transpose::RIGHT, self.bias.as_ref())?;
-        let bias = self.bias.as_ref().filter(|_| !biased);
-        // Nothing else sees the product: the result takes its place, unless that is the pre-activation.
-        let pre = if keep && self.activation != Activation::Identity { Some(fresh(&product, NAME, product.shape())?) } else { None };
-        if (bias.is_some() || self.activation != Activation::Identity) && product.shape().elements() > 0 {
+        let flat = Shape::new(&[self.rows, self.out])?;
+        let pre = if keep && self.activation != Activation::Identity { Some(fresh(&self.x, NAME, flat)?) } else { None };
+        let address = |x: &Option<CudaTensor>| x.as_ref().map_or(0, CudaTensor::address);
+        let (bias, kept) = (address(&self.bias), address(&pre));
+        let wanted = match self.activation {
+            Activation::Gelu => Epilogue::Gelu { bias, pre: kept },
+            _ if bias != 0 => Epilogue::Bias(bias),
+            _ => Epilogue::None,
+        };
+        let (product, done) = product(&self.x, &self.weight, Transpose::RIGHT, wanted)?;
+        // What the product left to do.
+        let (bias, activation) = match done {
+            Epilogue::Gelu { .. } => (0, Activation::Identity),
+            Epilogue::Bias(_) => (0, self.activation),
+            Epilogue::None | Epilogue::RowSums(_) => (bias, self.activation),
+        };
+        if (bias != 0 || activation != Activation::Identity) && flat.elements() > 0 {
             let arguments = EpilogueArgs {
                 rows: self.rows as i64,
                 columns: self.out as i64,
                 product: product.address(),
-                bias: bias.map_or(0, CudaTensor::address),
-                pre: pre.as_ref().map_or(0, CudaTensor::address),
+                bias,
+                pre: kept,
+                // Nothing else sees the product: the result takes its place.
                 out: product.address(),
-                op: number_of(self.activation),
+                op: number_of(activation),
                 reserved: 0,
             };
             let device = product.home();
-            device.launch(NAME, EPILOGUE, Suffix::Of(device.storage()), Grid::pointwise(product.shape().elements()), &arguments)?;
+            device.launch(NAME, EPILOGUE, Suffix::Of(device.storage()), Grid::pointwise(flat.elements()), &arguments)?;
         }
         Ok((contiguous_view(&product, self.shape), pre))
+    }
+
+    /// The gradients of W and of b, which is Σ g over the rows, from that of x Wᵀ + b.
+    fn parameters(&self, g: &CudaTensor, need_bias: bool) -> Result<(CudaTensor, Option<CudaTensor>)> {
+        let sums = if need_bias { Some(fresh(g, NAME, Shape::new(&[self.out])?)?) } else { None };
+        let wanted = sums.as_ref().map_or(Epilogue::None, |sums| Epilogue::RowSums(sums.address()));
+        let (gw, done) = product(g, &self.x, Transpose::LEFT, wanted)?;
+        let sums = if done == wanted { sums } else { sums.map(|_| self.sums(g)).transpose()? };
+        Ok((gw, sums))
+    }
+
+    /// Σ g over the rows.
+    fn sums(&self, g: &CudaTensor) -> Result<CudaTensor> {
+        g.sum(0)?.reshape(Shape::new(&[self.out])?)
     }
 }
 
@@ -94,10 +122,16 @@ pub(super) fn vjp(activation: Activation, inputs: &[&CudaTensor], needed: &[bool
             None => g,
         };
         let gx = if need_x { Some(matmul(&g, &layer.weight, Transpose::NONE)?.reshape(x_shape)?) } else { None };
-        let gw = if need_weight { Some(matmul(&g, &layer.x, Transpose::LEFT)?) } else { None };
+        let bias_too = need_bias == Some(true);
+        let (gw, gb) = if need_weight {
+            let (gw, gb) = layer.parameters(&g, bias_too)?;
+            (Some(gw), gb)
+        } else {
+            (None, if bias_too { Some(layer.sums(&g)?) } else { None })
+        };
         let mut all = vec![gx, gw];
-        if let Some(need_bias) = need_bias {
-            all.push(if need_bias { Some(g.sum(0)?.reshape(Shape::new(&[layer.out])?)?) } else { None });
+        if need_bias.is_some() {
+            all.push(gb);
         }
         Ok(all)
     };

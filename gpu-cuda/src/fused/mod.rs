@@ -9,6 +9,7 @@ mod layer_norm;
 mod linear;
 mod residual;
 mod softmax;
+mod sums;
 
 use crate::tensor::CudaTensor;
 use mfm_core::tensor::{Activation, Fused, Pullback};

@@ -1,8 +1,9 @@
 //! x + gate · branch.
 
-use super::{Pulled, Pushed, fresh};
-use crate::abi::GatedResidualArgs;
-use crate::kernels::{GATED_RESIDUAL, GATED_RESIDUAL_JVP, Kernel};
+use super::sums::{Groups, Partial, goes_by_vectors, goes_by_vectors_or_repeats};
+use super::{Pulled, Pushed, contiguous_view, fresh};
+use crate::abi::{GatedResidualArgs, GatedResidualVjpArgs};
+use crate::kernels::{GATED_RESIDUAL, GATED_RESIDUAL_JVP, GATED_RESIDUAL_VJP, Grid, Kernel, Suffix};
 use crate::space::Axes;
 use crate::tensor::{ABSENT, CudaTensor};
 use mfm_core::tensor::sum_to;
@@ -56,12 +57,49 @@ pub(super) fn value(inputs: &[&CudaTensor]) -> Result<Option<CudaTensor>> {
     Ok(Some(out))
 }
 
+/// The gradients of gate and branch in one pass over g and branch, for a gate that is one row for each group of rows; `None` for other operands.
+fn pull_groups(
+    g: &CudaTensor,
+    gate: &CudaTensor,
+    branch: &CudaTensor,
+    need_branch: bool,
+) -> Result<Option<(CudaTensor, Option<CudaTensor>)>> {
+    let shape = g.shape();
+    let Some(groups) = Groups::of(shape, gate.shape()).filter(|groups| groups.rows > 1 && branch.shape() == shape) else { return Ok(None) };
+    let (g, branch, stretched) = (g.contiguous()?, branch.contiguous()?, gate.stretched(NAME, shape)?);
+    if shape.elements() == 0 || !goes_by_vectors(&g) || !goes_by_vectors(&branch) || !goes_by_vectors_or_repeats(&stretched) {
+        return Ok(None);
+    }
+    let device = g.home();
+    let width = shape.elements() / (groups.count * groups.rows);
+    // 256 threads take 32 vectors of columns.
+    let tiles = groups.count * (width * device.storage().bytes()).div_ceil(32 * 16);
+    let parts = groups.parts(tiles, 512, 8);
+    let sums = Partial::new(device, NAME, parts, 1, groups.count * width)?;
+    let gbranch = if need_branch { Some(fresh(&g, NAME, shape)?) } else { None };
+    let (axes, _) = Axes::new(shape, [stretched.layout()], Some(shape.rank() - 1));
+    let arguments = GatedResidualVjpArgs {
+        space: axes.space(),
+        gate: axes.view(0, stretched.address()),
+        g: g.address(),
+        branch: branch.address(),
+        gbranch: gbranch.as_ref().map_or(0, CudaTensor::address),
+        sums: sums.buffer.address(),
+        group: groups.rows as i64,
+    };
+    device.launch(NAME, GATED_RESIDUAL_VJP, Suffix::Of(device.storage()), Grid::new([tiles, parts, 1], 256), &arguments)?;
+    Ok(Some((contiguous_view(&sums.total(0, 1)?, gate.shape()), gbranch)))
+}
+
 /// x + gate · branch with its pullback.
 pub(super) fn vjp(inputs: &[&CudaTensor], needed: &[bool]) -> Result<Pulled> {
     let (Some(y), &[x, gate, branch], &[need_x, need_gate, need_branch]) = (value(inputs)?, inputs, needed) else { return Ok(None) };
     let (x_shape, gate, branch) = (x.shape(), gate.clone(), branch.clone());
     let pull = move |g: &CudaTensor| {
         let gx = if need_x { Some(sum_to(g, x_shape)?) } else { None };
+        if need_gate && let Some((gg, gb)) = pull_groups(g, &gate, &branch, need_branch)? {
+            return Ok(vec![gx, Some(gg), gb]);
+        }
         let gg = if need_gate { Some(sum_to(&g.mul(&branch)?, gate.shape())?) } else { None };
         let gb = if need_branch { Some(sum_to(&g.mul(&gate)?, branch.shape())?) } else { None };
         Ok(vec![gx, gg, gb])

@@ -154,34 +154,6 @@ void test_combine() {
 TEST(elementwise, combine) { test_combine<float>(), test_combine<Bf16>(); }
 
 template <class T>
-void test_gated_residual() {
-  Random random(5);
-  for (const Shape& shape : SHAPES) {
-    for (int missing = 0; missing < 8; ++missing) {
-      const auto any = [&] { return Operand<T>(shape, LAYOUTS[random.below(int(std::size(LAYOUTS)))], random); };
-      Operand<T> x = any(), gate = any(), branch = any(), tx = any(), tgate = any(), tbranch = any();
-      Buffer<T> out(elements(shape)), tangent(elements(shape));
-      GatedResidualArgs args{space(shape), x.view(), gate.view(), branch.view(), tx.view(), tgate.view(), tbranch.view(), out.data(), tangent.data()};
-      if (missing & 1) args.tx = View{};
-      if (missing & 2) args.tgate = View{};
-      if (missing & 4) args.tbranch = View{};
-      const auto value = [&](Index i) { return Wanted{x.at(i) + gate.at(i) * branch.at(i), std::fabs(x.at(i)) + std::fabs(gate.at(i) * branch.at(i))}; };
-      launch(std::string("gated_residual") + SUFFIX<T>, {2}, BLOCK, args);
-      agree<T>("gated_residual", out, value);
-      Buffer<T> again(elements(shape));
-      args.out = again.data();
-      launch(std::string("gated_residual_jvp") + SUFFIX<T>, {2}, BLOCK, args);
-      agree<T>("the value of gated_residual_jvp", again, value);
-      agree<T>("gated_residual_jvp", tangent, [&](Index i) {
-        const double terms[3] = {missing & 1 ? 0 : tx.at(i), missing & 2 ? 0 : tgate.at(i) * branch.at(i), missing & 4 ? 0 : gate.at(i) * tbranch.at(i)};
-        return Wanted{terms[0] + terms[1] + terms[2], std::fabs(terms[0]) + std::fabs(terms[1]) + std::fabs(terms[2])};
-      });
-    }
-  }
-}
-TEST(elementwise, gated_residual) { test_gated_residual<float>(), test_gated_residual<Bf16>(); }
-
-template <class T>
 void test_activation() {
   Random random(6);
   for (Index n : {1, 7, 8, 256, 1029, 5001}) {

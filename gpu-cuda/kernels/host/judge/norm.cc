@@ -102,4 +102,47 @@ void test_norm() {
 }
 TEST(norm, value_and_derivatives) { test_norm<float>(), test_norm<Bf16>(); }
 
+// The pullback with sums against that without: gx is the same, and the sums are those of g n and of g.
+template <class T>
+void test_sums() {
+  Random random(2);
+  for (const Shape& shape : {Shape{1, 1, 8}, Shape{3, 5, 40}, Shape{2, 30, 256}, Shape{2, 7, 512}, Shape{3, 9, 1152}, Shape{1, 50, 1280}, Shape{2, 3, 520}}) {
+    const Index width = shape.back(), group = shape[1], groups = shape[0], rows = group * groups;
+    for (Layout layout : {Layout::Contiguous, Layout::PaddedByVectors, Layout::Stretched}) {
+      for (unsigned parts : {1u, 3u}) {
+        Operand<T> x(shape, Layout::Contiguous, random), g(shape, Layout::Contiguous, random), scale(shape, layout, random, 0.5);
+        scale.place.stride[1] = 0; // one row for each group
+        Buffer<T> gx(elements(shape)), plain(elements(shape));
+        Buffer<float> mean(rows), rate(rows), sums(Index(parts) * 2 * groups * width);
+        for (Index r = 0; r < rows; ++r) {
+          const Row<T> row(x, r, width);
+          mean[r] = float(row.mean), rate[r] = float(row.rate);
+        }
+        LayerNormArgs args{};
+        args.space = space(shape), args.x = x.buffer.data(), args.scale = scale.view(), args.epsilon = EPSILON;
+        args.mean = mean.data(), args.rate = rate.data(), args.g = g.buffer.data(), args.gx = plain.data(), args.group = group;
+        launch(std::string("layer_norm_vjp") + SUFFIX<T>, {2}, {128}, args);
+        args.sums = sums.data();
+        for (const bool missing : {false, true}) {
+          args.gx = missing ? nullptr : gx.data();
+          launch(std::string("layer_norm_vjp_sums") + SUFFIX<T>, {2, parts}, {128}, args);
+          if (!missing) agree<T>("gx", gx, [&](Index i) { return Wanted{number(plain[i]), 0}; });
+          const Index run = (group + parts - 1) / parts;
+          agree<float>("sums", sums, [&](Index at) {
+            const Index c = at % width, i = at / width % groups, which = at / width / groups % 2, part = at / width / groups / 2;
+            Wanted sum{0, 0};
+            for (Index r = part * run; r < std::min(group, (part + 1) * run); ++r) {
+              const Index row = i * group + r;
+              const double slope = g.at(row * width + c), n = which ? 1 : (x.at(row * width + c) - double(mean[row])) * double(rate[row]);
+              sum.value += slope * n, sum.unit += std::fabs(slope) * (which ? 1 : 4 * (1 + std::fabs(n)));
+            }
+            return sum;
+          }, 2e-6);
+        }
+      }
+    }
+  }
+}
+TEST(norm, pullback_with_sums) { test_sums<float>(), test_sums<Bf16>(); }
+
 } // namespace

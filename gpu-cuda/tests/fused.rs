@@ -1,0 +1,224 @@
+//! Hooks that do several things in one pass, on the emulated driver: in how few kernels, and the same numbers as in several.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
+mod common;
+
+use common::{alone, shape};
+use mfm_core::tensor::{Activation, Fused};
+use mfm_core::{Device, Noise, Result, Tensor};
+use mfm_cuda_emulator::launches;
+use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options, Precision};
+
+fn device(precision: Precision, cublaslt: bool) -> CudaDevice {
+    CudaDevice::with_options(0, Options { precision, cublaslt, ..Options::default() }).unwrap()
+}
+
+fn normal(device: &CudaDevice, seed: u64, axes: &[usize]) -> CudaTensor {
+    device.normal(&Noise::new(seed), shape(axes)).unwrap()
+}
+
+/// The same numbers, contiguous too, from an address on that no vector begins at.
+fn shifted(x: &CudaTensor) -> Result<CudaTensor> {
+    let n = x.shape().elements();
+    let room = x.device().zeros(shape(&[1]))?;
+    CudaTensor::concat(&[&room, &x.reshape(shape(&[n]))?], 0)?.slice(0, 1, n)?.reshape(x.shape())
+}
+
+/// What a hook and its pullback give, and how many kernels each ran.
+fn pull(op: &Fused, inputs: &[&CudaTensor], g: &CudaTensor) -> Result<(Vec<Option<CudaTensor>>, [i32; 2])> {
+    let device = g.device();
+    let count = || device.sync().map(|()| launches());
+    let start = count()?;
+    let (y, pullback) = CudaTensor::fused_vjp(op, inputs, &vec![true; inputs.len()])?.unwrap();
+    let middle = count()?;
+    let mut all = pullback(g)?;
+    let end = count()?;
+    all.insert(0, Some(y));
+    Ok((all, [middle - start, end - middle]))
+}
+
+/// That two lists of tensors agree to `tolerance` of the largest number of each.
+fn agree(a: &[Option<CudaTensor>], b: &[Option<CudaTensor>], tolerance: f64) -> Result<()> {
+    assert_eq!(a.len(), b.len());
+    for (a, b) in a.iter().zip(b).map(|(a, b)| (a.as_ref().unwrap(), b.as_ref().unwrap())) {
+        assert_eq!(a.shape(), b.shape());
+        let (a, b) = (a.to_vec::<f64>()?, b.to_vec::<f64>()?);
+        let scale = b.iter().fold(0.0, |most: f64, b| most.max(b.abs()));
+        let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst <= tolerance * scale && scale > 0.0, "{worst:e} of {scale}");
+    }
+    Ok(())
+}
+
+/// In bf16 cuBLASLt adds the bias, applies GELU, keeps what goes into it and sums the gradient of the bias; in f32 it adds the bias alone.
+#[test]
+fn the_rest_of_a_linear_layer_goes_with_its_products() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (rows, inner, out) in [(6, 8, 16), (6, 16, 8), (3, 8, 12), (6, 8, 5)] {
+            let layer = |device: &CudaDevice, activation, biased: bool| {
+                let (x, w, b) = (normal(device, 1, &[rows, inner]), normal(device, 2, &[out, inner]), normal(device, 3, &[out]));
+                let inputs: &[&CudaTensor] = if biased { &[&x, &w, &b] } else { &[&x, &w] };
+                pull(&Fused::Linear { activation }, inputs, &normal(device, 4, &[rows, out]))
+            };
+            let [with, without] = [true, false].map(|cublaslt| device(precision, cublaslt));
+            assert!(with.has_cublaslt());
+            let tolerance = if precision == Precision::F32 { 2e-6 } else { 1e-2 };
+            for activation in [Activation::Identity, Activation::Gelu, Activation::Silu] {
+                for biased in [true, false] {
+                    let (found, kernels) = layer(&with, activation, biased)?;
+                    agree(&found, &layer(&without, activation, biased)?.0, tolerance)?;
+                    // A slope, and where cuBLASLt does not make them the sums for the bias, here in one kernel.
+                    let slope = i32::from(activation != Activation::Identity);
+                    let wanted = if precision == Precision::F32 {
+                        [slope, slope + i32::from(biased)]
+                    } else {
+                        // The library keeps what goes into GELU in rows of whole vectors.
+                        let gelu = activation == Activation::Gelu && out % 8 == 0;
+                        [if gelu { 0 } else { slope }, slope]
+                    };
+                    assert_eq!(kernels, wanted, "{precision:?} {activation:?} {biased} {out}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Scale, shift and gate of a batch entry serve all its tokens: their gradients are summed by the kernel that makes the others, and a second one adds parts.
+#[test]
+fn the_gradients_of_a_modulation_are_summed_on_the_way() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    for precision in [Precision::F32, Precision::Bf16] {
+        let device = device(precision, true);
+        let tolerance = if precision == Precision::F32 { 2e-6 } else { 1e-2 };
+        for (whole, shared) in [
+            (&[3, 70, 24][..], &[3, 1, 24][..]),
+            (&[2, 9, 1152], &[2, 1, 1152]),
+            (&[5, 4, 16], &[16]),
+            (&[2, 3, 4, 8], &[2, 1, 1, 8]),
+            (&[2, 3, 4, 8], &[2, 3, 1, 8]),
+            (&[7, 520], &[1, 520]),
+        ] {
+            let [x, g, branch] = [1, 2, 3].map(|seed| normal(&device, seed, whole));
+            // As parts of a row of parameters, like the modulation of a transformer's block.
+            let last = shared.len() - 1;
+            let mut wide = shared.to_vec();
+            wide[last] *= 3;
+            let row = normal(&device, 4, &wide);
+            let part = |k: usize| row.slice(last, k * shared[last], shared[last]);
+            let (scale, shift, gate) = (part(0)?, part(1)?, part(2)?);
+
+            let norm = Fused::LayerNorm { epsilon: 1e-6 };
+            let (found, kernels) = pull(&norm, &[&x, &scale, &shift], &g)?;
+            assert_eq!(kernels, [1, 2], "layer norm of {whole:?}");
+            let (wanted, more) = pull(&norm, &[&shifted(&x)?, &scale, &shift], &g)?;
+            assert!(more[1] > 2);
+            agree(&found, &wanted, tolerance)?;
+
+            let (found, kernels) = pull(&Fused::GatedResidual, &[&x, &gate, &branch], &g)?;
+            assert_eq!(kernels, [1, 2], "gated residual of {whole:?}");
+            let (wanted, more) = pull(&Fused::GatedResidual, &[&x, &gate, &shifted(&branch)?], &g)?;
+            assert!(more[1] > 2);
+            agree(&found, &wanted, tolerance)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is not asked for is not made, and what remains is the same.
+#[test]
+fn gradients_that_are_not_needed_are_missing() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    let device = device(Precision::F32, true);
+    let (x, g) = (normal(&device, 1, &[2, 5, 8]), normal(&device, 2, &[2, 5, 8]));
+    let [scale, shift] = [3, 4].map(|seed| normal(&device, seed, &[2, 1, 8]));
+    for op in [Fused::LayerNorm { epsilon: 1e-6 }, Fused::GatedResidual] {
+        let inputs = match op {
+            Fused::GatedResidual => [&x, &scale, &x],
+            _ => [&x, &scale, &shift],
+        };
+        let all = CudaTensor::fused_vjp(&op, &inputs, &[true; 3])?.unwrap().1(&g)?;
+        for mask in 0..7 {
+            let needed = [0, 1, 2].map(|k| mask >> k & 1 == 1);
+            let some = CudaTensor::fused_vjp(&op, &inputs, &needed)?.unwrap().1(&g)?;
+            for ((some, all), needed) in some.iter().zip(&all).zip(needed) {
+                assert_eq!(some.is_some(), needed, "{op:?} {needed:?}");
+                if let Some(some) = some {
+                    assert_eq!(some.to_vec::<f32>()?, all.as_ref().unwrap().to_vec::<f32>()?);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Heads are parts of one product's rows, and so are their gradients: what joins these again is a view.
+#[test]
+fn the_gradients_of_heads_lie_side_by_side() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    for precision in [Precision::F32, Precision::Bf16] {
+        let device = device(precision, true);
+        let (batch, tokens, heads, width) = (2, 5, 3, 16);
+        let rows = normal(&device, 1, &[batch, tokens, 3, heads, width]);
+        let apart = |x: &CudaTensor| x.reshape(shape(&[batch, tokens, heads, width]))?.permute(&[0, 2, 1, 3]);
+        let part = |k: usize| apart(&rows.slice(2, k, 1)?);
+        let (q, k, v) = (part(0)?, part(1)?, part(2)?);
+        let g = apart(&normal(&device, 2, &[batch, tokens, heads, width]))?;
+        let (found, kernels) = pull(&Fused::Attention, &[&q, &k, &v], &g)?;
+        assert_eq!(kernels, [1, 2]);
+        let join = |all: &[Option<CudaTensor>]| -> Result<CudaTensor> {
+            let part = |x: &CudaTensor| x.permute(&[0, 2, 1, 3])?.reshape(shape(&[batch, tokens, 1, heads, width]));
+            let parts = all[1..].iter().map(|x| part(x.as_ref().unwrap())).collect::<Result<Vec<_>>>()?;
+            CudaTensor::concat(&parts.iter().collect::<Vec<_>>(), 2)?.contiguous()
+        };
+        let before = launches();
+        let joined = join(&found)?;
+        device.sync()?;
+        assert_eq!(launches(), before, "nothing is copied");
+        let (wanted, _) = pull(&Fused::Attention, &[&shifted(&q.contiguous()?)?, &k, &v], &g)?;
+        let copied = join(&wanted)?;
+        assert_eq!(joined.to_vec::<f32>()?, copied.to_vec::<f32>()?);
+        agree(&found, &wanted, 0.0)?;
+    }
+    Ok(())
+}
+
+/// Parts that lie side by side are the whole; others are copied.
+#[test]
+fn parts_of_a_tensor_are_joined_without_a_copy() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    let device = device(Precision::F32, true);
+    let whole = normal(&device, 1, &[3, 6, 4]);
+    let count = || device.sync().map(|()| launches());
+    let check = |axis: usize, cuts: &[(usize, usize)], copies: i32| -> Result<()> {
+        let parts = cuts.iter().map(|&(start, length)| whole.slice(axis, start, length)).collect::<Result<Vec<_>>>()?;
+        let before = count()?;
+        let joined = CudaTensor::concat(&parts.iter().collect::<Vec<_>>(), axis)?;
+        assert_eq!(count()? - before, copies, "{axis} {cuts:?}");
+        let mut wanted = Vec::new();
+        // Row by row of the axes before.
+        let (lead, inner) = ([1, 3, 18][axis], [24, 4, 1][axis]);
+        let (all, length) = (whole.to_vec::<f32>()?, whole.shape().axes()[axis]);
+        for row in 0..lead {
+            for &(start, own) in cuts {
+                wanted.extend_from_slice(&all[(row * length + start) * inner..][..own * inner]);
+            }
+        }
+        assert_eq!(joined.to_vec::<f32>()?, wanted, "{axis} {cuts:?}");
+        Ok(())
+    };
+    check(1, &[(0, 2), (2, 3), (5, 1)], 0)?;
+    check(1, &[(1, 1), (2, 1)], 0)?;
+    check(0, &[(0, 1), (1, 2)], 0)?;
+    check(2, &[(0, 1), (1, 1), (2, 2)], 0)?;
+    // Every second one is a stride of its own.
+    check(1, &[(0, 1), (2, 1), (4, 1)], 0)?;
+    check(1, &[(0, 1), (2, 1), (3, 1)], 3)?;
+    check(1, &[(0, 2), (3, 2)], 2)?;
+    check(1, &[(2, 2), (0, 2)], 2)?;
+    check(1, &[(1, 2), (1, 2)], 2)?;
+    // The same row again and again: one that is stretched.
+    check(1, &[(3, 1), (3, 1), (3, 1)], 0)?;
+    check(1, &[(0, 2), (2, 0), (2, 1)], 2)
+}
