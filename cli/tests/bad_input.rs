@@ -172,6 +172,14 @@ fn a_full_disk() {
 }
 
 #[test]
+fn options_of_something_else() {
+    let folder = Folder::new();
+    folder.refuses(&["toy2d", "--dim", "5"], &["--dim: it is for --problem inverse"]);
+    folder.refuses(&["toy2d", "--exact", "--noise", "0.1"], &["--noise: it is for --problem inverse"]);
+    folder.refuses(&["toy2d", "--exact", "--train-steps", "5"], &["--exact", "--train-steps"]);
+}
+
+#[test]
 fn training_that_diverges_writes_nothing() {
     let folder = Folder::new();
     folder.write("large.csv", b"1e30,-1e30\n-1e30,2e30\n3e30,1e30\n");

@@ -205,7 +205,7 @@ detail::SearchOptions bridged(const mfm_search_options* given) {
 detail::TrainingOptions bridged(const mfm_training_options* given, const mfm_training_options& defaults) {
   const auto o = read(given, defaults);
   return {o.seed,    o.steps, o.batch,       o.learning_rate, o.warm_up,  o.weight_decay,
-          o.average, o.clip,  o.consistency, o.label_dropout, o.strength, o.draws};
+          o.average, o.clip,  o.consistency, o.label_dropout, o.strength, o.draws, o.follow};
 }
 
 /// The handle of a model, with what is told about it.

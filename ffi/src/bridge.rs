@@ -83,6 +83,7 @@ pub mod ffi {
         label_dropout: f64,
         strength: f64,
         draws: usize,
+        follow: f64,
     }
 
     struct Place<'a> {

@@ -6,9 +6,10 @@ use crate::failure::{Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, progress};
 use crate::model::{Loaded, Model, finite, moved};
 use crate::session::Run;
+use mfm_core::posterior_velocity::AsDrift;
 use mfm_core::sample::sample_by_steps;
 use mfm_core::training::{Consistency, FineTuning, FineTuningMaps, Guided, LogNormaliser, NoTeacher, Objective, StopGradient, WeightSlope};
-use mfm_core::{Device, Error, Flow, Noise, Shape, TimeGrid};
+use mfm_core::{Device, Error, Flow, Noise, Operations, Shape, Tensor, TimeGrid};
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::{LossInput, Outcome, Samples, Step, random_rows};
 use mfm_nn::{LearningRate, Trainer, TrainingConfig};
@@ -165,6 +166,12 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     if !(options.strength > 0.0 && options.strength.is_finite()) {
         return Err(Failure::new(Code::Range, format!("the strength is {}, but must be positive and finite", options.strength)));
     }
+    if !(options.follow >= 0.0 && options.follow.is_finite()) {
+        return Err(Failure::new(
+            Code::Range,
+            format!("the weight of what follows is {}, but must be at least 0 and finite", options.follow),
+        ));
+    }
     finite(data, run.dimension(), "the data")?;
     let rows = if data.is_empty() { None } else { Some(run.items(data, "the data")?) };
     let base = moved(&run.model.network, &run.device)?;
@@ -188,12 +195,17 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
             }
         },
         |input: LossInput<'_, B::Tensor, Network<B>>| {
-            let batch = input.samples.batch();
             let maps = FineTuningMaps { base: flow, sampler: flow, student: input.student };
-            let loss = tuning.loss(&maps, &reward, batch, Some(&mut normaliser), input.noise)?;
+            let loss = tuning.loss(&maps, &reward, input.samples.batch(), Some(&mut normaliser), &input.noise.fork(0))?;
             let (mean_reward, effective_sample_size) = (loss.mean_reward, loss.effective_sample_size);
             told.set(Progress { mean_reward, effective_sample_size, ..progress(0, 0) });
-            Ok::<_, Error>(loss.total)
+            if options.follow == 0.0 {
+                return Ok::<_, Error>(loss.total);
+            }
+            let current = Flow::new(input.frozen, run.model.path);
+            let drift = AsDrift(input.frozen);
+            let rest = Objective::default().loss(&current, input.student, Some(&drift), input.samples.batch(), &input.noise.fork(1))?;
+            loss.total.add(&rest.total.scale(options.follow)?)
         },
         |_, step| stop.flow(watch(callbacks, step, told.get())),
     );

@@ -218,10 +218,12 @@ void training() {
   const auto to_the_right = [](mfm::batch x, mfm::span<float> values) {
     for (std::size_t i = 0; i < x.size(); ++i) values[i] = 2 * x[i][0];
   };
-  const auto mean = [](const mfm::model& model) {
+  const auto mean = [](const mfm::model& model, bool by_jumps = false) {
     mfm::sample_options draw;
-    draw.method = MFM_METHOD_ODE;
-    draw.steps = 20;
+    if (!by_jumps) {
+      draw.method = MFM_METHOD_ODE;
+      draw.steps = 20;
+    }
     numbers samples(2 * 400);
     CHECK(a_session(model).try_sample(samples, draw).ok());
     float sum = 0;
@@ -234,6 +236,11 @@ void training() {
   CHECK(a_session(trained).try_fine_tune(to_the_right, tuned, tuning, data).ok());
   std::printf("mean %.3f, tuned without gradients %.3f\n", mean(trained), mean(tuned));
   CHECK(mean(tuned) > mean(trained) + 0.4f);
+  // What follows gives the same in one step.
+  tuning.follow = 1;
+  CHECK(a_session(trained).try_fine_tune(to_the_right, again, tuning, data).ok());
+  std::printf("in one step: mean %.3f, tuned %.3f, and with what follows %.3f\n", mean(trained, true), mean(tuned, true), mean(again, true));
+  CHECK(mean(again, true) > mean(trained, true) + 0.4f && mean(again) > mean(trained) + 0.4f);
   tuning.draws = 1;
   expect(a_session(trained).try_fine_tune(to_the_right, again, tuning), MFM_RANGE, "one draw without gradients");
 }

@@ -215,6 +215,11 @@ int main() {
     tuning.strength = strength;
     expect(session.try_fine_tune(target(), loaded, tuning, data), MFM_RANGE, "a strength that is not positive");
   }
+  for (double follow : {-1.0, std::numeric_limits<double>::quiet_NaN()}) {
+    mfm::fine_tuning_options tuning;
+    tuning.follow = follow;
+    expect(session.try_fine_tune(target(), loaded, tuning, data), MFM_RANGE, "a weight that is negative, or none");
+  }
   cancel = true;
   expect(session.try_train(data, loaded), MFM_CANCELLED, "training is cancelled");
   cancel = false;

@@ -6,6 +6,7 @@ mod rows;
 mod train;
 
 use crate::arguments::{at_least_one, positive};
+use crate::failure::Failure;
 use crate::output::Directory;
 use crate::{Context, Result};
 use mfm_core::interpolant::Linear;
@@ -48,20 +49,46 @@ pub struct Arguments {
     #[arg(long, hide = true, conflicts_with = "full")]
     pub quick: bool,
     /// Training steps of the network
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "exact")]
     pub train_steps: Option<usize>,
-    /// Inverse problem: the dimension
-    #[arg(long, value_name = "N", default_value = "64", value_parser = at_least_one)]
-    pub dim: usize,
-    /// Inverse problem: the number of observations
-    #[arg(long, value_name = "N", default_value = "32", value_parser = at_least_one)]
-    pub observations: usize,
-    /// Inverse problem: the standard deviation of an observation
-    #[arg(long, value_name = "S", default_value = "0.1", value_parser = positive)]
-    pub noise: f64,
-    /// Inverse problem: the number of Gaussians in the prior
-    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
-    pub components: usize,
+    /// Inverse problem: the dimension [default: 64]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub dim: Option<usize>,
+    /// Inverse problem: the number of observations [default: 32]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub observations: Option<usize>,
+    /// Inverse problem: the standard deviation of an observation [default: 0.1]
+    #[arg(long, value_name = "S", value_parser = positive)]
+    pub noise: Option<f64>,
+    /// Inverse problem: the number of Gaussians in the prior [default: 1]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub components: Option<usize>,
+}
+
+impl Arguments {
+    /// The problem's options; the paper's has none.
+    fn inverse(&self, seed: u64) -> Result<Option<InverseProblemSpec>> {
+        let Self { dim, observations, noise, components, .. } = *self;
+        if self.problem == Kind::Inverse {
+            return Ok(Some(InverseProblemSpec {
+                dimension: dim.unwrap_or(64),
+                observations: observations.unwrap_or(32),
+                sigma: noise.unwrap_or(0.1),
+                components: components.unwrap_or(1),
+                seed,
+            }));
+        }
+        let given = [
+            ("--dim", dim.is_some()),
+            ("--observations", observations.is_some()),
+            ("--noise", noise.is_some()),
+            ("--components", components.is_some()),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => Err(Failure::input(format!("{option}: it is for --problem inverse"))),
+            None => Ok(None),
+        }
+    }
 }
 
 /// What `--json` gives.
@@ -95,21 +122,13 @@ struct Unconditional {
 /// # Errors
 /// One sentence for the user.
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
+    let spec = arguments.inverse(context.seed)?;
     let out = Directory::create(&arguments.out)?;
     let noise = context.noise.fork(1);
     let samples = |whole: usize| if arguments.quick { 64 } else { whole };
-    let problem = match arguments.problem {
-        Kind::Paper => Problem::paper(samples(4096), &noise)?,
-        Kind::Inverse => {
-            let spec = InverseProblemSpec {
-                dimension: arguments.dim,
-                observations: arguments.observations,
-                sigma: arguments.noise,
-                components: arguments.components,
-                seed: context.seed,
-            };
-            Problem::inverse(&spec, samples(512), &noise)?
-        }
+    let problem = match spec {
+        None => Problem::paper(samples(4096), &noise)?,
+        Some(spec) => Problem::inverse(&spec, samples(512), &noise)?,
     };
     if arguments.exact {
         // Closed forms in f64 are the host's business, whatever the device.

@@ -541,6 +541,7 @@ typedef struct mfm_training_options {
   double label_dropout;  /**< Share of labels that are dropped; default 0.1. Training with labels only. */
   double strength;       /**< A factor on the reward, above 0; default 1. Fine-tuning only. */
   size_t draws;          /**< Posterior draws of each noisy state; default 0, which is 1, or 4 for a reward without gradient, the least then 2. Fine-tuning only. */
+  double follow;         /**< The weight of a loss by which posteriors and jumps follow the drift, at least 0; default 0, for none. Fine-tuning only. */
 } mfm_training_options;
 
 /** 3000 steps of 512. */
@@ -559,6 +560,7 @@ static inline mfm_training_options mfm_training_options_default(void) {
   o.label_dropout = 0.1;
   o.strength = 1.0;
   o.draws = 0;
+  o.follow = 0.0;
   return o;
 }
 
@@ -577,7 +579,7 @@ MFM_API mfm_error* mfm_train(mfm_session* session, const float* data, size_t len
                              const mfm_training_options* options, mfm_model** trained) MFM_NOEXCEPT;
 
 /** Tunes a copy of the session's model to p1(x) exp(strength r(x)), off policy: its drift becomes that of the tilted model. Sample it along the
- * ODE or SDE: its jumps and posteriors are left as they fall, so values and posterior draws are those of the model it came from alone.
+ * ODE or SDE: without `follow` its jumps and posteriors are left as they fall, and values and posterior draws are those of the model it came from alone.
  * @param reward with a gradient, which is followed through the map; or without: then the weights of several draws and where these lie tell the way,
  * which is better for rewards that are flat in most places, such as that of a sure classifier @param data clean items from which noisy states are made, or NULL with length 0 for the model's own samples
  * @param[out] tuned a new model. Errors: as mfm_train(), and those of the reward. */

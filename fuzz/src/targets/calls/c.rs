@@ -78,7 +78,7 @@ structures! {
     SearchOptions { draw: Draw, steps: usize, draws: usize, coupling: u32, keep_overall: u32, power: f64 }
     TrainingOptions {
         seed: u64, steps: u64, batch: usize, learning_rate: f64, warm_up: u64, weight_decay: f64, average: f64, clip: f64,
-        consistency: u32, label_dropout: f64, strength: f64, draws: usize,
+        consistency: u32, label_dropout: f64, strength: f64, draws: usize, follow: f64,
     }
 }
 

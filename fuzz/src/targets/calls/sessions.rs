@@ -81,6 +81,7 @@ impl Run<'_> {
             label_dropout: given.number(),
             strength: given.number(),
             draws: given.count(true),
+            follow: given.number(),
         };
         given.options(options)
     }
