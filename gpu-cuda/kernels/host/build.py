@@ -11,6 +11,7 @@ A subject is a kernel source without its .cu (and what begins with its name); no
 import concurrent.futures
 import os
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
@@ -25,6 +26,15 @@ WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
 ALIGNMENT = ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"]
 SANITIZERS = ["-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 
+
+
+def instructions():
+    """Multiply-adds as instructions, where this processor has them: kernels are full of them. No newer ones, which Valgrind does not know."""
+    flags = pathlib.Path("/proc/cpuinfo")
+    return ["-march=x86-64-v3"] if platform.machine() == "x86_64" and flags.exists() and {"avx2", "fma", "bmi2"} <= set(flags.read_text().split()) else []
+
+
+INSTRUCTIONS = instructions()
 WIDTHS = re.compile(r"(#define ATTENTION_WIDTHS\(of\))(?:[^\n]*\\\n)+[^\n]*\n")
 NARROW = "-DATTENTION_NARROW"
 
@@ -50,7 +60,7 @@ def sources_of(subject, kernels=KERNELS):
 
 def compile_one(source, out, optimise, extra=(), kernels=KERNELS):
     """Compiles a kernel source or a C++ one, with the headers of the folder `kernels`."""
-    words = [COMPILER, "-std=c++17", *WARNINGS, *([] if SANITIZERS[1] in extra else ALIGNMENT), "-fPIC", "-fno-strict-aliasing", optimise, *extra, "-I", str(kernels), "-I", str(HOST)]
+    words = [COMPILER, "-std=c++17", *WARNINGS, *([] if SANITIZERS[1] in extra else ALIGNMENT), "-fPIC", "-fno-strict-aliasing", *INSTRUCTIONS, optimise, *extra, "-I", str(kernels), "-I", str(HOST)]
     if source.suffix == ".cu":
         words += ["-include", "emulator.hpp", "-x", "c++"]
     subprocess.run([*words, "-c", str(source), "-o", str(out)], check=True)

@@ -8,7 +8,11 @@
 #define __device__
 #define __forceinline__ inline __attribute__((always_inline))
 
-#define HOST_PLACE(what) (::host::Place{what, __FILE__, __LINE__})
+#define HOST_PLACE(what)                                             \
+  ([]() -> const ::host::Place& {                                    \
+    static constexpr ::host::Place place{what, __FILE__, __LINE__};  \
+    return place;                                                    \
+  }())
 
 #define threadIdx (::host::current->index)
 #define blockIdx (::host::block_index)
@@ -67,7 +71,7 @@ inline void sincospi(double x, double* sine, double* cosine) {
 
 namespace host {
 
-inline bool any(unsigned mask, bool value, Place place) {
+inline bool any(unsigned mask, bool value, const Place& place) {
   const Slot* const slots = gather_lanes(value, mask, place);
   bool found = false;
   for (int lane = 0; lane < WARP; ++lane) found = found || ((current->warp->present & mask) >> lane & 1 && slots[lane].bytes[0] != 0);
@@ -82,7 +86,7 @@ inline unsigned short round_bf16(float value) {
 }
 
 inline void begin_copy(void* to, const void* from, std::size_t bytes) {
-  const Place place = HOST_PLACE("cp.async");
+  const Place& place = HOST_PLACE("cp.async");
   if (reinterpret_cast<std::uintptr_t>(to) % bytes != 0 || reinterpret_cast<std::uintptr_t>(from) % bytes != 0) fault("is not aligned to its size", place);
   current->copies.push_back({to, from, bytes});
 }
@@ -103,22 +107,24 @@ inline float low_half(unsigned word) { return __uint_as_float(word << 16); }
 // mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32: d = c + a b. Lane 4g + t holds of a the rows g, g + 8 and the columns 2t.. and 2t + 8..,
 // of b (k × n) the rows 2t.. and 2t + 8.. of column g, of d the rows g, g + 8 and columns 2t, 2t + 1 (PTX ISA, "Matrix fragments for mma.m16n8k16").
 inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4]) {
-  const Place place = HOST_PLACE("mma.m16n8k16");
+  const Place& place = HOST_PLACE("mma.m16n8k16");
   struct A { unsigned word[4]; } mine{{a[0], a[1], a[2], a[3]}};
   struct B { unsigned word[2]; } other{{b[0], b[1]}};
-  A left[WARP];
-  B right[WARP];
-  const Slot* slots = gather_lanes(mine, 0xffffffffu, place);
-  for (int lane = 0; lane < WARP; ++lane) std::memcpy(&left[lane], slots[lane].bytes, sizeof(A));
-  slots = gather_lanes(other, 0xffffffffu, place);
-  for (int lane = 0; lane < WARP; ++lane) std::memcpy(&right[lane], slots[lane].bytes, sizeof(B));
   const int g = current->lane >> 2, t = current->lane & 3;
+  A left[4];
+  B right[2][4];
+  const Slot* slots = gather_lanes(mine, 0xffffffffu, place);
+  for (int pair = 0; pair < 4; ++pair) std::memcpy(&left[pair], slots[4 * g + pair].bytes, sizeof(A));
+  slots = gather_lanes(other, 0xffffffffu, place);
+  for (int i = 0; i < 2; ++i) {
+    for (int pair = 0; pair < 4; ++pair) std::memcpy(&right[i][pair], slots[4 * (2 * t + i) + pair].bytes, sizeof(B));
+  }
   for (int i = 0; i < 4; ++i) {
-    const int row_half = i >> 1, column = 2 * t + (i & 1);
+    const int row_half = i >> 1, column = i & 1;
     double sum = c[i];
     for (int half = 0; half < 2; ++half) {
       for (int pair = 0; pair < 4; ++pair) {
-        const unsigned x = left[4 * g + pair].word[row_half + 2 * half], y = right[4 * column + pair].word[half];
+        const unsigned x = left[pair].word[row_half + 2 * half], y = right[column][pair].word[half];
         sum += static_cast<double>(low_half(x)) * low_half(y) + static_cast<double>(high_half(x)) * high_half(y);
       }
     }
@@ -129,7 +135,7 @@ inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[
 // ldmatrix.sync.aligned.m8n8.x4[.trans].shared.b16: lane 8m + r gives the address of row r of matrix m; lane 4g + t gets of each matrix the words
 // of row g at the columns 2t, 2t + 1 (transposed: rows 2t, 2t + 1 of column g).
 inline void load_matrices(unsigned (&out)[4], const void* row, bool transposed) {
-  const Place place = HOST_PLACE("ldmatrix");
+  const Place& place = HOST_PLACE("ldmatrix");
   if (reinterpret_cast<std::uintptr_t>(row) % 16 != 0) fault("is given an address that is not a multiple of 16", place);
   const Slot* const slots = gather_lanes(row, 0xffffffffu, place);
   const int g = current->lane >> 2, t = current->lane & 3;

@@ -32,14 +32,13 @@ thread_local __attribute__((tls_model("initial-exec"))) uint3 block_index, block
 
 namespace {
 
+// No power of two: the tops of all stacks would share a few lines of the cache.
 #ifdef HOST_ASAN
-constexpr std::size_t STACK = 256 << 10;
+constexpr std::size_t STACK = (256 << 10) + 7 * 64;
 #else
-constexpr std::size_t STACK = 64 << 10;
+constexpr std::size_t STACK = (64 << 10) + 7 * 64;
 #endif
 constexpr unsigned MOST_THREADS = 1024;
-
-enum class State { Ready, AtBlock, AtWarp, Done };
 
 // Where a fiber, or the scheduler, goes on.
 struct Context {
@@ -54,9 +53,6 @@ struct Context {
 struct Fiber {
   Context context;
   Thread thread;
-  State state;
-  unsigned mask; // of the warp operation it waits at
-  Place place;
 };
 
 #ifdef __x86_64__
@@ -114,22 +110,37 @@ class Machine {
     return true;
   }
 
-  void wait(State state, unsigned mask, Place place) {
-    Fiber& fiber = *running_;
-    fiber.state = state;
-    fiber.mask = mask;
-    fiber.place = place;
+  void wait_for_warp(unsigned mask, const Place& place) {
+    Warp& warp = *running_->thread.warp;
+    if (warp.waiting == 0) {
+      warp.mask = mask;
+      warp.place = &place;
+    } else if (mask != warp.mask || !same(place, *warp.place)) {
+      fail("is reached by some lanes while others wait elsewhere", place);
+    }
+    warp.waiting |= 1u << running_->thread.lane;
+    leave(false);
+  }
+
+  void wait_for_block(const Place& place) {
+    if (at_block_ == 0) {
+      block_place_ = &place;
+      stopped_ = running_;
+    } else if (!same(place, *block_place_)) {
+      fail("is reached by some threads while others wait elsewhere", place);
+    }
+    ++at_block_;
     leave(false);
   }
 
   // Reports a fault and never comes back: the block is abandoned.
-  [[noreturn]] void fail(const char* what, Place place) {
+  [[noreturn]] void fail(const char* what, const Place& place) {
     report(what, place, running_);
     leave(false);
     std::abort();
   }
 
-  void* array(const void* key, std::size_t bytes, Place place) {
+  void* array(const void* key, std::size_t bytes, const Place& place) {
     for (const Array& array : shared_) {
       if (array.key == key) return array.data.get();
     }
@@ -172,14 +183,12 @@ class Machine {
   void body() {
     arrive(running_->context);
     kernel_->body(arguments_);
-    running_->state = State::Done;
     leave(true);
     std::abort();
   }
 
   void start(Fiber& fiber, unsigned i) {
     fiber.thread = {{i % block_size.x, i / block_size.x % block_size.y, i / (block_size.x * block_size.y)}, int(i % WARP), 0, &warps_[i / WARP], {}};
-    fiber.state = State::Ready;
     fiber.context.fake_stack = nullptr;
     char* const low = stack(fiber);
 #ifdef HOST_ASAN
@@ -211,13 +220,16 @@ class Machine {
 
   void arrive([[maybe_unused]] Context& self) {
 #ifdef HOST_ASAN
-    __sanitizer_finish_switch_fiber(self.fake_stack, &scheduler_stack_, &scheduler_bytes_);
+    const bool tells = comes_from_scheduler_;
+    __sanitizer_finish_switch_fiber(self.fake_stack, tells ? &scheduler_stack_ : nullptr, tells ? &scheduler_bytes_ : nullptr);
 #endif
   }
 
+  // From the scheduler to a fiber, and back when no lane of its warp can run.
   void enter(Fiber& fiber) {
     running_ = &fiber;
     current = &fiber.thread;
+    comes_from_scheduler_ = true;
 #ifdef HOST_ASAN
     __sanitizer_start_switch_fiber(&scheduler_.fake_stack, stack(fiber), STACK);
 #endif
@@ -227,16 +239,42 @@ class Machine {
 #endif
   }
 
+  // From the running fiber to the next lane, or to the scheduler after the last.
   void leave([[maybe_unused]] bool for_good) {
     Fiber& fiber = *running_;
+    Fiber* const next = faulty_ ? nullptr : next_lane();
 #ifdef HOST_ASAN
-    __sanitizer_start_switch_fiber(for_good ? nullptr : &fiber.context.fake_stack, scheduler_stack_, scheduler_bytes_);
+    void** const kept = for_good ? nullptr : &fiber.context.fake_stack;
+    if (next != nullptr) {
+      __sanitizer_start_switch_fiber(kept, stack(*next), STACK);
+    } else {
+      __sanitizer_start_switch_fiber(kept, scheduler_stack_, scheduler_bytes_);
+    }
 #endif
-    jump(fiber.context, scheduler_);
+    if (next != nullptr) {
+      running_ = next;
+      current = &next->thread;
+      comes_from_scheduler_ = false;
+      jump(fiber.context, next->context);
+    } else {
+      jump(fiber.context, scheduler_);
+    }
     arrive(fiber.context);
   }
 
-  void report(const char* what, Place place, const Fiber* fiber) {
+  // The next lane of the warp under way that can run, which then counts as running.
+  Fiber* next_lane() {
+    Warp& warp = warps_[warp_];
+    while (place_in_order_ < lanes_.size()) {
+      const unsigned lane = lanes_[place_in_order_++];
+      if (!(warp.ready >> lane & 1)) continue;
+      warp.ready &= ~(1u << lane);
+      return &fibers_[warp_ * WARP + lane];
+    }
+    return nullptr;
+  }
+
+  void report(const char* what, const Place& place, const Fiber* fiber) {
     if (faulty_) return;
     faulty_ = true;
     const uint3 thread = fiber->thread.index;
@@ -246,70 +284,58 @@ class Machine {
     error = text;
   }
 
-  static bool same(const Place& a, const Place& b) { return a.line == b.line && std::strcmp(a.file, b.file) == 0; }
+  // Functions that are templates have a place of their own for each type.
+  static bool same(const Place& a, const Place& b) { return &a == &b || (a.line == b.line && std::strcmp(a.file, b.file) == 0); }
+
+  // The lanes that a warp has.
+  unsigned lanes_of(unsigned warp) const { return ~0u >> (WARP - std::min<unsigned>(WARP, count_ - warp * WARP)); }
 
   // Lets the lanes of a warp run; whether any could.
-  bool step(unsigned warp, const std::vector<unsigned>& lanes) {
-    Fiber* const first = &fibers_[warp * WARP];
-    const unsigned size = std::min<unsigned>(WARP, count_ - warp * WARP);
-    bool ran = false;
-    for (unsigned lane : lanes) {
-      if (lane >= size || first[lane].state != State::Ready) continue;
-      enter(first[lane]);
-      ran = true;
-      if (faulty_) return false;
+  bool step(unsigned index) {
+    Warp& warp = warps_[index];
+    const bool ran = warp.ready != 0;
+    warp_ = index;
+    place_in_order_ = 0;
+    if (Fiber* const first = next_lane()) enter(*first);
+    if (faulty_) return false;
+    if (!warp.waiting) return ran;
+    if (warp.mask != warp.waiting) {
+      // Nobody in this warp can run any more, so the missing lanes never come.
+      const bool are_missing = warp.mask & ~warp.waiting & lanes_of(index);
+      const char* const what = are_missing ? "is not reached by every lane that it names" : "names lanes that there are not";
+      return report(what, *warp.place, &fibers_[index * WARP + __builtin_ctz(warp.waiting)]), false;
     }
-    unsigned waiting = 0;
-    for (unsigned lane = 0; lane < size; ++lane) waiting |= unsigned(first[lane].state == State::AtWarp) << lane;
-    if (!waiting) return ran;
-    const Fiber& leader = first[__builtin_ctz(waiting)];
-    for (unsigned lane = 0; lane < size; ++lane) {
-      const Fiber& fiber = first[lane];
-      if (!(waiting >> lane & 1)) {
-        // Nobody in this warp can run any more, so the missing lanes never come.
-        if (leader.mask >> lane & 1) return report("is not reached by every lane that it names", leader.place, &leader), false;
-      } else if (fiber.mask != leader.mask || !same(fiber.place, leader.place)) {
-        return report("is reached by some lanes while others wait elsewhere", fiber.place, &fiber), false;
-      }
-    }
-    if (leader.mask != waiting) return report("names lanes that there are not", leader.place, &leader), false;
-    warps_[warp].present = waiting;
-    for (unsigned lane = 0; lane < size; ++lane) {
-      if (waiting >> lane & 1) first[lane].state = State::Ready;
-    }
+    warp.present = warp.ready = warp.waiting;
+    warp.waiting = 0;
     return true;
   }
 
   void run_block() {
     for (unsigned i = 0; i < count_; ++i) start(fibers_[i], i);
     const unsigned warps = (count_ + WARP - 1) / WARP;
-    std::vector<unsigned> order(warps), lanes(WARP);
+    at_block_ = 0;
+    for (unsigned warp = 0; warp < warps; ++warp) warps_[warp].ready = lanes_of(warp), warps_[warp].waiting = 0;
+    std::vector<unsigned> order(warps);
+    lanes_.resize(WARP);
     for (unsigned i = 0; i < warps; ++i) order[i] = schedule_ == 1 ? warps - 1 - i : i;
-    for (unsigned i = 0; i < WARP; ++i) lanes[i] = schedule_ == 1 ? WARP - 1 - i : i;
+    for (unsigned i = 0; i < WARP; ++i) lanes_[i] = schedule_ == 1 ? WARP - 1 - i : i;
     for (;;) {
       if (schedule_ > 1) {
         std::shuffle(order.begin(), order.end(), random_);
-        std::shuffle(lanes.begin(), lanes.end(), random_);
+        std::shuffle(lanes_.begin(), lanes_.end(), random_);
       }
       for (unsigned warp : order) {
         // At random, a warp now stops between two exchanges and now runs ahead.
-        while (step(warp, lanes) && (schedule_ <= 1 || random_() % 4 != 0)) {}
+        while (step(warp) && (schedule_ <= 1 || random_() % 4 != 0)) {}
         if (faulty_) return;
       }
-      unsigned ready = 0, waiting = 0;
-      const Fiber* stopped = nullptr;
-      for (unsigned i = 0; i < count_; ++i) {
-        ready += fibers_[i].state == State::Ready;
-        if (fibers_[i].state == State::AtBlock) {
-          ++waiting;
-          if (stopped && !same(stopped->place, fibers_[i].place)) return report("is reached by some threads while others wait elsewhere", fibers_[i].place, &fibers_[i]);
-          stopped = &fibers_[i];
-        }
-      }
-      if (ready) continue;
-      if (!waiting) return;
-      if (waiting != count_) return report("is not reached by every thread of the block", stopped->place, stopped);
-      for (unsigned i = 0; i < count_; ++i) fibers_[i].state = State::Ready;
+      bool can_run = false;
+      for (unsigned warp = 0; warp < warps; ++warp) can_run = can_run || warps_[warp].ready != 0;
+      if (can_run) continue;
+      if (at_block_ == 0) return;
+      if (at_block_ != count_) return report("is not reached by every thread of the block", *block_place_, stopped_);
+      at_block_ = 0;
+      for (unsigned warp = 0; warp < warps; ++warp) warps_[warp].ready = lanes_of(warp);
     }
   }
 
@@ -328,16 +354,28 @@ class Machine {
   [[maybe_unused]] const void* scheduler_stack_ = nullptr;
   [[maybe_unused]] std::size_t scheduler_bytes_ = 0;
   Fiber* running_ = nullptr;
+  [[maybe_unused]] bool comes_from_scheduler_ = true;
+  // The warp under way, the order of lanes, and how far it has come.
+  unsigned warp_ = 0;
+  std::vector<unsigned> lanes_;
+  std::size_t place_in_order_ = 0;
+  // The threads that wait at a barrier of the block, which barrier, and the first of them.
+  unsigned at_block_ = 0;
+  const Place* block_place_ = nullptr;
+  const Fiber* stopped_ = nullptr;
 };
 
 thread_local std::unique_ptr<Machine> machine;
+// That whose kernel runs, where its threads find it at once.
+thread_local __attribute__((tls_model("initial-exec"))) Machine* active;
 
 Machine& here() {
   if (!machine) machine = std::make_unique<Machine>();
+  active = machine.get();
   return *machine;
 }
 
-void Machine::enter_fiber() { here().body(); }
+void Machine::enter_fiber() { active->body(); }
 
 std::map<std::string, const Registration*>& kernels() {
   static std::map<std::string, const Registration*> table;
@@ -361,10 +399,10 @@ Registration::Registration(const char* name, std::size_t argument_bytes, unsigne
   kernels()[name] = this;
 }
 
-void wait_for_block(Place place) { machine->wait(State::AtBlock, 0, place); }
-void wait_for_warp(unsigned mask, Place place) { machine->wait(State::AtWarp, mask, place); }
-void fault(const char* what, Place place) { machine->fail(what, place); }
-void* shared_array(const void* key, std::size_t bytes, Place place) { return machine->array(key, bytes, place); }
+void wait_for_block(const Place& place) { active->wait_for_block(place); }
+void wait_for_warp(unsigned mask, const Place& place) { active->wait_for_warp(mask, place); }
+void fault(const char* what, const Place& place) { active->fail(what, place); }
+void* shared_array(const void* key, std::size_t bytes, const Place& place) { return active->array(key, bytes, place); }
 
 } // namespace host
 

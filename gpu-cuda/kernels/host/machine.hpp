@@ -21,9 +21,19 @@ struct alignas(16) Slot {
   unsigned char bytes[16];
 };
 
+// A place in a kernel's source where threads meet.
+struct Place {
+  const char* what;
+  const char* file;
+  int line;
+};
+
 struct Warp {
   Slot slots[2][WARP]; // the lanes write in turn to one while the other may still be read
   unsigned present = 0; // the lanes that took part in the last exchange
+  // The lanes that can run, and those that wait for others of the warp: at what place, and for whom.
+  unsigned ready = 0, waiting = 0, mask = 0;
+  const Place* place = nullptr;
 };
 
 // A copy to shared memory that is under way: done as late as may be, when the thread waits for it.
@@ -42,25 +52,18 @@ struct Thread {
   std::vector<Copy> copies;
 };
 
-// A place in a kernel's source where threads meet.
-struct Place {
-  const char* what;
-  const char* file;
-  int line;
-};
-
 extern thread_local __attribute__((tls_model("initial-exec"))) Thread* current;
 extern thread_local __attribute__((tls_model("initial-exec"))) uint3 block_index, block_size, grid_size;
 
-void wait_for_block(Place place);
-void wait_for_warp(unsigned mask, Place place);
-[[noreturn]] void fault(const char* what, Place place);
+void wait_for_block(const Place& place);
+void wait_for_warp(unsigned mask, const Place& place);
+[[noreturn]] void fault(const char* what, const Place& place);
 // The block's array that belongs to `key`: of exactly `bytes`, filled with NaN when the block first asks for it.
-void* shared_array(const void* key, std::size_t bytes, Place place);
+void* shared_array(const void* key, std::size_t bytes, const Place& place);
 
-// The values that all lanes of the warp gave; valid until the next but one exchange. Every lane that `mask` names must take part.
+// The values that all lanes of the warp gave; valid until this lane's next exchange. Every lane that `mask` names must take part.
 template <class T>
-const Slot* gather_lanes(const T& value, unsigned mask, Place place) {
+const Slot* gather_lanes(const T& value, unsigned mask, const Place& place) {
   static_assert(sizeof(T) <= sizeof(Slot), "a lane shows at most 16 bytes");
   Thread* const self = current;
   Slot* const slots = self->warp->slots[self->parity];
@@ -71,7 +74,7 @@ const Slot* gather_lanes(const T& value, unsigned mask, Place place) {
 }
 
 template <class T>
-T exchange(unsigned mask, T value, int source, Place place) {
+T exchange(unsigned mask, T value, int source, const Place& place) {
   const Slot* const slots = gather_lanes(value, mask, place);
   if (source < 0 || source >= WARP || !(current->warp->present >> source & 1)) fault("reads a lane that does not take part", place);
   T result;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Breaks the kernels on purpose, one place at a time, and checks that the judge notices each.
 
-mutants.py [quick | FILE]   every barrier left out in turn, and faults chosen by hand; `quick`: one barrier and one fault of each subject
+mutants.py [quick | FILE]   every barrier left out in turn, and faults chosen by hand; `quick`: one of them for each subject
 """
 
 import pathlib
@@ -85,7 +85,7 @@ def main():
     which = "".join(sys.argv[1:])
     mutants = [*barriers(), *FAULTS]
     if which == "quick":
-        mutants = [*first_of_each(barriers()), *first_of_each(FAULTS)]
+        mutants = first_of_each(mutants)
     elif which:
         mutants = [mutant for mutant in mutants if mutant[1] == which]
     if not mutants:
