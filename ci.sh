@@ -4,8 +4,8 @@
 set -u
 cd "$(dirname "$0")" || exit 1
 
-# In this order; neighbours build in different folders, so that neither waits for the other. `cpp` and `memory` want what `tests` built.
-jobs=(format tests kernels bare-metal cpp clippy memory minimal-versions docs supply-chain fuzz)
+# In this order: those that want what `tests` built come when it may have, and few that build in one folder are neighbours.
+jobs=(format tests kernels bare-metal minimal-versions cpp clippy memory docs supply-chain fuzz)
 # By name alone: it did not yet come to its end.
 named_jobs=(miri)
 
@@ -93,7 +93,7 @@ memory() {
     esac || return
     count=$((count + 1))
   done <<<"$all"
-  [ "$count" -ge 5 ] || { echo "only $count programs were found" >&2; return 1; }
+  [ "$count" -ge 6 ] || { echo "only $count programs were found" >&2; return 1; }
 }
 
 # Unsafe code under Miri, where there is one: it comes with a nightly Rust alone. It knows no inline assembly, by which libm takes the square roots of noise.
@@ -138,7 +138,8 @@ cpp() {
   local all driver mfm
   all=$(programs) || return
   driver=$(awk '$1 " " $2 " " $3 == "mfm-cuda-emulator example path" { print $4 }' <<<"$all") && driver=$("$driver") || return
-  mfm=$(awk '$1 " " $2 " " $3 == "mfm-cli bin mfm" && !/deps/ { print $4 }' <<<"$all")
+  mfm=$(awk '$1 " " $2 " " $3 == "mfm-cli bin mfm" && $4 !~ /\/deps\/[^\/]*$/ { print $4 }' <<<"$all")
+  [ -x "$mfm" ] && [ -f "$driver" ] || { echo "the command or the emulated driver is not among the programs of tests" >&2; return 1; }
   ffi/tests/hosts.sh target/cpp "$mfm" "$driver"
 }
 
@@ -154,8 +155,10 @@ kernels() {
   python3 $here/host/build.py judge $dir/judge && python3 $here/host/build.py judge $dir/judge-sanitized --sanitize --narrow || return 1
   { $dir/judge --schedule 1 && $dir/judge-sanitized --schedule 7; } &
   local judge=$!
-  python3 $here/host/mutants.py quick && wait $judge && $dir/python/bin/python $here/compile.py check > $dir/compile.log
-  local result=$?
+  local result=0
+  python3 $here/host/mutants.py quick || result=1
+  wait $judge || result=1
+  $dir/python/bin/python $here/compile.py check > $dir/compile.log || result=1
   tail -n 1 $dir/compile.log
   return $result
 }
@@ -175,8 +178,8 @@ run() {
   "${1//-/_}"
   case $? in 0) result=passed ;; "$not_run") result=skipped ;; esac
   # A shell that is asked within a pipe tells of itself alone.
-  times >"$file"
-  busy=$(awk -F '[ms ]' 'NR == 2 { print int(60 * ($1 + $4) + $2 + $5) }' "$file")
+  times >"$results/$1.times"
+  busy=$(awk -F '[ms ]' 'NR == 2 { print int(60 * ($1 + $4) + $2 + $5) }' "$results/$1.times")
   printf '%-17s %-7s %5d s, %5d of a processor\n' "$1" $result $((SECONDS - start)) "$busy" >"$file"
 }
 if [ ${#chosen[@]} -eq 1 ]; then

@@ -9,7 +9,7 @@ use crate::session::Run;
 use mfm_core::posterior_velocity::AsDrift;
 use mfm_core::sample::sample_by_steps;
 use mfm_core::training::{Consistency, FineTuning, FineTuningMaps, Guided, LogNormaliser, NoTeacher, Objective, StopGradient, WeightSlope};
-use mfm_core::{Device, Error, Flow, Noise, Operations, Shape, Tensor, TimeGrid};
+use mfm_core::{Device, Error, Flow, Noise, Operations, Shape, TimeGrid};
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::{LossInput, Outcome, Samples, Step, random_rows};
 use mfm_nn::{LearningRate, Trainer, TrainingConfig};

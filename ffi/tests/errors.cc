@@ -215,10 +215,10 @@ int main() {
     tuning.strength = strength;
     expect(session.try_fine_tune(target(), loaded, tuning, data), MFM_RANGE, "a strength that is not positive");
   }
-  for (double follow : {-1.0, std::numeric_limits<double>::quiet_NaN()}) {
+  for (double follow : {-1.0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
     mfm::fine_tuning_options tuning;
     tuning.follow = follow;
-    expect(session.try_fine_tune(target(), loaded, tuning, data), MFM_RANGE, "a weight that is negative, or none");
+    expect(session.try_fine_tune(target(), loaded, tuning, data), MFM_RANGE, "a weight that is negative or not finite");
   }
   cancel = true;
   expect(session.try_train(data, loaded), MFM_CANCELLED, "training is cancelled");

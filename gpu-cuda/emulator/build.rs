@@ -20,6 +20,11 @@ fn main() {
     let flags = |command: &mut Command| {
         command.args(["-std=c++17", "-O2", "-g1", "-fPIC", "-fno-strict-aliasing", "-Wno-unknown-pragmas", "-fvisibility=hidden"]);
         command.arg("-I").arg(&kernels).arg("-I").arg(kernels.join("host"));
+        // Kernels are full of multiply-adds.
+        #[cfg(target_arch = "x86_64")]
+        if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+            command.args(["-mavx2", "-mfma"]);
+        }
     };
     let mut waiting: Vec<(PathBuf, bool)> =
         vec![(here.join("driver.cc"), false), (here.join("cublaslt.cc"), false), (kernels.join("host/machine.cc"), false)];

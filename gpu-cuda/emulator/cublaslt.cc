@@ -1,5 +1,6 @@
 // A stand-in for cuBLASLt: the functions that the adapter calls, by plain loops over the emulated device's memory, as strict about what it is given as the
 // library is: sizes of attributes, leading dimensions, operands that fit.
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -92,11 +93,19 @@ bool has_its_operands(const Operation& op, const Layout& d) {
   return known && vector && matrix && (op.epilogue == EPILOGUE_DEFAULT || d.batch == 1);
 }
 
+// What is answered to a product with an epilogue, 0 for nothing of that kind: at the heuristics, or when it is multiplied.
+std::atomic<int> refusal{0};
+std::atomic<bool> is_late{false};
+
+int refused(const Operation& op, bool late) { return op.epilogue != EPILOGUE_DEFAULT && late == is_late ? refusal.load() : SUCCESS; }
+
 float gelu(float x) { return 0.5f * x * (1.0f + tanhf(0.7978845608f * (x + 0.044715f * x * x * x))); }
 
 } // namespace
 
 #define API extern "C" __attribute__((visibility("default"))) int
+
+extern "C" __attribute__((visibility("default"))) void emulator_refuse_epilogues(int code, int late) { refusal = code, is_late = late != 0; }
 
 API cublasLtCreate(void** handle) { return *handle = new char, SUCCESS; }
 // The library waits for the whole device.
@@ -138,6 +147,7 @@ API cublasLtMatmulAlgoGetHeuristic(void*, const Operation* op, const Layout* a, 
                                    int requested, Proposal* proposals, int* count) {
   *count = 0;
   if (!fits(*op, *a, *b, *d) || !has_its_operands(*op, *d) || requested < 1) return INVALID_VALUE;
+  if (int code = refused(*op, false)) return code;
   uint32_t element = d->type == F32 ? 4 : 2;
   for (uint32_t alignment : preference->alignment)
     if (alignment < element) return NOT_SUPPORTED;
@@ -149,6 +159,7 @@ API cublasLtMatmul(void*, const Operation* op, const float* alpha, uint64_t a, c
   // An algorithm for aligned operands must not be given others.
   bool aligned = a % algorithm[1] == 0 && b % algorithm[2] == 0 && d % algorithm[3] == 0;
   if (!fits(*op, *la, *lb, *ld) || !has_its_operands(*op, *ld) || algorithm[0] != 0x6d666d || !aligned || !workspace || bytes < 1024 || *beta != 0) return INVALID_VALUE;
+  if (int code = refused(*op, true)) return code;
   Operation copy = *op;
   Layout A = *la, B = *lb, D = *ld;
   float factor = *alpha;

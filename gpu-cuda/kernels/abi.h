@@ -107,7 +107,7 @@ struct GatedResidualVjpArgs {
 
 // copy.cu --------------------------------------------------------------------------------------------------------------------------------
 
-// copy_T: to[i] = from[i]; `to` never overlaps `from`, and no two of its elements coincide. Concatenation is one copy a part, into
+// copy_T: to[i] = from[i]; `to` never overlaps `from`, and no two of its elements coincide. Concatenation is at most one copy a part, into
 // strided places of one buffer; contiguous copies of views are the same.
 struct CopyArgs {
   Space space;

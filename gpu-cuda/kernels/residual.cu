@@ -48,7 +48,7 @@ __device__ __forceinline__ void gated_residual_vjp(const GatedResidualVjpArgs& a
       const long long first = i * args.group * width + vector * N;
       const T* const g = static_cast<const T*>(args.g) + first;
       const T* const branch = static_cast<const T*>(args.branch) + first;
-      T* const gbranch = static_cast<T*>(args.gbranch) + first;
+      T* const gbranch = args.gbranch != nullptr ? static_cast<T*>(args.gbranch) + first : nullptr;
       for (long long row = part.first + RUN * warp; row < part.end; row += RUN * WARPS) {
         uint4 words[2][RUN];
 #pragma unroll
@@ -65,7 +65,7 @@ __device__ __forceinline__ void gated_residual_vjp(const GatedResidualVjpArgs& a
           expand(words[1][r], other);
 #pragma unroll
           for (int k = 0; k < N; ++k) products[k][r] = slope[k] * other[k], slope[k] *= gate[k];
-          if (args.gbranch != nullptr && row + r < part.end) store_lanes(gbranch + (row + r) * width, slope);
+          if (gbranch != nullptr && row + r < part.end) store_lanes(gbranch + (row + r) * width, slope);
         }
 #pragma unroll
         for (int k = 0; k < N; ++k) sum[k] += sum_of(products[k]);

@@ -4,7 +4,7 @@ use crate::abi::CopyArgs;
 use crate::kernels::COPY;
 use crate::space::Axes;
 use crate::tensor::{CudaTensor, one_device};
-use mfm_core::{Error, Layout, Result, Shape, Tensor};
+use mfm_core::{Error, Layout, MAX_RANK, Result, Shape, Tensor};
 
 /// Writes the elements of `from` to the places of `to`, which has the same shape.
 pub(crate) fn into(op: &'static str, from: &CudaTensor, to: &CudaTensor) -> Result<()> {
@@ -24,6 +24,21 @@ pub(crate) fn fresh(op: &'static str, x: &CudaTensor) -> Result<CudaTensor> {
     Ok(out)
 }
 
+/// Whether no two elements of a layout share a place, but for those of stretched axes.
+fn is_apart(layout: &Layout) -> bool {
+    let mut axes = [(0, 1); MAX_RANK];
+    for ((slot, &length), &stride) in axes.iter_mut().zip(layout.shape.axes()).zip(&layout.strides) {
+        *slot = (stride, length);
+    }
+    axes.sort_unstable();
+    let mut reach = 0;
+    axes.iter().filter(|(stride, length)| *stride > 0 && *length > 1).all(|(stride, length)| {
+        let fits = *stride > reach;
+        reach += stride * (length - 1);
+        fits
+    })
+}
+
 /// The tensor of which the parts are neighbouring views along `axis`, under its shape, if they are.
 fn reunited(parts: &[&CudaTensor], axis: usize, whole: Shape) -> Option<CudaTensor> {
     let &[first, second, ..] = parts else { return None };
@@ -40,10 +55,12 @@ fn reunited(parts: &[&CudaTensor], axis: usize, whole: Shape) -> Option<CudaTens
     });
     let mut strides = layout.strides;
     strides[axis] = stride;
-    fits.then(|| first.view(Layout { shape: whole, strides, offset: layout.offset }))
+    let whole = Layout { shape: whole, strides, offset: layout.offset };
+    (fits && is_apart(&whole)).then(|| first.view(whole))
 }
 
-/// As [`mfm_core::Tensor::concat`]: one strided copy a part, and none where the parts lie side by side already.
+/// As [`mfm_core::Tensor::concat`]: one strided copy a part, and none where the parts lie side by side already: then the whole is a view of their buffer, and keeps
+/// it.
 pub(crate) fn concat(parts: &[&CudaTensor], axis: usize) -> Result<CudaTensor> {
     let first = *parts.first().ok_or(Error::Length { op: "concat", expected: 1, found: 0 })?;
     one_device("concat", parts)?;

@@ -44,7 +44,8 @@ mod number {
     pub const MOST_WORKSPACE: c_int = 1;
     /// Of the first operand; those of the second, of C and of D follow.
     pub const ALIGNMENT: c_int = 5;
-    pub const NOT_SUPPORTED: c_int = 15;
+    /// An operation as such, its parts not fitting, or nothing for this GPU.
+    pub const REFUSALS: [c_int; 3] = [15, 7, 8];
 }
 
 /// The largest workspace that a plan may use.
@@ -131,7 +132,7 @@ impl Epilogue {
 
     /// Whether the library may be asked for it in a product of `columns`: its vectors read and write 16 bytes, and how exact its GELU and its sums are in f32
     /// it does not say.
-    fn is_known(self, storage: Storage, columns: usize) -> bool {
+    fn may_be_asked(self, storage: Storage, columns: usize) -> bool {
         let (_, vector, matrix) = self.parts();
         let exact = matches!(self, Self::None | Self::Bias(_)) || storage == Storage::Bf16;
         exact && vector.is_multiple_of(16) && matrix.is_multiple_of(16) && (matrix == 0 || columns.is_multiple_of(8))
@@ -181,6 +182,15 @@ struct Key {
     out_alignment: u32,
     /// Its number, and the alignments of its vector and its matrix.
     epilogue: (u32, [u32; 2]),
+}
+
+impl Key {
+    /// Whether a status says that there is no such product, so that a simpler one may be asked for. Which epilogues go with which shapes is not documented in
+    /// full; that a plain product is not valid would be a fault of ours.
+    fn is_refusal(&self, status: c_int) -> bool {
+        let refusals = if self.epilogue.0 == number::EPILOGUE_NONE { &number::REFUSALS[..1] } else { &number::REFUSALS[..] };
+        refusals.contains(&status)
+    }
 }
 
 /// A product, planned.
@@ -254,8 +264,8 @@ impl Products {
         out: Address,
     ) -> Result<bool> {
         let batch = left.batch.shape;
-        let one = batch.elements() == 1 || epilogue == Epilogue::None;
-        if !one || !epilogue.is_known(device.storage(), right.columns) {
+        let has_one_matrix = batch.elements() == 1 || epilogue == Epilogue::None;
+        if !has_one_matrix || !epilogue.may_be_asked(device.storage(), right.columns) {
             return Ok(false);
         }
         let (axes, _) = Axes::new(batch, [&left.batch, &right.batch], None);
@@ -310,7 +320,7 @@ impl Products {
         let outcome = if is_new { device.alone("matmul", multiply) } else { device.queue("matmul", &key, multiply) };
         match outcome {
             // Its heuristics may propose what it then refuses.
-            Err(Error::Device { code: number::NOT_SUPPORTED, .. }) if is_new => {
+            Err(Error::Device { code, .. }) if is_new && key.is_refusal(code) => {
                 self.discard(plan);
                 *planned = None;
                 Ok(false)
@@ -408,7 +418,7 @@ impl Products {
         // SAFETY: all handles are there; there is room for one proposal.
         let status =
             unsafe { (self.api.propose)(self.handle, plan.operation, a, b, d, d, preference, 1, &raw mut proposal, &raw mut count) };
-        if status == number::NOT_SUPPORTED {
+        if key.is_refusal(status) {
             return Ok(None);
         }
         check(status)?;

@@ -73,12 +73,21 @@ pub(crate) fn sum_of_parts(device: &CudaDevice, from: Address, (parts, apart): (
     Ok(out)
 }
 
-/// Writes the sum or maximum of parts.
+/// Writes the sum or maximum of parts; many of them by runs.
 fn join(device: &CudaDevice, op: i32, from: Address, (parts, apart): (usize, usize), out: &CudaTensor) -> Result<()> {
+    let outputs = out.shape().elements();
+    let runs = parts.div_ceil(COLUMN_RUN).min(BUSY);
+    let partial = if parts > BUSY { Some(device.buffer("sum", runs * outputs * 4)?) } else { None };
     let (axes, _) = Axes::new(out.shape(), [out.layout()], None);
     let pass = Pass { length: parts, stride: apart, op };
-    let by_rows = out.shape().elements() == 1;
-    pass.launch(device, by_rows, (axes.space(), axes.view(0, from)), out.address(), 1, (Storage::F32, device.storage()))
+    let from = (axes.space(), axes.view(0, from));
+    match partial {
+        None => pass.launch(device, outputs == 1, from, out.address(), 1, (Storage::F32, device.storage())),
+        Some(partial) => {
+            pass.launch(device, outputs == 1, from, partial.address(), runs, (Storage::F32, Storage::F32))?;
+            join(device, op, partial.address(), (runs, outputs), out)
+        }
+    }
 }
 
 struct Pass {

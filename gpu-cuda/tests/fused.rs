@@ -5,8 +5,8 @@ mod common;
 
 use common::{alone, shape};
 use mfm_core::tensor::{Activation, Fused};
-use mfm_core::{Device, Noise, Result, Tensor};
-use mfm_cuda_emulator::launches;
+use mfm_core::{Device, Error, Noise, Result, Tensor};
+use mfm_cuda_emulator::{launches, refuse_epilogues};
 use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options, Precision};
 
 fn device(precision: Precision, cublaslt: bool) -> CudaDevice {
@@ -44,8 +44,8 @@ fn agree(a: &[Option<CudaTensor>], b: &[Option<CudaTensor>], tolerance: f64) -> 
         assert_eq!(a.shape(), b.shape());
         let (a, b) = (a.to_vec::<f64>()?, b.to_vec::<f64>()?);
         let scale = b.iter().fold(0.0, |most: f64, b| most.max(b.abs()));
-        let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        assert!(worst <= tolerance * scale && scale > 0.0, "{worst:e} of {scale}");
+        let wrong = a.iter().zip(&b).find(|(a, b)| !((*a - *b).abs() <= tolerance * scale));
+        assert!(wrong.is_none() && scale > 0.0, "{wrong:?} of {scale}");
     }
     Ok(())
 }
@@ -85,6 +85,33 @@ fn the_rest_of_a_linear_layer_goes_with_its_products() -> Result<()> {
     Ok(())
 }
 
+/// What cuBLASLt refuses, whenever it says so, kernels of our own do.
+#[test]
+fn epilogues_that_are_refused() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    let layer = |device: &CudaDevice| {
+        let (x, w, b) = (normal(device, 1, &[6, 8]), normal(device, 2, &[16, 8]), normal(device, 3, &[16]));
+        pull(&Fused::Linear { activation: Activation::Gelu }, &[&x, &w, &b], &normal(device, 4, &[6, 16]))
+    };
+    let (wanted, _) = layer(&device(Precision::Bf16, false))?;
+    for late in [false, true] {
+        for code in [7, 8, 15] {
+            refuse_epilogues(code, late);
+            let outcome = layer(&device(Precision::Bf16, true));
+            refuse_epilogues(0, false);
+            let (found, kernels) = outcome?;
+            agree(&found, &wanted, 1e-2)?;
+            assert_eq!(kernels, [1, 2], "the bias and GELU in one, a slope, a sum");
+        }
+        // What is wrong otherwise is told.
+        refuse_epilogues(14, late);
+        let outcome = layer(&device(Precision::Bf16, true));
+        refuse_epilogues(0, false);
+        assert!(matches!(outcome, Err(Error::Device { op: "matmul", code: 14, .. })));
+    }
+    Ok(())
+}
+
 /// Scale, shift and gate of a batch entry serve all its tokens: their gradients are summed by the kernel that makes the others, and a second one adds parts.
 #[test]
 fn the_gradients_of_a_modulation_are_summed_on_the_way() -> Result<()> {
@@ -99,6 +126,8 @@ fn the_gradients_of_a_modulation_are_summed_on_the_way() -> Result<()> {
             (&[2, 3, 4, 8], &[2, 1, 1, 8]),
             (&[2, 3, 4, 8], &[2, 3, 1, 8]),
             (&[7, 520], &[1, 520]),
+            // More parts than are added up at once.
+            (&[40_000, 8], &[8]),
         ] {
             let [x, g, branch] = [1, 2, 3].map(|seed| normal(&device, seed, whole));
             // As parts of a row of parameters, like the modulation of a transformer's block.
@@ -111,7 +140,9 @@ fn the_gradients_of_a_modulation_are_summed_on_the_way() -> Result<()> {
 
             let norm = Fused::LayerNorm { epsilon: 1e-6 };
             let (found, kernels) = pull(&norm, &[&x, &scale, &shift], &g)?;
-            assert_eq!(kernels, [1, 2], "layer norm of {whole:?}");
+            // So many parts are added up by runs.
+            let sums = if whole[0] > 1000 { 3 } else { 2 };
+            assert_eq!(kernels, [1, sums], "layer norm of {whole:?}");
             let (wanted, more) = pull(&norm, &[&shifted(&x)?, &scale, &shift], &g)?;
             assert!(more[1] > 2);
             agree(&found, &wanted, tolerance)?;
@@ -220,5 +251,15 @@ fn parts_of_a_tensor_are_joined_without_a_copy() -> Result<()> {
     check(1, &[(1, 2), (1, 2)], 2)?;
     // The same row again and again: one that is stretched.
     check(1, &[(3, 1), (3, 1), (3, 1)], 0)?;
-    check(1, &[(0, 2), (2, 0), (2, 1)], 2)
+    check(1, &[(0, 2), (2, 0), (2, 1)], 2)?;
+    // Rows that overlap are copied: what is written with the strides of a view would meet itself.
+    let line = whole.reshape(shape(&[72]))?;
+    let rows = [0, 1].map(|start| line.slice(0, start, 2).and_then(|row| row.reshape(shape(&[1, 2]))));
+    let [first, second] = rows;
+    let before = count()?;
+    let overlapping = CudaTensor::concat(&[&first?, &second?], 0)?;
+    assert_eq!(count()? - before, 2);
+    let all = whole.to_vec::<f32>()?;
+    assert_eq!(overlapping.to_vec::<f32>()?, [all[0], all[1], all[1], all[2]]);
+    Ok(())
 }

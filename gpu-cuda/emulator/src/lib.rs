@@ -75,6 +75,17 @@ pub fn be_strict(whether: bool) {
     }
 }
 
+/// From now on the stand-in for cuBLASLt answers `code` to products with an epilogue, 0 for no refusal: when it proposes how to make them, or, if `late`, when
+/// it is to make them.
+pub fn refuse_epilogues(code: i32, late: bool) {
+    // SAFETY: the library's function of this name has this type.
+    let function = unsafe { DRIVER.function::<unsafe extern "C" fn(c_int, c_int)>("emulator_refuse_epilogues") };
+    if let Some(function) = function {
+        // SAFETY: plain numbers.
+        unsafe { function(code, late.into()) };
+    }
+}
+
 fn count(name: &str) -> i32 {
     // SAFETY: the library's functions that are asked for here have this type.
     let function = unsafe { DRIVER.function::<unsafe extern "C" fn() -> c_int>(name) };

@@ -27,14 +27,15 @@ ALIGNMENT = ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"]
 SANITIZERS = ["-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 
 
-
 def instructions():
-    """Multiply-adds as instructions, where this processor has them: kernels are full of them. No newer ones, which Valgrind does not know."""
-    flags = pathlib.Path("/proc/cpuinfo")
-    return ["-march=x86-64-v3"] if platform.machine() == "x86_64" and flags.exists() and {"avx2", "fma", "bmi2"} <= set(flags.read_text().split()) else []
+    """Multiply-adds as instructions, where this processor has them: kernels are full of them."""
+    known = pathlib.Path("/proc/cpuinfo")
+    has = platform.machine() == "x86_64" and known.exists() and {"avx2", "fma"} <= set(known.read_text().split())
+    return ["-mavx2", "-mfma"] if has else []
 
 
 INSTRUCTIONS = instructions()
+
 WIDTHS = re.compile(r"(#define ATTENTION_WIDTHS\(of\))(?:[^\n]*\\\n)+[^\n]*\n")
 NARROW = "-DATTENTION_NARROW"
 

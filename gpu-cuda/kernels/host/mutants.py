@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Breaks the kernels on purpose, one place at a time, and checks that the judge notices each.
 
-mutants.py [quick | FILE]   every barrier left out in turn, and faults chosen by hand; `quick`: one of them for each subject
+mutants.py [quick | FILE]   every barrier left out in turn, and faults chosen by hand; `quick`: a barrier or a fault for each subject, in turn
 """
 
 import pathlib
@@ -69,7 +69,7 @@ def first_of_each(mutants):
     chosen = {}
     for mutant in mutants:
         chosen.setdefault(mutant[0], mutant)
-    return list(chosen.values())
+    return chosen
 
 
 def judged(objects, out):
@@ -85,11 +85,16 @@ def main():
     which = "".join(sys.argv[1:])
     mutants = [*barriers(), *FAULTS]
     if which == "quick":
-        mutants = first_of_each(mutants)
+        kinds = [first_of_each(barriers()), first_of_each(FAULTS)]
+        subjects = sorted(kinds[0] | kinds[1])
+        mutants = [kinds[i % 2].get(subject) or kinds[(i + 1) % 2][subject] for i, subject in enumerate(subjects)]
     elif which:
         mutants = [mutant for mutant in mutants if mutant[1] == which]
     if not mutants:
         sys.exit(__doc__)
+    for _, file, old, new, occurrence in FAULTS:
+        if mutate((build.KERNELS / file).read_text(), old, new, occurrence) is None:
+            sys.exit(f"mutants.py: {file}: '{old}' is not there any more")
     survivors = 0
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)

@@ -76,7 +76,7 @@ impl Norm {
         if shape.elements() == 0 || !(need_scale || need_shift) || self.width > HELD_COLUMNS || !by_vectors {
             return Ok(None);
         }
-        // 128 threads, of whose blocks three share a multiprocessor.
+        // 128 threads; three blocks for each of the 132 multiprocessors of an H100, which has room for them in bf16.
         let parts = groups.parts(groups.count, 384, 4);
         let each = groups.count * self.width;
         let sums = Partial::new(g.home(), NAME, parts, 2, each)?;

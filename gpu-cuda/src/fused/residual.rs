@@ -66,8 +66,12 @@ fn pull_groups(
 ) -> Result<Option<(CudaTensor, Option<CudaTensor>)>> {
     let shape = g.shape();
     let Some(groups) = Groups::of(shape, gate.shape()).filter(|groups| groups.rows > 1 && branch.shape() == shape) else { return Ok(None) };
-    let (g, branch, stretched) = (g.contiguous()?, branch.contiguous()?, gate.stretched(NAME, shape)?);
-    if shape.elements() == 0 || !goes_by_vectors(&g) || !goes_by_vectors(&branch) || !goes_by_vectors_or_repeats(&stretched) {
+    let stretched = gate.stretched(NAME, shape)?;
+    if shape.elements() == 0 || !goes_by_vectors_or_repeats(&stretched) {
+        return Ok(None);
+    }
+    let (g, branch) = (g.contiguous()?, branch.contiguous()?);
+    if !goes_by_vectors(&g) || !goes_by_vectors(&branch) {
         return Ok(None);
     }
     let device = g.home();

@@ -48,23 +48,23 @@ pub(super) fn goes_by_vectors_or_repeats(x: &CudaTensor) -> bool {
     *last == 0 || (*last == 1 && x.address().is_multiple_of(16) && others.iter().all(|stride| stride.is_multiple_of(lanes)))
 }
 
-/// Sums in f32 of so many parts, `vectors` in each part of `length` numbers.
+/// Sums in f32 of so many parts, each of `kinds` sums of `length` numbers.
 pub(super) struct Partial {
     pub buffer: Buffer,
     parts: usize,
-    vectors: usize,
+    kinds: usize,
     length: usize,
 }
 
 impl Partial {
-    pub fn new(device: &CudaDevice, op: &'static str, parts: usize, vectors: usize, length: usize) -> Result<Self> {
-        Ok(Self { buffer: device.buffer(op, parts * vectors * length * 4)?, parts, vectors, length })
+    pub fn new(device: &CudaDevice, op: &'static str, parts: usize, kinds: usize, length: usize) -> Result<Self> {
+        Ok(Self { buffer: device.buffer(op, parts * kinds * length * 4)?, parts, kinds, length })
     }
 
-    /// The sums over the parts of the `count` vectors from `first` on, one after another.
+    /// The sums over the parts, of the `count` kinds from `first` on, one after another.
     pub fn total(&self, first: usize, count: usize) -> Result<CudaTensor> {
         let from = self.buffer.address() + (first * self.length * 4) as u64;
-        sum_of_parts(self.buffer.device(), from, (self.parts, self.vectors * self.length), count * self.length)
+        sum_of_parts(self.buffer.device(), from, (self.parts, self.kinds * self.length), count * self.length)
     }
 }
 

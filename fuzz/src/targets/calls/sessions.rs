@@ -67,7 +67,7 @@ impl Run<'_> {
     fn training_options(&mut self, open: Open) -> *const c::TrainingOptions {
         self.host.hurry();
         let given = &mut self.given;
-        let options = c::TrainingOptions {
+        let mut options = c::TrainingOptions {
             size: 0,
             seed: u64::from(given.byte()),
             steps: given.count(open.watched) as u64,
@@ -81,8 +81,10 @@ impl Run<'_> {
             label_dropout: given.number(),
             strength: given.number(),
             draws: given.count(true),
-            follow: given.number(),
+            follow: 0.0,
         };
+        // Each is for another call.
+        options.follow = options.label_dropout;
         given.options(options)
     }
 
