@@ -83,8 +83,8 @@ fn noise_is_that_of_the_host() -> Result<()> {
         let mut exact = vec![0.0; 1000];
         noise.fill_normal(&mut exact);
         let normal = device.normal(&noise, shape(&[10, 100]))?.to_vec::<f64>()?;
-        let wrong = normal.iter().zip(&exact).find(|(a, b)| !((*a - *b).abs() < 1e-6 * (1.0 + b.abs())));
-        assert_eq!(wrong, None);
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-6 * (1.0 + b.abs());
+        assert!(normal.iter().zip(&exact).all(close));
     }
     Ok(())
 }
@@ -195,8 +195,8 @@ fn cublaslt() -> Result<()> {
         let tolerance = if precision == Precision::F32 { 1e-5 } else { 2e-2 };
         let close = |a: &CudaTensor, b: &CudaTensor| -> Result<()> {
             let (a, b) = (a.to_vec::<f64>()?, b.to_vec::<f64>()?);
-            let wrong = a.iter().zip(&b).find(|(a, b)| !((*a - *b).abs() < tolerance * (1.0 + b.abs())));
-            assert!(wrong.is_none() && a.len() == b.len(), "{precision:?} {wrong:?}");
+            let close = |(a, b): (&f64, &f64)| (a - b).abs() < tolerance * (1.0 + b.abs());
+            assert!(a.iter().zip(&b).all(close) && a.len() == b.len(), "{precision:?}");
             Ok(())
         };
         for (left, right, transpose) in [
