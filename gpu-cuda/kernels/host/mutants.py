@@ -42,7 +42,7 @@ FAULTS = [
     ("attention", "attention.cuh", ">= keys) scores", "> keys) scores", 0),
     ("attention", "attention.cuh", "fast_exp2(rate * (base[half] - higher))", "1.0f", 0),
     ("attention", "attention.cu", "tangent[j][e] -= drift[e / 2] * sum[j][e]", "tangent[j][e] -= 0.0f * sum[j][e]", 0),
-    ("attention", "attention_vjp.cu", "(slopes[j][e] - delta[stage][column_of(j, e)])", "(slopes[j][e])", 0),
+    ("attention", "attention_vjp.cu", "(slopes[j][e] - (e % 2 == 0 ? mean.x : mean.y))", "(slopes[j][e])", 0),
     ("attention", "product.cuh", "if (row >= count) continue;", "if (row > count) continue;", 0),
 ]
 BARRIER = re.compile(r"__sync(?:threads|warp)\(\);")
