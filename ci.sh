@@ -63,11 +63,11 @@ supply_chain() {
   for manifest in "${workspaces[@]}"; do "$deny" --locked --manifest-path "$manifest" --config deny.toml check advisories || return; done
 }
 
-# The oldest versions that the libraries' manifests allow do compile; the command comes with its lock file.
+# The oldest versions that the libraries' manifests allow do compile; the command and the C library come with their lock file.
 minimal_versions() {
   local folder=target/minimal-versions
   local cargo=(env RUSTC_BOOTSTRAP=1 cargo -Z direct-minimal-versions -Z lockfile-path --config "resolver.lockfile-path='$folder/Cargo.lock'")
-  local libraries=(-p mfm-core -p mfm-nn -p mfm-cpu-ref -p mfm-gpu-cuda -p mfm-toy2d -p mfm-ffi)
+  local libraries=(-p mfm-core -p mfm-nn -p mfm-cpu-ref -p mfm-gpu-cuda -p mfm-toy2d)
   mkdir -p "$folder" && rm -f "$folder/Cargo.lock"
   "${cargo[@]}" generate-lockfile && "${cargo[@]}" check "${libraries[@]}" --locked --target-dir "$folder"
 }
