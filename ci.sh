@@ -4,7 +4,7 @@
 set -u
 cd "$(dirname "$0")" || exit 1
 
-# In this order: those that want what `tests` built come when it may have, and few that build in one folder are neighbours.
+# In this order: jobs with folders of their own run while `tests` builds what `cpp` and `memory` want.
 jobs=(format tests kernels bare-metal minimal-versions cpp clippy memory docs supply-chain fuzz)
 # By name alone: it did not yet come to its end.
 named_jobs=(miri)

@@ -52,11 +52,11 @@ fn agree(a: &[Option<CudaTensor>], b: &[Option<CudaTensor>], tolerance: f64) -> 
     Ok(())
 }
 
-/// In bf16 cuBLASLt adds the bias, applies GELU, keeps what goes into it and sums the gradient of the bias; in f32 it adds the bias alone.
+/// In bf16 cuBLASLt adds the bias, applies GELU, keeps what goes into it and sums the gradient of the bias; in f32 and TF32 it adds the bias alone.
 #[test]
 fn the_rest_of_a_linear_layer_goes_with_its_products() -> Result<()> {
     let Some(_guard) = alone() else { return Ok(()) };
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
         for (rows, inner, out) in [(6, 8, 16), (6, 16, 8), (3, 8, 12), (6, 8, 5)] {
             let layer = |device: &CudaDevice, activation, biased: bool| {
                 let (x, w, b) = (normal(device, 1, &[rows, inner]), normal(device, 2, &[out, inner]), normal(device, 3, &[out]));
@@ -72,7 +72,7 @@ fn the_rest_of_a_linear_layer_goes_with_its_products() -> Result<()> {
                     agree(&found, &layer(&without, activation, biased)?.0, tolerance)?;
                     // A slope, and where cuBLASLt does not make them the sums for the bias, here in one kernel.
                     let slope = i32::from(activation != Activation::Identity);
-                    let wanted = if precision == Precision::F32 {
+                    let wanted = if precision != Precision::Bf16 {
                         [slope, slope + i32::from(biased)]
                     } else {
                         // The library keeps what goes into GELU in rows of whole vectors.
@@ -277,5 +277,33 @@ fn parts_of_a_tensor_are_joined_without_a_copy() -> Result<()> {
     assert_eq!(count()? - before, 2);
     let all = whole.to_vec::<f32>()?;
     assert_eq!(overlapping.to_vec::<f32>()?, [all[0], all[1], all[1], all[2]]);
+    Ok(())
+}
+
+/// Of no rows the sums are zeros, and nothing is launched on nothing.
+#[test]
+fn gradients_of_nothing() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    for precision in [Precision::F32, Precision::Bf16] {
+        let device = device(precision, true);
+        let one = |axes: &[usize]| normal(&device, 1, axes);
+        let (rows, row) = (one(&[2, 0, 8]), one(&[2, 1, 8]));
+        let check = |op: &Fused, inputs: &[&CudaTensor]| -> Result<()> {
+            let (all, _) = pull(op, inputs, &rows)?;
+            for (gradient, input) in all[1..].iter().zip(inputs) {
+                let gradient = gradient.as_ref().unwrap();
+                assert_eq!(gradient.shape(), input.shape(), "{op:?}");
+                assert!(gradient.to_vec::<f32>()?.iter().all(|x| *x == 0.0), "{op:?}");
+            }
+            Ok(())
+        };
+        check(&Fused::LayerNorm { epsilon: 1e-6 }, &[&rows, &row, &row])?;
+        check(&Fused::GatedResidual, &[&rows, &row, &rows])?;
+        for activation in [Activation::Identity, Activation::Gelu] {
+            check(&Fused::Linear { activation }, &[&rows, &one(&[8, 8]), &one(&[8])])?;
+        }
+        let empty = CudaTensor::concat(&[&rows, &rows.slice(1, 0, 0)?], 1)?;
+        assert_eq!(empty.shape(), rows.shape());
+    }
     Ok(())
 }
