@@ -107,7 +107,7 @@ miri() {
   # rayon's queues (crossbeam-epoch) hold to tree borrows alone, and keep pointers as integers.
   local -x CARGO_TARGET_DIR=target/miri MIRIFLAGS="-Zmiri-ignore-leaks -Zmiri-tree-borrows -Zmiri-permissive-provenance"
   cargo "+$nightly" miri test -q -p mfm-cpu-ref --test device --locked -- lent &&
-    cargo "+$nightly" miri test -q -p mfm-ffi --lib --locked -- dlpack
+    cargo "+$nightly" miri test -q -p mfm-ffi --test dlpack --locked
 }
 
 # `core`, `nn` and `cpu-ref` without the standard library, on an emulated Cortex-M4 and in WebAssembly.

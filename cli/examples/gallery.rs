@@ -1,8 +1,8 @@
 //! Draws one picture of each kind, to look at: `cargo run -p mfm-cli --example gallery -- DIR`.
 
-use mfm_cli::output::Directory;
-use mfm_cli::picture::{Axis, BLUE, Figure, GREY, ImageGrid, Layer, ORANGE, Panel, RED, SERIES};
+use mfm_cli::output::{self, Directory};
 use mfm_cli::{Result, data};
+use mfm_picture::{Axis, BLUE, Figure, GREY, ImageGrid, Layer, ORANGE, Panel, RED, SERIES};
 use std::path::Path;
 
 fn main() -> Result<()> {
@@ -11,7 +11,7 @@ fn main() -> Result<()> {
     let grid = ImageGrid::new("Real digits", data::DIGIT_SIDE).with_columns(["state", "draw 1", "2", "3", "4"]).with_gap_after(1);
     let grid = (0..4)
         .fold(grid, |grid, row| grid.with_row(format!("t = 0.{row}"), (0..9).flat_map(|k| digits.row(9 * row + k)).copied().collect()));
-    grid.draw()?.save(&folder.file("digits.png"))?;
+    output::picture(&folder.file("digits.png"), &grid.draw()?)?;
 
     let mut normal = vec![0.0; 8192];
     mfm_core::Noise::new(1).fill_normal(&mut normal);
@@ -51,5 +51,5 @@ fn main() -> Result<()> {
             let values = (0..60 * 60).map(|k| ((k % 60) as f64 / 9.0).sin() * ((k / 60) as f64 / 12.0).cos()).collect();
             Panel::new("Heat", axis(""), axis("")).with(Layer::Heat { values, columns: 60, colour: ORANGE })
         });
-    figure.draw()?.save(&folder.file("figure.png"))
+    output::picture(&folder.file("figure.png"), &figure.draw()?)
 }

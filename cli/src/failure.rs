@@ -78,6 +78,12 @@ impl From<mfm_core::Error> for Failure {
     }
 }
 
+impl From<mfm_picture::Error> for Failure {
+    fn from(error: mfm_picture::Error) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
 /// Adds to an error where it arose.
 pub trait Place<T> {
     /// The value, or the failure with `place` before it.

@@ -14,7 +14,6 @@ pub mod finetune;
 pub mod mnist;
 pub mod model;
 pub mod output;
-pub mod picture;
 pub mod progress;
 pub mod reward;
 pub mod run;

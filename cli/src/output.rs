@@ -1,6 +1,7 @@
 //! Files that are written whole or not at all.
 
 use crate::failure::{Failure, Result};
+use mfm_picture::Picture;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,14 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     write(path, |file| file.write_all(bytes))
 }
 
+/// Writes a picture as a PNG file; see [`write()`].
+///
+/// # Errors
+/// One sentence naming the path.
+pub fn picture(path: &Path, picture: &Picture) -> Result<()> {
+    write_bytes(path, &picture.png()?)
+}
+
 /// Checks that a file can be written at `path`, so that a long run does not end in vain.
 ///
 /// # Errors
@@ -42,7 +51,7 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
 pub fn check(path: &Path) -> Result<()> {
     let target = target(path)?;
     if !is_special(&target) {
-        temporary(&target).map_err(|error| Failure::file("write", path, &error))?;
+        nameless(parent(&target)).map_err(|error| Failure::file("write", path, &error))?;
     }
     Ok(())
 }
@@ -75,7 +84,7 @@ impl Directory {
             return Err(Failure::input(format!("cannot create the directory {}: it is a file", path.display())));
         }
         fs::create_dir_all(path).map_err(fail)?;
-        tempfile::Builder::new().prefix(".mfm-").tempfile_in(path).map_err(|error| Failure::file("write in", path, &error))?;
+        nameless(path).map_err(|error| Failure::file("write in", path, &error))?;
         Ok(Self(path.to_owned()))
     }
 
@@ -113,8 +122,11 @@ fn target(path: &Path) -> Result<PathBuf> {
     if target.file_name().is_none() {
         return refuse("it names no file");
     }
-    if fs::metadata(&target).is_ok_and(|metadata| metadata.permissions().readonly()) {
-        return refuse("the file is read-only");
+    match fs::metadata(&target) {
+        Ok(metadata) if metadata.permissions().readonly() => return refuse("the file is read-only"),
+        // A name that is too long, say, at which only the renaming would fail.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure::file("write", path, &error)),
+        _ => {}
     }
     if !parent(&target).exists() {
         return refuse(&format!("there is no directory {}", parent(path).display()));
@@ -157,6 +169,11 @@ fn temporary(target: &Path) -> io::Result<tempfile::NamedTempFile> {
     builder.tempfile_in(parent(target))
 }
 
+/// Whether files can be made in a directory: by one without a name, which a kill at this moment does not leave behind.
+fn nameless(directory: &Path) -> io::Result<()> {
+    tempfile::tempfile_in(directory).map(drop)
+}
+
 /// A broken pipe as what it is.
 pub(crate) fn quiet_pipe(error: &io::Error) -> Option<Failure> {
     (error.kind() == io::ErrorKind::BrokenPipe).then_some(Failure::BrokenPipe)
@@ -180,6 +197,15 @@ mod tests {
         write_bytes(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn names_that_cannot_be_are_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a".repeat(300));
+        assert!(check(&path).unwrap_err().to_string().contains("aaa"));
+        check(&folder.path().join("a".repeat(100))).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -41,17 +41,3 @@ fn silence() {
         }));
     });
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_becomes_an_error() {
-        let failure = guard::<()>(|| panic!("at step {}", 3)).unwrap_err();
-        assert_eq!(failure.code, Code::Internal);
-        assert!(failure.message.ends_with("at step 3"), "{failure}");
-        assert_eq!(guard(|| Ok(1)), Ok(1));
-        assert!(!INSIDE.get());
-    }
-}

@@ -4,8 +4,8 @@ use crate::context::Context;
 use crate::data::{save_csv, save_npy};
 use crate::failure::{Failure, Result};
 use crate::output;
-use crate::picture::{Axis, BLUE, Figure, ImageGrid, Layer, ORANGE, Panel, Picture};
 use mfm_core::Tensor;
+use mfm_picture::{Axis, BLUE, Figure, ImageGrid, Layer, ORANGE, Panel, Picture};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -104,7 +104,7 @@ impl Destination {
             }
             Self::Csv(path) => save_csv(path, samples.rows, samples.dimension),
             Self::Npy(path) => save_npy(path, samples.rows, samples.dimension),
-            Self::Png(path) => samples.draw()?.save(path),
+            Self::Png(path) => output::picture(path, &samples.draw()?),
         }
     }
 }
@@ -146,7 +146,7 @@ impl Samples<'_> {
     ///
     /// # Errors
     /// None, if the dimension can be drawn.
-    pub fn draw(&self) -> Result<Picture> {
+    pub fn draw(&self) -> mfm_picture::Result<Picture> {
         match image(self.dimension) {
             Some((channels, side)) => self.images(channels, side).draw(),
             None => self.panels().draw(),

@@ -6,13 +6,13 @@ use crate::context::Context;
 use crate::failure::{Failure, Place, Result};
 use crate::finetune::Row;
 use crate::model::{LoadedModel, Told, shape};
-use crate::output::Directory;
-use crate::picture::{Axis, BLUE, Colour, Figure, GREEN, GREY, Layer, ORANGE, Panel, Picture};
+use crate::output::{self, Directory};
 use crate::run::{Line, Options, RunFolder, command_of};
 use crate::table::{Table, count, number};
 use mfm_core::sample::{sample_by_integration, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
 use mfm_core::{Device, Tensor, TimeGrid};
+use mfm_picture::{Axis, BLUE, Colour, Figure, GREEN, GREY, Layer, ORANGE, Panel, Picture};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ pub fn draw<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Re
     let Some(curves) = curves else { return Err(Failure::input(format!("{place}: nothing is logged yet"))) };
     let out = Directory::create(arguments.out.as_ref().unwrap_or(&arguments.run))?;
     let mut pictures = vec![out.file("losses.png")];
-    curves.draw()?.save(&pictures[0])?;
+    output::picture(&pictures[0], &curves.draw()?)?;
 
     // A run that is not over has a checkpoint, whose model is the average so far.
     let source = [folder.model(), folder.checkpoint()].into_iter().find(|path| path.exists());
@@ -84,7 +84,7 @@ pub fn draw<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Re
             let model = LoadedModel::<T>::load(&path, &context.device)?;
             if is_drawable(model.dimension()) {
                 pictures.push(out.file("samples.png"));
-                samples(context, &model, has_jumps(&options))?.save(&pictures[1])?;
+                output::picture(&pictures[1], &samples(context, &model, has_jumps(&options))?)?;
             } else {
                 context.say(format!("samples of {} numbers cannot be drawn", model.dimension()));
             }
@@ -165,7 +165,7 @@ impl Curves {
         lines.last().map(|last| Self { step: last.step(), seconds: last.seconds(), panels })
     }
 
-    fn draw(&self) -> Result<Picture> {
+    fn draw(&self) -> mfm_picture::Result<Picture> {
         let title = format!("{} steps in {} s", count(self.step as usize), number(self.seconds, 3));
         let figure = Figure::new(title, 2).with_panel_size(430, 300);
         self.panels.iter().fold(figure, |figure, series| figure.with(series.panel(self.step))).draw()
@@ -248,5 +248,5 @@ fn samples<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>, jumps: bool)
         _ => format!("Samples of {}, {}", model.source, named(ways[0])),
     };
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    Samples { title: &title, rows: &rows.concat(), dimension, groups: Groups::Named(&names) }.draw()
+    Ok(Samples { title: &title, rows: &rows.concat(), dimension, groups: Groups::Named(&names) }.draw()?)
 }

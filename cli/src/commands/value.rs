@@ -6,11 +6,11 @@ use crate::data::{self, LabelColumn};
 use crate::failure::{Failure, Place, Result};
 use crate::model::{LoadedModel, Told};
 use crate::output;
-use crate::picture::{Axis, BLUE, Figure, GREY, Layer, Panel, Picture};
 use crate::reward::{self, AnyReward};
 use crate::table::{Table, count, number};
 use mfm_core::guidance::{estimate_value, estimate_value_by_rollouts, estimate_value_gradient};
 use mfm_core::{Draws, Tensor, TimeGrid};
+use mfm_picture::{Axis, BLUE, Figure, GREY, Layer, Panel, Picture};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -134,7 +134,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
             number(truth.error, 3)
         ))?;
         if let Some(path) = &arguments.out {
-            scatter(&values, truth)?.save(path)?;
+            output::picture(path, &scatter(&values, truth)?)?;
         }
     }
     context.results(&Report {
@@ -196,7 +196,7 @@ fn correlation(a: &[f64], b: &[f64]) -> Option<f64> {
 }
 
 /// The estimates over the truth, with the line where both agree.
-fn scatter(values: &[f64], truth: &Truth) -> Result<Picture> {
+fn scatter(values: &[f64], truth: &Truth) -> mfm_picture::Result<Picture> {
     let all = || values.iter().chain(&truth.values).copied();
     let (x, y) = (Axis::fit(format!("{} rollouts of {} steps", count(truth.rollouts), truth.steps), all()), Axis::fit("one step", all()));
     let diagonal = Layer::Curve { points: vec![[x.low, x.low], [x.high, x.high]], colour: GREY, marked: false };

@@ -1,13 +1,13 @@
 //! What experiments on digits show.
 
 use super::{Digits, Run, wanted};
-use crate::output::Directory;
-use crate::picture::{Axis, BLUE, Figure, GREY, ImageGrid, Layer, ORANGE, Panel, SERIES};
+use crate::output::{self, Directory};
 use crate::{Context, Result};
 use mfm_core::guidance::estimate_value;
 use mfm_core::sample::sample_by_steps;
 use mfm_core::{Device, Draws, Flow, MetaFlowMap, Shape, Tensor, TimeGrid};
 use mfm_nn::ClassMixtureReward;
+use mfm_picture::{Axis, BLUE, Figure, GREY, ImageGrid, Layer, ORANGE, Panel, SERIES};
 
 const COLUMNS: usize = 16;
 
@@ -28,7 +28,7 @@ pub fn samples<T: Tensor, M: MetaFlowMap<T>>(context: &Context<T>, flow: &Flow<'
             grid = grid.with_row(name, images.to_vec());
         }
     }
-    grid.draw()?.save(&out.file("samples.png"))
+    output::picture(&out.file("samples.png"), &grid.draw()?)
 }
 
 /// Held-out digits under noise, and draws of what they may have been.
@@ -59,7 +59,7 @@ pub fn posteriors<T: Tensor, M: MetaFlowMap<T>>(
             grid = grid.with_row(format!("t = {t}, V = {:.2}", value[0]), pixels);
         }
     }
-    grid.draw()?.save(&out.file("posteriors.png"))
+    output::picture(&out.file("posteriors.png"), &grid.draw()?)
 }
 
 /// x_t on the linear path.
@@ -106,7 +106,7 @@ pub fn values<T: Tensor, M: MetaFlowMap<T>>(
         sizes = sizes.with_named(format!("{class}"), Layer::curve(effective, colour));
     }
     let figure = Figure::new("Wanted: 9 most, 5 and 7, 1 and 3; unwanted: even digits", 2).with_panel_size(430, 330);
-    figure.with(panel).with(sizes).draw()?.save(&out.file("values.png"))
+    output::picture(&out.file("values.png"), &figure.with(panel).with(sizes).draw()?)
 }
 
 /// Samples of each estimator.
@@ -119,7 +119,7 @@ pub fn steered(runs: &[Run], digits: &Digits, out: &Directory) -> Result<()> {
             grid = grid.with_row(name, run.samples[row * row_size..(row + 1) * row_size].to_vec());
         }
     }
-    grid.draw()?.save(&out.file("steered.png"))
+    output::picture(&out.file("steered.png"), &grid.draw()?)
 }
 
 /// The shares of the classes of each estimator, beside the wanted ones.
@@ -135,5 +135,5 @@ pub fn classes(runs: &[Run], out: &Directory) -> Result<()> {
                 .with(Layer::Level { height: 0.1, colour: GREY }),
         );
     }
-    figure.draw()?.save(&out.file("classes.png"))
+    output::picture(&out.file("classes.png"), &figure.draw()?)
 }

@@ -2,10 +2,10 @@
 
 use super::problem::Problem;
 use crate::Result;
-use crate::output::Directory;
-use crate::picture::{Axis, BLUE, Figure, GREY, Layer, ORANGE, Panel};
+use crate::output::{self, Directory};
 use mfm_core::interpolant::Linear;
 use mfm_core::{Device, Flow, MetaFlowMap, Noise, Shape, Tensor};
+use mfm_picture::{Axis, BLUE, Figure, GREY, Layer, ORANGE, Panel};
 use mfm_toy2d::{AtTime, ValueAt};
 
 /// Half the side of every picture, in units of the data.
@@ -68,7 +68,7 @@ pub fn fields<T: Tensor, M: MetaFlowMap<T>>(
                 .with_named("exact", Layer::Arrows { arrows: arrows(&gradients), colour: ORANGE, longest: 1.0 }),
         );
     }
-    figure.draw()?.save(&out.file("fields.png"))
+    output::picture(&out.file("fields.png"), &figure.draw()?)
 }
 
 /// Posterior draws of the model beside exact ones, for one state at each of several times.
@@ -95,7 +95,7 @@ pub fn posteriors<T: Tensor, M: MetaFlowMap<T>>(
                 .with_named("map", Layer::points(points(&model), BLUE)),
         );
     }
-    figure.draw()?.save(&out.file("posteriors.png"))
+    output::picture(&out.file("posteriors.png"), &figure.draw()?)
 }
 
 /// The samples of each estimator over the density of the target.
@@ -107,5 +107,5 @@ pub fn steered(problem: &Problem, sets: &[(String, Vec<f64>)], out: &Directory, 
         figure = figure
             .with(panel(title.clone()).with(Layer::Density { points: target.clone(), colour: GREY }).with(Layer::points(shown, BLUE)));
     }
-    figure.draw()?.save(&out.file("steered.png"))
+    output::picture(&out.file("steered.png"), &figure.draw()?)
 }

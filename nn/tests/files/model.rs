@@ -1,9 +1,6 @@
 //! Model files: exact round trips; whatever bytes are read, there is a file or an error, never a panic.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
-use common::{normal, values};
+use crate::common::{normal, values};
 use mfm_core::{Condition, MetaFlowMap, Noise, Shape, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor, Float};
 use mfm_nn::file::{FileError, ItemShape, ModelFile, ModelHeader, Precision, Provenance, load, save, write_model};

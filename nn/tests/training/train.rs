@@ -1,9 +1,6 @@
 //! The training loop: it learns, and does so bit by bit alike on any number of threads and across a stop.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod common;
-
-use common::values;
+use crate::common::values;
 use mfm_core::training::{NoTeacher, Objective};
 use mfm_core::{Error, Flow, Noise, Operations, Shape, Tensor, interpolant};
 use mfm_cpu_ref::{CpuDevice, CpuTensor, Float};
@@ -258,7 +255,7 @@ fn parts_of_a_batch_have_the_gradient_of_the_whole() {
         let worst = found.iter().zip(&gradient).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         println!("{parts} parts: the gradients differ by {:.1e} of the largest", worst / size);
         assert!(worst < 1e-14 * size * 13.0, "{parts} parts: {worst:e} of {size:e}");
-        common::close(&others, &numbers, 1e-13);
+        crate::common::close(&others, &numbers, 1e-13);
     }
     let run = Trainer::new(TrainingConfig { batch: 13, ..config() }, &model(&device)).unwrap();
     assert!(matches!(run.accumulating(14), Err(Error::Range { .. })));

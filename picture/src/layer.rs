@@ -3,7 +3,7 @@
 use super::axis::Axis;
 use super::canvas::Canvas;
 use super::palette::{Colour, PAPER};
-use crate::failure::Result;
+use crate::error::Result;
 
 /// One layer of a panel. What lies outside the axes is not drawn.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,9 +1,6 @@
 //! Files of classifiers keep the promises of model files: exact round trips, and every change is noticed.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{normal, values};
+use crate::common::{normal, values};
 use mfm_core::{Noise, Shape};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_nn::file::{ClassifierFile, ClassifierHeader, FileError, Provenance, write_classifier, write_model};

@@ -1,7 +1,5 @@
 //! Axes: a range of numbers, and the ticks on it.
 
-use crate::table::number;
-
 /// One axis of a panel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
@@ -72,7 +70,12 @@ impl Axis {
         let decimals = (-step.log10().floor()).clamp(0.0, 12.0) as usize;
         let first = (self.low / step - 1e-9).ceil() as i64;
         let last = (self.high / step + 1e-9).floor() as i64;
-        let text = |value: f64| if value.abs() >= 1e6 { number(value, 2) } else { format!("{value:.decimals$}").replace('-', "−") };
+        let digits = |value: f64| match value.abs() {
+            size if size >= 1e9 => format!("{value:.1e}"),
+            size if size >= 1e6 => format!("{value:.0}"),
+            _ => format!("{value:.decimals$}"),
+        };
+        let text = |value: f64| digits(value).replace('-', "−");
         (first..=last).map(|k| k as f64 * step).map(|value| (value, text(if value == 0.0 { 0.0 } else { value }))).collect()
     }
 

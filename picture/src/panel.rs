@@ -4,7 +4,7 @@ use super::axis::Axis;
 use super::canvas::{Anchor, Canvas, Face};
 use super::layer::{Frame, Layer};
 use super::palette::{Colour, INK, RULE};
-use crate::failure::Result;
+use crate::error::Result;
 
 const SMALL: f64 = 11.0;
 const MEDIUM: f64 = 12.0;

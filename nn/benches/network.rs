@@ -1,6 +1,7 @@
-//! How long the benchmark's network takes. Run with `cargo test --release -p mfm-nn --test timing -- --ignored --nocapture`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! How long the network of the 2D experiment takes, and a step of its training: `cargo bench -p mfm-nn --bench network`.
+#![allow(clippy::unwrap_used)]
 
+#[path = "../tests/common/mod.rs"]
 mod common;
 
 use common::normal;
@@ -29,8 +30,6 @@ fn query(device: &CpuDevice<f32>, rows: usize, times: usize) -> Query<'static, C
     Query { s: time(0.0), u: time(1.0), x, t: time(0.3), x_t, condition: Condition::NONE }
 }
 
-#[test]
-#[ignore = "prints times; asserts nothing"]
 fn forward() {
     for threads in [1, 2] {
         let device = CpuDevice::<f32>::with_threads(threads).unwrap();
@@ -47,8 +46,6 @@ fn forward() {
     }
 }
 
-#[test]
-#[ignore = "prints times; asserts nothing"]
 fn training_step() {
     for (threads, preconditioned) in [(1, false), (2, false), (2, true)] {
         let device = CpuDevice::<f32>::with_threads(threads).unwrap();
@@ -67,4 +64,9 @@ fn training_step() {
         let time = least(8, 2, || drop(trainer.advance(&mut data, &mut loss).unwrap()));
         println!("{threads} threads, preconditioned {preconditioned}: a training step of 4,096 takes {:.1} ms", time / 1e3);
     }
+}
+
+fn main() {
+    forward();
+    training_step();
 }

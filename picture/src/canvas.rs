@@ -2,7 +2,7 @@
 
 use super::Picture;
 use super::palette::{Colour, PAPER};
-use crate::failure::{Failure, Result};
+use crate::error::{Error, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -48,7 +48,7 @@ pub(super) struct Canvas<'a> {
 /// A picture of the given size, drawn by `draw`.
 pub(super) fn picture(width: usize, height: usize, draw: impl FnOnce(&Canvas<'_>) -> Result<()>) -> Result<Picture> {
     for (style, bytes) in [(FontStyle::Normal, dejavu::sans::regular()), (FontStyle::Bold, dejavu::sans::bold())] {
-        register_font(FAMILY, style, bytes).map_err(|_| Failure::Internal("the built-in font cannot be read".into()))?;
+        register_font(FAMILY, style, bytes).map_err(|_| Error::drawing("the built-in font cannot be read"))?;
     }
     let (wide, high) = (width * SCALE, height * SCALE);
     let mut large = vec![0; wide * high * 3];
@@ -57,7 +57,7 @@ pub(super) fn picture(width: usize, height: usize, draw: impl FnOnce(&Canvas<'_>
         let canvas = Canvas { area };
         canvas.rectangle([0.0, 0.0], [width as f64, height as f64], PAPER)?;
         draw(&canvas)?;
-        canvas.area.present().map_err(internal)?;
+        canvas.area.present().map_err(Error::drawing)?;
     }
     let mut rgb = Vec::with_capacity(width * height * 3);
     let mut sums = vec![0u32; width * 3];
@@ -126,7 +126,7 @@ impl Canvas<'_> {
         &'b E: plotters::element::PointCollection<'b, (i32, i32)>,
         for<'c> E: plotters::element::Drawable<BitMapBackend<'c>>,
     {
-        self.area.draw(element).map_err(internal)
+        self.area.draw(element).map_err(Error::drawing)
     }
 }
 
@@ -137,8 +137,4 @@ fn large([x, y]: [f64; 2]) -> (i32, i32) {
 
 fn style(colour: Colour, opacity: f64) -> RGBAColor {
     RGBColor(colour.0, colour.1, colour.2).mix(opacity)
-}
-
-fn internal(error: impl std::fmt::Display) -> Failure {
-    Failure::Internal(format!("drawing a picture: {error}"))
 }

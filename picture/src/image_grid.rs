@@ -3,7 +3,7 @@
 use super::Picture;
 use super::canvas::{Anchor, Face, picture};
 use super::palette::{Colour, INK, PAPER};
-use crate::failure::{Failure, Result};
+use crate::error::{Error, Result};
 
 /// What stands for a number that is none.
 const WRONG: Colour = Colour(0xc8, 0x37, 0x3c);
@@ -80,8 +80,8 @@ impl ImageGrid {
         const GAP: f64 = 4.0;
         let (rows, columns) = self.image;
         let item = self.channels * rows * columns;
-        if item == 0 || self.rows.iter().any(|row| !row.pixels.len().is_multiple_of(item)) {
-            return Err(Failure::Internal(format!("a row of pictures is not made of images of {rows} by {columns}")));
+        if let Some(row) = self.rows.iter().position(|row| item == 0 || !row.pixels.len().is_multiple_of(item)) {
+            return Err(Error::Pixels { row, image: self.image });
         }
         let most = self.rows.iter().map(|row| row.pixels.len() / item).max().unwrap_or(0);
         let (high, wide) = ((rows * self.magnify) as f64, (columns * self.magnify) as f64);

@@ -1,7 +1,4 @@
 //! 1,000 files damaged in every region, of which the header's checksum is right again: a file or an error, never a panic.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use mfm_core::{Condition, Device, MetaFlowMap, Noise, Shape, Tensor};
 use mfm_cpu_ref::CpuDevice;

@@ -1,7 +1,6 @@
 //! The numbers that `bare-metal/` holds other machines to are those of this one.
-#![allow(clippy::unwrap_used)]
 
-#[path = "../../tests/bare-metal/src/check.rs"]
+#[path = "../../../tests/bare-metal/src/check.rs"]
 mod check;
 
 use check::{TOLERANCE, compute, distance};

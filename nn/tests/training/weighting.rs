@@ -1,9 +1,6 @@
 //! The learned weighting: it finds scales that it can express, and trains and resumes with its map.
-#![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{Device64, Tensor64, values};
+use crate::common::{Device64, Tensor64, values};
 use mfm_core::training::LossScale;
 use mfm_core::{Device, Error, Noise, Operations, Shape, Tensor};
 use mfm_nn::train::{LossInput, Samples};

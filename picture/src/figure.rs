@@ -4,7 +4,7 @@ use super::Picture;
 use super::canvas::{Anchor, Face, picture};
 use super::palette::INK;
 use super::panel::Panel;
-use crate::failure::Result;
+use crate::error::Result;
 
 /// Several panels on one sheet, row by row.
 #[derive(Clone, Debug, PartialEq)]
