@@ -2,23 +2,27 @@
 # `fuzz/run.sh all 30` fuzzes every target for 30 seconds, two at a time for each processor, `fuzz/run.sh csv 3600` one for an hour; a table
 # of executions and coverage follows. What is found is left in fuzz/inputs/TARGET, so that the tests of the workspace fail until it is mended.
 # A third word is a seed: from an empty corpus, the same inputs are then tried in the same order, as far as the time reaches. Stable Rust will do.
+# `fuzz/run.sh build` only compiles, beside the workspace's own programs, with which it shares the tools of the build.
 set -euo pipefail
 cd "$(dirname "$0")"
-[ $# -eq 2 ] || [ $# -eq 3 ] || { echo "usage: fuzz/run.sh 'TARGET...'|all SECONDS [SEED]" >&2; exit 2; }
-seconds="$2"
+[ $# -eq 2 ] || [ $# -eq 3 ] || [ "$*" = build ] || { echo "usage: fuzz/run.sh build | fuzz/run.sh 'TARGET...'|all SECONDS [SEED]" >&2; exit 2; }
+seconds="${2:-}"
 seed="${3:-}"
-target_dir="$(realpath -m "${CARGO_TARGET_DIR:-../target/fuzz}")"
+target_dir="$(realpath -m "${CARGO_TARGET_DIR:-../target}")"
 host="$(rustc -vV | sed -n 's/^host: //p')"
 
 # libFuzzer's own instrumentation: which edges were taken, and what was compared with what.
 flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
 flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing"
-RUSTFLAGS="$flags" CARGO_TARGET_DIR="$target_dir" cargo build --release --locked --target "$host"
-program="$target_dir/$host/release/mfm-fuzz"
+RUSTFLAGS="$flags" CARGO_TARGET_DIR="$target_dir" cargo build --locked --target "$host"
+[ "$1" = build ] && exit
+program="$target_dir/$host/debug/mfm-fuzz"
+logs="$target_dir/fuzz"
+mkdir -p "$logs"
 
 # Fuzzes one target; its words go to a log, and so does how it ended.
 fuzz() {
-  local corpus="$target_dir/corpus/$1" log="$target_dir/$1.log" status=0 seeded=()
+  local corpus="$logs/corpus/$1" log="$logs/$1.log" status=0 seeded=()
   # What was compared is kept in a table whose order depends on addresses.
   [ -z "$seed" ] || { seeded=(-seed="$seed" -use_cmp=0) && rm -rf "$corpus"; }
   mkdir -p "$corpus" "inputs/$1"
@@ -43,7 +47,7 @@ failed=0
 total=0
 table=""
 for target in "${targets[@]}"; do
-  log="$target_dir/$target.log"
+  log="$logs/$target.log"
   outcome=ok
   [ "$(tail -1 "$log")" = "ended with 0" ] || { outcome=FAILED; failed=1; echo "$target:"; tail -40 "$log"; }
   executions="$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)"
