@@ -33,7 +33,7 @@ library=$(readlink -f "$tree"/lib*/libmfm.so || readlink -f "$tree"/lib/*/libmfm
 say "the shared library has $(stat -c %s "$library") bytes, and the name $(objdump -p "$library" | awk '/SONAME/ { print $2 }')"
 
 say "outside project, from source"
-run cmake -S "$here/tests/outside" -B "$work/fetched" -G Ninja -DCMAKE_BUILD_TYPE=Release -DFETCHCONTENT_SOURCE_DIR_MFM="$(dirname "$here")" \
+run cmake -S "$here/tests/outside" -B "$work/fetched" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=g++ -DFETCHCONTENT_SOURCE_DIR_MFM="$(dirname "$here")" \
   -DMFM_CARGO_TARGET_DIR="$work/cargo"
 run cmake --build "$work/fetched"
 "$work/fetched/outside" "$here/examples/digits.mfm"
