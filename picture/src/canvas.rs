@@ -70,7 +70,8 @@ pub(super) fn picture(width: usize, height: usize, draw: impl FnOnce(&Canvas<'_>
                 }
             }
         }
-        rgb.extend(sums.iter().map(|sum| sum.div_ceil((SCALE * SCALE) as u32).min(255) as u8));
+        const AREA: u32 = (SCALE * SCALE) as u32;
+        rgb.extend(sums.iter().map(|sum| ((sum + AREA / 2) / AREA) as u8));
     }
     Ok(Picture { width, height, rgb })
 }
