@@ -105,9 +105,7 @@ pub fn main() -> u8 {
     match run::complete(&matches).and_then(|arguments| run(&arguments)) {
         Ok(()) => 0,
         Err(failure) => {
-            if failure.status() != 0 {
-                eprintln_quietly(&format!("mfm: {failure}"));
-            }
+            eprintln_quietly(&format!("mfm: {failure}"));
             failure.status()
         }
     }
@@ -224,6 +222,18 @@ pub fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
         Ok(_) => Err("it must be at least 0 and below 1".into()),
+        Err(_) => Err("it is not a number".into()),
+    }
+}
+
+/// A part of the whole: between 0 and 1, both of which it may be.
+///
+/// # Errors
+/// What is wrong, for clap to report.
+pub fn part(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(part) if (0.0..=1.0).contains(&part) => Ok(part),
+        Ok(_) => Err("it must lie between 0 and 1".into()),
         Err(_) => Err("it is not a number".into()),
     }
 }

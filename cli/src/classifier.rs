@@ -9,7 +9,7 @@ use mfm_nn::file::{ClassifierFile, ClassifierHeader, FileError};
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::random_rows;
 use mfm_nn::train::{LossInput, StepLoss, TrainError};
-use mfm_nn::{Classifier, ClassifierConfig, LearningRate, Trainer, TrainingConfig};
+use mfm_nn::{Classifier, ClassifierConfig, LearningRate, Module, Trainer, TrainingConfig};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -78,9 +78,9 @@ pub fn train<T: Tensor>(context: &Context<T>, data: &Dataset, settings: &Setting
         },
     );
     run.map_err(failure).at(format!("training a classifier on {}", data.source))?;
-    let classifier = trainer.averaged()?;
+    let classifier = trainer.averaged_precisely()?;
     drop(progress);
-    let share = accuracy(context, &classifier, data)?;
+    let share = accuracy(context, &classifier.to_working()?, data)?;
     context.detail(format!("the classifier names {} % of {} rightly", number(100.0 * share, 4), data.source));
     Ok(classifier)
 }

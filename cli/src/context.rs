@@ -111,7 +111,8 @@ impl<T: Tensor> Context<T> {
         Progress::new(self.verbosity, what, total)
     }
 
-    /// A result for people, one or more lines, on standard output (on standard error, where standard output is for JSON).
+    /// A result for people, one or more lines, on standard output (on standard error, where standard output is for JSON). That nobody reads it ends nothing: files
+    /// may still be to be written.
     ///
     /// # Errors
     /// If standard output cannot be written.
@@ -146,11 +147,9 @@ impl<T: Tensor> Context<T> {
     }
 }
 
-/// Writes to standard output.
+/// Writes to standard output, if anybody reads it.
 fn stdout(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
-        output::quiet_pipe(&error)
-            .unwrap_or_else(|| Failure::input(format!("cannot write to standard output: {}", crate::failure::reason(&error))))
-    })
+    output::read_or_not(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+        .map_err(|error| Failure::input(format!("cannot write to standard output: {}", crate::failure::reason(&error))))
 }

@@ -14,8 +14,6 @@ pub enum Failure {
     Input(String),
     /// A mistake of this program's own.
     Internal(String),
-    /// Nobody reads standard output any more, which is no failure at all.
-    BrokenPipe,
 }
 
 impl Failure {
@@ -34,7 +32,6 @@ impl Failure {
         match self {
             Self::Input(_) => 2,
             Self::Internal(_) => 1,
-            Self::BrokenPipe => 0,
         }
     }
 
@@ -44,7 +41,6 @@ impl Failure {
         match self {
             Self::Input(sentence) => Self::Input(format!("{place}: {sentence}")),
             Self::Internal(sentence) => Self::Internal(format!("{place}: {sentence}")),
-            Self::BrokenPipe => Self::BrokenPipe,
         }
     }
 }
@@ -54,7 +50,6 @@ impl fmt::Display for Failure {
         match self {
             Self::Input(sentence) => f.write_str(sentence),
             Self::Internal(sentence) => write!(f, "internal error: {sentence}"),
-            Self::BrokenPipe => f.write_str("nobody reads standard output"),
         }
     }
 }

@@ -119,7 +119,7 @@ pub struct Kept {
 /// What fine-tuning gives.
 #[derive(Clone, Debug)]
 pub struct FineTuned<T> {
-    /// The model.
+    /// The model, as exact as the device has it: what runs on it is [`Module::to_working`] of that.
     pub model: Model<T>,
     /// Some two hundred steps.
     pub rows: Vec<Row>,
@@ -236,7 +236,7 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
                 })
             };
             let save = |checkpoint: &Checkpoint| {
-                checkpoint.save(&trainer.averaged()?, &State { trainer: trainer.state(), memory: memory_of(seen.normaliser) })
+                checkpoint.save(&trainer.averaged_precisely()?, &State { trainer: trainer.state(), memory: memory_of(seen.normaliser) })
             };
             watch.look(step, is_judged, line, save)
         },
@@ -247,7 +247,7 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
     outcome.map_err(failure).at("fine-tuning")?;
     let rows = watch.lines;
     drop(watch.progress);
-    let model = trainer.averaged()?;
+    let model = trainer.averaged_precisely()?;
     Ok(FineTuned { model, rows, log_mean: normaliser.map(|normaliser| normaliser.log_mean) })
 }
 

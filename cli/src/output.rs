@@ -6,9 +6,11 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes a file by `write`: to a temporary name beside it, synced, then renamed. If anything fails, what was there before stays.
+/// Writes a file by `write`: to a temporary name beside it, synced, then renamed. If anything fails, what was there before stays. A file that was there
+/// lends the new one its permissions.
 ///
-/// A path that is no regular file (`/dev/stdout`, a pipe) is written to directly.
+/// A path that is no regular file (a pipe), or a name of one that is open (`/dev/stdout`), is written to directly, after what is there; that nobody reads it is no
+/// failure.
 ///
 /// # Errors
 /// One sentence naming the path.
@@ -16,16 +18,15 @@ pub fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) 
     let target = target(path)?;
     let fail = |error: io::Error| Failure::file("write", path, &error);
     if is_special(&target) {
-        let mut file = BufWriter::new(File::options().write(true).open(&target).map_err(fail)?);
-        return write(&mut file).and_then(|()| file.flush()).map_err(|error| quiet_pipe(&error).unwrap_or_else(|| fail(error)));
+        let mut file = BufWriter::new(direct(&target).map_err(fail)?);
+        return read_or_not(write(&mut file).and_then(|()| file.flush())).map_err(fail);
     }
     let mut file = BufWriter::new(temporary(&target).map_err(fail)?);
     write(&mut file).and_then(|()| file.flush()).map_err(fail)?;
     let file = file.into_inner().map_err(|error| fail(error.into_error()))?;
     file.as_file().sync_all().map_err(fail)?;
     file.persist(&target).map_err(|error| fail(error.error))?;
-    // The new name itself is durable only once its directory is.
-    if cfg!(unix) { File::open(parent(&target)).and_then(|directory| directory.sync_all()).map_err(fail) } else { Ok(()) }
+    sync_directory(parent(&target)).map_err(|error| Failure::file("sync the directory of", path, &error))
 }
 
 /// Writes bytes; see [`write()`].
@@ -58,7 +59,7 @@ pub fn check(path: &Path) -> Result<()> {
 
 /// Removes what writers of `path` that were killed left beside it.
 pub fn remove_remains(path: &Path) {
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let Some(target) = followed(path).filter(|target| !is_special(target)) else { return };
     let (prefix, Ok(entries)) = (prefix(&target), fs::read_dir(parent(&target))) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -113,9 +114,8 @@ impl Directory {
 
 /// Where to write for `path`, with the complaints that a rename would not make.
 fn target(path: &Path) -> Result<PathBuf> {
-    // A link stays a link: the file that it names is replaced.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let refuse = |why: &str| Err(Failure::input(format!("cannot write {}: {why}", path.display())));
+    let Some(target) = followed(path) else { return refuse("its links lead to no end") };
     if target.is_dir() {
         return refuse("it is a directory");
     }
@@ -123,13 +123,15 @@ fn target(path: &Path) -> Result<PathBuf> {
         return refuse("it names no file");
     }
     match fs::metadata(&target) {
+        Ok(_) if is_of_the_system(&target) => return Ok(target),
+        Err(error) if is_of_the_system(&target) => return Err(Failure::file("write", path, &error)),
         Ok(metadata) if metadata.permissions().readonly() => return refuse("the file is read-only"),
         // A name that is too long, say, at which only the renaming would fail.
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure::file("write", path, &error)),
         _ => {}
     }
     if !parent(&target).exists() {
-        return refuse(&format!("there is no directory {}", parent(path).display()));
+        return refuse(&format!("there is no directory {}", parent(&target).display()));
     }
     Ok(target)
 }
@@ -142,9 +144,39 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Whether the path is there and no regular file.
+/// More links one after another than any system follows.
+const MOST_LINKS: usize = 64;
+
+/// Where the links at `path` lead, so that a link stays a link and the file that it names is written, which need not be there yet; `None` if they never end.
+fn followed(path: &Path) -> Option<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&path) {
+            Ok(next) if !is_of_the_system(&path) => path = parent(&path).join(next),
+            _ => return Some(path),
+        }
+    }
+    None
+}
+
+/// Whether a path is of a device or of a file that a process has open, which has another name too and must not be replaced there. `/dev/shm` holds files as any
+/// folder does.
+fn is_of_the_system(path: &Path) -> bool {
+    path.starts_with("/proc") || path.starts_with("/dev") && !path.starts_with("/dev/shm")
+}
+
+/// Whether the path is to be written to directly: of the system, or there and no regular file.
 fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
+    is_of_the_system(path) || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
+}
+
+/// What is written to directly. The streams of this process are used as they are: opened anew, they would have a place of their own in the file.
+fn direct(path: &Path) -> io::Result<Box<dyn Write>> {
+    Ok(match path.to_str() {
+        Some("/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => Box::new(io::stdout()),
+        Some("/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2") => Box::new(io::stderr()),
+        _ => Box::new(File::options().append(true).open(path)?),
+    })
 }
 
 /// The name of a temporary file is that of its target (if not too long) between a dot and so many random letters, and this.
@@ -157,7 +189,7 @@ fn prefix(target: &Path) -> String {
     format!(".{}.", name.chars().take(48).collect::<String>())
 }
 
-/// A temporary file beside `target`, gone when dropped.
+/// A temporary file beside `target`, with its permissions if it is there; gone when dropped.
 fn temporary(target: &Path) -> io::Result<tempfile::NamedTempFile> {
     let prefix = prefix(target);
     let mut builder = tempfile::Builder::new();
@@ -166,7 +198,26 @@ fn temporary(target: &Path) -> io::Result<tempfile::NamedTempFile> {
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
     #[cfg(unix)]
     builder.permissions(permissions);
-    builder.tempfile_in(parent(target))
+    let file = builder.tempfile_in(parent(target))?;
+    #[cfg(unix)]
+    if let Ok(old) = fs::metadata(target)
+        && old.permissions() != file.as_file().metadata()?.permissions()
+    {
+        file.as_file().set_permissions(old.permissions())?;
+    }
+    Ok(file)
+}
+
+/// Makes a new name in a directory durable, where the system lets it be opened and synced.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    match File::open(directory).and_then(|directory| directory.sync_all()) {
+        Err(error) if !matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Whether files can be made in a directory: by one without a name, which a kill at this moment does not leave behind.
@@ -174,9 +225,12 @@ fn nameless(directory: &Path) -> io::Result<()> {
     tempfile::tempfile_in(directory).map(drop)
 }
 
-/// A broken pipe as what it is.
-pub(crate) fn quiet_pipe(error: &io::Error) -> Option<Failure> {
-    (error.kind() == io::ErrorKind::BrokenPipe).then_some(Failure::BrokenPipe)
+/// What came of writing to a pipe: that nobody reads it any more is no failure.
+pub(crate) fn read_or_not(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -197,6 +251,57 @@ mod tests {
         write_bytes(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_and_what_they_name_is_written() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("far")).unwrap();
+        symlink("b", path("a")).unwrap();
+        symlink("far/c.txt", path("b")).unwrap();
+        for text in [b"new", b"old"] {
+            // At first what the links name is not there yet.
+            check(&path("a")).unwrap();
+            write_bytes(&path("a"), text).unwrap();
+            assert_eq!(fs::read(path("far/c.txt")).unwrap(), text);
+            assert!(path("a").is_symlink() && path("b").is_symlink());
+        }
+        fs::write(path("far/.c.txt.abcdef.tmp"), b"").unwrap();
+        remove_remains(&path("a"));
+        assert_eq!(fs::read_dir(path("far")).unwrap().count(), 1);
+        symlink("e", path("d")).unwrap();
+        symlink("d", path("e")).unwrap();
+        let complaint = write_bytes(&path("d"), b"").unwrap_err().to_string();
+        assert!(complaint.ends_with("d: its links lead to no end"), "{complaint}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_stay_as_they_were() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        write_bytes(&path, b"old").unwrap();
+        for mode in [0o600, 0o640, 0o755] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            write_bytes(&path, b"new").unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
+        }
+    }
+
+    // Root may read it all the same.
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_that_cannot_be_opened_is_written_in() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o333)).unwrap();
+        let written = write_bytes(&folder.path().join("a.txt"), b"new");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        written.unwrap();
     }
 
     #[test]

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// How often a plain line is written.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// How often a bar is drawn.
+const TICK: Duration = Duration::from_millis(200);
+
 /// How far a piece of work has come, with its rate and the time left. Dropping it takes it off the screen.
 #[derive(Debug)]
 pub struct Progress {
@@ -40,7 +43,7 @@ impl Progress {
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("━╸─"));
             }
-            bar.enable_steady_tick(Duration::from_millis(200));
+            bar.enable_steady_tick(TICK);
             return Self { bar, plain: None };
         }
         let now = Instant::now();
@@ -51,8 +54,14 @@ impl Progress {
 
     /// `steps` were done by an earlier run.
     pub fn begin_at(&self, steps: u64) {
+        // Only a tick, of which a bar that ticks by itself takes no others, tells the bar's rate where it begins; resetting alone would count these steps.
+        self.bar.disable_steady_tick();
         self.bar.set_position(steps);
+        self.bar.tick();
         self.bar.reset_eta();
+        if !self.bar.is_hidden() {
+            self.bar.enable_steady_tick(TICK);
+        }
         if let Some(plain) = &self.plain {
             plain.before.set(steps);
             plain.done.set(steps);
@@ -69,6 +78,12 @@ impl Progress {
                 plain.print();
             }
         }
+    }
+
+    /// How much is done.
+    #[cfg(test)]
+    pub(crate) fn position(&self) -> u64 {
+        self.bar.position()
     }
 
     /// A remark beside the numbers, such as the losses.
@@ -111,4 +126,22 @@ impl Plain {
 pub(crate) fn eprintln_quietly(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_of_an_earlier_run_are_none_of_the_rate() {
+        let bar = ProgressBar::hidden();
+        bar.set_length(2_000_000);
+        bar.enable_steady_tick(TICK);
+        let progress = Progress { bar, plain: None };
+        progress.begin_at(1_000_000);
+        progress.bar.disable_steady_tick();
+        progress.bar.tick();
+        let rate = progress.bar.per_sec();
+        assert!(progress.position() == 1_000_000 && (rate.is_nan() || rate < 1.0), "{rate} a second");
+    }
 }

@@ -83,6 +83,8 @@ fn bad_numbers_on_the_command_line() {
     folder.refuses(&posterior(&["--time", "0.5", "--draws", "0"]), &["--draws", "at least 1"]);
     folder.refuses(&posterior(&["--time", "0.5", "--label", "1"]), &["--label 1", "model.mfm knows no labels"]);
     folder.refuses(&["value", "model.mfm", "--state", "state.csv", "--time", "2", "--reward", "linear:1,1"], &["--time"]);
+    folder
+        .refuses(&["steer", "model.mfm", "--reward", "linear:1,1", "--threshold", "2"], &["--threshold", ": it must lie between 0 and 1"]);
     folder.refuses(&[&TRAIN[..], &["--learning-rate", "0"]].concat(), &["--learning-rate", "positive"]);
     folder.refuses(&["train", "points.csv", "-o", "m.mfm", "--steps", "0"], &["--steps"]);
     folder.refuses(&[&TRAIN[..], &["--ema", "1"]].concat(), &["--ema", "below 1"]);
@@ -174,6 +176,12 @@ fn a_full_disk() {
 #[test]
 fn options_of_something_else() {
     let folder = Folder::new();
+    let train = ["train", "--digits", "-o", "m.mfm", "--steps", "1"];
+    let tune = ["finetune", "base.mfm", "--reward", "linear:1,1", "-o", "m.mfm"];
+    folder.refuses(&[&train[..], &["--checkpoint-every", "5"]].concat(), &["--checkpoint-every", "--run or --checkpoint"]);
+    folder.refuses(&[&train[..], &["--checkpoint", "c.mfm", "--log-every", "5"]].concat(), &["--log-every", "--run"]);
+    folder.refuses(&[&tune[..], &["--checkpoint-every", "5"]].concat(), &["--checkpoint-every: --run names"]);
+    folder.refuses(&[&tune[..], &["--log-every", "5"]].concat(), &["--log-every", "--run"]);
     folder.refuses(&["toy2d", "--dim", "5"], &["--dim: it is for --problem inverse"]);
     folder.refuses(&["toy2d", "--exact", "--noise", "0.1"], &["--noise: it is for --problem inverse"]);
     folder.refuses(&["toy2d", "--exact", "--train-steps", "5"], &["--exact", "--train-steps"]);

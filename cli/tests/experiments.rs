@@ -81,6 +81,15 @@ fn the_experiment_on_mnist_runs_and_reuses_its_models() {
     assert_eq!(estimators(&some, &["l2"]), ["unsteered", "dps", "dps", "fine-tuned"]);
     let other = ["mnist", "--quick", "--reuse", "--data", "a-images-idx3-ubyte", "--size", "16x2x2", "--patch", "4", "--out", "run"];
     folder.refuses(&other, &["flow.mfm is of another form"]);
+    // Nor is a model taken for one of other steps, another batch or another seed.
+    let refuses = |option: usize, value: &str, words: &[&str]| {
+        let mut steps = steps;
+        steps[option] = value;
+        folder.refuses(&[&options, &steps[..], &["--reuse"]].concat(), words);
+    };
+    refuses(5, "5", &["run/map.mfm was made with 3 steps, but these options ask for 5 steps"]);
+    refuses(1, "17", &["run/flow.mfm was made with", "batch 16", "batch 17"]);
+    folder.refuses(&[&options, &steps[..], &["--reuse", "--seed", "1"]].concat(), &["run/flow.mfm was made with the seed 0", "the seed 1"]);
     // Killed while it trains the map, it goes on to the same map.
     let longer = [&options, &steps[..2], &["--flow-steps", "4", "--map-steps", "200", "--fine-tuning-steps", "3"]].concat();
     folder.succeeds(&longer);

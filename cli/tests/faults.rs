@@ -243,6 +243,28 @@ fn a_disk_that_fills_up_during_training() {
     folder.succeeds(&RUN);
 }
 
+#[test]
+fn a_stream_is_no_file_to_replace() {
+    let folder = Folder::with_model();
+    let device = |words: &str| {
+        let output = folder.shell(&format!("$MFM info model.mfm -q {words}"));
+        assert!(output.status.success(), "{words}: {}", texts(&output).1);
+    };
+    // After what is there, whatever the stream is called.
+    folder.write("all.jsonl", b"precious\n");
+    device("--json /dev/stdout >> all.jsonl");
+    device("--json /proc/self/fd/3 3>> all.jsonl");
+    std::os::unix::fs::symlink("/dev/stdout", folder.path("link")).unwrap();
+    device("--json link >> all.jsonl");
+    let all = String::from_utf8(folder.read("all.jsonl")).unwrap();
+    assert!(all.starts_with("precious\n") && all.matches("\"interpolant\"").count() == 3, "{all}");
+    // What is printed before stays, too.
+    device("--json /dev/stdout > one.txt");
+    let one = String::from_utf8(folder.read("one.txt")).unwrap();
+    assert!(one.contains("all checksums right") && one.contains("\"interpolant\""), "{one}");
+    assert_eq!(folder.files().len(), 5, "{:?}", folder.files());
+}
+
 /// Runs a line in a shell whose working directory's `disk` is a file system of its own; `None` where that is not allowed.
 fn on_a_disk(folder: &Folder, options: &str, line: &str) -> Option<Output> {
     std::fs::create_dir_all(folder.path("disk")).unwrap();

@@ -218,6 +218,14 @@ fn a_run_in_a_folder() {
     folder.refuses(&train, &["--run run", "it holds a run", "--resume"]);
     let resume = ["train", "--run", "run", "--resume"];
     folder.refuses(&[&resume[..], &["--width", "25"]].concat(), &["--width 25", "was started with 24"]);
+    // Two processes at once would write one log.
+    #[cfg(unix)]
+    {
+        let config = std::fs::File::open(folder.path("run/config.json")).unwrap();
+        config.lock().unwrap();
+        folder.refuses(&resume, &["--run run: another process is at work in this folder"]);
+        assert!(folder.succeeds(&["plot", "run"]).contains("run/losses.png"));
+    }
     folder.refuses(&[&resume[..], &["--digits"]].concat(), &["--digits: the run", "was started without it"]);
     folder.refuses(&[&resume[..], &["--checkpoint", "c.mfm"]].concat(), &["--run", "--checkpoint"]);
     folder.write("run/log.jsonl", b"{}\n");
@@ -251,6 +259,32 @@ fn nobody_reading_is_no_failure() {
     let mut child = folder.command(&["sample", "model.mfm", "-n", "30000", "-q"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
+    // What goes elsewhere is written all the same.
+    folder.write("states.csv", b"0.1,0.2\n-0.4,0.3\n0.5,-0.5\n");
+    let value =
+        ["value", "model.mfm", "--state", "states.csv", "--time", "0.5", "--reward", "linear:1,0", "--truth", "20", "--truth-steps", "2"];
+    let files = ["-o", "v.png", "--json", "r.json", "-q"];
+    let mut child = folder.command(&[&value[..], &files].concat()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(folder.read("v.png").starts_with(b"\x89PNG"));
+    let report: serde_json::Value = serde_json::from_slice(&folder.read("r.json")).unwrap();
+    assert_eq!(report["values"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn weights_go_out_and_come_back() {
+    let folder = Folder::new();
+    let form = ["--network", "dit", "--size", "16x1x2", "--patch", "4", "--precondition", "off"];
+    folder.succeeds(&[&["train", "--digits", "-o", "model.mfm", "--steps", "1", "--batch", "4"], &form[..]].concat());
+    let report = |arguments: &[&str], from: &str, to: &str| -> u64 {
+        let told: serde_json::Value = serde_json::from_str(&folder.succeeds(&[arguments, &["--json", "-"]].concat())).unwrap();
+        assert_eq!((told["source"].as_str(), told["file"].as_str()), (Some(from), Some(to)));
+        told["parameters"].as_u64().unwrap()
+    };
+    let out = report(&["export", "model.mfm", "-o", "w.safetensors"], "model.mfm", "w.safetensors");
+    let back = report(&["import", "w.safetensors", "-o", "again.mfm"], "w.safetensors", "again.mfm");
+    assert!(out == back && out > 1000, "{out} parameters went out, {back} came back");
 }
 
 #[test]

@@ -20,8 +20,9 @@ pub fn choose(weights: &[f64], uniform: f64) -> usize {
     last
 }
 
-/// Systematic resampling: `count` indices, index i as often as its share of the weights, up to rounding, by one uniform number.
-/// The least variable unbiased scheme (Douc, Cappé, Moulines, 2005).
+/// Systematic resampling: `count` indices by one uniform number, index i ⌊n wᵢ⌋ or ⌈n wᵢ⌉ times, with n = `count` and wᵢ its share of the
+/// weights. Unbiased: n wᵢ times on average. Usually, though not always, less variable than multinomial resampling.
+/// Source: Douc, Cappé, Moulines, *Comparison of resampling schemes for particle filtering* (2005), with a counter-example.
 pub fn systematic(weights: &[f64], count: usize, uniform: f64) -> Vec<usize> {
     let total: f64 = weights.iter().filter(|w| **w > 0.0).sum();
     let mut chosen = Vec::with_capacity(count);

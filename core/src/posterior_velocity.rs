@@ -19,7 +19,7 @@ pub trait Drift<T: Tensor> {
 /// v_{s,s}(y; t, x): the velocity, at time s and place y, of the flow whose end is distributed as p(x1 | x_t = x).
 ///
 /// Two noisy looks at x1 are worth one, at t* with SNR(t*) = SNR(s) + SNR(t), so one drift evaluation serves
-/// ([`Interpolant::look`]; source: GLASS flows). `y` and `x` are `[n, ...]`; `s` and `t` hold one time, or n.
+/// ([`Interpolant::look`]; source: *GLASS Flows*). `y` and `x` are `[n, ...]`; `s` and `t` hold one time, or n.
 ///
 /// # Errors
 /// [`Error::Range`] for a time outside [0, 1] or for s = t = 1, [`Error::Shape`] and [`Error::Length`] if the inputs do not fit.

@@ -23,6 +23,7 @@ struct mfm_bytes {
 struct mfm_model {
   rust::Box<detail::Model> model;
   std::string path, objective, data, device;  // What mfm_model_describe() points to.
+  rust::Vec<double> guidance;
   mfm_model_info info;
 };
 
@@ -210,11 +211,12 @@ detail::TrainingOptions bridged(const mfm_training_options* given, const mfm_tra
 
 /// The handle of a model, with what is told about it.
 mfm_model* handle(rust::Box<detail::Model> model) {
-  const detail::Info info = model->info();
+  detail::Info info = model->info();
   auto* made = new mfm_model{std::move(model),       std::string(info.path),   std::string(info.objective),
-                             std::string(info.data), std::string(info.device), {}};
+                             std::string(info.data), std::string(info.device), std::move(info.guidance),    {}};
   made->info = {sizeof(mfm_model_info),  info.dimension,          info.labels,        info.parameters,      info.training_steps, info.seed,
-                made->path.c_str(), made->objective.c_str(), made->data.c_str(), made->device.c_str()};
+                made->path.c_str(), made->objective.c_str(), made->data.c_str(), made->device.c_str(),
+                made->guidance.empty() ? nullptr : made->guidance.data(), made->guidance.size()};
   return made;
 }
 

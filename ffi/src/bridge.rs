@@ -111,6 +111,7 @@ pub mod ffi {
         objective: String,
         data: String,
         device: String,
+        guidance: Vec<f64>,
     }
 
     #[derive(Clone, Copy)]

@@ -3,6 +3,7 @@
 //! The layouts are those of `dlpack.h` (DLManagedTensorVersioned, major version 1), which does not change within a major version.
 
 use crate::failure::{Code, Failure, Result};
+use crate::guard::outside;
 use mfm_core::{MAX_RANK, Shape};
 use std::ffi::c_void;
 use std::fmt;
@@ -133,7 +134,7 @@ impl Drop for Owned {
         // SAFETY: the tensor is alive and ours; version and deleter are where every version has them.
         unsafe {
             if let Some(deleter) = self.0.as_ref().deleter {
-                deleter(self.0.as_ptr());
+                outside(|| deleter(self.0.as_ptr()));
             }
         }
     }

@@ -3,15 +3,16 @@
 use crate::backend::Backend;
 use crate::bridge::ffi::{Draw, PosteriorOptions, Query, SampleOptions, SearchOptions, SteerOptions, TrainingOptions, ValueOptions};
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Callbacks, HostReward, Watched};
-use crate::model::{Model, finite, rows};
-use crate::session::{AnySession, Input, Output, Run, condition, expect, write};
+use crate::host::{Callbacks, HostReward, Watched, progress};
+use crate::model::{Model, rows};
+use crate::session::{AnySession, Input, Output, Run, condition, expect, write, written};
 use crate::{steering, training};
-use mfm_core::guidance::{estimate_value, estimate_value_gradient};
+use mfm_core::autodiff::Var;
+use mfm_core::guidance::{estimate_value, gradient_of_draws};
 use mfm_core::plan::FIRST_TIME;
 use mfm_core::sample::{posterior_by_steps, sample_by_integration, sample_by_refinement, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
-use mfm_core::{Draws, Flow, MetaFlowMap, Noise, Shape, Tensor, TimeGrid};
+use mfm_core::{Draws, Flow, Lift, MetaFlowMap, Noise, Shape, Tensor, TimeGrid};
 
 /// Samples made at once, each block with noise of its own, as the command `mfm sample` has it.
 const BLOCK: usize = 8192;
@@ -66,6 +67,11 @@ pub(crate) fn shared(draw: &Draw<'_>) -> Result<()> {
         return Err(Failure::new(Code::Length, "samples are of one condition: one label and one guidance scale at most"));
     }
     Ok(())
+}
+
+/// What a value may be: −∞ is that of a state all of whose draws are forbidden, which is no reason to refuse the others.
+fn possible(value: f32) -> bool {
+    value < f32::INFINITY
 }
 
 /// One label and one scale for each state, or one for all, or none.
@@ -158,22 +164,32 @@ impl<B: Backend> AnySession for Run<B> {
         let (states_length, states) = (states.len(), self.items(states, "the states")?);
         let reward = HostReward::new(callbacks, &self.device);
         callbacks.say(format_args!("the value of {count} states at t = {time} by {draws} draws each"));
-        let value = match gradients {
-            None => {
-                let map = Watched::new(flow.map, callbacks, Draws::new(draws).blocks(states.shape())?.len());
-                let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
-                estimate_value(&flow, &reward, time, &states, Draws::new(draws), &draw.noise())?.value
-            }
-            Some(place) => {
-                expect(place.len(), Some(states_length), "the gradients")?;
-                let estimate = estimate_value_gradient(&flow, &reward, time, &states, Draws::new(draws), &draw.noise())?;
-                // Both are written, or neither.
-                finite(&B::host(&estimate.value)?, 1, "the value")?;
-                write::<B>(&estimate.gradient, place, "the value's gradient")?;
-                estimate.value
-            }
+        let (draws, noise) = (Draws::new(draws), draw.noise());
+        let blocks = draws.blocks(states.shape())?.len();
+        let Some(place) = gradients else {
+            let map = Watched::new(flow.map, callbacks, blocks);
+            let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
+            let value = estimate_value(&flow, &reward, time, &states, draws, &noise)?.value;
+            values.copy_from_slice(&written::<B>(&value, values.len(), possible, "the value")?);
+            return Ok(());
         };
-        write::<B>(&value, values, "the value")
+        expect(place.len(), Some(states_length), "the gradients")?;
+        mfm_core::interpolant::check_time("t", time)?;
+        // As `estimate_value_gradient` has it, block by block: what is lifted cannot be watched, so the host is told of each block.
+        let lifted = flow.map.lift(&mut |p| Ok(Var::constant(p.clone())))?;
+        let mut made = 0;
+        let [value, gradient] = draws.for_blocks(&states, |block, part| {
+            let flow = Flow { map: &lifted, path: flow.path, condition: flow.condition.states(block.0, block.1) };
+            let found = gradient_of_draws(&flow, &reward, time, part, &draws.noise(&noise, part, block)?)?;
+            made += 1;
+            callbacks.step(&progress(made, blocks))?;
+            Ok([found.value, found.gradient])
+        })?;
+        // Both are written, or neither.
+        let found = written::<B>(&value, values.len(), possible, "the value")?;
+        write::<B>(&gradient, place, "the value's gradient")?;
+        values.copy_from_slice(&found);
+        Ok(())
     }
 
     fn steer(&self, callbacks: &Callbacks<'_>, options: &SteerOptions<'_>, output: Output<'_>) -> Result<()> {

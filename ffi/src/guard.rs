@@ -28,6 +28,18 @@ pub fn guard<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
+/// Calls a function of the host's: a panic there is not ours to silence, though it ends the process at the host's own boundary.
+pub fn outside<T>(call: impl FnOnce() -> T) -> T {
+    struct Back(bool);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            INSIDE.set(self.0);
+        }
+    }
+    let _back = Back(INSIDE.replace(false));
+    call()
+}
+
 /// Panics inside the library say nothing on standard error; those of a host that is itself written in Rust go where they always went.
 fn silence() {
     static HOOK: Once = Once::new();

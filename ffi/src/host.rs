@@ -3,6 +3,7 @@
 use crate::backend::Backend;
 use crate::bridge::ffi::{Host, Progress};
 use crate::failure::{Code, Failure, Result};
+use crate::guard::outside;
 use mfm_core::{Error, Lift, MetaFlowMap, Query, Reward, Shape, Tensor};
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
@@ -58,15 +59,17 @@ impl<'a> Callbacks<'a> {
     /// [`Error::Cancelled`] if the host stops the call.
     pub fn step(&self, progress: &Progress) -> mfm_core::Result<()> {
         if self.host.logs() {
-            self.host.log(1, &describe(progress));
+            let line = describe(progress);
+            outside(|| self.host.log(1, &line));
         }
-        self.answer("the progress callback", self.host.progress(progress))
+        self.answer("the progress callback", outside(|| self.host.progress(progress)))
     }
 
     /// A line for the log.
     pub fn say(&self, text: impl Display) {
         if self.host.logs() {
-            self.host.log(0, &text.to_string());
+            let line = text.to_string();
+            outside(|| self.host.log(0, &line));
         }
     }
 
@@ -146,7 +149,8 @@ impl<B: Backend> Reward<B::Tensor> for HostReward<'_, B> {
     fn value(&self, x: &B::Tensor) -> mfm_core::Result<B::Tensor> {
         let shape = x.shape();
         let mut values = room(shape.batch())?;
-        let answer = self.callbacks.host.value(&B::host(x)?, shape.item(), &mut values);
+        let x = B::host(x)?;
+        let answer = outside(|| self.callbacks.host.value(&x, shape.item(), &mut values));
         self.callbacks.answer("the reward", answer)?;
         self.check_values(&values)?;
         self.device.from_slice(&values, Shape::new(&[values.len()])?)
@@ -158,7 +162,8 @@ impl<B: Backend> Reward<B::Tensor> for HostReward<'_, B> {
         }
         let shape = x.shape();
         let (mut values, mut gradients) = (room(shape.batch())?, room(shape.elements())?);
-        let answer = self.callbacks.host.value_and_gradient(&B::host(x)?, shape.item(), &mut values, &mut gradients);
+        let x = B::host(x)?;
+        let answer = outside(|| self.callbacks.host.value_and_gradient(&x, shape.item(), &mut values, &mut gradients));
         self.callbacks.answer("the reward", answer)?;
         self.check_values(&values)?;
         self.check("the reward's gradient", &gradients, f32::is_finite)?;

@@ -179,7 +179,15 @@ pub fn rows(length: usize, dimension: usize, what: &str) -> Result<usize> {
 /// # Errors
 /// [`Code::NotFinite`], with the place.
 pub fn finite(values: &[f32], dimension: usize, what: &str) -> Result<()> {
-    match values.iter().position(|value| !value.is_finite()) {
+    all(values, dimension, f32::is_finite, what)
+}
+
+/// That all numbers are such as `may` be, which NaN never may.
+///
+/// # Errors
+/// As [`finite`].
+pub fn all(values: &[f32], dimension: usize, may: fn(f32) -> bool, what: &str) -> Result<()> {
+    match values.iter().position(|value| !may(*value)) {
         None => Ok(()),
         Some(i) => {
             let (item, number) = (i / dimension.max(1), i % dimension.max(1));
@@ -203,6 +211,7 @@ impl Model {
                 objective: from.objective.clone(),
                 data: from.data.clone(),
                 device: self.0.device(),
+                guidance: header.model.network.guidance().to_vec(),
             })
         })
     }

@@ -6,8 +6,9 @@ use crate::dlpack::{Imported, ManagedTensor};
 use crate::failure::{Code, Failure, Result};
 use crate::guard::guard;
 use crate::host::Callbacks;
-use crate::model::{Loaded, Model, finite, rows};
+use crate::model::{Loaded, Model, all, finite, rows};
 use mfm_core::{Condition, Flow, Shape, Tensor};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -176,14 +177,16 @@ impl<B: Backend> Run<B> {
 
 /// Writes a result into the host's memory, if it is finite and fits.
 pub(crate) fn write<B: Backend>(result: &B::Tensor, place: &mut [f32], what: &str) -> Result<()> {
-    let values = B::host(result)?;
-    if values.len() != place.len() {
-        let (needed, found) = (values.len(), place.len());
-        return Err(Failure::new(Code::Length, format!("{what}: there is room for {found} numbers, but {needed} are needed")));
-    }
-    finite(&values, result.shape().item(), what)?;
-    place.copy_from_slice(&values);
+    place.copy_from_slice(&written::<B>(result, place.len(), f32::is_finite, what)?);
     Ok(())
+}
+
+/// What is to be written into so much of the host's memory: a result all of whose numbers are such as `may` be.
+pub(crate) fn written<'a, B: Backend>(result: &'a B::Tensor, room: usize, may: fn(f32) -> bool, what: &str) -> Result<Cow<'a, [f32]>> {
+    let values = B::host(result)?;
+    expect(room, Some(values.len()), what)?;
+    all(&values, result.shape().item(), may, what)?;
+    Ok(values)
 }
 
 /// That an output has the right length, before any work is done.

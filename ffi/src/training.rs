@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 
 type Network<B> = mfm_nn::Model<<B as Device>::Tensor>;
 
-fn settings(options: &TrainingOptions, dimension: usize, draws: usize) -> Result<TrainingConfig> {
+fn settings(options: &TrainingOptions, seed: u64, dimension: usize, draws: usize) -> Result<TrainingConfig> {
     let off_at_zero = |value: f64| Some(value).filter(|value| *value != 0.0);
     let config = TrainingConfig {
         steps: options.steps,
@@ -27,7 +27,7 @@ fn settings(options: &TrainingOptions, dimension: usize, draws: usize) -> Result
         optimiser: OptimiserConfig { weight_decay: options.weight_decay, ..OptimiserConfig::default() },
         clip: off_at_zero(options.clip),
         average: off_at_zero(options.average),
-        seed: options.seed,
+        seed,
     };
     config.check()?;
     // Lists of a batch's length are made that cannot fail politely; none is longer than this one.
@@ -35,6 +35,12 @@ fn settings(options: &TrainingOptions, dimension: usize, draws: usize) -> Result
     let bytes = numbers.saturating_mul(size_of::<f64>());
     Vec::<f64>::new().try_reserve_exact(numbers).map_err(|_| Error::OutOfMemory { op: "a batch", bytes })?;
     Ok(config)
+}
+
+/// The seed of fine-tuning, as the command `mfm finetune` has it: not the host's itself, whose forks are the steps of the run that made the model.
+fn derived(seed: u64) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = Noise::new(seed).fork(0).seed();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 fn consistency(number: u32) -> Result<Consistency> {
@@ -80,12 +86,13 @@ impl Stop {
     }
 }
 
-/// The new model, back on the device of the old one.
+/// The new model, back on the device of the old one; `seed` is the one that the host gave.
 fn finish<B: Backend>(
     run: &Run<B>,
     trainer: &Trainer<B::Tensor, Network<B>>,
     outcome: Result<Outcome>,
     stop: Stop,
+    seed: u64,
     objective: &str,
     data: String,
 ) -> Result<Box<Model>> {
@@ -96,11 +103,11 @@ fn finish<B: Backend>(
     outcome?;
     let mut header = run.model.header.clone();
     header.provenance.steps = trainer.steps_made();
-    header.provenance.seed = trainer.config().seed;
+    header.provenance.seed = seed;
     header.provenance.objective = objective.into();
     header.provenance.data = data;
     header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
-    let network = moved(&trainer.averaged()?, &run.model.backend)?;
+    let network = moved(&trainer.averaged_precisely()?, &run.model.backend)?;
     Ok(Loaded::new(run.model.backend.clone(), network, header)?.handle())
 }
 
@@ -137,7 +144,7 @@ pub fn train<B: Backend>(
     }
     let guided = Guided { null_label: known, dropout: options.label_dropout, scale: 1.0, plain: None };
     let objective = Objective { consistency: consistency(options.consistency)?, guided: labels.map(|_| guided), ..Objective::default() };
-    let mut trainer = Trainer::new(settings(options, run.dimension(), 1)?, &moved(&run.model.network, &run.device)?)?;
+    let mut trainer = Trainer::new(settings(options, options.seed, run.dimension(), 1)?, &moved(&run.model.network, &run.device)?)?;
     callbacks.say(format_args!("training on {count} items, {} steps of {}", options.steps, options.batch));
     let mut stop = Stop::default();
     let outcome = trainer.run(
@@ -153,6 +160,7 @@ pub fn train<B: Backend>(
         &trainer,
         outcome.map_err(Failure::from),
         stop,
+        options.seed,
         "diagonal and consistency losses from data",
         format!("{count} items of the host's"),
     )
@@ -182,7 +190,7 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     let tuning = FineTuning { strength: options.strength, slope, draws, ..FineTuning::default() };
     let mut normaliser = LogNormaliser::default();
     let told = Cell::new(progress(0, 0));
-    let mut trainer = Trainer::new(settings(options, run.dimension(), draws)?, &base)?;
+    let mut trainer = Trainer::new(settings(options, derived(options.seed), run.dimension(), draws)?, &base)?;
     callbacks.say(format_args!("fine-tuning, {} steps of {}", options.steps, options.batch));
     let mut stop = Stop::default();
     let outcome = trainer.run(
@@ -211,5 +219,5 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     );
     let data =
         rows.map_or_else(|| "its own samples".into(), |rows| format!("{} items of the host's", mfm_core::Tensor::shape(&rows).batch()));
-    finish(run, &trainer, outcome.map_err(Failure::from), stop, "fine-tuning to a reward of the host's", data)
+    finish(run, &trainer, outcome.map_err(Failure::from), stop, options.seed, "fine-tuning to a reward of the host's", data)
 }

@@ -19,6 +19,7 @@ void models() {
   const mfm_model_info info = model.info();
   CHECK(info.dimension == dimension && info.labels == 0 && info.parameters == 42112 && info.training_steps == 4000);
   CHECK(std::string(info.path) == "linear" && std::string(info.device) == "cpu");
+  CHECK(!info.guidance && info.guidance_count == 0);
   CHECK(mfm_abi_version() == MFM_ABI_VERSION && std::strlen(mfm_version()) >= 5);
 
   std::vector<unsigned char> bytes;
@@ -101,6 +102,49 @@ void values() {
     std::printf("slope of the value: %.6f by gradient, %.6f by differences\n", slope, measured);
     CHECK(std::abs(slope - measured) < 0.02f * std::abs(slope) + 1e-4f);
   }
+}
+
+/// A state all of whose draws are forbidden has the value -infinity; the others have theirs.
+void forbidden() {
+  mfm::session session = a_session(the_model());
+  mfm::value_options options;
+  options.draws = 16;
+  numbers states(3 * dimension), all(3), gradients(states.size()), value(3), again(3), others(states.size());
+  for (std::size_t i = 0; i < states.size(); ++i) states[i] = 3 * std::sin(static_cast<float>(i));
+  // The draws of a state follow one another: the first 16 are those of the first.
+  const auto never_the_first = [](mfm::batch x, mfm::span<float> values, mfm::span<float> slopes) {
+    target()(x, values, slopes);
+    for (std::size_t i = 0; i < 16; ++i) values[i] = -INFINITY;
+  };
+  CHECK(session.try_value_and_gradient(target(), states, all, gradients, options).ok());
+  CHECK(session.try_value(never_the_first, states, value, options).ok());
+  CHECK(session.try_value_and_gradient(never_the_first, states, again, others, options).ok() && finite(others));
+  CHECK(value[0] == -INFINITY && again[0] == -INFINITY);
+  for (std::size_t i = 1; i < 3; ++i) CHECK(std::abs(value[i] - all[i]) < 1e-5f && again[i] == all[i]);
+  for (std::size_t i = dimension; i < others.size(); ++i) CHECK(others[i] == gradients[i]);
+}
+
+/// Of so many draws that each state is a block of its own, the progress callback is told of each block, with a gradient or without, and may stop there. Nothing
+/// of a velocity is told.
+void progress_of_values() {
+  std::size_t told = 0, stop = 0;
+  mfm::session_options how;
+  how.progress = [&](const mfm_progress& progress) {
+    CHECK(progress.step == ++told && progress.steps == 3);
+    return told != stop;
+  };
+  mfm::session session = a_session(the_model(), how);
+  numbers states(3 * dimension, 1.0f), value(3, 77.0f), gradients(states.size(), 77.0f);
+  mfm::value_options options;
+  options.draws = 10000;
+  stop = 2;
+  expect(session.try_value_and_gradient(target(), states, value, gradients, options), MFM_CANCELLED, "a gradient is cancelled");
+  CHECK(told == 2 && value == numbers(3, 77.0f) && gradients == numbers(gradients.size(), 77.0f));
+  told = stop = 0;
+  CHECK(session.try_value_and_gradient(target(), states, value, gradients, options).ok() && told == 3);
+  told = 0;
+  CHECK(session.try_value(target(), states, value, options).ok() && told == 3);
+  CHECK(session.try_velocity(mfm::query(), states, states, gradients).ok() && told == 3);
 }
 
 float mean_reward(const numbers& samples) {
@@ -209,7 +253,7 @@ void training() {
   tuning.steps = 20;
   tuning.batch = 64;
   CHECK(a_session(trained).try_fine_tune(target(), tuned, tuning).ok());
-  CHECK(tuned.info().training_steps == 20 && std::string(tuned.info().data) == "its own samples");
+  CHECK(tuned.info().training_steps == 20 && std::string(tuned.info().data) == "its own samples" && tuned.info().seed == tuning.seed);
 
   // A reward of values alone, exp r being e^2 at one point and e^-2 at the other: of a tuned model without labels most samples are at the first.
   form.labels = 0;
@@ -249,6 +293,8 @@ int main() {
   models();
   draws();
   values();
+  forbidden();
+  progress_of_values();
   steering();
   training();
   return finish();

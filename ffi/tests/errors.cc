@@ -80,6 +80,8 @@ int main() {
   cancel = false;
   throws = true;
   expect(session.try_steer(target(), samples, steer), MFM_CALLBACK_THREW, "the progress callback throws");
+  numbers gradients(states.size());
+  expect(session.try_value_and_gradient(target(), states, values, gradients), MFM_CALLBACK_THREW, "it throws as a gradient is made");
   throws = false;
   fails(session.try_steer([&](mfm::batch, mfm::span<float>) {
     numbers inner(dimension);
@@ -141,6 +143,9 @@ int main() {
   posterior.draw.guidance = scales;
   posterior.draw.guidance_count = 3;
   expect(session.try_posterior(states, {samples.data(), states.size()}, posterior), MFM_LENGTH, "three scales for two states");
+  posterior.draw.guidance_count = 1;
+  expect(session.try_posterior(states, {samples.data(), states.size()}, posterior), MFM_UNSUPPORTED, "a scale for a model that takes none");
+  posterior.draw.guidance_count = 3;
   mfm::value_options valued;
   valued.draw = posterior.draw;
   expect(session.try_value(target(), states, values, valued), MFM_LENGTH, "three scales for two values");

@@ -37,6 +37,7 @@ run cmake -S "$here/tests/outside" -B "$work/fetched" -G Ninja -DCMAKE_BUILD_TYP
   -DMFM_CARGO_TARGET_DIR="$work/cargo"
 run cmake --build "$work/fetched"
 "$work/fetched/outside" "$here/examples/digits.mfm"
+"$work/fetched/outside"
 
 outside=(-DCMAKE_PREFIX_PATH="$tree" -DCMAKE_BUILD_TYPE=Release)
 build gcc-make-shared "$here/examples" -G "Unix Makefiles" "${outside[@]}" -Dmfm_USE_SHARED=ON -DCMAKE_CXX_COMPILER=g++ -DCMAKE_C_COMPILER=gcc

@@ -126,8 +126,8 @@ int main(int arguments, char** values) {
   CHECK(session.try_value_and_gradient(linear, states, its_value, its_gradient, value).ok());
   CHECK(same(its_value, read_json("value.json", "values")) && same(its_gradient, read_json("value.json", "gradients")));
 
-  const char* names[] = {"unsteered", "dps", "mfm-g", "mfm-gf", "resampled", "mcmc", "best-of-n", "smc"};
-  for (std::uint32_t estimator = 0; estimator < 8; ++estimator) {
+  const char* names[] = {"unsteered", "dps", "mfm-g", "mfm-gf", "resampled", "mcmc", "best-of-n", "smc", "mfm-smc"};
+  for (std::uint32_t estimator = 0; estimator < 9; ++estimator) {
     run("steer " + file + n + " --reward " + text + " --estimator " + names[estimator] + " --steps 3 --draws 4 -o steered.npy");
     mfm::steer_options options;
     options.draw.seed = 7;
@@ -180,7 +180,38 @@ int main(int arguments, char** values) {
   CHECK(a_session(fresh).try_train(states, ours, training).ok());
   CHECK(mfm::model::try_load("trained.mfm", theirs).ok());
   numbers a(count * dimension), b(a.size());
-  CHECK(a_session(ours).try_sample(a).ok() && a_session(theirs).try_sample(b).ok());
-  CHECK(std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+  CHECK(a_session(ours).try_sample(a).ok() && a_session(theirs).try_sample(b).ok() && same(a, b));
+
+  // Fine-tuning, on the model's own samples and on data: also the seed that it is made from is the command's.
+  for (bool own : {true, false}) {
+    run("finetune " + file + " --reward " + text + (own ? "" : " --data same.npy") +
+        " --out tuned.mfm --steps 5 --batch 8 --learning-rate 2e-4 --warm-up 2 --ema 0.999");
+    mfm::fine_tuning_options tuning;
+    tuning.seed = 7;
+    tuning.steps = 5;
+    tuning.batch = 8;
+    tuning.warm_up = 2;
+    CHECK(session.try_fine_tune(linear, ours, tuning, own ? mfm::span<const float>() : mfm::span<const float>(states)).ok());
+    CHECK(mfm::model::try_load("tuned.mfm", theirs).ok() && ours.info().seed == theirs.info().seed);
+    CHECK(a_session(ours).try_sample(a).ok() && a_session(theirs).try_sample(b).ok() && same(a, b));
+  }
+
+  // A transformer of the command's: it tells of the scales of guidance that it was made for, and takes no other.
+  run("train --digits --labels --network dit --size 32x2x2 --patch 4 --guidance 2 --steps 1 --batch 4 --out dit.mfm");
+  CHECK(mfm::model::try_load("dit.mfm", theirs).ok());
+  const mfm_model_info info = theirs.info();
+  CHECK(info.labels == 10 && info.guidance_count == 2 && info.guidance && info.guidance[0] == 1 && info.guidance[1] == 2);
+  mfm::session transformer = a_session(theirs);
+  const std::size_t label = 3;
+  mfm::sample_options labelled;
+  labelled.draw.seed = 7;
+  labelled.draw.labels = &label;
+  labelled.draw.label_count = labelled.draw.guidance_count = 1;
+  labelled.draw.guidance = &info.guidance[1];
+  run("sample dit.mfm" + n + " --steps 1 --label 3 --guidance 2 -o same.npy");
+  CHECK(transformer.try_sample(samples, labelled).ok() && same(samples, "same.npy"));
+  const double unknown = 3;
+  labelled.draw.guidance = &unknown;
+  expect(transformer.try_sample(samples, labelled), MFM_RANGE, "a scale that the model was not made for");
   return finish();
 }

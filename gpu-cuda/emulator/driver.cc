@@ -25,6 +25,7 @@ namespace {
 using Result = int;
 using Address = unsigned long long;
 
+constexpr unsigned NON_BLOCKING = 1; // CU_STREAM_NON_BLOCKING
 constexpr Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600,
                  ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901, EXEC_UPDATE_FAILURE = 910;
 constexpr size_t GUARD = 256; // bytes before and after each piece of memory that nobody may write to
@@ -50,6 +51,7 @@ struct Stream {
   void* context = nullptr;
   Graph* capture = nullptr;
   bool invalid = false;
+  bool apart = false; // not joined with the legacy default stream
   std::deque<std::function<void()>> queued; // what a lazy device has not done yet
   size_t asked = 0, done = 0;
 };
@@ -324,10 +326,11 @@ API cuModuleGetFunction(void** function, void*, const char* name) {
   return *function = known, SUCCESS;
 }
 
-API cuStreamCreateWithPriority(Stream** stream, unsigned, int) {
+API cuStreamCreateWithPriority(Stream** stream, unsigned flags, int) {
   ENTER("cuStreamCreateWithPriority");
   auto made = std::make_shared<Stream>();
   made->context = current;
+  made->apart = flags == NON_BLOCKING;
   return streams[made.get()] = made, *stream = made.get(), SUCCESS;
 }
 API cuStreamDestroy_v2(Stream* stream) {
@@ -409,7 +412,8 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
 
 API cuStreamBeginCapture_v2(Stream* stream, unsigned) {
   ENTER("cuStreamBeginCapture_v2");
-  if (stream->capture) return INVALID_VALUE;
+  // What anyone does on the legacy default stream would break the recording of a stream that is joined with it.
+  if (stream->capture || !stream->apart) return INVALID_VALUE;
   return stream->capture = new Graph, stream->invalid = false, SUCCESS;
 }
 API cuStreamEndCapture(Stream* stream, Graph** graph) {

@@ -115,6 +115,13 @@ struct CopyArgs {
   View to; // written to
 };
 
+// convert_A_B: to[i] = from[i] in another type, to nearest even; both contiguous.
+struct ConvertArgs {
+  long long elements;
+  const void* from;
+  void* to;
+};
+
 // fill_T: out[i] = value.
 struct FillArgs {
   long long elements;
@@ -275,11 +282,12 @@ struct NoiseArgs {
 
 // optimiser.cu ---------------------------------------------------------------------------------------------------------------------------
 
-// optimiser_T: one step of mfm_nn::Optimiser on tensors of `elements`, and the moving average, in one pass. Outputs may be the inputs.
+// optimiser_G_T: one step of mfm_nn::Optimiser on all parameters, `elements` of them, and the moving average, in one pass; the gradient is
+// in G, all else in T.
+// Outputs may be the inputs.
 //   m = β₁ m + (1 − β₁) g;  v = β₂ v + (1 − β₂) g²;  θ = keep θ − step d;  average = decay average + (1 − decay) θ
 //   d = m/(√v + ε) of OPTIMISER_ADAM and OPTIMISER_RADAM, m of OPTIMISER_RADAM_PLAIN; `step`, `keep`, `epsilon` come ready from the host.
-// Several tensors: `tensors` of them, in a table on the device; blockIdx.y is the tensor.
-struct OptimiserTensor {
+struct OptimiserArgs {
   long long elements;
   const void* parameters;
   const void* gradient;
@@ -290,9 +298,6 @@ struct OptimiserTensor {
   void* new_first;
   void* new_second;
   void* new_average;
-};
-struct OptimiserArgs {
-  const OptimiserTensor* tensors;
   float first_decay, second_decay;
   float epsilon, step, keep;
   float average_decay;

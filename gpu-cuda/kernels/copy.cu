@@ -1,4 +1,4 @@
-// Copies between any two layouts, and constants.
+// Copies between any two layouts and between types, and constants.
 #include "space.cuh"
 
 // Σ coordinate · stride of element i over all axes but `without`, which has been taken out of the count.
@@ -93,6 +93,30 @@ __device__ __forceinline__ void copy(const CopyArgs& args) {
   }
 }
 KERNEL_OF_BOTH(copy, CopyArgs, POINTWISE_THREADS)
+
+// Eight elements at a time: a vector of bf16, two of f32.
+__device__ __forceinline__ void convert_eight(const bf16* from, float* to) {
+  float x[8];
+  load_lanes(from, x);
+  store_lanes(to, {x[0], x[1], x[2], x[3]}), store_lanes(to + 4, {x[4], x[5], x[6], x[7]});
+}
+__device__ __forceinline__ void convert_eight(const float* from, bf16* to) {
+  const uint4 words[2] = {load_words(from), load_words(from + 4)};
+  float x[4], y[4];
+  expand(words[0], x), expand(words[1], y);
+  store_lanes(to, {x[0], x[1], x[2], x[3], y[0], y[1], y[2], y[3]});
+}
+
+template <class From, class To>
+__device__ __forceinline__ void convert(const ConvertArgs& args) {
+  const From* const from = static_cast<const From*>(args.from);
+  To* const to = static_cast<To*>(args.to);
+  const long long vectors = is_aligned(from) && is_aligned(to) ? args.elements / 8 : 0;
+  for (long long v = grid_start(); v < vectors; v += grid_stride()) convert_eight(from + v * 8, to + v * 8);
+  for (long long i = vectors * 8 + grid_start(); i < args.elements; i += grid_stride()) store(to + i, load(from + i));
+}
+KERNEL(convert_bf16_f32, ConvertArgs, POINTWISE_THREADS) { convert<bf16, float>(args); }
+KERNEL(convert_f32_bf16, ConvertArgs, POINTWISE_THREADS) { convert<float, bf16>(args); }
 
 template <class T>
 __device__ __forceinline__ void fill(const FillArgs& args) {

@@ -43,6 +43,13 @@ __device__ __forceinline__ float fast_reciprocal(float x) {
   return y;
 }
 
+// √x to a unit in the last place.
+__device__ __forceinline__ float fast_sqrt(float x) {
+  float y;
+  asm("sqrt.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // Begins a copy of BYTES (4 or 16) to shared memory, of zeros unless `inside`; `wait_for_copies` ends it.
 template <int BYTES>
 __device__ __forceinline__ void begin_copy(void* to, const void* from, bool inside) {
@@ -87,6 +94,7 @@ inline unsigned short round_bf16(float value) { return host::round_bf16(value); 
 inline unsigned round_bf16_pair(float low, float high) { return host::round_bf16(low) | unsigned(host::round_bf16(high)) << 16; }
 inline float fast_exp2(float x) { return exp2f(x); }
 inline float fast_reciprocal(float x) { return 1.0f / x; }
+inline float fast_sqrt(float x) { return sqrtf(x); }
 template <int BYTES>
 inline void begin_copy(void* to, const void* from, bool inside) {
   host::begin_copy(to, inside ? from : nullptr, BYTES);

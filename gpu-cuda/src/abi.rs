@@ -40,6 +40,7 @@ arguments! {
     GatedResidualVjpArgs { space: Space, gate: View, g: Address, branch: Address, gbranch: Address, sums: Address, group: c_longlong }
     ActivateArgs { elements: c_longlong, x: Address, g: Address, out: Address, tangent: Address, op: c_int, reserved: c_int }
     CopyArgs { space: Space, from: View, to: View }
+    ConvertArgs { elements: c_longlong, from: Address, to: Address }
     FillArgs { elements: c_longlong, out: Address, value: f32, reserved: c_int }
     ReduceArgs { space: Space, x: View, length: c_longlong, stride: c_longlong, out: Address, op: c_int, parts: c_int }
     GatherArgs { space: Space, x: View, index: Address, out: Address, axis: c_int, reserved: c_int }
@@ -61,28 +62,11 @@ arguments! {
         batch: Space, q: Rows, k: Rows, v: Rows, tq: Rows, tk: Rows, tv: Rows, g: Rows, out: Rows, tangent: Rows, gq: Rows, gk: Rows, gv: Rows,
         queries: c_longlong, keys: c_longlong, logsum: Address, delta: Address, width: c_int, reserved: c_int,
     }
-    OptimiserTensor {
-        elements: c_longlong, parameters: Address, gradient: Address, first: Address, second: Address, average: Address, new_parameters: Address,
-        new_first: Address, new_second: Address, new_average: Address,
-    }
     OptimiserArgs {
-        tensors: Address, first_decay: f32, second_decay: f32, epsilon: f32, step: f32, keep: f32, average_decay: f32, op: c_int, reserved: c_int,
+        elements: c_longlong, parameters: Address, gradient: Address, first: Address, second: Address, average: Address, new_parameters: Address,
+        new_first: Address, new_second: Address, new_average: Address, first_decay: f32, second_decay: f32, epsilon: f32, step: f32, keep: f32, average_decay: f32, op: c_int, reserved: c_int,
     }
     NoiseArgs { seed: [c_uint; 8], stream: c_ulonglong, offset: c_ulonglong, elements: c_longlong, out: Address }
-}
-
-impl OptimiserTensor {
-    /// The bytes as the device reads them: ten words.
-    pub fn bytes(&self) -> [u8; size_of::<Self>()] {
-        let Self { elements, parameters, gradient, first, second, average, new_parameters, new_first, new_second, new_average } = *self;
-        let new = [new_parameters, new_first, new_second, new_average];
-        let mut bytes = [0; size_of::<Self>()];
-        let words = [elements as u64, parameters, gradient, first, second, average].into_iter().chain(new);
-        for (out, word) in bytes.chunks_exact_mut(8).zip(words) {
-            out.copy_from_slice(&word.to_ne_bytes());
-        }
-        bytes
-    }
 }
 
 #[cfg(test)]
@@ -110,6 +94,7 @@ mod tests {
             (c"gated_residual_jvp_f32", size_of::<GatedResidualArgs>()),
             (c"activate_f32", size_of::<ActivateArgs>()),
             (c"copy_f32", size_of::<CopyArgs>()),
+            (c"convert_f32_bf16", size_of::<ConvertArgs>()),
             (c"fill_f32", size_of::<FillArgs>()),
             (c"reduce_rows_f32_f32", size_of::<ReduceArgs>()),
             (c"gather_f32", size_of::<GatherArgs>()),
@@ -119,7 +104,7 @@ mod tests {
             (c"layer_norm_f32", size_of::<LayerNormArgs>()),
             (c"softmax_f32", size_of::<RowsArgs>()),
             (c"attention_f32_64", size_of::<AttentionArgs>()),
-            (c"optimiser_f32", size_of::<OptimiserArgs>()),
+            (c"optimiser_f32_f32", size_of::<OptimiserArgs>()),
             (c"noise_normal_f32", size_of::<NoiseArgs>()),
         ] {
             assert_eq!(bytes(name), size, "{name:?}");

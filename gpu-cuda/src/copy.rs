@@ -1,7 +1,8 @@
-//! Copies: views into row-major order, and parts into a whole.
+//! Copies: views into row-major order, parts into a whole, and from one type of number to another.
 
-use crate::abi::CopyArgs;
-use crate::kernels::COPY;
+use crate::abi::{ConvertArgs, CopyArgs};
+use crate::device::CudaDevice;
+use crate::kernels::{CONVERT, COPY, Grid, Suffix};
 use crate::space::Axes;
 use crate::tensor::{CudaTensor, one_device};
 use mfm_core::{Error, Layout, MAX_RANK, Result, Shape, Tensor};
@@ -21,6 +22,22 @@ pub(crate) fn into(op: &'static str, from: &CudaTensor, to: &CudaTensor) -> Resu
 pub(crate) fn fresh(op: &'static str, x: &CudaTensor) -> Result<CudaTensor> {
     let out = CudaTensor::new(x.home().elements(op, x.shape().elements())?, x.shape());
     into(op, x, &out)?;
+    Ok(out)
+}
+
+/// The same numbers as `device`, another handle of the same GPU, keeps them.
+pub(crate) fn converted(op: &'static str, x: &CudaTensor, device: &CudaDevice) -> Result<CudaTensor> {
+    if x.home().same(device) {
+        return Ok(x.clone());
+    }
+    let x = x.contiguous()?;
+    let elements = x.shape().elements();
+    let out = CudaTensor::new(device.elements(op, elements)?, x.shape());
+    if elements > 0 {
+        let suffix = Suffix::FromTo(x.home().storage(), device.storage());
+        let arguments = ConvertArgs { elements: elements as i64, from: x.address(), to: out.address() };
+        device.launch(op, CONVERT, suffix, Grid::vectors(elements * device.storage().bytes()), &arguments)?;
+    }
     Ok(out)
 }
 

@@ -8,19 +8,19 @@ use crate::gpu::Share;
 use crate::host::encode;
 use crate::kernels::{FILL, Grid, Kernel, NOISE_NORMAL, NOISE_WORDS, Suffix};
 use crate::memory::{Block, Memory, Pool};
-use crate::options::{Options, Storage};
+use crate::options::{Options, Precision, Storage};
 use crate::products::Products;
 use crate::properties::{Properties, find};
 use crate::queue::Queue;
 use crate::staging::{CHUNK, Chunk, Staging};
 use crate::state::State;
+use crate::stream::{Event, Stream};
 use crate::tensor::CudaTensor;
 use core::fmt;
 use core::hash::Hash;
 use core::ops::Range;
 use core::sync::atomic::{AtomicI32, Ordering};
 use cust::context::CurrentContext;
-use cust::stream::{Stream, StreamFlags};
 use mfm_core::tensor::Element;
 use mfm_core::{Device, Error, Layout, Noise, Result, Shape};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// [`to_vec`](mfm_core::Tensor::to_vec). After a failure that the driver does not recover from, every call returns it, and the
 /// program may go on elsewhere.
 #[derive(Clone)]
-pub struct CudaDevice(Arc<Inner>);
+pub struct CudaDevice {
+    inner: Arc<Inner>,
+    /// That of the options, or f32 of the handle that is [`precise`](Device::precise).
+    precision: Precision,
+}
 
 /// What all clones share. Fields are dropped in this order.
 pub(crate) struct Inner {
@@ -59,7 +63,7 @@ impl Inner {
 
 impl fmt::Debug for CudaDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { properties, options, .. } = &*self.0;
+        let Inner { properties, options, .. } = &*self.inner;
         f.debug_struct("CudaDevice")
             .field("properties", properties)
             .field("options", options)
@@ -91,9 +95,7 @@ impl CudaDevice {
             return Err(OpenError::OldDevice { name: properties.name, capability: properties.capability });
         }
         let gpu = Share::new(device, &properties)?;
-        // Not joined with the legacy default stream: what anyone does there would break a recording.
-        let open = || check("cuda", Stream::new(StreamFlags::NON_BLOCKING, None));
-        let (stream, side) = (open()?, open()?);
+        let (stream, side) = (Stream::new("cuda")?, Stream::new("cuda")?);
         if options.cublaslt {
             // Now, and not in the middle of the first work.
             gpu.products();
@@ -107,17 +109,17 @@ impl CudaDevice {
         };
         let inner = Arc::new(Inner { properties, options, lost: AtomicI32::new(0), state: Mutex::new(state), stream, side, gpu });
         inner.gpu.join(&inner);
-        Ok(Self(inner))
+        Ok(Self { inner, precision: options.precision })
     }
 
     /// What is known of the GPU.
     pub fn properties(&self) -> &Properties {
-        &self.0.properties
+        &self.inner.properties
     }
 
     /// The options.
     pub fn options(&self) -> Options {
-        self.0.options
+        self.inner.options
     }
 
     /// How many bytes tensors and pool hold.
@@ -140,9 +142,9 @@ impl CudaDevice {
     pub fn trim(&self) -> Result<()> {
         self.directly("trim", |state| {
             for block in state.constants.clear() {
-                state.pool.give(&block, &self.0.stream);
+                state.pool.give(&block, &self.inner.stream);
             }
-            state.pool.evict(0, &self.0.stream);
+            state.pool.evict(0, &self.inner.stream);
             Ok(())
         })
     }
@@ -169,29 +171,44 @@ impl CudaDevice {
         Ok(words)
     }
 
+    /// Whether tensors of both can be operands of one operation.
     pub(crate) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        self.shares_memory(other) && self.storage() == other.storage()
+    }
+
+    /// Whether both are the same device, if they keep different numbers.
+    pub(crate) fn shares_memory(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// The handle of the precision of the options.
+    pub(crate) fn working(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), precision: self.inner.options.precision }
+    }
+
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
     }
 
     pub(crate) fn storage(&self) -> Storage {
-        self.0.options.precision.storage()
+        self.precision.storage()
     }
 
     pub(crate) fn products(&self) -> Option<&Products> {
-        if self.0.options.cublaslt { self.0.gpu.products() } else { None }
+        if self.inner.options.cublaslt { self.inner.gpu.products() } else { None }
     }
 
     pub(crate) fn stream(&self) -> &Stream {
-        &self.0.stream
+        &self.inner.stream
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state()
+        self.inner.state()
     }
 
     /// The failure after which nothing works, if there was one.
     fn alive(&self, op: &'static str) -> Result<()> {
-        match self.0.lost.load(Ordering::Relaxed) {
+        match self.inner.lost.load(Ordering::Relaxed) {
             0 => Ok(()),
             code => Err(failure(op, code)),
         }
@@ -200,11 +217,11 @@ impl CudaDevice {
     /// Work for the driver, in this device's context. A failure that nothing recovers from is remembered.
     pub(crate) fn run<R>(&self, op: &'static str, work: impl FnOnce() -> Result<R>) -> Result<R> {
         self.alive(op)?;
-        let outcome = check(op, CurrentContext::set_current(&self.0.gpu.context)).and_then(|()| work());
+        let outcome = check(op, CurrentContext::set_current(&self.inner.gpu.context)).and_then(|()| work());
         if let Err(Error::Device { code, .. }) = outcome
             && is_final(code)
         {
-            self.0.lost.store(code, Ordering::Relaxed);
+            self.inner.lost.store(code, Ordering::Relaxed);
         }
         outcome
     }
@@ -213,9 +230,9 @@ impl CudaDevice {
     pub(crate) fn queue(&self, op: &'static str, kind: &impl Hash, work: impl FnOnce() -> Result<()>) -> Result<()> {
         self.run(op, || {
             // Held until the work is asked for, so that no other thread launches what was recorded in between.
-            let mut state = self.0.options.graphs.then(|| self.state());
+            let mut state = self.inner.options.graphs.then(|| self.state());
             if let Some(state) = &mut state {
-                state.record(op, kind, &self.0.stream)?;
+                state.record(op, kind, &self.inner.stream)?;
             }
             work()
         })
@@ -225,7 +242,7 @@ impl CudaDevice {
     pub(crate) fn directly<R>(&self, op: &'static str, work: impl FnOnce(&mut State) -> Result<R>) -> Result<R> {
         self.run(op, || {
             let mut state = self.state();
-            state.flush(op, &self.0.stream)?;
+            state.flush(op, &self.inner.stream)?;
             work(&mut state)
         })
     }
@@ -233,17 +250,17 @@ impl CudaDevice {
     /// Work that may wait for all work of the GPU: nothing is recorded meanwhile, by this device or another, other than by a
     /// [`Replay`](crate::Replay).
     pub(crate) fn alone<R>(&self, op: &'static str, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        self.run(op, || self.0.gpu.alone(op, work))
+        self.run(op, || self.inner.gpu.alone(op, work))
     }
 
     /// Queues a kernel.
     pub(crate) fn launch<A: Arguments>(&self, op: &'static str, kernel: Kernel, suffix: Suffix, grid: Grid, arguments: &A) -> Result<()> {
-        let kernels = &self.0.gpu.kernels;
+        let kernels = &self.inner.gpu.kernels;
         let function = match kernels.loaded(kernel, suffix) {
             Some(function) => function,
             None => self.alone(op, || kernels.function(op, kernel, suffix))?,
         };
-        self.queue(op, &(kernel.slot, suffix), || function.launch(op, &self.0.stream, grid, arguments))
+        self.queue(op, &(kernel.slot, suffix), || function.launch(op, &self.inner.stream, grid, arguments))
     }
 
     /// Queues a kernel that goes over `elements` of the device's type by vectors.
@@ -268,11 +285,11 @@ impl CudaDevice {
         self.run(op, || {
             let State { pool, capture, .. } = &mut *state;
             if let Some(capture) = capture {
-                return capture.take(op, bytes, pool, &self.0.side);
+                return capture.take(op, bytes, pool, &self.inner.side);
             }
             // Memory is asked of the driver between graphs, not by them.
-            state.flush(op, &self.0.stream)?;
-            state.pool.take(op, bytes, &self.0.stream)
+            state.flush(op, &self.inner.stream)?;
+            state.pool.take(op, bytes, &self.inner.stream)
         })
     }
 
@@ -289,17 +306,17 @@ impl CudaDevice {
         }
         if !state.pool.keeps(&block) {
             // Where the context cannot be made current there is nothing to give back to.
-            let _ = CurrentContext::set_current(&self.0.gpu.context);
+            let _ = CurrentContext::set_current(&self.inner.gpu.context);
         }
-        state.give(&block, &self.0.stream);
+        state.give(&block, &self.inner.stream);
     }
 
     /// Gives the blocks of a graph back.
     pub(crate) fn give_all(&self, blocks: Vec<Block>) {
-        let _ = CurrentContext::set_current(&self.0.gpu.context);
+        let _ = CurrentContext::set_current(&self.inner.gpu.context);
         let mut state = self.state();
         for block in &blocks {
-            state.give(block, &self.0.stream);
+            state.give(block, &self.inner.stream);
         }
     }
 
@@ -310,7 +327,7 @@ impl CudaDevice {
             let mut state = self.state();
             // A replay has its own: it would not keep those that are shared, and writes its own only when it is replayed.
             let is_recorded = state.capture.is_some();
-            (if is_recorded { None } else { state.constants.find(value) }, is_recorded)
+            (if is_recorded { None } else { state.constants.find(value, self.storage()) }, is_recorded)
         };
         if let Some(block) = known {
             return Ok(Buffer::shared(self.clone(), block));
@@ -319,7 +336,7 @@ impl CudaDevice {
         let arguments = FillArgs { elements: 1, out: buffer.address(), value, reserved: 0 };
         self.launch("full", FILL, Suffix::Of(self.storage()), Grid::new([1, 1, 1], 32), &arguments)?;
         if !is_recorded && let Some(block) = buffer.block() {
-            let superseded = self.state().constants.keep(value, block);
+            let superseded = self.state().constants.keep(value, self.storage(), block);
             superseded.into_iter().for_each(|block| self.give(block));
         }
         Ok(buffer)
@@ -345,9 +362,9 @@ impl CudaDevice {
             fill(start..start + size, chunk.bytes_mut(size));
             self.run(op, || {
                 let mut state = self.state();
-                state.record(op, &size, &self.0.stream)?;
-                chunk.upload(op, to + start as u64, size, &self.0.stream)?;
-                state.keep(op, chunk, &self.0.stream)
+                state.record(op, &size, &self.inner.stream)?;
+                chunk.upload(op, to + start as u64, size, &self.inner.stream)?;
+                state.keep(op, chunk, &self.inner.stream)
             })?;
         }
         Ok(())
@@ -358,17 +375,23 @@ impl CudaDevice {
         if self.state().capture.is_some() {
             return Err(Error::Unsupported { op, what: "numbers cannot come to the host while a graph is recorded" });
         }
-        // Also without a byte: what went wrong before is reported here.
-        self.directly(op, |_| check(op, self.0.stream.synchronize()))?;
+        // Other threads may ask for work while this one waits.
+        if bytes == 0 {
+            // What went wrong before is reported here.
+            let done = self.directly(op, |_| {
+                let done = Event::new(op)?;
+                done.record(op, self.inner.stream.as_inner())?;
+                Ok(done)
+            })?;
+            return self.run(op, || done.synchronize(op));
+        }
         for start in (0..bytes).step_by(CHUNK) {
             let size = CHUNK.min(bytes - start);
             let mut chunk = self.chunk(op, size)?;
-            self.directly(op, |state| {
-                chunk.download(op, from + start as u64, size, &self.0.stream)?;
-                check(op, self.0.stream.synchronize())?;
-                read(chunk.bytes(size));
-                state.staging.give(op, chunk, &self.0.stream)
-            })?;
+            self.directly(op, |_| chunk.download(op, from + start as u64, size, &self.inner.stream))?;
+            self.run(op, || chunk.wait(op))?;
+            read(chunk.bytes(size));
+            self.state().staging.put_back(chunk);
         }
         Ok(())
     }
@@ -386,7 +409,7 @@ impl Drop for Inner {
         }
         state.pool.evict(0, &self.stream);
         // Memory that a copy still reads or writes is not taken away under it. A lost device has no work left.
-        let _ = self.stream.synchronize();
+        let _ = self.stream.synchronize("drop");
         let chunks = core::mem::take(&mut state.staging);
         // The driver may wait for the device where it lets go of pinned memory.
         self.gpu.alone("drop", || drop(chunks));
@@ -412,6 +435,12 @@ impl Device for CudaDevice {
             encode(storage, &values[range.start / storage.bytes()..range.end / storage.bytes()], out);
         })?;
         Ok(CudaTensor::new(buffer, shape))
+    }
+
+    /// The same GPU, stream and memory, in f32.
+    fn precise(&self) -> Self {
+        let precision = if self.storage() == Storage::F32 { self.precision } else { Precision::F32 };
+        Self { inner: Arc::clone(&self.inner), precision }
     }
 
     /// One element, stretched: a constant takes no memory to speak of, and one that was made lately takes no work.

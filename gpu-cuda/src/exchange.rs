@@ -2,8 +2,8 @@
 
 use crate::buffer::Buffer;
 use crate::device::CudaDevice;
-use crate::failure::check_raw;
 use crate::options::Storage;
+use crate::stream::Event;
 use crate::tensor::CudaTensor;
 use core::ffi::c_void;
 use cust::sys;
@@ -70,14 +70,9 @@ impl CudaDevice {
             return Err(Error::Unsupported { op, what: "streams cannot be joined while a graph is recorded" });
         }
         self.directly(op, |_| {
-            let mut event = core::ptr::null_mut();
-            // SAFETY: the event is made here, and destroyed once: the driver keeps it until it has happened. Both streams are alive.
-            unsafe {
-                check_raw(op, sys::cuEventCreate(&raw mut event, sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32))?;
-                let recorded = check_raw(op, sys::cuEventRecord(event, before));
-                let waited = recorded.and_then(|()| check_raw(op, sys::cuStreamWaitEvent(after, event, 0)));
-                waited.and(check_raw(op, sys::cuEventDestroy_v2(event)))
-            }
+            let event = Event::new(op)?;
+            event.record(op, before)?;
+            event.precede(op, after)
         })
     }
 }

@@ -6,9 +6,9 @@ use crate::failure::check_raw;
 use crate::memory::{Block, Pool};
 use crate::queue::Graph;
 use crate::staging::Chunk;
+use crate::stream::Stream;
 use crate::tensor::CudaTensor;
 use core::fmt;
-use cust::stream::Stream;
 use cust::sys;
 use mfm_core::{Device, Error, Result, Shape, Tensor};
 use std::collections::{BTreeMap, HashMap};
@@ -29,7 +29,7 @@ impl Capture {
             None => {
                 // What is asked of the recorded stream would become part of the graph.
                 let block = pool.take(op, bytes, side)?;
-                crate::failure::check(op, side.synchronize())?;
+                side.synchronize(op)?;
                 Ok(block)
             }
         }
@@ -66,7 +66,7 @@ impl Drop for Recording {
         let chunks = core::mem::take(&mut self.chunks);
         if !chunks.is_empty() {
             // The last launch may still read them, and the driver may wait for the device where it lets go of pinned memory.
-            let _ = self.device.run("replay", || crate::failure::check("replay", self.device.stream().synchronize()));
+            let _ = self.device.run("replay", || self.device.stream().synchronize("replay"));
             let _ = self.device.alone("replay", || {
                 drop(chunks);
                 Ok(())

@@ -5,9 +5,9 @@ use crate::device::locked;
 use crate::failure::{check, check_raw};
 use crate::images;
 use crate::options::Storage;
+use crate::stream::Stream;
 use core::ffi::c_void;
 use cust::module::Module;
-use cust::stream::Stream;
 use mfm_core::{Error, Result};
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
@@ -39,7 +39,7 @@ kernels! {
     "elementwise": UNARY = "unary", BINARY = "binary", SELECT = "select", COMBINE = "combine", ACTIVATE = "activate",
         ACTIVATE_VJP = "activate_vjp", ACTIVATE_JVP = "activate_jvp";
     "residual": GATED_RESIDUAL = "gated_residual", GATED_RESIDUAL_JVP = "gated_residual_jvp", GATED_RESIDUAL_VJP = "gated_residual_vjp";
-    "copy": COPY = "copy", FILL = "fill";
+    "copy": COPY = "copy", CONVERT = "convert", FILL = "fill";
     "reduce": REDUCE_ROWS = "reduce_rows", REDUCE_COLUMNS = "reduce_columns";
     "index": GATHER = "gather", SCATTER_ADD = "scatter_add";
     "gemm": GEMM = "gemm", EPILOGUE = "epilogue";

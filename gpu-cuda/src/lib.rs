@@ -46,6 +46,7 @@ mod reduce;
 mod space;
 mod staging;
 mod state;
+mod stream;
 mod tensor;
 
 pub use device::CudaDevice;

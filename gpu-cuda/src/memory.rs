@@ -1,8 +1,6 @@
 //! Where buffers come from, and where they return to.
 
-use crate::failure::check;
-use cust::memory::{DevicePointer, cuda_free_async, cuda_malloc_async};
-use cust::stream::Stream;
+use crate::stream::Stream;
 use mfm_core::{Error, Result};
 use std::collections::BTreeMap;
 
@@ -106,25 +104,15 @@ impl Pool {
         let held = self.memory.live + size;
         let most = (SPREAD * self.memory.peak.max(held)).max(held + SLACK).min(self.limit);
         self.evict(most - held, stream);
-        // SAFETY: the memory is given back once, by `release`.
-        let ask = || unsafe { cuda_malloc_async::<u8>(stream, size) };
-        let out_of_memory = cust::error::CudaError::OutOfMemory;
-        let address = match ask() {
-            Err(error) if error == out_of_memory && self.memory.pooled > 0 => {
-                self.evict(0, stream);
-                check(op, stream.synchronize())?;
-                ask()
-            }
-            outcome => outcome,
-        };
-        match address {
-            Err(error) if error == out_of_memory => Err(none),
-            outcome => {
-                let address = check(op, outcome)?.as_raw();
-                self.memory.allocations += 1;
-                Ok(address)
-            }
+        let mut address = stream.allocate(op, size)?;
+        if address.is_none() && self.memory.pooled > 0 {
+            self.evict(0, stream);
+            stream.synchronize(op)?;
+            address = stream.allocate(op, size)?;
         }
+        let address = address.ok_or(none)?;
+        self.memory.allocations += 1;
+        Ok(address)
     }
 
     /// Whether [`give`](Self::give) would keep a block of those that are in tensors.
@@ -166,10 +154,10 @@ impl Pool {
     }
 }
 
-/// Gives memory back to the driver. A lost device has nothing to take back: what it answers is of no use.
+/// Gives memory back to the driver.
 fn release(address: u64, stream: &Stream) {
-    // SAFETY: from `cuda_malloc_async`, and no longer in any list.
-    let _ = unsafe { cuda_free_async(stream, DevicePointer::<u8>::from_raw(address)) };
+    // SAFETY: from `allocate`, and no longer in any list.
+    unsafe { stream.release(address) };
 }
 
 #[cfg(test)]

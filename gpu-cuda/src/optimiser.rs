@@ -1,10 +1,12 @@
 //! One step of an optimiser, with the moving average, in one pass.
 
-use crate::abi::{OptimiserArgs, OptimiserTensor};
+use crate::abi::OptimiserArgs;
+use crate::copy::converted;
 use crate::kernels::{Grid, OPTIMISER, Suffix};
+use crate::options::Storage;
 use crate::tensor::{CudaTensor, one_device};
 use mfm_core::tensor::{OptimiserState, OptimiserStep};
-use mfm_core::{Result, Tensor};
+use mfm_core::{Error, Result, Tensor};
 
 const NAME: &str = "optimiser";
 
@@ -15,33 +17,36 @@ pub(crate) fn optimise(
     gradient: &CudaTensor,
 ) -> Result<OptimiserState<CudaTensor>> {
     let OptimiserState { parameters, first, second, average } = state;
-    let inputs: Vec<&CudaTensor> = [parameters, gradient, first, second].into_iter().chain(average).collect();
-    one_device(NAME, &inputs)?;
-    let inputs = inputs.into_iter().map(CudaTensor::contiguous).collect::<Result<Vec<_>>>()?;
-    let (device, shape) = (parameters.home(), parameters.shape());
+    let device = parameters.home();
+    let kept: Vec<&CudaTensor> = [parameters, first, second].into_iter().chain(average).collect();
+    one_device(NAME, &kept)?;
+    if !gradient.home().shares_memory(device) {
+        return Err(Error::DeviceMismatch { op: NAME });
+    }
+    // There is no kernel for gradients in f32 of a state that is not.
+    let gradient = if device.storage() == Storage::F32 { gradient.clone() } else { converted(NAME, gradient, device)? };
+    let [parameters, gradient, first, second] = [parameters, &gradient, first, second].map(CudaTensor::contiguous);
+    let (parameters, gradient, first, second) = (parameters?, gradient?, first?, second?);
+    let average = average.as_ref().map(CudaTensor::contiguous).transpose()?;
+    let shape = parameters.shape();
     let fresh = || -> Result<CudaTensor> { Ok(CudaTensor::new(device.elements(NAME, shape.elements())?, shape)) };
-    let new =
-        OptimiserState { parameters: fresh()?, first: fresh()?, second: fresh()?, average: average.as_ref().map(|_| fresh()).transpose()? };
+    let new_average = average.as_ref().map(|_| fresh()).transpose()?;
+    let new = OptimiserState { parameters: fresh()?, first: fresh()?, second: fresh()?, average: new_average };
     if shape.elements() == 0 {
         return Ok(new);
     }
-    let from = |k: usize| inputs.get(k).map_or(0, CudaTensor::address);
-    let table = OptimiserTensor {
+    let address = |x: &Option<CudaTensor>| x.as_ref().map_or(0, CudaTensor::address);
+    let arguments = OptimiserArgs {
         elements: shape.elements() as i64,
-        parameters: from(0),
-        gradient: from(1),
-        first: from(2),
-        second: from(3),
-        average: from(4),
+        parameters: parameters.address(),
+        gradient: gradient.address(),
+        first: first.address(),
+        second: second.address(),
+        average: address(&average),
         new_parameters: new.parameters.address(),
         new_first: new.first.address(),
         new_second: new.second.address(),
-        new_average: new.average.as_ref().map_or(0, CudaTensor::address),
-    };
-    let (bytes, on_device) = (table.bytes(), device.buffer(NAME, size_of::<OptimiserTensor>())?);
-    device.upload(NAME, on_device.address(), bytes.len(), &mut |range, out| out.copy_from_slice(&bytes[range]))?;
-    let arguments = OptimiserArgs {
-        tensors: on_device.address(),
+        new_average: address(&new.average),
         first_decay: step.first_decay as f32,
         second_decay: step.second_decay as f32,
         epsilon: step.epsilon.unwrap_or(0.0) as f32,
@@ -51,7 +56,8 @@ pub(crate) fn optimise(
         op: if step.epsilon.is_some() { ADAM } else { PLAIN },
         reserved: 0,
     };
-    device.launch(NAME, OPTIMISER, Suffix::Of(device.storage()), Grid::pointwise(shape.elements()), &arguments)?;
+    let suffix = Suffix::FromTo(gradient.home().storage(), device.storage());
+    device.launch(NAME, OPTIMISER, suffix, Grid::vectors(shape.elements() * gradient.home().storage().bytes()), &arguments)?;
     Ok(new)
 }
 

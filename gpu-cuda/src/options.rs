@@ -8,7 +8,7 @@ pub enum Precision {
     F32,
     /// f32, but that the factors of matrix products are rounded to TF32 (10 bits) where cuBLASLt is there; sums in f32.
     Tf32,
-    /// Kept in bf16 (8 bits); arithmetic and sums in f32.
+    /// Kept in bf16 (8 bits); arithmetic and sums in f32. What training keeps from step to step is in f32 ([`Device::precise`](mfm_core::Device::precise)).
     Bf16,
 }
 

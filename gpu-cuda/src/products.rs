@@ -276,7 +276,7 @@ impl Products {
         let [Some(first), Some(second)] = sides else { return Ok(false) };
         let (kind, vector, matrix) = epilogue.parts();
         let key = Key {
-            precision: device.options().precision,
+            precision: device.precision(),
             sides: [first, second],
             sizes: [left.rows, right.columns, left.columns],
             batch: batch.elements(),

@@ -2,11 +2,11 @@
 //! recorded, and goes to the device as one launch. A loop that asks for the same work again has the graph of the last time adapted to the new
 //! numbers and addresses.
 
-use crate::failure::{check, check_raw};
+use crate::failure::check_raw;
 use crate::quick::Quick;
 use crate::staging::{Chunk, Staging};
+use crate::stream::Stream;
 use core::hash::{Hash, Hasher};
-use cust::stream::Stream;
 use cust::sys;
 use mfm_core::{Error, Result};
 use std::collections::HashMap;
@@ -106,7 +106,7 @@ impl Queue {
         if self.open.take().is_some() {
             drop(Graph::end("drop", stream));
         }
-        let _ = stream.synchronize();
+        let _ = stream.synchronize("drop");
         self.executables.clear();
     }
 
@@ -130,7 +130,7 @@ impl Queue {
         let oldest = self.executables.iter().min_by_key(|(_, executable)| executable.used).map(|(signature, _)| *signature);
         if let Some(superseded) = if is_full { oldest } else { Some(signature) }.and_then(|signature| self.executables.remove(&signature)) {
             // It may be under way.
-            check(op, stream.synchronize())?;
+            stream.synchronize(op)?;
             drop(superseded);
         }
         let mut handle = core::ptr::null_mut();

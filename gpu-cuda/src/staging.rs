@@ -1,9 +1,8 @@
 //! Pinned host memory, through which numbers go to the device and back without the driver's own copy.
 
 use crate::failure::{check, check_raw};
-use cust::event::{Event, EventFlags, EventStatus};
+use crate::stream::{Event, Stream};
 use cust::memory::{cuda_free_locked, cuda_malloc_locked};
-use cust::stream::Stream;
 use mfm_core::Result;
 
 /// The size of a chunk: larger transfers go in pieces.
@@ -28,7 +27,7 @@ impl Chunk {
     /// A new one of at least `bytes`.
     pub fn new(op: &'static str, bytes: usize) -> Result<Self> {
         let bytes = bytes.next_power_of_two().clamp(SMALL, CHUNK);
-        let done = check(op, Event::new(EventFlags::DISABLE_TIMING))?;
+        let done = Event::new(op)?;
         // SAFETY: given back once, when the chunk is dropped.
         let pointer = check(op, unsafe { cuda_malloc_locked::<u8>(bytes) })?;
         // SAFETY: just allocated, of this size.
@@ -53,20 +52,26 @@ impl Chunk {
         unsafe { core::slice::from_raw_parts_mut(self.pointer, bytes.min(self.bytes)) }
     }
 
+    /// Waits until its last copy is done.
+    pub fn wait(&self, op: &'static str) -> Result<()> {
+        self.done.synchronize(op)
+    }
+
     /// Queues a copy of the first `bytes` to the device.
     pub fn upload(&mut self, op: &'static str, to: u64, bytes: usize, stream: &Stream) -> Result<()> {
         // SAFETY: `to` has room for them, and the chunk is kept until the copy is done.
         check_raw(op, unsafe { cust::sys::cuMemcpyHtoDAsync_v2(to, self.pointer.cast(), bytes.min(self.bytes), stream.as_inner()) })
     }
 
-    /// Queues a copy of `bytes` from the device.
+    /// Queues a copy of `bytes` from the device, for which [`wait`](Self::wait) waits.
     pub fn download(&mut self, op: &'static str, from: u64, bytes: usize, stream: &Stream) -> Result<()> {
         // SAFETY: `from` has that many, and the chunk is kept until the copy is done.
-        check_raw(op, unsafe { cust::sys::cuMemcpyDtoHAsync_v2(self.pointer.cast(), from, bytes.min(self.bytes), stream.as_inner()) })
+        check_raw(op, unsafe { cust::sys::cuMemcpyDtoHAsync_v2(self.pointer.cast(), from, bytes.min(self.bytes), stream.as_inner()) })?;
+        self.mark(op, stream)
     }
 
     fn mark(&self, op: &'static str, stream: &Stream) -> Result<()> {
-        check(op, self.done.record(stream))
+        self.done.record(op, stream.as_inner())
     }
 }
 
@@ -90,18 +95,18 @@ impl Staging {
         let large = |chunk: &Chunk| chunk.bytes >= bytes;
         let mut ready = None;
         for (i, chunk) in self.chunks.iter().enumerate().filter(|(_, chunk)| large(chunk)) {
-            if check(op, chunk.done.query())? == EventStatus::Ready {
+            if chunk.done.has_happened(op)? {
                 ready = Some(i);
                 break;
             }
         }
         if let Some(i) = ready {
-            return Ok(Some(self.chunks.swap_remove(i)));
+            return Ok(Some(self.chunks.remove(i)));
         }
         if self.chunks.len() >= MOST {
             // The oldest makes room.
             let oldest = self.chunks.remove(0);
-            check(op, oldest.done.synchronize())?;
+            oldest.done.synchronize(op)?;
             return Ok(Some(oldest));
         }
         Ok(None)
@@ -110,7 +115,12 @@ impl Staging {
     /// Takes a chunk back after its copy was queued.
     pub fn give(&mut self, op: &'static str, chunk: Chunk, stream: &Stream) -> Result<()> {
         chunk.mark(op, stream)?;
-        self.chunks.push(chunk);
+        self.put_back(chunk);
         Ok(())
+    }
+
+    /// Takes a chunk back whose copy is done.
+    pub fn put_back(&mut self, chunk: Chunk) {
+        self.chunks.push(chunk);
     }
 }

@@ -5,8 +5,8 @@ use crate::graph::Capture;
 use crate::memory::{Block, Pool};
 use crate::queue::Queue;
 use crate::staging::{Chunk, Staging};
+use crate::stream::Stream;
 use core::hash::Hash;
-use cust::stream::Stream;
 use mfm_core::Result;
 
 /// What of a device changes.

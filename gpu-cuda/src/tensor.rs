@@ -7,7 +7,7 @@ use crate::host::decode;
 use crate::{copy, elementwise, fused, indexing, matmul, optimiser, reduce};
 use core::fmt;
 use mfm_core::tensor::{Binary, Compare, Element, Fused, OptimiserState, OptimiserStep, Pullback, Reduce, Transpose, Unary};
-use mfm_core::{Error, Layout, Result, Shape, Tensor};
+use mfm_core::{Device, Error, Layout, Result, Shape, Tensor};
 use std::sync::Arc;
 
 /// An array on a [`CudaDevice`]: a buffer that may be shared, an offset, a shape, and a stride for each axis.
@@ -116,6 +116,14 @@ impl Tensor for CudaTensor {
 
     fn detach(&self) -> Self {
         self.clone()
+    }
+
+    fn to_precise(&self) -> Result<Self> {
+        copy::converted("to_precise", self, &self.home().precise())
+    }
+
+    fn to_working(&self) -> Result<Self> {
+        copy::converted("to_working", self, &self.home().working())
     }
 
     fn unary(&self, op: Unary) -> Result<Self> {

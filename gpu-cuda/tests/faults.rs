@@ -114,7 +114,7 @@ fn a_lost_device() {
     for (function, code, message) in [
         (c"cuLaunchKernel", 719, "a kernel failed; the device is lost to this process"),
         (c"cuMemcpyHtoDAsync_v2", 700, "a kernel reached outside its memory; the device is lost to this process"),
-        (c"cuStreamSynchronize", 999, "the device is lost to this process"),
+        (c"cuEventSynchronize", 999, "the device is lost to this process"),
         (c"cuMemAllocAsync", 46, "the device is lost to this process"),
     ] {
         configure(Machine::default());

@@ -36,6 +36,14 @@ pub trait Module<T: Tensor>: Sized {
         all
     }
 
+    /// The same module with its parameters as the device works with them ([`Tensor::to_working`]).
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn to_working(&self) -> Result<Self::Over<T>> {
+        self.rebuild(&mut |_, tensor| tensor.to_working())
+    }
+
     /// The same module with other parameters, in order.
     ///
     /// # Errors

@@ -80,7 +80,10 @@ pub fn moments(rows: &[f32], dimension: usize) -> (Vec<f32>, f32) {
 /// Were p1 = N(μ, σ_d² I), the whole map would be known. With D = (1−t)² + t²σ_d², C = σ_d²(1−t)²/D, m = (σ_d² t x_t + (1−t)² μ)/D and
 /// g_s = √((1−s)² + s²C): v^G_{s,u}(y) = m + h (y − s m), h = [(u+s) C − (1−u) − (1−s)]/(g_s (g_s + g_u)), c = √C/g_s; the whitened
 /// state is (x_t − t μ)/√D. Everything is finite for all times in [0, 1]; at s = t = 1, where nothing is left to flow, c = h = 0.
-/// Nothing is differentiable by s there, and by t it never is singular. (DESIGN §4; an option of the library's own.)
+/// Nothing is differentiable by s there, and by t it never is singular.
+///
+/// An option of the library's own. v^G follows from x1 | x_t ~ N(m, C I): then (1−s) ε + s x1 ~ N(s m, g_s² I), the flow map is
+/// X_{s,u}(y) = u m + (g_u/g_s)(y − s m), and v^G = (X_{s,u}(y) − y)/(u − s), from which u − s cancels.
 #[derive(Clone, Debug)]
 pub struct Preconditioned<N, T> {
     network: N,

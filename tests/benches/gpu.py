@@ -105,8 +105,12 @@ def transformer(quick):
     kind = torch.bfloat16
     model = Transformer(hidden, depth, heads, tokens).cuda().to(kind)
     parameters = list(model.parameters())
-    average = [p.detach().clone() for p in parameters]
-    optimiser = torch.optim.Adam(parameters, lr=1e-4, fused=True)
+    # What is learned is kept in f32, in which small steps are not lost.
+    kept = [p.detach().float().requires_grad_() for p in parameters]
+    for k in kept:
+        k.grad = torch.empty_like(k)
+    average = [k.detach().clone() for k in kept]
+    optimiser = torch.optim.Adam(kept, lr=1e-4, fused=True)
 
     def step():
         data, noise, other = (torch.randn(batch, tokens, 16, device="cuda").to(kind) for _ in range(3))
@@ -114,10 +118,13 @@ def transformer(quick):
         x = torch.lerp(noise, data, s[:, None, None])
         state = torch.lerp(other, data, t[:, None, None])
         loss = (model(x, state, [s, s, t]) - (data - noise)).square().mean()
-        optimiser.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
-        torch._foreach_lerp_(average, [p.detach() for p in parameters], 1e-3)
+        with torch.no_grad():
+            torch._foreach_copy_([k.grad for k in kept], [p.grad for p in parameters])
+            optimiser.step()
+            torch._foreach_lerp_(average, kept, 1e-3)
+            torch._foreach_copy_(parameters, kept)
 
     say("step", step, rounds=3, calls=5)
 

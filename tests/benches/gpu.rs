@@ -180,14 +180,15 @@ fn kernels(bench: &Bench) -> Result<()> {
     kernel("softmax", 2 * narrow_bytes, &|| Fused::Softmax { axis: 1 }.apply(&[&flat]).map(drop))?;
     kernel("log mean exp", narrow_bytes, &|| Fused::LogMeanExp { axis: 1 }.apply(&[&flat]).map(drop))?;
     let numbers = bench.pick(1 << 12, 1 << 27);
-    let of = |index| normal(&device, index, &[numbers]);
+    let of = |index| normal(&device.precise(), index, &[numbers]);
     let state = OptimiserState { parameters: of(11)?, first: of(12)?, second: of(13)?.square()?, average: Some(of(14)?) };
-    let gradient = of(15)?;
+    let gradient = normal(&device, 15, &[numbers])?;
+    kernel("rounding of parameters in f32", (4 + 2) * numbers, &|| state.parameters.to_working().map(drop))?;
     let step = OptimiserStep { first_decay: 0.9, second_decay: 0.999, epsilon: Some(1e-8), size: 1e-4, keep: 1.0, average_decay: 0.999 };
-    kernel("optimiser", 9 * 2 * numbers, &|| CudaTensor::optimise(&step, &state, &gradient).map(drop))
+    kernel("optimiser", (8 * 4 + 2) * numbers, &|| CudaTensor::optimise(&step, &state, &gradient).map(drop))
 }
 
-/// A training step in bf16: the loss of a flow model, its gradient, Adam and the moving average.
+/// A training step in bf16: the loss of a flow model, its gradient, Adam and the moving average, whose state is in f32.
 fn transformer(bench: &Bench) -> Result<()> {
     let device = bench.device(Precision::Bf16);
     let whole = DitConfig::new(DitSize::XL, 4, 32, 2);

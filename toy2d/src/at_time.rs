@@ -4,7 +4,8 @@
 //! of x1 is Σ p_k N(m_k + G_k (x − β m_k), C_k) with p_k ∝ w_k N(x; β m_k, M_k), gain G_k = β K_k, covariance C_k = α² K_k: all
 //! finite at both ends. The drift b = (α̇/α) x + κ D is computed as β̇ D − α̇ α score, finite wherever the interpolant is.
 //!
-//! Source: Albergo, Boffi, Vanden-Eijnden, *Stochastic Interpolants* (2023), and the conditioning of Gaussians; DESIGN §4.
+//! Source: Albergo, Boffi, Vanden-Eijnden, *Stochastic Interpolants* (2023), and the conditioning of Gaussians: within a component x1 and
+//! x_t are jointly Gaussian, with covariances S_k, β S_k and M_k.
 
 use crate::check;
 use crate::gaussian::Gaussian;

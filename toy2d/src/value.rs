@@ -2,7 +2,7 @@
 //!
 //! For one Gaussian, log E\[e^{r(X)}\] with X ~ N(μ, C) is a quadratic reward e of μ
 //! (`QuadraticReward::averaged`), and the tilted law has mean μ + C ∇e(μ) and covariance (C⁻¹ + P)⁻¹. For a mixture, values add
-//! under log-sum-exp. Source: Gaussian integrals; DESIGN §4.
+//! under log-sum-exp. Source: Gaussian integrals, by completing the square.
 
 use crate::at_time::AtTime;
 use crate::check;

@@ -93,7 +93,7 @@ fn the_gradient_is_that_of_the_value() {
     }
 }
 
-// DESIGN §4: (σ²/2)∇V = κ (E[w x1]/E[w] − E[x1]), with both means in closed form. Rounding.
+// (σ²/2)∇V = κ (E[w x1]/E[w] − E[x1]), since (σ²/2)∇_x log p(x1 | x) = κ (x1 − E[x1]); both means in closed form. Rounding.
 #[test]
 fn the_gradient_is_a_difference_of_means() {
     for (mixture, reward) in cases() {

@@ -83,8 +83,9 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let &Arguments { width, depth, steps, batch, .. } = arguments;
     let settings = Settings { width, depth, steps, batch, seed: context.seed };
     let classifier = classifier::train(context, &train, &settings)?;
-    let accuracy = classifier::accuracy(context, &classifier, &train)?;
-    let held_out_accuracy = held_out.as_ref().map(|held_out| classifier::accuracy(context, &classifier, held_out)).transpose()?;
+    let judged = classifier.to_working()?;
+    let accuracy = classifier::accuracy(context, &judged, &train)?;
+    let held_out_accuracy = held_out.as_ref().map(|held_out| classifier::accuracy(context, &judged, held_out)).transpose()?;
     let provenance = Provenance {
         steps,
         seed: context.seed,

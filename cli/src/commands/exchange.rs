@@ -11,6 +11,7 @@ use mfm_core::interpolant::Linear;
 use mfm_core::{Interpolant, Shape, Tensor};
 use mfm_nn::file::safetensors::{PREFIX, SafetensorsFile, Untold, write_dit};
 use mfm_nn::{Model, ModelConfig, ModelHeader, Module, Network, Orientation};
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// The options of `mfm import`.
@@ -63,6 +64,23 @@ pub struct Export {
     pub prefix: String,
 }
 
+/// What `--json` reports.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// The file that was read.
+    source: String,
+    /// The file that was written.
+    file: String,
+    parameters: usize,
+}
+
+impl Report {
+    fn tell<T: Tensor>(&self, context: &Context<T>) -> Result<()> {
+        context.say(format!("{}: {} parameters", self.file, count(self.parameters)));
+        context.results(self)
+    }
+}
+
 /// Runs `mfm import`.
 ///
 /// # Errors
@@ -104,8 +122,7 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
     header.provenance.data = format!("imported from {source}");
     header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
     save(&arguments.out, &model, &header)?;
-    context.say(format!("{}: {} parameters", arguments.out.display(), count(model.parameter_count())));
-    Ok(())
+    Report { source, file: arguments.out.display().to_string(), parameters: model.parameter_count() }.tell(context)
 }
 
 /// Runs `mfm export`.
@@ -120,6 +137,5 @@ pub fn export<T: Tensor>(context: &Context<T>, arguments: &Export) -> Result<()>
     };
     let bytes = write_dit(network, &arguments.prefix).map_err(|error| Failure::Internal(error.to_string()))?;
     output::write_bytes(&arguments.out, &bytes)?;
-    context.say(format!("{}: {} parameters", arguments.out.display(), count(network.parameter_count())));
-    Ok(())
+    Report { file: arguments.out.display().to_string(), parameters: network.parameter_count(), source: model.source }.tell(context)
 }

@@ -14,7 +14,7 @@ use crate::table::{Table, count, number};
 use mfm_core::training::{AdaptiveWeight, FineTuning, WeightSlope};
 use mfm_core::{Device, Flow, Noise, Reward, Tensor};
 use mfm_nn::train::DataSource;
-use mfm_nn::{LearningRate, Model, TrainingConfig};
+use mfm_nn::{LearningRate, Model, Module, TrainingConfig};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -224,7 +224,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let start = Instant::now();
     let tuned = train(context, arguments, &model, &flow, &reward, data.as_ref(), kept.as_ref()).at(&model.source)?;
     let seconds = start.elapsed().as_secs_f64();
-    let after = Drawn::new(&model, &Flow { map: &tuned.model, ..flow }, &reward, &noise)?;
+    let after = Drawn::new(&model, &Flow { map: &tuned.model.to_working()?, ..flow }, &reward, &noise)?;
     save(&out, &tuned.model, &header)?;
 
     if let Some(picture) = picture {

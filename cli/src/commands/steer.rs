@@ -1,12 +1,12 @@
 //! `mfm steer`: samples aimed at a reward.
 
 use super::destination::{Destination, Groups, Samples};
-use crate::arguments::{at_least_one, not_negative, positive, time};
+use crate::arguments::{at_least_one, not_negative, part, positive, time};
 use crate::context::Context;
 use crate::failure::{Failure, Place, Result};
 use crate::model::{LoadedModel, Told, shape};
 use crate::reward::{self, AnyReward};
-use crate::steering::{self, Diagnostics, Estimator, FIRST_TIME, Plan, dash, estimators};
+use crate::steering::{self, Counted, Diagnostics, Estimator, FIRST_TIME, Plan, dash, estimators};
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
 use mfm_core::resample::Coupling;
@@ -95,7 +95,7 @@ pub struct Arguments {
     #[arg(long)]
     pub keep_overall: bool,
     /// Resample below this share of the particles, for smc and mfm-smc
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = time, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = part, allow_negative_numbers = true)]
     pub threshold: f64,
 }
 
@@ -225,9 +225,12 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
     let x = context.device.normal(&context.noise.fork(0), shape(n, dimension)?).at(format!("--samples {n}"))?;
 
     let start = Instant::now();
-    let progress = context.progress("steering", plan.steps as u64);
+    // The best of n samples knows no steps on the way.
+    let is_by_samples = plan.estimator == Estimator::BestOfN;
+    let progress = context.progress("steering", if is_by_samples { n } else { plan.steps } as u64);
+    let counted = Counted { reward: &reward, progress: is_by_samples.then_some(&progress), draws: plan.draws };
     let mut diagnostics = Vec::new();
-    let samples = plan.run(&model.flow(&aim.told), &reward, &x, &context.noise.fork(1), &mut |step: Diagnostics| {
+    let samples = plan.run(&model.flow(&aim.told), &counted, &x, &context.noise.fork(1), &mut |step: Diagnostics| {
         context.detail_above(&progress, step);
         diagnostics.push(step);
         progress.advance(1);

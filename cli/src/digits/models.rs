@@ -2,8 +2,9 @@
 
 use super::Digits;
 use super::data::{Augmentation, batch};
+use crate::classifier::failure;
 use crate::data::Dataset;
-use crate::{Context, Failure, Result};
+use crate::{Context, Place, Result};
 use mfm_core::autodiff::Var;
 use mfm_core::{Noise, Tensor};
 use mfm_nn::schedule::LearningRate;
@@ -113,6 +114,27 @@ pub fn train<T: Tensor, M: Module<T, Over<T> = M>, L: Into<StepLoss<T>>>(
         progress.advance(1);
         ControlFlow::Continue(())
     });
-    outcome.map_err(|error| Failure::Internal(error.to_string()))?;
+    outcome.map_err(failure).at(what)?;
     Ok(trainer.averaged()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Verbosity;
+    use mfm_core::Error;
+    use mfm_cpu_ref::{CpuDevice, CpuTensor};
+
+    #[test]
+    fn no_room_is_no_mistake_of_the_program() {
+        let context = Context::<CpuTensor<f32>>::new(CpuDevice::new(), 0, None, Verbosity::Quiet, None).unwrap();
+        let form = ClassifierConfig { data: 2, width: 4, depth: 1, classes: 2 };
+        let fresh = Classifier::new(&context.device, &form, &context.noise).unwrap();
+        let mut data = |_: u64, _: usize, _: &Noise| Err(Error::OutOfMemory { op: "batch", bytes: 7 });
+        let failed = train(&context, "training the judge", TrainingConfig::default(), &fresh, &mut data, |input| {
+            input.student.cross_entropy(&Var::constant(input.samples.x1.clone()), &[])
+        });
+        let failure = failed.unwrap_err();
+        assert!(failure.status() == 2 && failure.to_string().starts_with("training the judge: "), "{failure}");
+    }
 }

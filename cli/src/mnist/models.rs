@@ -14,6 +14,7 @@ use mfm_core::interpolant::Linear;
 use mfm_core::posterior_velocity::{AsDrift, Drift};
 use mfm_core::training::{Consistency, FineTuning, FlowTimes, NoTeacher, Objective, TimeLaw, WeightSlope};
 use mfm_core::{Flow, Interpolant, Shape, Tensor};
+use mfm_nn::file::Provenance;
 use mfm_nn::train::TrainingConfig;
 use mfm_nn::{ClassMixtureReward, DitConfig, GaussianConfig, LearningRate, Model, ModelConfig, ModelHeader, Trainer};
 use std::time::Instant;
@@ -40,54 +41,81 @@ pub struct Models<'a, T: Tensor> {
     pub checkpoint_every: u64,
 }
 
-/// Their files, each made from the one before.
-const FILES: [&str; 3] = ["flow.mfm", "map.mfm", "fine-tuned.mfm"];
+/// How one of them is made.
+#[derive(Clone, Copy, Debug)]
+struct Stage {
+    /// Its file.
+    name: &'static str,
+    objective: &'static str,
+    settings: TrainingConfig,
+}
 
-/// Where a model stands while it is trained.
-fn unfinished(name: &str) -> String {
-    format!("{name}.checkpoint")
+impl Stage {
+    /// Where the model stands while it is trained.
+    fn unfinished(&self) -> String {
+        format!("{}.checkpoint", self.name)
+    }
 }
 
 impl<T: Tensor> Models<'_, T> {
     /// Checks what can be before anything is trained. A run that takes nothing of an earlier one leaves nothing of it to be taken later.
     pub fn begin(&self) -> Result<()> {
         self.form()?;
-        for name in FILES.iter().filter(|_| !self.arguments.reuse) {
-            self.out.remove(name)?;
-            self.out.remove(&unfinished(name))?;
+        for stage in [self.flow_stage(), self.map_stage(), self.fine_tuning_stage()] {
+            if self.arguments.reuse {
+                self.earlier(&stage)?;
+            } else {
+                self.out.remove(stage.name)?;
+                self.out.remove(&stage.unfinished())?;
+            }
         }
         Ok(())
     }
 
+    fn flow_stage(&self) -> Stage {
+        let settings = self.settings(self.arguments.flow_steps, self.arguments.batch, 2e-3, 10);
+        Stage { name: "flow.mfm", objective: "diagonal loss at t = 0", settings }
+    }
+
+    fn map_stage(&self) -> Stage {
+        let settings = self.settings(self.arguments.map_steps, self.arguments.batch, 1e-3, 11);
+        Stage { name: "map.mfm", objective: "distillation of flow.mfm, semigroup", settings }
+    }
+
+    fn fine_tuning_stage(&self) -> Stage {
+        // The loss is noisier than those of training.
+        let settings = self.settings(self.arguments.fine_tuning_steps, self.arguments.batch.saturating_mul(4), 1e-3, 12);
+        Stage { name: "fine-tuned.mfm", objective: "fine-tuning of map.mfm to the mixture of classes", settings }
+    }
+
     /// The flow model: the unconditional part of a Meta Flow Map alone.
     pub fn flow(&self) -> Result<Trained<T>> {
-        let settings = self.settings(self.arguments.flow_steps, self.arguments.batch, 2e-3, 10);
-        self.take_or(FILES[0], "diagonal loss at t = 0", settings, |checkpoint| {
+        let stage = self.flow_stage();
+        self.take_or(&stage, |checkpoint| {
             let (config, mean) = self.form()?;
             let fresh = Model::new(&self.context.device, &config, &mean, &self.context.noise.fork(3)).at("--size and --patch")?;
             let objective = Objective { consistency: Consistency::None, times: TimeLaw { at_zero: 1.0, ..TIMES }, ..Objective::default() };
-            self.train("training the flow model", settings, &fresh, checkpoint, &objective, None::<&NoTeacher>)
+            self.train("training the flow model", stage.settings, &fresh, checkpoint, &objective, None::<&NoTeacher>)
         })
     }
 
     /// The Meta Flow Map, distilled from the flow model through the posterior velocity; it starts from its weights.
     pub fn map(&self, teacher: &Model<T>) -> Result<Trained<T>> {
-        let settings = self.settings(self.arguments.map_steps, self.arguments.batch, 1e-3, 11);
-        self.take_or(FILES[1], "distillation of flow.mfm, semigroup", settings, |checkpoint| {
+        let stage = self.map_stage();
+        self.take_or(&stage, |checkpoint| {
             let objective = Objective { times: TIMES, ..Objective::default() };
-            self.train("distilling the Meta Flow Map", settings, teacher, checkpoint, &objective, Some(&AsDrift(teacher)))
+            self.train("distilling the Meta Flow Map", stage.settings, teacher, checkpoint, &objective, Some(&AsDrift(teacher)))
         })
     }
 
     /// The map whose drift is that of the tilted law.
     pub fn fine_tuned(&self, map: &Model<T>, reward: &ClassMixtureReward<T>) -> Result<Trained<T>> {
-        // The loss is noisier than those of training.
-        let settings = self.settings(self.arguments.fine_tuning_steps, self.arguments.batch.saturating_mul(4), 1e-3, 12);
-        self.take_or(FILES[2], "fine-tuning of map.mfm to the mixture of classes", settings, |checkpoint| {
+        let stage = self.fine_tuning_stage();
+        self.take_or(&stage, |checkpoint| {
             let kept = Kept { checkpoint: checkpoint.clone(), resume: self.arguments.reuse, log: None };
             // The reward hardly varies within a class, so its gradient would seldom speak.
             let objective = FineTuning { slope: WeightSlope::Covariance, draws: 4, ..FineTuning::default() };
-            let settings = finetune::Settings { training: settings, objective, samples: 0, ..finetune::Settings::default() };
+            let settings = finetune::Settings { training: stage.settings, objective, samples: 0, ..finetune::Settings::default() };
             let data = &mut digits::unlabelled(self.context, &self.digits.train);
             Ok(finetune::fine_tune(self.context, &Flow::new(map, &Linear), reward, data, &settings, Some(&kept))?.model)
         })
@@ -113,7 +141,7 @@ impl<T: Tensor> Models<'_, T> {
             &mut digits::unlabelled(self.context, &self.digits.train),
             |input| objective.loss(&Flow::new(input.frozen, &Linear), input.student, teacher, input.samples.batch(), input.noise),
             |trainer, step| {
-                let save = |checkpoint: &Checkpoint| checkpoint.save(&trainer.averaged()?, &State::of(trainer));
+                let save = |checkpoint: &Checkpoint| checkpoint.save(&trainer.averaged_precisely()?, &State::of(trainer));
                 watch.look(step, false, |_, seconds| LogRow::of(step, seconds), save)
             },
         );
@@ -121,7 +149,7 @@ impl<T: Tensor> Models<'_, T> {
             return Err(failure);
         }
         outcome.map_err(failure).at(what)?;
-        Ok(trainer.averaged()?)
+        Ok(trainer.averaged_precisely()?)
     }
 
     fn settings(&self, steps: u64, batch: usize, rate: f64, index: u64) -> TrainingConfig {
@@ -146,35 +174,53 @@ impl<T: Tensor> Models<'_, T> {
         Ok((ModelConfig::dit(network).preconditioned(gaussian), mean))
     }
 
-    /// The model of an earlier run if there is one to reuse, else a new one, which is saved, with a checkpoint beside it until it is.
-    fn take_or(
-        &self,
-        name: &str,
-        objective: &str,
-        settings: TrainingConfig,
-        train: impl FnOnce(&Checkpoint) -> Result<Model<T>>,
-    ) -> Result<Trained<T>> {
-        let path = self.out.file(name);
-        let (config, _) = self.form()?;
-        let unfinished = self.out.file(&unfinished(name));
-        if self.arguments.reuse && path.exists() && !unfinished.exists() {
-            let loaded = LoadedModel::<T>::load(&path, &self.context.device)?;
-            if loaded.header.model != config || loaded.header.interpolant != Linear.name() {
-                return Err(Failure::input(format!(
-                    "--reuse: {} is of another form than --size, --patch and the data describe",
-                    loaded.source
-                )));
-            }
-            return Ok(Trained { model: loaded.model, seconds: None });
-        }
-        let mut header = ModelHeader::new(config, Linear.name(), Shape::new(&[self.digits.pixels()])?);
-        header.provenance.steps = settings.steps;
+    /// What the file of a model that is made now says about it.
+    fn header(&self, stage: &Stage) -> Result<ModelHeader> {
+        let mut header = ModelHeader::new(self.form()?.0, Linear.name(), Shape::new(&[self.digits.pixels()])?);
+        header.provenance.steps = stage.settings.steps;
         header.provenance.seed = self.context.seed;
         header.provenance.data = format!("{} samples of {}", self.digits.train.len(), self.digits.train.source);
-        header.provenance.objective = format!("{objective}, batch {}", settings.batch);
+        header.provenance.objective = format!("{}, batch {}", stage.objective, stage.settings.batch);
         header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+        Ok(header)
+    }
+
+    /// The finished model of an earlier run, if there is one to reuse.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not the one that these options describe: what is reported would be of others.
+    fn earlier(&self, stage: &Stage) -> Result<Option<Model<T>>> {
+        let path = self.out.file(stage.name);
+        if !self.arguments.reuse || !path.exists() || self.out.file(&stage.unfinished()).exists() {
+            return Ok(None);
+        }
+        let loaded = LoadedModel::<T>::load(&path, &self.context.device)?;
+        let own = self.header(stage)?;
+        if loaded.header.model != own.model || loaded.header.interpolant != own.interpolant {
+            return Err(Failure::input(format!(
+                "--reuse: {} is of another form than --size, --patch and the data describe",
+                loaded.source
+            )));
+        }
+        if let Some((found, wanted)) = difference(&loaded.header.provenance, &own.provenance) {
+            let sentence = format!(
+                "--reuse: {} was made with {found}, but these options ask for {wanted}; give those of the earlier run, or leave out --reuse to begin anew",
+                loaded.source
+            );
+            return Err(Failure::input(sentence));
+        }
+        Ok(Some(loaded.model))
+    }
+
+    /// The model of an earlier run if there is one to reuse, else a new one, which is saved, with a checkpoint beside it until it is.
+    fn take_or(&self, stage: &Stage, train: impl FnOnce(&Checkpoint) -> Result<Model<T>>) -> Result<Trained<T>> {
+        if let Some(model) = self.earlier(stage)? {
+            return Ok(Trained { model, seconds: None });
+        }
+        let (path, unfinished) = (self.out.file(stage.name), self.out.file(&stage.unfinished()));
+        let header = self.header(stage)?;
         let is_whole = !(self.arguments.reuse && unfinished.exists());
-        let checkpoint = Checkpoint::new(&unfinished, self.checkpoint_every, &header, settings)?;
+        let checkpoint = Checkpoint::new(&unfinished, self.checkpoint_every, &header, stage.settings)?;
         let start = Instant::now();
         let model = train(&checkpoint)?;
         let seconds = is_whole.then(|| start.elapsed().as_secs_f64());
@@ -183,4 +229,10 @@ impl<T: Tensor> Models<'_, T> {
         // As it is in the file, whose tensors lie otherwise in memory: a later run that takes it from there gets the same results, bit by bit.
         Ok(Trained { model: LoadedModel::load(&path, &self.context.device)?.model, seconds })
     }
+}
+
+/// The first thing in which one training differs from another, as both say it; the library's version is none.
+fn difference(one: &Provenance, other: &Provenance) -> Option<(String, String)> {
+    let told = |of: &Provenance| [format!("{} steps", of.steps), format!("the seed {}", of.seed), of.data.clone(), of.objective.clone()];
+    told(one).into_iter().zip(told(other)).find(|(one, other)| one != other)
 }

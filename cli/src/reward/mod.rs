@@ -17,7 +17,7 @@ use crate::data;
 use crate::failure::{Failure, Place, Result};
 use mfm_core::reward::{ByDifferentiation, Checked};
 use mfm_core::{Reward, Tensor};
-use mfm_nn::ClassMixtureReward;
+use mfm_nn::{ClassMixtureReward, Module};
 
 /// The fork of the command line's noise for observations that are made here.
 const OBSERVING: u64 = 0x6f62_7365;
@@ -65,7 +65,7 @@ impl<T: Tensor> AnyReward<T> {
                         let data = data.map_or_else(data::digits, |path| data::load_labelled(&path))?;
                         data.expect_dimension(dimension, "the model")?;
                         check_count(&place(), data.label_count(), weights.len())?;
-                        classifier::train(context, &data, &classifier::Settings::default())?
+                        classifier::train(context, &data, &classifier::Settings::default())?.to_working()?
                     }
                 };
                 check_count(&place(), classifier.config().classes, weights.len())?;

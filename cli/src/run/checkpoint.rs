@@ -4,7 +4,7 @@ use crate::failure::{Failure, Result};
 use crate::model::read;
 use crate::output;
 use mfm_core::{Device, Tensor};
-use mfm_nn::file::{FileError, TrainingRecord, write_model};
+use mfm_nn::file::{FileError, Provenance, TrainingRecord, write_model};
 use mfm_nn::{Model, ModelFile, ModelHeader, Module, Trainer, TrainingConfig, TrainingState};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,11 @@ impl<T: Tensor> State<T> {
     pub fn of<M: Module<T, Over<T> = M>>(trainer: &Trainer<T, M>) -> Self {
         Self { trainer: trainer.state(), memory: Vec::new() }
     }
+}
+
+/// Whether two models were trained in the same way on the same data, by whatever version of the library.
+fn is_same_training(a: &Provenance, b: &Provenance) -> bool {
+    Provenance { library: String::new(), ..a.clone() } == Provenance { library: String::new(), ..b.clone() }
 }
 
 /// Where and how often a run is saved.
@@ -63,8 +68,13 @@ impl Checkpoint {
         if found.model != self.header.model || found.interpolant != self.header.interpolant {
             return Err(refuse("it holds another model than these options describe"));
         }
-        if Some(record.config) != own || found.provenance != self.header.provenance {
+        let (own_version, other_version) = (&self.header.provenance.library, &found.provenance.library);
+        if Some(record.config) != own || !is_same_training(&found.provenance, &self.header.provenance) {
             return Err(refuse("it was made with other options, another seed or other data"));
+        }
+        if other_version != own_version {
+            let versions = format!("it was made by {other_version}, and this is {own_version}, which might end in other weights");
+            return Err(refuse(&versions));
         }
         let trainer = file.to_training_state(device).map_err(fail)?;
         Ok(trainer.map(|trainer| State { trainer, memory: record.memory.clone() }))
@@ -96,5 +106,34 @@ impl Checkpoint {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::file("remove", &self.path, &error)),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mfm_core::{Noise, Shape};
+    use mfm_cpu_ref::{CpuDevice, CpuTensor};
+    use mfm_nn::{MlpConfig, ModelConfig};
+
+    #[test]
+    fn another_version_is_told_from_other_options() {
+        let (folder, device) = (tempfile::tempdir().unwrap(), CpuDevice::<f32>::new());
+        let form = ModelConfig::mlp(MlpConfig { width: 4, depth: 1, ..MlpConfig::new(2) });
+        let model = Model::<CpuTensor<f32>>::new(&device, &form, &[0.0; 2], &Noise::new(1)).unwrap();
+        let config = TrainingConfig::default();
+        let checkpoint = |library: &str, seed: u64| {
+            let mut header = ModelHeader::new(form.clone(), "linear", Shape::new(&[2]).unwrap());
+            (header.provenance.library, header.provenance.seed) = (library.into(), seed);
+            Checkpoint::new(&folder.path().join("run.mfm"), 1, &header, config).unwrap()
+        };
+        let state = State::of(&Trainer::new(config, &model).unwrap());
+        checkpoint("mfm 1.2.3", 5).save(&model, &state).unwrap();
+        let load = |library, seed| checkpoint(library, seed).load(&device).map(|state| state.is_some());
+        assert_eq!(load("mfm 1.2.3", 5), Ok(true));
+        let complaint = |library, seed| load(library, seed).unwrap_err().to_string();
+        let versions = complaint("mfm 1.3.0", 5);
+        assert!(versions.contains("made by mfm 1.2.3, and this is mfm 1.3.0") && !versions.contains("seed"), "{versions}");
+        assert!(complaint("mfm 1.3.0", 6).contains("another seed"));
     }
 }

@@ -5,44 +5,50 @@ use crate::failure::{Failure, Result};
 use crate::model::read;
 use crate::output::{self, Directory};
 use serde_json::{Map, Value};
+use std::cell::OnceCell;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// The options of a command line by their names.
 pub type Options = Map<String, Value>;
 
 /// The folder of a training run, there or not yet.
-#[derive(Clone, Debug)]
-pub struct RunFolder(PathBuf);
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    /// What keeps other processes out, once the folder is made.
+    lock: OnceCell<File>,
+}
 
 impl RunFolder {
     /// The folder at `path`.
     pub fn new(path: &Path) -> Self {
-        Self(path.to_owned())
+        Self { path: path.to_owned(), lock: OnceCell::new() }
     }
 
     /// The finished model.
     pub fn model(&self) -> PathBuf {
-        self.0.join("model.mfm")
+        self.path.join("model.mfm")
     }
 
     /// The last checkpoint, whose model is that of its step.
     pub fn checkpoint(&self) -> PathBuf {
-        self.0.join("checkpoint.mfm")
+        self.path.join("checkpoint.mfm")
     }
 
     /// The log, one JSON object a line.
     pub fn log(&self) -> PathBuf {
-        self.0.join("log.jsonl")
+        self.path.join("log.jsonl")
     }
 
     /// The options of the run, a JSON object.
     fn config(&self) -> PathBuf {
-        self.0.join("config.json")
+        self.path.join("config.json")
     }
 
     /// A file of another name in the folder.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
 
     /// The folder at `path`, for a new run or to go on with the one that it holds.
@@ -60,22 +66,38 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Makes the folder for a run of these options; one that holds the run already stays as it is.
+    /// Makes the folder for a run of these options; one that holds the run already stays as it is. Until this value is dropped, no other process can do the
+    /// same: two would write one log.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If it cannot be written, or another process is at work in it.
     pub fn create(&self, options: &Options) -> Result<()> {
-        let directory = Directory::create(&self.0)?;
-        for file in [self.config(), self.log(), self.model()] {
+        let directory = Directory::create(&self.path)?;
+        let path = directory.file("config.json");
+        if !path.exists() {
+            let mut text = serde_json::to_string_pretty(options).map_err(|error| Failure::Internal(error.to_string()))?;
+            text.push('\n');
+            output::write_bytes(&path, text.as_bytes())?;
+        }
+        self.lock(&path)?;
+        for file in [path, self.log(), self.model()] {
             output::remove_remains(&file);
         }
-        let path = directory.file("config.json");
-        if path.exists() {
+        Ok(())
+    }
+
+    /// Locks the folder by its options, which nobody replaces. A file system without locks must not keep a run from training.
+    fn lock(&self, config: &Path) -> Result<()> {
+        // Elsewhere a lock keeps others from reading the file, too.
+        if !cfg!(unix) || self.lock.get().is_some() {
             return Ok(());
         }
-        let mut text = serde_json::to_string_pretty(options).map_err(|error| Failure::Internal(error.to_string()))?;
-        text.push('\n');
-        output::write_bytes(&path, text.as_bytes())
+        let Ok(file) = File::options().append(true).open(config).or_else(|_| File::open(config)) else { return Ok(()) };
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(Failure::input(format!("--run {}: another process is at work in this folder", self.path.display())));
+        }
+        let _ = self.lock.set(file);
+        Ok(())
     }
 
     /// The options of the run; `None` where there is none yet.

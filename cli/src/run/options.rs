@@ -30,6 +30,7 @@ const APART: [&str; 10] = ["run", "resume", "out", "checkpoint", "threads", "jso
 pub(crate) fn complete(matches: &ArgMatches) -> Result<Arguments> {
     let mut arguments = parsed(matches)?;
     let Some((command, own)) = matches.subcommand().filter(|(name, _)| COMMANDS.contains(name)) else { return Ok(arguments) };
+    are_of_use(command, own)?;
     let kept = match own.get_one::<PathBuf>("run") {
         Some(path) if own.get_flag("resume") => RunFolder::new(path).options()?.map(|kept| (path, kept)),
         _ => None,
@@ -63,6 +64,22 @@ pub(crate) fn complete(matches: &ArgMatches) -> Result<Arguments> {
     }
     let Arguments { threads, json, quiet, verbose, .. } = place;
     Ok(Arguments { threads, json, quiet, verbose, ..arguments })
+}
+
+/// That how often a run is saved or logged is said where it is saved or logged at all.
+fn are_of_use(command: &str, matches: &ArgMatches) -> Result<()> {
+    let is_given = |name: &str| matches.ids().any(|id| id == name) && matches.value_source(name) == Some(ValueSource::CommandLine);
+    if is_given("run") {
+        return Ok(());
+    }
+    if is_given("log_every") {
+        return Err(Failure::input("--log-every: the log is kept in the run's folder, which --run names"));
+    }
+    if is_given("checkpoint_every") && !is_given("checkpoint") {
+        let places = if command == "train" { "--run or --checkpoint" } else { "--run" };
+        return Err(Failure::input(format!("--checkpoint-every: {places} names the place of checkpoints, and is not given")));
+    }
+    Ok(())
 }
 
 /// What the arguments of such a command say about its run.

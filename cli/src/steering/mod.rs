@@ -1,7 +1,9 @@
 //! Plans of steering as the commands take and show them.
 
+mod counted;
 mod row;
 
+pub use counted::Counted;
 pub use mfm_core::plan::{Diagnostics, Estimator, FIRST_TIME, Plan};
 pub use row::{Row, dash};
 

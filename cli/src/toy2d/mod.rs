@@ -205,8 +205,8 @@ fn experiment<C: Tensor, T: Tensor, M: Lift<T>>(
     context.table(&rows::table(&rows, floor, exact_mean_reward))?;
     context.print(
         "\nSliced W2 and MMD² are distances to exact samples of the tilted law; an evaluation is a pass through the network for one sample, a backward \
-         pass counts two.\nMFM-G takes the logarithm of a finite mean: it is biased where few draws carry the weight, and the bias falls as 1/draws.\nLost samples ran \
-         away to more than 50 from the origin (too few draws for a gradient, too few steps for a stiff one).",
+         pass counts two.\nMFM-G and MFM-GF are biased where few draws carry the weight, MFM-G towards the gradient at single draws and MFM-GF towards no steering; \
+         both biases fall as 1/draws.\nLost samples ran away to more than 50 from the origin (too few draws for a gradient, too few steps for a stiff one).",
     )?;
     if arguments.problem == Kind::Paper {
         pictures::fields(problem, flow, device, out, &noise.fork(5))?;

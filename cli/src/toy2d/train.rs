@@ -1,7 +1,8 @@
 //! Training a network on a mixture.
 
 use super::problem::Problem;
-use crate::{Context, Failure, Result};
+use crate::classifier::failure;
+use crate::{Context, Place, Result};
 use mfm_core::interpolant::Linear;
 use mfm_core::training::{NoTeacher, Objective, TimeLaw};
 use mfm_core::{Device, Flow, Noise, Shape, Tensor};
@@ -61,6 +62,6 @@ pub fn train<T: Tensor>(context: &Context<T>, problem: &Problem, recipe: &Recipe
             ControlFlow::Continue(())
         },
     );
-    outcome.map_err(|error| Failure::Internal(error.to_string()))?;
+    outcome.map_err(failure).at("training")?;
     Ok(trainer.averaged()?)
 }

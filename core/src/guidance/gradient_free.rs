@@ -10,7 +10,8 @@ use crate::tensor::{Operations, Tensor};
 
 /// (σ²/2)∇V ≈ κ (Σ w_i x1_i − mean x1_i), w = softmax r(x1_i), x1_i = X_{0,1}(ε_i; t, x) (Meta Flow Maps, estimator MFM-GF).
 ///
-/// Needs neither the reward's gradient nor the map's; of higher variance than MFM-G, but without its bias from single draws.
+/// Needs neither the reward's gradient nor the map's, and is of higher variance than MFM-G. Consistent as N → ∞; at finite N the plug-in
+/// mean biases it towards no steering, and one draw gives zero. The bias falls as 1/N.
 #[derive(Clone, Copy, Debug)]
 pub struct MfmGradientFree<'a, R> {
     /// The reward.

@@ -118,7 +118,10 @@ pub trait Interpolant: Debug + Send + Sync {
     ///
     /// This default never divides by α: with W = α β̇ − α̇ β and den = α_s α_t/α* = r/β*, and with (b, x) in place of D,
     /// v = (α_t W_s/(den W*)) b + ((α̇_s c β̇* − β̇_s α̇*)/W*) x* + (α̇_s α_s β_t/r²)(β_t y − β_s x), multiplied through by α* on a path
-    /// whose α̇ is infinite at 1. It is singular only at s = t = 1. Source: GLASS flows; DESIGN §4.
+    /// whose α̇ is infinite at 1. It is singular only at s = t = 1.
+    ///
+    /// Source: Holderrieth et al., *GLASS Flows* (2025): independent Gaussian looks add their signal-to-noise ratios, and the law of x1
+    /// given both is that given x*. The form that never divides by α is the library's own.
     fn look(&self, s: f64, t: f64) -> PosteriorLook {
         let (at_s, at_t) = (self.coefficients(s), self.coefficients(t));
         let two = TwoLooks::new(&at_s, &at_t);

@@ -31,6 +31,13 @@ pub trait Device: Clone + Debug + 'static {
     /// Whatever the device reports.
     fn sync(&self) -> Result<()>;
 
+    /// The same device, keeping numbers as exactly as it can: where what is added up over many steps belongs, as an optimiser's state does. Itself where
+    /// it has one kind of number. Operands of one operation are of one kind; [`Tensor::to_precise`] and [`Tensor::to_working`] go from one to the other.
+    #[must_use]
+    fn precise(&self) -> Self {
+        self.clone()
+    }
+
     /// Zeros.
     ///
     /// # Errors

@@ -11,7 +11,9 @@ pub const MAX_INPUTS: usize = 8;
 /// The most layers that are asked for as one operation.
 pub const MAX_LAYERS: usize = 5;
 
-/// From the cotangent of an output to those of the inputs; `None` for an input that was not needed.
+/// From the cotangent of an output to those of the inputs: one place for each input, in order. A cotangent has the shape of its own input,
+/// summed over the axes along which that was stretched; `None` serves for an input that was not needed, and for no other, not even
+/// where the cotangent is zero. It may be called more than once, each time with the same result for the same cotangent.
 pub type Pullback<T> = Box<dyn Fn(&T) -> Result<Vec<Option<T>>>>;
 
 /// The non-linearity after a linear layer.
@@ -29,6 +31,9 @@ pub enum Activation {
 }
 
 /// An operation with a name of its own. Its inputs are passed beside it, so that decorators treat all of them alike.
+///
+/// It takes whatever operands its composed body takes, broadcast ones and empty ones among them. A backend's kernel may take fewer: it answers
+/// `None` to the others, and the composed body runs, or says what is wrong with them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fused {
     /// act(x Wᵀ + b) of `[x, W]` or `[x, W, b]`: x is [.., in], W [out, in], b `[out]`.
@@ -54,24 +59,27 @@ pub enum Fused {
         /// The factors; those beyond the number of inputs are not read.
         factors: [f64; MAX_INPUTS],
     },
-    /// eˣ/Σ eˣ of `[x]` along an axis.
+    /// eˣ/Σ eˣ of `[x]` along an axis. Entries of −∞ give zero; a line of nothing else gives NaN.
     Softmax {
         /// The axis.
         axis: usize,
     },
-    /// log((1/n) Σ eˣ) of `[x]` along an axis, which stays with length one.
+    /// log((1/n) Σ eˣ) of `[x]` along an axis, which stays with length one: −∞ for a line of −∞ alone, NaN for an empty one.
     LogMeanExp {
         /// The axis.
         axis: usize,
     },
-    /// (x − mean)/√(variance + ε) · (1 + scale) + shift of `[x, scale, shift]` over the last axis.
+    /// (x − mean)/√(variance + ε) · (1 + scale) + shift of `[x, scale, shift]`. Mean and variance (over n, not n − 1) are those of x along
+    /// its own last axis; then all three broadcast, so that scale or shift may also stretch x: of `[3, 4]`, `[2, 3, 4]`, `[4]` the result is
+    /// `[2, 3, 4]`.
     LayerNorm {
         /// ε > 0.
         epsilon: f64,
     },
-    /// softmax(q kᵀ/√d) v of `[q, k, v]`, each [.., tokens, d].
+    /// softmax(q kᵀ/√d) v of `[q, k, v]`: q is [.., queries, d], k [.., keys, d], v [.., keys, e], the result [.., queries, e]. The width e of
+    /// v may differ from d. The leading axes broadcast. Without keys the result is zero.
     Attention,
-    /// x + g y of `[x, g, y]`.
+    /// x + g y of `[x, g, y]`, any of which broadcasts.
     GatedResidual,
 }
 
@@ -228,5 +236,6 @@ fn attention<T: Tensor>(q: &T, k: &T, v: &T) -> Result<T> {
     let axis = shape.rank().checked_sub(1).ok_or(Error::Rank { op: "attention", rank: 0 })?;
     let width = shape.axis(axis)? as f64;
     let scores = q.scale(1.0 / libm::sqrt(width))?.matmul(k, Transpose::RIGHT)?;
-    scores.softmax(axis)?.matmul(v, Transpose::NONE)
+    // k may have more axes than q.
+    scores.softmax(scores.shape().rank() - 1)?.matmul(v, Transpose::NONE)
 }

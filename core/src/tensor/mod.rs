@@ -116,6 +116,17 @@ pub trait Segment: Clone + 'static {
 /// [`Var`](crate::autodiff::Var) implement this trait over any `T: Tensor`, and nest.
 /// Precision is the device's own business; host values pass as any [`Element`].
 /// On an asynchronous device an error may surface only at [`Device::sync`] or [`to_vec`](Self::to_vec).
+///
+/// What every backend does besides:
+///
+/// - The same work on the same values gives the same bits each time, in values and in gradients, so that a resumed run goes on exactly.
+///   Every sum has one order: none is made by atomic additions in the order in which threads happen to come.
+/// - The values of a tensor never change while a handle to it lives.
+/// - What does not fit is one of the errors named below, never a panic; a result with more elements than can be addressed is
+///   [`Error::TooLarge`].
+/// - The operands of one operation live on one device. Where each device has memory of its own, operands of two are
+///   [`Error::DeviceMismatch`] (CUDA: of two handles that are no clones of one another). Where all share one memory (the CPU) they may be
+///   mixed; the result lives where the first operand does.
 pub trait Tensor: Clone + Debug + Sized + 'static {
     /// The device on which tensors of this type live.
     type Device: Device<Tensor = Self>;
@@ -137,6 +148,22 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
 
     /// The same values as a constant, without any derivative.
     fn detach(&self) -> Self;
+
+    /// The same values as [`Device::precise`] keeps them; no value changes.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn to_precise(&self) -> Result<Self> {
+        Ok(self.clone())
+    }
+
+    /// The same values as the device keeps them that [`Device::precise`] was asked of, rounded to that; undoes [`to_precise`](Self::to_precise).
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn to_working(&self) -> Result<Self> {
+        Ok(self.clone())
+    }
 
     /// Whether a derivative is being taken through this tensor.
     fn is_tracked(&self) -> bool {
@@ -201,26 +228,27 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
     /// The parts one after another along `axis`.
     ///
     /// # Errors
-    /// [`Error::Shape`] if they differ in another axis, [`Error::Length`] if there are none.
+    /// [`Error::Axis`] (or [`Error::Shape`]) if there is no such axis, [`Error::Shape`] if they differ in another one, [`Error::Length`] if
+    /// there are no parts.
     fn concat(parts: &[&Self], axis: usize) -> Result<Self>;
 
     /// The matrix product over the last two axes, [.., m, k] × [.., k, n] → [.., m, n]; the leading axes broadcast.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the shapes do not fit.
+    /// [`Error::Shape`] if the shapes do not fit, or [`Error::Rank`] for an operand of fewer than two axes.
     fn matmul(&self, other: &Self, transpose: Transpose) -> Result<Self>;
 
     /// The entries `index` along `axis`, in that order.
     ///
     /// # Errors
-    /// [`Error::Index`] if an index lies outside the axis.
+    /// [`Error::Axis`] if there is no such axis, [`Error::Index`] if an index lies outside it.
     fn gather(&self, axis: usize, index: &[usize]) -> Result<Self>;
 
     /// The transpose of [`gather`](Self::gather): zeros of `length` along `axis`, to which entry i of `self` is added at `index[i]`.
     ///
     /// # Errors
-    /// [`Error::Index`] if an index is not below `length`, [`Error::Length`] unless there is
-    /// one index for each entry.
+    /// [`Error::Axis`] if there is no such axis, [`Error::Length`] unless there is one index for each entry, [`Error::Index`] if an index
+    /// is not below `length`, [`Error::TooLarge`] if the result would have more elements than can be addressed.
     fn scatter_add(&self, axis: usize, index: &[usize], length: usize) -> Result<Self>;
 
     /// The whole in parts of these `lengths` along `axis`: part i holds the entries from ℓ₀ + … + ℓᵢ₋₁ on, ℓᵢ of them, as
@@ -255,7 +283,8 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
         segment.run(inputs)
     }
 
-    /// One step of an optimiser. Call [`OptimiserStep::apply`], which checks the shapes; a backend with a kernel for all of it overrides this.
+    /// One step of an optimiser. Call [`OptimiserStep::apply`], which checks the shapes; a backend with a kernel for all of it overrides this, and one
+    /// with a [`Device::precise`] of its own takes a precise state with a gradient that is not.
     ///
     /// # Errors
     /// As the composed body.
@@ -263,7 +292,8 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
         step.composed(state, gradient)
     }
 
-    /// A native kernel for `op`, or `None` for the composed body. Call [`Fused::apply`], which chooses.
+    /// A native kernel for `op`, or `None` for the composed body: for operations without a kernel, and for operands that the kernel does not
+    /// take, right or wrong. Call [`Fused::apply`], which chooses.
     ///
     /// # Errors
     /// As the composed body.
@@ -272,8 +302,8 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
         Ok(None)
     }
 
-    /// A native kernel for `op` with its vector–Jacobian product; the residuals stay inside the closure.
-    /// `needed` says for which inputs a cotangent will be asked.
+    /// A native kernel for `op` with its vector–Jacobian product, or `None` as for [`fused`](Self::fused); the residuals stay inside the
+    /// closure ([`Pullback`]). `needed` says for which inputs a cotangent will be asked.
     ///
     /// # Errors
     /// As the composed body.
@@ -282,7 +312,8 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
         Ok(None)
     }
 
-    /// A native kernel for `op` with its Jacobian–vector product; a missing tangent is zero.
+    /// A native kernel for `op` with its Jacobian–vector product, or `None` as for [`fused`](Self::fused). Each tangent has its input's shape, a
+    /// missing one is zero, and at least one is there; the tangent of the output has the output's shape.
     ///
     /// # Errors
     /// As the composed body.

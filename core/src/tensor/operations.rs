@@ -165,12 +165,13 @@ pub trait Operations: Tensor {
         Fused::LogMeanExp { axis }.apply(&[self])
     }
 
-    /// (x − mean)/√(variance + ε) · (1 + scale) + shift over the last axis; `scale` and `shift` broadcast to x.
+    /// (x − mean)/√(variance + ε) · (1 + scale) + shift, with mean and variance along x's last axis; then x, `scale` and `shift` broadcast
+    /// ([`Fused::LayerNorm`]).
     fn layer_norm(&self, scale: &Self, shift: &Self, epsilon: f64) -> Result<Self> {
         Fused::LayerNorm { epsilon }.apply(&[self, scale, shift])
     }
 
-    /// softmax(q kᵀ/√d) v over [.., tokens, d].
+    /// softmax(q kᵀ/√d) v, with q = `self` [.., queries, d], k [.., keys, d] and v [.., keys, e]; leading axes broadcast ([`Fused::Attention`]).
     fn attention(&self, keys: &Self, values: &Self) -> Result<Self> {
         Fused::Attention.apply(&[self, keys, values])
     }

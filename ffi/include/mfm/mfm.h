@@ -3,7 +3,8 @@
  * @brief Meta Flow Maps behind a C ABI (C99). C++ hosts include mfm.hpp, which is built on this file alone.
  *
  * Conventions. Time runs from noise (t = 0) to data (t = 1). Numbers are float32, row-major; a batch is one item after another, and a length
- * is always a number of floats, so `length = items * dimension`. What is written to may overlap nothing else that is handed in.
+ * is always a number of floats, so `length = items * dimension`. What is written to may overlap nothing else that is handed in. All of it, and what a
+ * reward is given and writes, is host memory, also where the model is on a GPU; only DLPack tensors live there.
  *
  * Errors. Functions that can fail return NULL for success, or an ::mfm_error that the caller owns and gives back to mfm_error_free(). No
  * exception and no panic leaves the library; whatever failed, handles stay usable, and outputs may be half-written only where that is said.
@@ -57,7 +58,7 @@ typedef enum mfm_code {
   MFM_CALLBACK_FAILED = 2,      /**< A callback answered with any other number. */
   MFM_CALLBACK_THREW = 3,       /**< A callback threw a std::exception. */
   MFM_CALLBACK_THREW_OTHER = 4, /**< A callback threw something else. */
-  MFM_NOT_FINITE = 5,           /**< A reward, its gradient, or a result is NaN or infinite. */
+  MFM_NOT_FINITE = 5,           /**< A reward, its gradient, or a result is NaN or infinite (-infinity is allowed where that is said). */
   MFM_NULL_POINTER = 6,         /**< A pointer that must not be null is null. */
   MFM_LENGTH = 7,               /**< A span or list has the wrong length, or a label does not exist. */
   MFM_EMPTY = 8,                /**< A batch without items. */
@@ -97,7 +98,8 @@ MFM_API void mfm_error_free(mfm_error* error) MFM_NOEXCEPT;
 typedef enum mfm_precision {
   MFM_F32 = 0,  /**< f32 throughout. */
   MFM_TF32 = 1, /**< f32, with the factors of matrix products rounded to TF32 (10 bits). */
-  MFM_BF16 = 2  /**< Kept in bf16 (8 bits), sums in f32; such models take and give no DLPack tensors. */
+  MFM_BF16 = 2  /**< Kept in bf16 (8 bits), sums in f32; such models take and give no DLPack tensors. Training keeps parameters, the optimiser's moments
+                     and the moving average in f32. */
 } mfm_precision;
 
 /** How to load a model. */
@@ -177,6 +179,8 @@ typedef struct mfm_model_info {
   const char* objective;   /**< What it was trained by, in words. */
   const char* data;        /**< What it was trained on, in words. */
   const char* device;      /**< Where it lives. */
+  const double* guidance;  /**< The scales of guidance that it takes, 1 first, which stands for none; NULL if it takes none. Lives as long as the model. */
+  size_t guidance_count;   /**< How many. */
 } mfm_model_info;
 
 /** Fills in the first `info->size` bytes of `info`. */
@@ -205,7 +209,7 @@ MFM_API void mfm_bytes_free(mfm_bytes* bytes) MFM_NOEXCEPT;
 /** How far a call has come, and how it goes. What is not known is NaN. */
 typedef struct mfm_progress {
   size_t size;                  /**< sizeof(mfm_progress) of the library. */
-  size_t step;                  /**< Steps done; network evaluations, where samples are made by the map. */
+  size_t step;                  /**< Steps done; network evaluations, where samples are made by the map; blocks of states, for values. */
   size_t steps;                 /**< Steps in all. */
   double effective_sample_size; /**< Of the weights of the draws, mean over the states; of the particles; of a batch in fine-tuning. */
   double largest_weight;        /**< Of the draws of a state, mean over the states. */
@@ -219,7 +223,7 @@ typedef struct mfm_progress {
 
 /** How much a message matters. */
 typedef enum mfm_log_level {
-  MFM_LOG_INFO = 0, /**< One line for each call. */
+  MFM_LOG_INFO = 0, /**< One line for each call but mfm_velocity(). */
   MFM_LOG_DEBUG = 1 /**< One line for each step as well. */
 } mfm_log_level;
 
@@ -248,7 +252,8 @@ static inline mfm_session_options mfm_session_options_default(void) {
   return o;
 }
 
-/** Opens a session. Costs threads - 1 system threads and, as it is used, scratch memory of its own, so sessions never wait for one another.
+/** Opens a session. Costs threads - 1 system threads and, as it is used, scratch memory of its own. On the CPU, sessions of one model do not wait for one
+ * another, but for the moment in which a label is looked up in the model's table. On CUDA, they share one stream: work of several is queued one after another.
  * Errors: ::MFM_RANGE, ::MFM_DEVICE if threads cannot be started, ::MFM_UNSUPPORTED for a stream on the CPU. */
 MFM_API mfm_error* mfm_session_open(const mfm_model* model, const mfm_session_options* options, mfm_session** session) MFM_NOEXCEPT;
 
@@ -265,7 +270,9 @@ typedef struct mfm_draw {
   uint64_t stream;      /**< Independent noise under the same seed. */
   const size_t* labels; /**< One for each state, or one for all; NULL for none. */
   size_t label_count;   /**< How many. */
-  const double* guidance; /**< Scales of classifier-free guidance, one for each state, or one for all; NULL for none. */
+  const double* guidance; /**< Scales of classifier-free guidance, one for each state, or one for all; NULL for none. Only transformers that were made for
+                               some take any, and only these (::mfm_model_info has them): another is ::MFM_RANGE. For any other model, such as those
+                               of mfm_model_create(), every scale is ::MFM_UNSUPPORTED. */
   size_t guidance_count;  /**< How many. */
 } mfm_draw;
 
@@ -364,7 +371,8 @@ static inline mfm_query mfm_query_default(void) {
   return q;
 }
 
-/** The average velocity v_{s,u}(x; t, x_t); at s = u the velocity itself. The map is x + (u - s) v.
+/** The average velocity v_{s,u}(x; t, x_t); at s = u the velocity itself. The map is x + (u - s) v. It is one evaluation of the network, of which neither
+ * callback of the session is told.
  * @param x [n * k, dimension], k rows for each state @param states [n, dimension] @param[out] velocity of the shape of x
  * Errors: ::MFM_LENGTH, ::MFM_EMPTY, ::MFM_RANGE, ::MFM_NOT_FINITE. */
 MFM_API mfm_error* mfm_velocity(mfm_session* session, const mfm_query* query, const float* x, size_t x_length, const float* states,
@@ -375,7 +383,11 @@ MFM_API mfm_error* mfm_velocity(mfm_session* session, const mfm_query* query, co
  * @{ */
 
 /** A reward r(x) of the host's. Samplers aim at the density p1(x) exp r(x). Called with [n, dimension]; answers ::MFM_OK, ::MFM_CANCELLED, or
- * anything else for failure. Runs on the thread that made the call, and must not call the same session. */
+ * anything else for failure. Runs on the thread that made the call, and must not call the same session.
+ *
+ * x, values and gradients are host memory, also where the model is on a GPU, from which x is copied then. Draws come in blocks of whole states: n is at most
+ * 16384 and n * dimension at most 2^20, unless the draws of one state are more. ::MFM_DPS asks for all states at once, the two sequential Monte Carlo
+ * methods for all particles, and fine-tuning for all draws of a batch. */
 typedef struct mfm_reward {
   size_t size;   /**< sizeof(mfm_reward). */
   void* context; /**< Handed to the callbacks. */
@@ -403,12 +415,12 @@ static inline mfm_value_options mfm_value_options_default(void) {
   return o;
 }
 
-/** V_t(x) = log E[exp r(X1) | x_t = x] of each state; biased low at few draws.
+/** V_t(x) = log E[exp r(X1) | x_t = x] of each state; biased low at few draws; -infinity where the reward forbids all draws of a state.
  * @param states [n, dimension] @param[out] values [n] Errors: those of mfm_posterior(), and of the reward. */
 MFM_API mfm_error* mfm_value(mfm_session* session, const mfm_reward* reward, const float* states, size_t states_length,
                              const mfm_value_options* options, float* values, size_t values_length) MFM_NOEXCEPT;
 
-/** The value and its gradient by the state, through the network.
+/** The value and its gradient by the state, through the network; where the value is -infinity, the gradient takes all draws of the state alike.
  * @param states [n, dimension] @param[out] values [n] @param[out] gradients [n, dimension]
  * Errors: those of mfm_value(); ::MFM_UNSUPPORTED for a reward without gradient. */
 MFM_API mfm_error* mfm_value_and_gradient(mfm_session* session, const mfm_reward* reward, const float* states, size_t states_length,
@@ -580,8 +592,10 @@ MFM_API mfm_error* mfm_train(mfm_session* session, const float* data, size_t len
 
 /** Tunes a copy of the session's model to p1(x) exp(strength r(x)), off policy: its drift becomes that of the tilted model. Sample it along the
  * ODE or SDE: without `follow` its jumps and posteriors are left as they fall, and values and posterior draws are those of the model it came from alone.
+ * Of a model with labels the drift without a label is tuned, and nothing is learned about labels.
  * @param reward with a gradient, which is followed through the map; or without: then the weights of several draws and where these lie tell the way,
- * which is better for rewards that are flat in most places, such as that of a sure classifier @param data clean items from which noisy states are made, or NULL with length 0 for the model's own samples
+ * which is better for rewards that are flat in most places, such as that of a sure classifier
+ * @param data clean items from which noisy states are made, or NULL with length 0 for the model's own samples
  * @param[out] tuned a new model. Errors: as mfm_train(), and those of the reward. */
 MFM_API mfm_error* mfm_fine_tune(mfm_session* session, const mfm_reward* reward, const float* data, size_t length,
                                  const mfm_training_options* options, mfm_model** tuned) MFM_NOEXCEPT;
@@ -594,7 +608,8 @@ MFM_API mfm_error* mfm_fine_tune(mfm_session* session, const mfm_reward* reward,
  *
  * On CUDA, all sessions of a model work on one stream of the library's own. With a stream of the host's in ::mfm_session_options, tensors are in
  * its order: what it has queued when a call begins is done before a tensor is read; what it queues after the call finds the results there, which
- * need not be there yet when the call returns (nor are they checked to be finite); when a tensor that was handed out is deleted, its memory is used again only after what the stream
+ * need not be there yet when the call returns (nor are they checked to be finite; a reward's x comes to the host, so mfm_steer_dlpack() waits for each
+ * evaluation of it); when a tensor that was handed out is deleted, its memory is used again only after what the stream
  * has queued by then; and what it queues after a tensor that was handed in has been deleted comes after the library's reading. Without one, tensors must be
  * ready when they are handed in, and done with when they are deleted; results are there when the call returns.
  * @{ */

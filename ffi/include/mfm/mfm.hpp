@@ -10,6 +10,8 @@
 #define MFM_MFM_HPP
 
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <new>
@@ -25,6 +27,25 @@
 #include "status.hpp"
 
 namespace mfm {
+inline namespace v1 {
+
+/** Gives a DLPack tensor back by its own deleter, whoever made it. Needs no dlpack.h: all versions of the structure begin alike. */
+struct tensor_deleter {
+  /** Deletes it. */
+  void operator()(DLManagedTensorVersioned* done) const noexcept {
+    struct {
+      std::uint32_t major, minor;
+      void* context;
+      void (*deleter)(DLManagedTensorVersioned*);
+    } head;
+    std::memcpy(&head, static_cast<const void*>(done), sizeof head);
+    if (head.deleter) head.deleter(done);
+  }
+};
+/** The owner of a DLPack tensor: `mfm::tensor samples(session.sample_dlpack(16));`, and `.release()` to hand it on. */
+using tensor = std::unique_ptr<DLManagedTensorVersioned, tensor_deleter>;
+
+}  // namespace v1
 inline namespace MFM_NAMESPACE {
 
 /** How to open a session. */
@@ -284,13 +305,13 @@ class session {
     detail::check(try_fine_tune(host, tuned, options, data));
     return tuned;
   }
-  /** mfm_sample_dlpack() */
+  /** mfm_sample_dlpack(), for an mfm::tensor to own; likewise below. */
   DLManagedTensorVersioned* sample_dlpack(std::size_t count, const mfm_sample_options& options = sample_options()) {
     DLManagedTensorVersioned* samples = nullptr;
     detail::check(try_sample_dlpack(count, samples, options));
     return samples;
   }
-  /** mfm_posterior_dlpack() */
+  /** mfm_posterior_dlpack(): `states` is consumed, also on failure. */
   DLManagedTensorVersioned* posterior_dlpack(DLManagedTensorVersioned* states, const mfm_posterior_options& options = posterior_options()) {
     DLManagedTensorVersioned* draws = nullptr;
     detail::check(try_posterior_dlpack(states, draws, options));

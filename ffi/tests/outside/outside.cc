@@ -1,12 +1,15 @@
-// Four samples of a model, by whoever takes the library from source.
+// Four samples of a model, by whoever takes the library from source; without a file of one, of that in the executable.
 #include <mfm/mfm.hpp>
 
 #include <cstdio>
 #include <vector>
 
+extern "C" const unsigned char digits_model[];
+extern "C" const size_t digits_model_size;
+
 int main(int count, char** arguments) {
-  if (count != 2) return std::fputs("usage: outside MODEL\n", stderr), 2;
-  const mfm::model model = mfm::model::load(arguments[1]);
+  if (count > 2) return std::fputs("usage: outside [MODEL]\n", stderr), 2;
+  const mfm::model model = count == 2 ? mfm::model::load(arguments[1]) : mfm::model::load_memory({digits_model, digits_model_size});
   mfm::session session(model);
   std::vector<float> samples(4 * model.dimension());
   session.sample(samples);

@@ -13,7 +13,7 @@ mod sums;
 
 use crate::tensor::CudaTensor;
 use mfm_core::tensor::{Activation, Fused, Pullback};
-use mfm_core::{Layout, Result, Shape, Tensor};
+use mfm_core::{Error, Layout, Result, Shape, Tensor};
 
 /// A value with its pullback.
 type Pulled = Option<(CudaTensor, Pullback<CudaTensor>)>;
@@ -37,7 +37,7 @@ pub(crate) fn value(op: &Fused, inputs: &[&CudaTensor]) -> Result<Option<CudaTen
 
 /// As [`mfm_core::Tensor::fused_vjp`].
 pub(crate) fn vjp(op: &Fused, inputs: &[&CudaTensor], needed: &[bool]) -> Result<Pulled> {
-    match op {
+    let found = match op {
         Fused::Linear { activation } => linear::vjp(*activation, inputs, needed),
         Fused::Layers { .. } => Ok(None),
         Fused::Activate { activation } => activation::vjp(*activation, inputs),
@@ -47,7 +47,20 @@ pub(crate) fn vjp(op: &Fused, inputs: &[&CudaTensor], needed: &[bool]) -> Result
         Fused::LayerNorm { epsilon } => layer_norm::vjp(*epsilon, inputs, needed),
         Fused::Attention => attention::vjp(inputs, needed),
         Fused::GatedResidual => residual::vjp(inputs, needed),
-    }
+    }?;
+    let Some((value, pull)) = found else { return Ok(None) };
+    // Kernels take a cotangent's address as it is.
+    let (name, device, shape) = (op.name(), value.home().clone(), value.shape());
+    let checked = move |g: &CudaTensor| {
+        if !g.home().same(&device) {
+            return Err(Error::DeviceMismatch { op: name });
+        }
+        if g.shape() != shape {
+            return Err(Error::Shape { op: name, left: shape, right: g.shape() });
+        }
+        pull(g)
+    };
+    Ok(Some((value, Box::new(checked))))
 }
 
 /// As [`mfm_core::Tensor::fused_jvp`].

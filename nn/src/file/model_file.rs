@@ -136,7 +136,8 @@ impl ModelFile<'_> {
         let [parameters, first, second, average] = STATE;
         let length = self.tensor(parameters).ok_or_else(|| missing(parameters))?.shape.elements();
         let shape = Shape::new(&[length.max(least)])?;
-        let read = |name| self.expect(name, shape)?.to_tensor(device);
+        let precise = device.precise();
+        let read = |name| self.expect(name, shape)?.to_tensor(&precise);
         Ok(Some(TrainingState {
             step: record.step,
             parameters: read(parameters)?,

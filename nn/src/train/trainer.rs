@@ -8,7 +8,8 @@ use core::ops::ControlFlow;
 use mfm_core::autodiff::Tape;
 use mfm_core::{Device, Error, Noise, Operations, Result, Shape, Tensor};
 
-/// All that a run must remember: with the same settings, data and loss, the steps that follow are the same bit by bit.
+/// All that a run must remember: with the same settings, data and loss, the steps that follow are the same bit by bit. Its tensors are as exact as the device
+/// has them ([`Device::precise`]): small steps would be lost on large numbers.
 #[derive(Clone, Debug)]
 pub struct TrainingState<T> {
     /// The steps made.
@@ -114,10 +115,11 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         let flat = Flat::of(module);
         let mut tensors = Vec::new();
         module.visit(&mut |_, tensor| tensors.push(tensor.clone()));
-        let parameters = flat.join(&tensors)?;
+        let working = flat.join(&tensors)?;
+        let parameters = working.to_precise()?;
         let optimiser = Optimiser::new(config.optimiser, &parameters)?;
         let average = config.average.map(|_| parameters.clone());
-        let module = module.with_parameters(&flat.split(&parameters)?)?;
+        let module = module.with_parameters(&flat.split(&working)?)?;
         Ok(Self { config, flat, module, parameters, optimiser, average, step: 0, accumulate: 1 })
     }
 
@@ -139,9 +141,11 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         if config.average.is_some() && average.is_none() {
             return Err(Error::Unsupported { op: "training state", what: "it holds no moving average, but the settings ask for one" });
         }
-        let optimiser = Optimiser::resume(config.optimiser, first, second, step)?;
-        let module = module.with_parameters(&flat.split(&parameters)?)?;
-        Ok(Self { config, flat, module, parameters, optimiser, average: average.filter(|_| config.average.is_some()), step, accumulate: 1 })
+        let average = average.filter(|_| config.average.is_some()).map(|average| average.to_precise()).transpose()?;
+        let optimiser = Optimiser::resume(config.optimiser, first.to_precise()?, second.to_precise()?, step)?;
+        let parameters = parameters.to_precise()?;
+        let module = module.with_parameters(&flat.split(&parameters.to_working()?)?)?;
+        Ok(Self { config, flat, module, parameters, optimiser, average, step, accumulate: 1 })
     }
 
     /// The same run, each batch of which is evaluated in `parts` parts whose gradients are averaged, so that memory holds one part at a time. A run
@@ -188,7 +192,20 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
     /// # Errors
     /// Whatever the device reports.
     pub fn averaged(&self) -> Result<M> {
-        self.module.with_parameters(&self.flat.split(self.average.as_ref().unwrap_or(&self.parameters))?)
+        self.module.with_parameters(&self.flat.split(&self.average_or_present().to_working()?)?)
+    }
+
+    /// The module to be saved: [`averaged`](Self::averaged), not rounded to the numbers in which the device works ([`Device::precise`]). On a device that has
+    /// others, it cannot be run there.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn averaged_precisely(&self) -> Result<M> {
+        self.module.with_parameters(&self.flat.split(self.average_or_present())?)
+    }
+
+    fn average_or_present(&self) -> &T {
+        self.average.as_ref().unwrap_or(&self.parameters)
     }
 
     /// Makes the steps that are left, or until `progress` breaks.
@@ -239,7 +256,10 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         }
         let gradients = tape.backward(&total, total.value().device().full(1.0, shape)?)?;
         let gradient = variables.iter().map(|variable| gradients.of_or_zeros(variable)).collect::<Result<Vec<T>>>()?;
-        Ok(Evaluation { loss: total.into_value(), parts, gradient: self.flat.join(&gradient)? })
+        let gradient = self.flat.join(&gradient)?;
+        // Of several parts there is a sum.
+        let gradient = if self.accumulate == 1 { gradient } else { gradient.to_precise()? };
+        Ok(Evaluation { loss: total.into_value(), parts, gradient })
     }
 
     /// Makes one step. Fork k of the run's noise belongs to step k: its fork 0 to the data source, its fork 1 to the loss; where batches are
@@ -296,7 +316,7 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         {
             return Err(TrainError::Parameter { parameter: parameter.into(), index, step });
         }
-        let module = self.module.with_parameters(&self.flat.split(&parameters)?)?;
+        let module = self.module.with_parameters(&self.flat.split(&parameters.to_working()?)?)?;
         (self.module, self.parameters, self.optimiser, self.average, self.step) = (module, parameters, optimiser, average, step);
         Ok(Step { step, steps: self.config.steps, loss, parts, rate, gradient_norm: norm })
     }

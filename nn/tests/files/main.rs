@@ -5,4 +5,6 @@ mod classifier;
 #[path = "../common/mod.rs"]
 mod common;
 mod damaged;
+#[cfg(unix)]
+mod disk;
 mod model;

@@ -25,6 +25,7 @@ macro_rules! conformance {
                 log_mean_exp LogMeanExp, layer_norm LayerNorm, attention Attention, gated_residual GatedResidual);
             $crate::conformance_tests!($device, $tolerances;
                 transfer transfer(tolerances), creation creation(), noise noise(tolerances), optimiser optimiser(tolerances),
+                precise precise(),
                 special_unary special_unary(tolerances), special_binary special_binary(tolerances),
                 special_compare special_compare(tolerances), special_select special_select(tolerances),
                 special_reduce special_reduce(tolerances), special_hooks special_hooks(tolerances),

@@ -5,7 +5,7 @@ use mfm_core::{Condition, Device, Error, Lift, MetaFlowMap, Operations, Query, R
 /// How many parameters spoil the map.
 pub const PARAMETERS: usize = 4;
 
-/// v^G of DESIGN §4 for p1 = N(μ, σ_d² I) on the linear path, plus θ_0 x + θ_1 (u + s²) + θ_2 t x_t + θ_3 s u x, plus an offset for each label.
+/// v^G of `mfm_nn::Preconditioned` for p1 = N(μ, σ_d² I) on the linear path, plus θ_0 x + θ_1 (u + s²) + θ_2 t x_t + θ_3 s u x, plus an offset for each label.
 /// Exact for θ = 0 and offsets 0. It acts on each coordinate alone.
 #[derive(Clone, Debug)]
 pub struct GaussianMap<T> {

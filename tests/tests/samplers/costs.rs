@@ -99,7 +99,7 @@ fn resampling_chains_and_searches_cost_what_they_say() -> Result<()> {
         steer_by_mcmc(&meter.flow(), reward, &options, &x, &noise, &mut |_| Ok(()))?;
         meter.expect(options.evaluations(), "posterior MCMC");
     }
-    // DESIGN §4 counts 368 and 1,120.
+    // At each time 8 fresh draws, and 3 for the first gradient and for each move: 16 (8 + 3·5) and 32 (8 + 3·9).
     assert_eq!((PosteriorMcmc::new(16, 4).evaluations(), PosteriorMcmc::new(32, 8).evaluations()), (368, 1120));
     let search = Search { grid, draws, keep: Keep::Overall, coupling: Coupling::FreshNoise };
     search.run(&meter.flow(), reward, &x, &noise, &mut |_, _| Ok(()))?;

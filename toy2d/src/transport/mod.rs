@@ -6,8 +6,9 @@
 //! conditional mean is m_kj + Σ_{i<j} L_ji u_ki, its deviation L_jj, its weight ∝ w_k Π_{i<j} φ(u_ki)/L_ii.
 //!
 //! For collinear means with one shared isotropic covariance, as in the paper's toy, and for a single Gaussian, this is the flow
-//! map of the posterior itself (a quantile map on the first axis and affine on the others); else it is one of the many maps with
-//! the right law. Source: Rosenblatt, *Remarks on a multivariate transformation* (1952); DESIGN §3.
+//! map of the posterior itself (a quantile map on the first axis and affine on the others): there the axes are independent, and a flow
+//! in one dimension keeps the order of its points. Else it is one of the many maps with the right law.
+//! Source: Rosenblatt, *Remarks on a multivariate transformation* (1952).
 
 mod axes;
 mod draw;

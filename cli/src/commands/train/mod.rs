@@ -291,7 +291,7 @@ fn train<T: Tensor>(
             }
         },
         |trainer, step| {
-            let save = |checkpoint: &Checkpoint| checkpoint.save(&trainer.averaged()?.map, &State::of(trainer));
+            let save = |checkpoint: &Checkpoint| checkpoint.save(&trainer.averaged_precisely()?.map, &State::of(trainer));
             watch.look(step, false, |_, seconds| LogRow::of(step, seconds), save)
         },
     );
@@ -299,5 +299,5 @@ fn train<T: Tensor>(
         return Err(failure.at(format!("training on {}", data.name())));
     }
     outcome.map_err(failure).at(format!("training on {}", data.name()))?;
-    Ok((trainer.averaged()?.map, watch.lines))
+    Ok((trainer.averaged_precisely()?.map, watch.lines))
 }

@@ -34,6 +34,22 @@ void test_copy() {
 }
 TEST(copy, any_layout) { test_copy<float>(), test_copy<Bf16>(); }
 
+template <class From, class To>
+void test_convert() {
+  Random random(2);
+  for (Index n : {1, 7, 8, 256, 2051}) {
+    for (Layout layout : {Layout::Contiguous, Layout::Unaligned}) {
+      const Operand<From> x({n}, layout, random);
+      for (int shift : {0, 1}) {
+        Buffer<To> out(n, shift);
+        launch(std::string("convert") + SUFFIX<From> + SUFFIX<To>, {2}, {256}, ConvertArgs{n, x.buffer.data(), out.data()});
+        agree<To>("convert", out, [&](Index i) { return Wanted{number(rounded<To>(x.at(i))), 0}; });
+      }
+    }
+  }
+}
+TEST(copy, convert) { test_convert<float, Bf16>(), test_convert<Bf16, float>(); }
+
 template <class T>
 void test_fill() {
   for (Index n : {0, 1, 7, 256, 2051}) {

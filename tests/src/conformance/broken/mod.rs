@@ -55,6 +55,8 @@ pub enum Fault {
     // Host.
     HostDropsSigns,
     HostHalvesPrecision,
+    PreciseRounds,
+    WorkingLosesSigns,
     FullIsZero,
     // Errors that are not raised.
     SliceClamps,

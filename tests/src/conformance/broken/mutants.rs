@@ -55,6 +55,8 @@ pub fn mutants() -> Vec<(Fault, Examination)> {
         (Fault::SumInAnyOrder, |d| check::repeatable(d)),
         (Fault::HostDropsSigns, |d| check::transfer(d, &T)),
         (Fault::HostHalvesPrecision, |d| check::transfer(d, &T)),
+        (Fault::PreciseRounds, |d| check::precise(d)),
+        (Fault::WorkingLosesSigns, |d| check::precise(d)),
         (Fault::FullIsZero, |d| check::creation(d)),
         (Fault::OptimiserAveragesBefore, |d| check::optimiser(d, &T)),
         (Fault::OptimiserForgetsEpsilon, |d| check::optimiser(d, &T)),

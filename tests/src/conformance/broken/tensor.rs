@@ -69,6 +69,10 @@ impl Tensor for BrokenTensor {
         self.clone()
     }
 
+    fn to_working(&self) -> Result<Self> {
+        self.wrap(if self.is(Fault::WorkingLosesSigns) { self.value().unary(Unary::Abs) } else { Ok(self.value()) })
+    }
+
     fn unary(&self, op: Unary) -> Result<Self> {
         let x = self.value();
         let y = match (self.fault(), op) {
@@ -239,6 +243,11 @@ impl Tensor for BrokenTensor {
                 Ok(OptimiserState { average, ..step.composed(state, gradient)? })
             }
             Fault::OptimiserForgetsEpsilon => OptimiserStep { epsilon: step.epsilon.map(|_| 0.0), ..*step }.composed(state, gradient),
+            Fault::PreciseRounds => {
+                let next = step.composed(state, gradient)?;
+                let rounded: Vec<f64> = next.parameters.to_vec::<f64>()?.into_iter().map(|value| (value * 256.0).round() / 256.0).collect();
+                Ok(OptimiserState { parameters: next.parameters.rebuilt(next.parameters.shape(), &rounded)?, ..next })
+            }
             _ => step.composed(state, gradient),
         }
     }

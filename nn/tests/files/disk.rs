@@ -1,0 +1,46 @@
+//! Saving over what is there: a link stays a link, permissions stay, and what is no plain file is refused.
+
+use mfm_nn::file::save;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+
+#[test]
+fn links_and_permissions_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("far")).unwrap();
+    symlink("b", path("a")).unwrap();
+    symlink("far/c.mfm", path("b")).unwrap();
+    // At first what the links name is not there yet.
+    save(path("a"), b"old").unwrap();
+    fs::set_permissions(path("far/c.mfm"), fs::Permissions::from_mode(0o600)).unwrap();
+    save(path("a"), b"new").unwrap();
+    assert!(path("a").is_symlink() && path("b").is_symlink());
+    assert_eq!(fs::read(path("far/c.mfm")).unwrap(), b"new");
+    assert_eq!(fs::metadata(path("far/c.mfm")).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert_eq!(fs::read_dir(path("far")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn what_a_rename_would_destroy_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let refuses = |name: &str, why: &str| {
+        let complaint = save(path(name), b"new").unwrap_err().to_string();
+        assert_eq!(complaint, format!("writing {}: {why}", path(name).display()));
+    };
+    fs::create_dir(path("folder")).unwrap();
+    refuses("folder", "this is no plain file");
+    let socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+    refuses("socket", "this is no plain file");
+    assert!(fs::metadata(path("socket")).unwrap().file_type().is_socket());
+    drop(socket);
+    fs::write(path("kept"), b"precious").unwrap();
+    fs::set_permissions(path("kept"), fs::Permissions::from_mode(0o444)).unwrap();
+    refuses("kept", "the file is read-only");
+    assert_eq!(fs::read(path("kept")).unwrap(), b"precious");
+    symlink("d", path("d")).unwrap();
+    refuses("d", "its links lead to no end");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+}

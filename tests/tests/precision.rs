@@ -1,0 +1,114 @@
+//! Training on a device that works in bf16 keeps what it learns in f32.
+#![allow(clippy::unwrap_used)]
+
+use mfm_core::tensor::Device;
+use mfm_core::training::{Consistency, NoTeacher, Objective};
+use mfm_core::{Flow, Noise, Result, Shape, Tensor, interpolant};
+use mfm_cpu_ref::CpuDevice;
+use mfm_gpu_cuda::{CudaDevice, Options, Precision};
+use mfm_nn::file::{TrainingRecord, write_model};
+use mfm_nn::train::{LossInput, Samples};
+use mfm_nn::{LearningRate, MlpConfig, Model, ModelConfig, ModelFile, ModelHeader, Trainer, TrainingConfig, TrainingState};
+
+const STEPS: u64 = 24;
+
+/// Steps of 10⁻⁵: at a weight of 0.1, neighbours in bf16 are 5 · 10⁻⁴ apart.
+fn settings() -> TrainingConfig {
+    let rate = LearningRate::constant(1e-5);
+    TrainingConfig { steps: STEPS, batch: 64, rate, average: Some(0.5), ..TrainingConfig::default() }
+}
+
+fn model<D: Device>(device: &D) -> Model<D::Tensor> {
+    let form = MlpConfig { data: 2, width: 16, depth: 2, frequencies: 2, labels: 0, zero_output: false };
+    Model::new(device, &ModelConfig::mlp(form), &[], &Noise::new(3)).unwrap()
+}
+
+fn train<D: Device>(device: &D, trainer: &mut Trainer<D::Tensor, Model<D::Tensor>>, steps: u64) {
+    let objective = Objective { consistency: Consistency::None, ..Objective::default() };
+    let mut data = |_: u64, size: usize, noise: &Noise| {
+        let x1 = device.normal(noise, Shape::new(&[size, 2])?)?;
+        Ok(Samples { x1, labels: None })
+    };
+    for _ in 0..steps {
+        let mut loss = |input: LossInput<'_, D::Tensor, Model<D::Tensor>>| {
+            let flow = Flow::new(input.frozen, &interpolant::Linear);
+            objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+        };
+        trainer.advance(&mut data, &mut loss).unwrap();
+    }
+}
+
+/// All numbers of a state, bit by bit.
+fn bits<T: Tensor>(state: &TrainingState<T>) -> Vec<Vec<u32>> {
+    let TrainingState { parameters, first, second, average, .. } = state;
+    let of = |tensor: &T| tensor.to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect();
+    [parameters, first, second].into_iter().chain(average).map(of).collect()
+}
+
+/// The parameters before and after training, and their average.
+fn moved<D: Device>(device: &D) -> Result<[Vec<f64>; 3]> {
+    let mut trainer = Trainer::new(settings(), &model(device))?;
+    let before = trainer.state().parameters.to_vec()?;
+    train(device, &mut trainer, STEPS);
+    let state = trainer.state();
+    Ok([before, state.parameters.to_vec()?, state.average.unwrap().to_vec()?])
+}
+
+fn gpu() -> Option<CudaDevice> {
+    // Says why where there is no compiler for the emulated driver; a real one is used where there is one.
+    if let Err(reason) = mfm_cuda_emulator::install() {
+        eprintln!("NOT TESTED: training in bf16: {reason}");
+        return None;
+    }
+    Some(CudaDevice::with_options(0, Options { precision: Precision::Bf16, ..Options::default() }).unwrap())
+}
+
+#[test]
+fn small_steps_count() -> Result<()> {
+    let Some(device) = gpu() else { return Ok(()) };
+    let [here, there] = [moved(&CpuDevice::<f32>::new())?, moved(&device)?];
+    for k in [1, 2] {
+        // Of weights at which bf16 has no room for the step.
+        let steps = |run: &[Vec<f64>; 3]| -> Vec<f64> {
+            let large = here[0].iter().zip(run[0].iter().zip(&run[k])).filter(|(start, _)| start.abs() > 0.1);
+            large.map(|(_, (before, after))| after - before).collect()
+        };
+        let (ours, theirs) = (steps(&here), steps(&there));
+        let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let along = ours.iter().zip(&theirs).map(|(a, b)| a * b).sum::<f64>() / (norm(&ours) * norm(&theirs));
+        assert!(ours.len() > 50, "{}", ours.len());
+        let ratio = norm(&theirs) / norm(&ours);
+        assert!((0.8..1.25).contains(&ratio) && along > 0.8, "steps {ratio} times as long, at a cosine of {along}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_run_goes_on_from_a_file_bit_by_bit() -> Result<()> {
+    let Some(device) = gpu() else { return Ok(()) };
+    let mut whole = Trainer::new(settings(), &model(&device))?;
+    train(&device, &mut whole, 4);
+    let mut header = ModelHeader::new(whole.module().config(), "linear", Shape::new(&[2])?);
+    header.training = Some(TrainingRecord { step: 4, config: settings(), average: true, memory: Vec::new() });
+    let bytes = write_model(&whole.averaged_precisely()?, &header, Some(&whole.state())).unwrap();
+    let file = ModelFile::parse(&bytes).unwrap();
+    let state = file.to_training_state(&device).unwrap().unwrap();
+    assert_eq!(bits(&state), bits(&whole.state()));
+    let mut resumed = Trainer::resume(settings(), &model(&device), state)?;
+    train(&device, &mut resumed, 4);
+    train(&device, &mut whole, 4);
+    assert_eq!(bits(&resumed.state()), bits(&whole.state()));
+    // What is saved is the average as it is; what is used, as the device keeps it.
+    let stored = file.to_model(&CpuDevice::<f32>::new()).unwrap();
+    let used = file.to_model(&device).unwrap();
+    let numbers = |module: &dyn Fn(&mut Vec<f64>)| {
+        let mut all = Vec::new();
+        module(&mut all);
+        all
+    };
+    use mfm_nn::Module;
+    let exact = numbers(&|all| stored.visit(&mut |_, tensor| all.extend(tensor.to_vec::<f64>().unwrap())));
+    let rounded = numbers(&|all| used.visit(&mut |_, tensor| all.extend(tensor.to_vec::<f64>().unwrap())));
+    assert!(exact != rounded && exact.iter().zip(&rounded).all(|(a, b)| (a - b).abs() <= a.abs() / 256.0));
+    Ok(())
+}
