@@ -119,7 +119,7 @@ pub struct Kept {
 /// What fine-tuning gives.
 #[derive(Clone, Debug)]
 pub struct FineTuned<T> {
-    /// The model, as exact as the device has it: what runs on it is [`Module::to_working`] of that.
+    /// The model, as exact as the device has it: what runs on it is [`mfm_nn::Module::to_working`] of that.
     pub model: Model<T>,
     /// Some two hundred steps.
     pub rows: Vec<Row>,

@@ -138,9 +138,12 @@ impl CudaDevice {
     /// Gives the pool's free memory back to the driver.
     ///
     /// # Errors
-    /// Whatever the device reports.
+    /// [`Error::Unsupported`] while a graph is recorded, and whatever the device reports.
     pub fn trim(&self) -> Result<()> {
         self.directly("trim", |state| {
+            if state.capture.is_some() {
+                return Err(Error::Unsupported { op: "trim", what: "memory cannot be given back while a graph is recorded" });
+            }
             for block in state.constants.clear() {
                 state.pool.give(&block, &self.inner.stream);
             }
@@ -275,6 +278,27 @@ impl CudaDevice {
     }
 
     fn block(&self, op: &'static str, bytes: usize) -> Result<Block> {
+        match self.own_block(op, bytes) {
+            // The pools of other handles on the GPU may keep some.
+            Err(Error::OutOfMemory { .. }) if self.may_hold(bytes) => {
+                self.run(op, || {
+                    self.inner.gpu.reclaim(op);
+                    Ok(())
+                })?;
+                self.own_block(op, bytes)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether a block of so many bytes is within the limit, and not a part of a recording, which takes what there is.
+    fn may_hold(&self, bytes: usize) -> bool {
+        let state = self.state();
+        state.capture.is_none() && state.pool.allows(bytes)
+    }
+
+    /// A block of this handle's pool, or the driver's.
+    fn own_block(&self, op: &'static str, bytes: usize) -> Result<Block> {
         self.alive(op)?;
         let mut state = self.state();
         if state.capture.is_none()
@@ -313,11 +337,7 @@ impl CudaDevice {
 
     /// Gives the blocks of a graph back.
     pub(crate) fn give_all(&self, blocks: Vec<Block>) {
-        let _ = CurrentContext::set_current(&self.inner.gpu.context);
-        let mut state = self.state();
-        for block in &blocks {
-            state.give(block, &self.inner.stream);
-        }
+        blocks.into_iter().for_each(|block| self.give(block));
     }
 
     /// A buffer of one element, which nobody writes to.

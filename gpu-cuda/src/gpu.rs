@@ -7,6 +7,8 @@ use crate::failure::check;
 use crate::kernels::Kernels;
 use crate::products::Products;
 use crate::properties::Properties;
+use crate::state::State;
+use crate::stream::Stream;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use cust::context::{Context, CurrentContext};
@@ -43,13 +45,34 @@ impl Gpu {
     /// Work that may wait for the whole context, such as loading a module. What the GPU's devices gathered goes there first, and none of them
     /// begins to gather before the work is done. The caller holds no device's state. A device whose work is lost says so at its next call.
     pub fn alone<R>(&self, op: &'static str, work: impl FnOnce() -> R) -> R {
+        let flush = |state: &mut State, stream: &Stream| {
+            let _ = state.flush(op, stream);
+        };
+        self.with_all(flush, work)
+    }
+
+    /// Gives the driver what the pools of all devices keep for later. The caller holds no device's state.
+    pub fn reclaim(&self, op: &'static str) {
+        let empty = |state: &mut State, stream: &Stream| {
+            // What a replay records takes in all that is asked of its stream.
+            if state.capture.is_none() && state.flush(op, stream).is_ok() {
+                state.pool.evict(0, stream);
+                // Others have it once it is given back.
+                let _ = stream.synchronize(op);
+            }
+        };
+        self.with_all(empty, || ());
+    }
+
+    /// `visit` of all devices, then work during which none of them goes on.
+    fn with_all<R>(&self, visit: impl Fn(&mut State, &Stream), work: impl FnOnce() -> R) -> R {
         // The last to be dropped: with one of these, a device may go, which takes the locks below.
         let mut devices = Vec::new();
         let open = locked(&self.devices);
         devices.extend(open.iter().filter_map(Weak::upgrade));
         let mut states: Vec<_> = devices.iter().map(|device| (device.state(), device.stream())).collect();
         for (state, stream) in &mut states {
-            let _ = state.flush(op, stream);
+            visit(state, stream);
         }
         work()
     }

@@ -80,6 +80,11 @@ impl Pool {
         Some(self.lend(address, bytes))
     }
 
+    /// Whether the limit allows a block of at least `bytes` beside what is in tensors.
+    pub fn allows(&self, bytes: usize) -> bool {
+        class_of(bytes).is_some_and(|bytes| self.memory.live.saturating_add(bytes) <= self.limit)
+    }
+
     /// A block of at least `bytes`, whose content is arbitrary.
     pub fn take(&mut self, op: &'static str, bytes: usize, stream: &Stream) -> Result<Block> {
         if let Some(block) = self.reuse(bytes) {
@@ -98,7 +103,7 @@ impl Pool {
 
     fn allocate(&mut self, op: &'static str, size: usize, stream: &Stream) -> Result<u64> {
         let none = Error::OutOfMemory { op, bytes: size };
-        if self.memory.live.saturating_add(size) > self.limit {
+        if !self.allows(size) {
             return Err(none);
         }
         let held = self.memory.live + size;

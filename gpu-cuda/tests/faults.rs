@@ -62,6 +62,14 @@ fn memory_runs_out_and_comes_back() {
     // What the pool keeps in other sizes makes room.
     let most = device.from_slice(&vec![0.25; 200_000], shape(&[200_000])).unwrap();
     assert_eq!(most.sum(0).unwrap().to_vec::<f32>().unwrap(), [50_000.0]);
+    // And so does what another handle's pool keeps.
+    drop(most);
+    let other = CudaDevice::new(0).unwrap();
+    let most = other.from_slice(&vec![0.25; 200_000], shape(&[200_000])).unwrap();
+    assert_eq!(most.sum(0).unwrap().to_vec::<f32>().unwrap(), [50_000.0]);
+    assert_eq!(device.memory().pooled, 0);
+    drop((most, other));
+    let most = device.from_slice(&vec![0.25; 200_000], shape(&[200_000])).unwrap();
     // A constant takes one element, whatever its shape.
     assert!(device.zeros(shape(&[1 << 40])).unwrap().exp().unwrap().add(&most.sum(0).unwrap()).is_ok());
     drop(most);

@@ -63,6 +63,13 @@ fn number<T: Tensor>(scalar: &T) -> Result<f64> {
     scalar.to_vec::<f64>()?.first().copied().ok_or(Error::Length { op: "loss", expected: 1, found: 0 })
 }
 
+/// Scalars as numbers, for which an asynchronous device is waited for once.
+fn numbers<'a, T: Tensor>(scalars: impl Iterator<Item = &'a T>) -> Result<Vec<f64>> {
+    let one = Shape::new(&[1])?;
+    let scalars = scalars.map(|scalar| scalar.reshape(one)?.to_precise()).collect::<Result<Vec<T>>>()?;
+    T::concat(&scalars.iter().collect::<Vec<_>>(), 0)?.to_vec()
+}
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -287,14 +294,16 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
             });
         }
         let Evaluation { loss, parts, gradient } = sum.ok_or(Error::Length { op: "batch", expected: 1, found: 0 })?;
+        let square = gradient.square()?.sum_all()?;
+        let scalars = || core::iter::once(("loss", &loss)).chain(parts.iter().map(|(name, value)| (*name, value)));
+        let values = numbers(scalars().map(|(_, value)| value).chain([&square]))?;
         // A part may be NaN where the gradient is finite: a weight of zero on a residual that overflows.
-        for (what, value) in core::iter::once(("loss", &loss)).chain(parts.iter().map(|(name, value)| (*name, value))) {
-            let value = number(value)?;
+        for ((what, _), &value) in scalars().zip(&values) {
             if !value.is_finite() {
                 return Err(TrainError::Loss { what, value, step });
             }
         }
-        let norm = libm::sqrt(number(&gradient.square()?.sum_all()?)?);
+        let norm = libm::sqrt(values.last().copied().unwrap_or(f64::NAN));
         if !norm.is_finite() {
             return Err(match self.flat.first_non_finite(&gradient)? {
                 Some((parameter, index)) => TrainError::Gradient { parameter: parameter.into(), index, step },
