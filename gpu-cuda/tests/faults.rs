@@ -4,9 +4,10 @@
 mod common;
 
 use common::{alone, shape};
+use mfm_core::tensor::{Activation, Fused};
 use mfm_core::{Device, Error, Operations, Result, Shape, Tensor};
 use mfm_cuda_emulator::{Machine, configure, fail, used};
-use mfm_gpu_cuda::{CudaDevice, CudaTensor, OpenError, Options, devices};
+use mfm_gpu_cuda::{CudaDevice, CudaTensor, OpenError, Options, Precision, devices};
 
 /// A sum on the device.
 fn works(device: &CudaDevice) -> Result<()> {
@@ -105,13 +106,27 @@ fn a_tensor_of_another_device() {
         CudaDevice::clone(&here).full(0.0, Shape::SCALAR).unwrap().compare(mfm_core::tensor::Compare::Less, &b),
         CudaTensor::concat(&[&a, &b], 0),
         CudaTensor::linear_combination(&[(1.0, &a), (1.0, &b)]),
-        a.linear(&b, None, mfm_core::tensor::Activation::Silu),
+        a.linear(&b, None, Activation::Silu),
     ];
     for (i, outcome) in mixed.into_iter().enumerate() {
         let error = outcome.unwrap_err();
         assert!(matches!(error, Error::DeviceMismatch { .. }), "{i}: {error}");
         assert!(error.to_string().ends_with("the operands live on different devices"));
     }
+    // Cotangents, of which kernels take the address as it is.
+    for op in [Fused::Softmax { axis: 1 }, Fused::Activate { activation: Activation::Silu }, Fused::LogMeanExp { axis: 0 }] {
+        let (value, pull) = CudaTensor::fused_vjp(&op, &[&a], &[true]).unwrap().unwrap();
+        assert!(pull(&value).is_ok());
+        let elsewhere = there.full(1.0, value.shape()).unwrap();
+        assert!(matches!(pull(&elsewhere), Err(Error::DeviceMismatch { .. })), "{op:?}");
+        assert!(matches!(pull(&here.full(1.0, shape(&[3, 3])).unwrap()), Err(Error::Shape { .. })), "{op:?}");
+    }
+    // Nor do the working and the precise numbers of one device mix.
+    let rounded = CudaDevice::with_options(0, Options { precision: Precision::Bf16, ..Options::default() }).unwrap();
+    let x = rounded.full(1.0, shape(&[2])).unwrap();
+    let precise = x.to_precise().unwrap();
+    assert!(matches!(x.add(&precise), Err(Error::DeviceMismatch { .. })));
+    assert!(x.add(&precise.to_working().unwrap()).is_ok());
     works(&here).unwrap();
     works(&there).unwrap();
 }
