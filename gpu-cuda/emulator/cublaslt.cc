@@ -33,6 +33,7 @@ struct Layout {
 
 struct Preference {
   uint64_t workspace = 0;
+  uint32_t reductions = 7; // any
   uint32_t alignment[4] = {256, 256, 256, 256};
 };
 
@@ -141,6 +142,7 @@ API cublasLtMatmulPreferenceCreate(Preference** preference) { return *preference
 API cublasLtMatmulPreferenceDestroy(Preference* preference) { return delete preference, SUCCESS; }
 API cublasLtMatmulPreferenceSetAttribute(Preference* preference, int which, const void* value, size_t bytes) {
   if (which == 1) return take(preference->workspace, value, bytes);
+  if (which == 3) return take(preference->reductions, value, bytes);
   return which >= 5 && which <= 8 ? take(preference->alignment[which - 5], value, bytes) : INVALID_VALUE;
 }
 API cublasLtMatmulAlgoGetHeuristic(void*, const Operation* op, const Layout* a, const Layout* b, const Layout*, const Layout* d, const Preference* preference,

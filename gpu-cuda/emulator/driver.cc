@@ -27,11 +27,12 @@ using Address = unsigned long long;
 
 constexpr unsigned NON_BLOCKING = 1; // CU_STREAM_NON_BLOCKING
 constexpr Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600,
-                 ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901, EXEC_UPDATE_FAILURE = 910;
+                 ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901;
 constexpr size_t GUARD = 256; // bytes before and after each piece of memory that nobody may write to
 constexpr unsigned char GUARDED = 0xA5, FRESH = 0xFF; // fresh memory is NaN in every type
 
 struct Node {
+  std::vector<Node> child; // or empty: work, a kernel or a copy
   std::function<void()> work; // or empty: a kernel or a copy
   std::string kernel; // or empty: a copy
   unsigned grid[3], block[3];
@@ -42,7 +43,29 @@ struct Node {
 };
 
 struct Graph {
-  std::vector<Node> nodes;
+  std::vector<Node> nodes; // one after another
+};
+
+// A copy as graphs are told of it (CUDA_MEMCPY3D).
+struct Box {
+  size_t from_x, from_y, from_z, from_level;
+  unsigned from_kind;
+  const void* from_host;
+  Address from_device;
+  void *from_array, *from_reserved;
+  size_t from_pitch, from_height, to_x, to_y, to_z, to_level;
+  unsigned to_kind;
+  void* to_host;
+  Address to_device;
+  void *to_array, *to_reserved;
+  size_t to_pitch, to_height, width, height, depth;
+};
+
+// A kernel as graphs are told of it (CUDA_KERNEL_NODE_PARAMS).
+struct Call {
+  void* function;
+  unsigned grid[3], block[3], shared;
+  void **parameters, **extra;
 };
 
 struct Event;
@@ -80,7 +103,7 @@ std::map<Stream*, std::shared_ptr<Stream>> streams;
 Result lost = SUCCESS; // the failure after which nothing works
 int device_count = 1, version = 13000, capability = 90;
 size_t memory = size_t(8) << 30, used = 0;
-int launches = 0, instantiations = 0, graph_launches = 0;
+int launches = 0, instantiations = 0, graph_launches = 0, changes = 0;
 bool strict = false; // loading a module waits for the whole context
 bool lazy = false; // work is done when somebody waits for it, not when it is queued
 thread_local void* current = nullptr;
@@ -150,6 +173,8 @@ bool inside(Address address, size_t bytes) {
 }
 
 Result run(const Node& node) {
+  for (const Node& inner : node.child) run(inner);
+  if (!node.child.empty()) return SUCCESS;
   if (node.work) {
     node.work();
     return SUCCESS;
@@ -188,7 +213,7 @@ Result queue(Stream* stream, std::function<Result()> work) {
   return SUCCESS;
 }
 
-// Waits for the whole context, which breaks what is recorded in it, by any thread.
+// Waits for the whole context, which breaks what is captured in it, by any thread.
 void disturb() {
   for (auto& entry : streams) {
     Stream& stream = *entry.second;
@@ -198,7 +223,7 @@ void disturb() {
   }
 }
 
-// Runs a node, or records it.
+// Runs a node, or captures it.
 Result submit(Stream* stream, Node node) {
   if (stream && stream->capture) {
     if (stream->invalid) return CAPTURE_INVALIDATED;
@@ -208,6 +233,45 @@ Result submit(Stream* stream, Node node) {
   return queue(stream, [node = std::move(node)] { return run(node); });
 }
 
+// A kernel's node, if there can be such a launch.
+Result kernel_node(Node& node, const Call& call) {
+  const unsigned *grid = call.grid, *block = call.block;
+  const unsigned threads = block[0] * block[1] * block[2];
+  if (!call.function || grid[0] == 0 || grid[1] == 0 || grid[2] == 0 || grid[1] > 65535 || grid[2] > 65535 || threads == 0 || threads > 1024) return INVALID_VALUE;
+  node.kernel = *static_cast<std::string*>(call.function);
+  memcpy(node.grid, grid, sizeof node.grid), memcpy(node.block, block, sizeof node.block);
+  const unsigned char* arguments = static_cast<const unsigned char*>(call.parameters[0]);
+  node.arguments.assign(arguments, arguments + mfm_kernel_argument_bytes(node.kernel.c_str()));
+  return SUCCESS;
+}
+
+// A node of a copy to the device.
+Result copy_node(Node& node, const Box& box) {
+  const bool flat = box.height == 1 && box.depth == 1 && box.from_x + box.from_y + box.from_z + box.to_x + box.to_y + box.to_z == 0;
+  if (!flat || box.from_kind != 1 || box.to_kind != 2 || box.width == 0 || !inside(box.to_device, box.width)) return INVALID_VALUE;
+  node.to = reinterpret_cast<void*>(box.to_device), node.from = box.from_host, node.bytes = box.width;
+  return SUCCESS;
+}
+
+// Adds a node behind the last of a graph, as which it must be asked for. Nodes are named by their places, counted from one.
+Result add_node(void** name, Graph* graph, void* const* before, size_t count, Node node) {
+  const size_t place = graph->nodes.size();
+  if (place == 0 ? count != 0 : count != 1 || *before != reinterpret_cast<void*>(place)) return INVALID_VALUE;
+  graph->nodes.push_back(std::move(node));
+  return *name = reinterpret_cast<void*>(place + 1), SUCCESS;
+}
+
+bool alike(const Node& a, const Node& b) {
+  return a.kernel == b.kernel && !a.work == !b.work && std::equal(a.child.begin(), a.child.end(), b.child.begin(), b.child.end(), alike);
+}
+
+// Puts a node in another's place that differs in numbers alone; others are refused.
+Result change_node(Graph* executable, void* name, Node node) {
+  const size_t place = reinterpret_cast<size_t>(name);
+  if (place == 0 || place > executable->nodes.size() || !alike(executable->nodes[place - 1], node)) return INVALID_VALUE;
+  return ++changes, executable->nodes[place - 1] = std::move(node), SUCCESS;
+}
+
 Result copy(Stream* stream, void* to, const void* from, size_t bytes, Address device) {
   if (bytes > 0 && !inside(device, bytes)) return INVALID_VALUE;
   Node node;
@@ -215,8 +279,8 @@ Result copy(Stream* stream, void* to, const void* from, size_t bytes, Address de
   return submit(stream, std::move(node));
 }
 
-// What may not be done while a stream is recorded.
-Result not_recorded(Stream* stream) {
+// What may not be done while a stream is captured.
+Result not_captured(Stream* stream) {
   if (!stream || !stream->capture) return SUCCESS;
   stream->invalid = true;
   return CAPTURE_UNSUPPORTED;
@@ -253,10 +317,11 @@ extern "C" __attribute__((visibility("default"))) void emulator_be_strict(int wh
   std::lock_guard<std::recursive_mutex> lock(guard);
   strict = whether != 0;
 }
-// Kernels run so far, graphs made and launched; bytes of device memory in use.
+// Kernels run so far, graphs made and launched, nodes of them changed; bytes of device memory in use.
 extern "C" __attribute__((visibility("default"))) int emulator_launches() { return launches; }
 extern "C" __attribute__((visibility("default"))) int emulator_instantiations() { return instantiations; }
 extern "C" __attribute__((visibility("default"))) int emulator_graph_launches() { return graph_launches; }
+extern "C" __attribute__((visibility("default"))) int emulator_changes() { return changes; }
 extern "C" __attribute__((visibility("default"))) size_t emulator_used() { return used; }
 
 // The driver -----------------------------------------------------------------------------------------------------------------------------
@@ -270,6 +335,7 @@ API cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = memory, SUCCESS; }
 API cuDeviceGetAttribute(int* value, int attribute, int) {
   switch (attribute) {
     case 16: *value = 4; break; // multiprocessors
+    case 38: *value = 50 << 20; break; // bytes of the L2 cache
     case 75: *value = capability / 10; break;
     case 76: *value = capability % 10; break;
     default: *value = 0;
@@ -340,13 +406,13 @@ API cuStreamDestroy_v2(Stream* stream) {
 }
 API cuStreamSynchronize(Stream* stream) {
   ENTER("cuStreamSynchronize");
-  if (Result code = not_recorded(stream)) return code;
+  if (Result code = not_captured(stream)) return code;
   if (stream) advance(*stream, stream->asked);
   return lost;
 }
 API cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
   ENTER("cuStreamWaitEvent");
-  if (Result code = not_recorded(stream)) return code;
+  if (Result code = not_captured(stream)) return code;
   return queue(stream, [waited = *event] {
     if (!waited.happened()) advance(*waited.stream, waited.place);
     return SUCCESS;
@@ -359,7 +425,7 @@ API cuEventCreate(Event** event, unsigned) {
 API cuEventDestroy_v2(Event* event) { return delete event, SUCCESS; }
 API cuEventRecord(Event* event, Stream* stream) {
   ENTER("cuEventRecord");
-  if (Result code = not_recorded(stream)) return code;
+  if (Result code = not_captured(stream)) return code;
   if (stream) event->stream = streams[stream], event->place = stream->asked;
   return SUCCESS;
 }
@@ -375,12 +441,12 @@ API cuEventSynchronize(Event* event) {
 
 API cuMemAllocAsync(Address* address, size_t bytes, Stream* stream) {
   ENTER("cuMemAllocAsync");
-  if (Result code = not_recorded(stream)) return code;
+  if (Result code = not_captured(stream)) return code;
   return allocate(address, bytes);
 }
 API cuMemFreeAsync(Address address, Stream* stream) {
   ENTER("cuMemFreeAsync");
-  if (Result code = not_recorded(stream)) return code;
+  if (Result code = not_captured(stream)) return code;
   return queue(stream, [address] { return release(address); });
 }
 API cuMemAllocHost_v2(void** pointer, size_t bytes) {
@@ -400,46 +466,77 @@ API cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Stream* stream) {
 API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned, Stream* stream, void** parameters,
                    void**) {
   ENTER("cuLaunchKernel");
-  if (!function || gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || bx * by * bz == 0 || bx * by * bz > 1024) return INVALID_VALUE;
   Node node;
-  node.kernel = *static_cast<std::string*>(function);
-  const unsigned grid[] = {gx, gy, gz}, block[] = {bx, by, bz};
-  memcpy(node.grid, grid, sizeof grid), memcpy(node.block, block, sizeof block);
-  const unsigned char* arguments = static_cast<const unsigned char*>(parameters[0]);
-  node.arguments.assign(arguments, arguments + mfm_kernel_argument_bytes(node.kernel.c_str()));
+  if (Result code = kernel_node(node, Call{function, {gx, gy, gz}, {bx, by, bz}, 0, parameters, nullptr})) return code;
   return submit(stream, std::move(node));
 }
 
 API cuStreamBeginCapture_v2(Stream* stream, unsigned) {
   ENTER("cuStreamBeginCapture_v2");
-  // What anyone does on the legacy default stream would break the recording of a stream that is joined with it.
+  // What anyone does on the legacy default stream would break the capture of a stream that is joined with it.
   if (stream->capture || !stream->apart) return INVALID_VALUE;
   return stream->capture = new Graph, stream->invalid = false, SUCCESS;
 }
 API cuStreamEndCapture(Stream* stream, Graph** graph) {
-  ENTER("cuStreamEndCapture");
-  Graph* recorded = stream->capture;
-  stream->capture = nullptr;
-  if (!recorded || stream->invalid) return delete recorded, *graph = nullptr, CAPTURE_INVALIDATED;
-  return *graph = recorded, SUCCESS;
+  std::lock_guard<std::recursive_mutex> lock(guard);
+  std::unique_ptr<Graph> captured(stream->capture);
+  // It ends, whatever comes of it.
+  stream->capture = nullptr, *graph = nullptr;
+  if (Result code = enter("cuStreamEndCapture"); code != SUCCESS) return code;
+  if (!captured || stream->invalid) return CAPTURE_INVALIDATED;
+  return *graph = captured.release(), SUCCESS;
+}
+API cuGraphCreate(Graph** graph, unsigned) {
+  ENTER("cuGraphCreate");
+  return *graph = new Graph, SUCCESS;
+}
+API cuGraphAddKernelNode(void** name, Graph* graph, void* const* before, size_t count, const Call* call) {
+  ENTER("cuGraphAddKernelNode");
+  Node node;
+  if (Result code = kernel_node(node, *call)) return code;
+  return add_node(name, graph, before, count, std::move(node));
+}
+API cuGraphAddMemcpyNode(void** name, Graph* graph, void* const* before, size_t count, const Box* box, void* context) {
+  ENTER("cuGraphAddMemcpyNode");
+  Node node;
+  if (context != current) return INVALID_CONTEXT;
+  if (Result code = copy_node(node, *box)) return code;
+  return add_node(name, graph, before, count, std::move(node));
+}
+API cuGraphAddChildGraphNode(void** name, Graph* graph, void* const* before, size_t count, const Graph* child) {
+  ENTER("cuGraphAddChildGraphNode");
+  Node node;
+  node.child = child->nodes;
+  return add_node(name, graph, before, count, std::move(node));
 }
 API cuGraphInstantiateWithFlags(Graph** executable, Graph* graph, unsigned long long) {
   ENTER("cuGraphInstantiateWithFlags");
   return ++instantiations, *executable = new Graph(*graph), SUCCESS;
 }
-// Takes the numbers of a graph of the same form; the others are refused.
-API cuGraphExecUpdate(Graph* executable, Graph* graph, void**, int* outcome) {
-  ENTER("cuGraphExecUpdate");
-  const auto alike = [](const Node& a, const Node& b) { return a.kernel == b.kernel && !a.work == !b.work && a.bytes == b.bytes; };
-  const auto &from = graph->nodes, &to = executable->nodes;
-  if (!std::equal(from.begin(), from.end(), to.begin(), to.end(), alike)) return *outcome = 1, EXEC_UPDATE_FAILURE;
-  return executable->nodes = from, *outcome = 0, SUCCESS;
+API cuGraphExecKernelNodeSetParams(Graph* executable, void* name, const Call* call) {
+  ENTER("cuGraphExecKernelNodeSetParams");
+  Node node;
+  if (Result code = kernel_node(node, *call)) return code;
+  return change_node(executable, name, std::move(node));
+}
+API cuGraphExecMemcpyNodeSetParams(Graph* executable, void* name, const Box* box, void* context) {
+  ENTER("cuGraphExecMemcpyNodeSetParams");
+  Node node;
+  if (context != current) return INVALID_CONTEXT;
+  if (Result code = copy_node(node, *box)) return code;
+  return change_node(executable, name, std::move(node));
+}
+API cuGraphExecChildGraphNodeSetParams(Graph* executable, void* name, const Graph* child) {
+  ENTER("cuGraphExecChildGraphNodeSetParams");
+  Node node;
+  node.child = child->nodes;
+  return change_node(executable, name, std::move(node));
 }
 API cuGraphDestroy(Graph* graph) { return delete graph, SUCCESS; }
 API cuGraphExecDestroy(Graph* graph) { return delete graph, SUCCESS; }
 API cuGraphLaunch(Graph* graph, Stream* stream) {
   ENTER("cuGraphLaunch");
-  if (Result code = not_recorded(stream)) return code;
+  if (Result code = not_captured(stream)) return code;
   ++graph_launches;
   for (const Node& node : graph->nodes)
     if (Result code = queue(stream, [node] { return run(node); })) return code;

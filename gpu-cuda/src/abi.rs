@@ -10,8 +10,14 @@ pub(crate) type Address = u64;
 /// A struct that a kernel takes by value.
 ///
 /// # Safety
-/// The type is laid out as its namesake in `abi.h`.
-pub(crate) unsafe trait Arguments: Copy {}
+/// The type is laid out as its namesake in `abi.h`, in whole words without padding.
+pub(crate) unsafe trait Arguments: Copy {
+    /// Its words, as they lie in memory.
+    fn words(&self) -> &[u64] {
+        // SAFETY: plain numbers without padding, of a size and alignment of whole words.
+        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(self).cast(), size_of::<Self>() / size_of::<u64>()) }
+    }
+}
 
 macro_rules! arguments {
     ($($(#[$attribute:meta])* $name:ident { $($field:ident: $kind:ty),* $(,)? })*) => {
@@ -21,7 +27,9 @@ macro_rules! arguments {
             #[repr(C)]
             pub(crate) struct $name { $(pub $field: $kind),* }
 
-            // SAFETY: a C struct whose fields are those of `abi.h`; the test below compares sizes.
+            const _: () = assert!(align_of::<$name>() == align_of::<u64>() && size_of::<$name>() == 0 $(+ size_of::<$kind>())*);
+
+            // SAFETY: a C struct whose fields are those of `abi.h` and fill it, as was just asserted; the test below compares sizes.
             unsafe impl Arguments for $name {}
         )*
     };

@@ -5,19 +5,20 @@ use crate::buffer::Buffer;
 use crate::constants::Constants;
 use crate::failure::{OpenError, check, failure, is_final};
 use crate::gpu::Share;
+use crate::graph::Scene;
 use crate::host::encode;
 use crate::kernels::{FILL, Grid, Kernel, NOISE_NORMAL, NOISE_WORDS, Suffix};
 use crate::memory::{Block, Memory, Pool};
 use crate::options::{Options, Precision, Storage};
 use crate::products::Products;
 use crate::properties::{Properties, find};
-use crate::queue::Queue;
+use crate::queue::{Graphs, Queue};
 use crate::staging::{CHUNK, Chunk, Staging};
 use crate::state::State;
 use crate::stream::{Event, Stream};
 use crate::tensor::CudaTensor;
+use crate::work::{Launch, Work};
 use core::fmt;
-use core::hash::Hash;
 use core::ops::Range;
 use core::sync::atomic::{AtomicI32, Ordering};
 use cust::context::CurrentContext;
@@ -46,8 +47,6 @@ pub(crate) struct Inner {
     lost: AtomicI32,
     state: Mutex<State>,
     stream: Stream,
-    /// Memory that is asked for while a graph is recorded.
-    side: Stream,
     gpu: Share,
 }
 
@@ -95,7 +94,7 @@ impl CudaDevice {
             return Err(OpenError::OldDevice { name: properties.name, capability: properties.capability });
         }
         let gpu = Share::new(device, &properties)?;
-        let (stream, side) = (Stream::new("cuda")?, Stream::new("cuda")?);
+        let stream = Stream::new("cuda")?;
         if options.cublaslt {
             // Now, and not in the middle of the first work.
             gpu.products();
@@ -103,11 +102,10 @@ impl CudaDevice {
         let state = State {
             pool: Pool::new(options.memory_limit),
             staging: Staging::default(),
-            queue: options.graphs.then(Queue::default),
-            capture: None,
+            queue: if options.graphs { Some(Queue::new(Scene::new("cuda", gpu.quiet())?)) } else { None },
             constants: Constants::default(),
         };
-        let inner = Arc::new(Inner { properties, options, lost: AtomicI32::new(0), state: Mutex::new(state), stream, side, gpu });
+        let inner = Arc::new(Inner { properties, options, lost: AtomicI32::new(0), state: Mutex::new(state), stream, gpu });
         inner.gpu.join(&inner);
         Ok(Self { inner, precision: options.precision })
     }
@@ -138,18 +136,20 @@ impl CudaDevice {
     /// Gives the pool's free memory back to the driver.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] while a graph is recorded, and whatever the device reports.
+    /// Whatever the device reports.
     pub fn trim(&self) -> Result<()> {
         self.directly("trim", |state| {
-            if state.capture.is_some() {
-                return Err(Error::Unsupported { op: "trim", what: "memory cannot be given back while a graph is recorded" });
-            }
             for block in state.constants.clear() {
                 state.pool.give(&block, &self.inner.stream);
             }
             state.pool.evict(0, &self.inner.stream);
             Ok(())
         })
+    }
+
+    /// What became of the work that was gathered into graphs; `None` without [`Options::graphs`].
+    pub fn graphs(&self) -> Option<Graphs> {
+        self.state().queue.as_ref().map(Queue::counts)
     }
 
     /// Whether matrix products go by cuBLASLt.
@@ -229,16 +229,15 @@ impl CudaDevice {
         outcome
     }
 
-    /// Work of some kind for the device's stream, in order.
-    pub(crate) fn queue(&self, op: &'static str, kind: &impl Hash, work: impl FnOnce() -> Result<()>) -> Result<()> {
-        self.run(op, || {
-            // Held until the work is asked for, so that no other thread launches what was recorded in between.
-            let mut state = self.inner.options.graphs.then(|| self.state());
-            if let Some(state) = &mut state {
-                state.record(op, kind, &self.inner.stream)?;
-            }
-            work()
-        })
+    /// Work for the device's stream, in order.
+    pub(crate) fn queue(&self, op: &'static str, work: &impl Work) -> Result<()> {
+        let stream = &self.inner.stream;
+        self.run(op, || if self.inner.options.graphs { self.state().ask(op, work, stream) } else { work.start(op, stream) })
+    }
+
+    /// Work for the device's stream that is not to be part of a graph, and may wait for all work of the GPU.
+    pub(crate) fn at_once(&self, op: &'static str, work: &impl Work) -> Result<()> {
+        self.directly(op, |_| self.inner.gpu.alone(|| work.start(op, &self.inner.stream)))
     }
 
     /// Work that cannot be part of a graph: what was asked of the device before goes there first.
@@ -250,10 +249,9 @@ impl CudaDevice {
         })
     }
 
-    /// Work that may wait for all work of the GPU: nothing is recorded meanwhile, by this device or another, other than by a
-    /// [`Replay`](crate::Replay).
+    /// Work that may wait for all work of the GPU: nothing is captured meanwhile, by this device or another.
     pub(crate) fn alone<R>(&self, op: &'static str, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        self.run(op, || self.inner.gpu.alone(op, work))
+        self.run(op, || self.inner.gpu.alone(work))
     }
 
     /// Queues a kernel.
@@ -263,7 +261,7 @@ impl CudaDevice {
             Some(function) => function,
             None => self.alone(op, || kernels.function(op, kernel, suffix))?,
         };
-        self.queue(op, &(kernel.slot, suffix), || function.launch(op, &self.inner.stream, grid, arguments))
+        self.queue(op, &Launch { function, grid, arguments })
     }
 
     /// Queues a kernel that goes over `elements` of the device's type by vectors.
@@ -280,7 +278,7 @@ impl CudaDevice {
     fn block(&self, op: &'static str, bytes: usize) -> Result<Block> {
         match self.own_block(op, bytes) {
             // The pools of other handles on the GPU may keep some.
-            Err(Error::OutOfMemory { .. }) if self.may_hold(bytes) => {
+            Err(Error::OutOfMemory { .. }) if self.state().pool.allows(bytes) => {
                 self.run(op, || {
                     self.inner.gpu.reclaim(op);
                     Ok(())
@@ -291,26 +289,14 @@ impl CudaDevice {
         }
     }
 
-    /// Whether a block of so many bytes is within the limit, and not a part of a recording, which takes what there is.
-    fn may_hold(&self, bytes: usize) -> bool {
-        let state = self.state();
-        state.capture.is_none() && state.pool.allows(bytes)
-    }
-
     /// A block of this handle's pool, or the driver's.
     fn own_block(&self, op: &'static str, bytes: usize) -> Result<Block> {
         self.alive(op)?;
         let mut state = self.state();
-        if state.capture.is_none()
-            && let Some(block) = state.pool.reuse(bytes)
-        {
+        if let Some(block) = state.pool.reuse(bytes) {
             return Ok(block);
         }
         self.run(op, || {
-            let State { pool, capture, .. } = &mut *state;
-            if let Some(capture) = capture {
-                return capture.take(op, bytes, pool, &self.inner.side);
-            }
             // Memory is asked of the driver between graphs, not by them.
             state.flush(op, &self.inner.stream)?;
             state.pool.take(op, bytes, &self.inner.stream)
@@ -324,10 +310,6 @@ impl CudaDevice {
 
     pub(crate) fn give(&self, block: Block) {
         let mut state = self.state();
-        if let Some(capture) = &mut state.capture {
-            capture.give(block);
-            return;
-        }
         if !state.pool.keeps(&block) {
             // Where the context cannot be made current there is nothing to give back to.
             let _ = CurrentContext::set_current(&self.inner.gpu.context);
@@ -335,27 +317,17 @@ impl CudaDevice {
         state.give(&block, &self.inner.stream);
     }
 
-    /// Gives the blocks of a graph back.
-    pub(crate) fn give_all(&self, blocks: Vec<Block>) {
-        blocks.into_iter().for_each(|block| self.give(block));
-    }
-
     /// A buffer of one element, which nobody writes to.
     fn constant(&self, value: f32) -> Result<Buffer> {
         self.alive("full")?;
-        let (known, is_recorded) = {
-            let mut state = self.state();
-            // A replay has its own: it would not keep those that are shared, and writes its own only when it is replayed.
-            let is_recorded = state.capture.is_some();
-            (if is_recorded { None } else { state.constants.find(value, self.storage()) }, is_recorded)
-        };
+        let known = self.state().constants.find(value, self.storage());
         if let Some(block) = known {
             return Ok(Buffer::shared(self.clone(), block));
         }
         let buffer = Buffer::shared(self.clone(), Arc::new(self.block("full", self.storage().bytes())?));
         let arguments = FillArgs { elements: 1, out: buffer.address(), value, reserved: 0 };
         self.launch("full", FILL, Suffix::Of(self.storage()), Grid::new([1, 1, 1], 32), &arguments)?;
-        if !is_recorded && let Some(block) = buffer.block() {
+        if let Some(block) = buffer.block() {
             let superseded = self.state().constants.keep(value, self.storage(), block);
             superseded.into_iter().for_each(|block| self.give(block));
         }
@@ -381,10 +353,9 @@ impl CudaDevice {
             let mut chunk = self.chunk(op, size)?;
             fill(start..start + size, chunk.bytes_mut(size));
             self.run(op, || {
-                let mut state = self.state();
-                state.record(op, &size, &self.inner.stream)?;
-                chunk.upload(op, to + start as u64, size, &self.inner.stream)?;
-                state.keep(op, chunk, &self.inner.stream)
+                let (mut state, stream) = (self.state(), &self.inner.stream);
+                state.ask(op, &chunk.upload(to + start as u64, size), stream)?;
+                state.keep(op, chunk, stream)
             })?;
         }
         Ok(())
@@ -392,9 +363,6 @@ impl CudaDevice {
 
     /// Copies `bytes` to the host, where `read` takes them piece by piece.
     pub(crate) fn download(&self, op: &'static str, from: u64, bytes: usize, read: &mut dyn FnMut(&[u8])) -> Result<()> {
-        if self.state().capture.is_some() {
-            return Err(Error::Unsupported { op, what: "numbers cannot come to the host while a graph is recorded" });
-        }
         // Other threads may ask for work while this one waits.
         if bytes == 0 {
             // What went wrong before is reported here.
@@ -432,7 +400,7 @@ impl Drop for Inner {
         let _ = self.stream.synchronize("drop");
         let chunks = core::mem::take(&mut state.staging);
         // The driver may wait for the device where it lets go of pinned memory.
-        self.gpu.alone("drop", || drop(chunks));
+        self.gpu.alone(|| drop(chunks));
     }
 }
 

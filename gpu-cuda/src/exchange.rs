@@ -66,9 +66,6 @@ impl CudaDevice {
     }
 
     fn order(&self, op: &'static str, before: sys::CUstream, after: sys::CUstream) -> Result<()> {
-        if self.state().capture.is_some() {
-            return Err(Error::Unsupported { op, what: "streams cannot be joined while a graph is recorded" });
-        }
         self.directly(op, |_| {
             let event = Event::new(op)?;
             event.record(op, before)?;

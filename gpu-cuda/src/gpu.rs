@@ -1,14 +1,12 @@
-//! What belongs to a GPU's primary context, and so to every device that is open on it: the kernels, cuBLASLt, and the rule that keeps recordings
-//! whole. Destroying a handle of cuBLASLt or unloading a module waits for the whole context, which breaks every recording that is under way in it,
-//! whichever device or thread records. So both live as long as any device of the GPU is open.
+//! What belongs to a GPU's primary context, and so to every device that is open on it: the kernels, cuBLASLt, and the rule that keeps captures whole.
+//! Destroying a handle of cuBLASLt or unloading a module waits for the whole context, which breaks a capture that is under way in it, whichever
+//! device or thread captures. So both live as long as any device of the GPU is open.
 
 use crate::device::{Inner, locked};
 use crate::failure::check;
 use crate::kernels::Kernels;
 use crate::products::Products;
 use crate::properties::Properties;
-use crate::state::State;
-use crate::stream::Stream;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use cust::context::{Context, CurrentContext};
@@ -16,7 +14,7 @@ use cust::device::Device;
 use mfm_core::Result;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-/// The GPUs on which a device is open, by number. A GPU is opened, and closed, under this lock: while one is closed, nobody can record on it.
+/// The GPUs on which a device is open, by number. A GPU is opened, and closed, under this lock.
 static OPEN: Mutex<Vec<(usize, Weak<Gpu>)>> = Mutex::new(Vec::new());
 
 /// What the devices of one GPU share. Fields are dropped in this order.
@@ -26,55 +24,45 @@ pub(crate) struct Gpu {
     products: OnceLock<Option<Products>>,
     /// The devices, as long as they are open.
     devices: Mutex<Vec<Weak<Inner>>>,
+    quiet: Arc<Mutex<()>>,
     pub context: Context,
 }
 
 impl Gpu {
     /// cuBLASLt, if it is there.
     pub fn products(&self) -> Option<&Products> {
-        self.products.get_or_init(|| self.alone("cuda", Products::open)).as_ref()
+        self.products.get_or_init(|| self.alone(Products::open)).as_ref()
     }
 
-    /// From now on the device's recordings are seen to by [`alone`](Self::alone).
+    /// From now on the device gives memory back when others need it.
     pub fn join(&self, device: &Arc<Inner>) {
         let mut devices = locked(&self.devices);
         devices.retain(|device| device.strong_count() > 0);
         devices.push(Arc::downgrade(device));
     }
 
-    /// Work that may wait for the whole context, such as loading a module. What the GPU's devices gathered goes there first, and none of them
-    /// begins to gather before the work is done. The caller holds no device's state. A device whose work is lost says so at its next call.
-    pub fn alone<R>(&self, op: &'static str, work: impl FnOnce() -> R) -> R {
-        let flush = |state: &mut State, stream: &Stream| {
-            let _ = state.flush(op, stream);
-        };
-        self.with_all(flush, work)
+    /// Work that may wait for the whole context, such as loading a module: not while a product is captured.
+    pub fn alone<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _quiet = locked(&self.quiet);
+        work()
+    }
+
+    /// What is held during captures, and while work is done [`alone`](Self::alone).
+    pub fn quiet(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.quiet)
     }
 
     /// Gives the driver what the pools of all devices keep for later. The caller holds no device's state.
     pub fn reclaim(&self, op: &'static str) {
-        let empty = |state: &mut State, stream: &Stream| {
-            // What a replay records takes in all that is asked of its stream.
-            if state.capture.is_none() && state.flush(op, stream).is_ok() {
+        let devices: Vec<_> = locked(&self.devices).iter().filter_map(Weak::upgrade).collect();
+        for device in devices {
+            let (mut state, stream) = (device.state(), device.stream());
+            if state.flush(op, stream).is_ok() {
                 state.pool.evict(0, stream);
                 // Others have it once it is given back.
                 let _ = stream.synchronize(op);
             }
-        };
-        self.with_all(empty, || ());
-    }
-
-    /// `visit` of all devices, then work during which none of them goes on.
-    fn with_all<R>(&self, visit: impl Fn(&mut State, &Stream), work: impl FnOnce() -> R) -> R {
-        // The last to be dropped: with one of these, a device may go, which takes the locks below.
-        let mut devices = Vec::new();
-        let open = locked(&self.devices);
-        devices.extend(open.iter().filter_map(Weak::upgrade));
-        let mut states: Vec<_> = devices.iter().map(|device| (device.state(), device.stream())).collect();
-        for (state, stream) in &mut states {
-            visit(state, stream);
         }
-        work()
     }
 }
 
@@ -92,6 +80,7 @@ impl Share {
                 kernels: Kernels::new(properties.capability),
                 products: OnceLock::new(),
                 devices: Mutex::default(),
+                quiet: Arc::default(),
                 context: check("cuda", Context::new(device))?,
             }),
         };

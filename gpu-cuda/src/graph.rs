@@ -1,199 +1,236 @@
-//! CUDA graphs: a function of tensors, recorded once for each combination of shapes and replayed as one launch.
+//! A list of work as a CUDA graph: the pieces one after another, launched together, and adapted to the numbers, sizes and addresses of another list of its form.
 
-use crate::copy;
-use crate::device::CudaDevice;
+use crate::device::locked;
 use crate::failure::check_raw;
-use crate::memory::{Block, Pool};
-use crate::queue::Graph;
-use crate::staging::Chunk;
+use crate::kernels::{Function, Grid};
+use crate::products::Multiplication;
 use crate::stream::Stream;
-use crate::tensor::CudaTensor;
-use core::fmt;
+use crate::work::{List, Piece, Upload};
+use core::ffi::c_void;
+use core::ptr::null_mut;
 use cust::sys;
-use mfm_core::{Device, Error, Result, Shape, Tensor};
-use std::collections::{BTreeMap, HashMap};
+use mfm_core::{Error, Result};
+use std::sync::{Arc, Mutex};
 
-/// The memory of a graph while it is recorded: blocks that are given back serve the same graph again, and nothing else.
-#[derive(Default)]
-pub(crate) struct Capture {
-    free: BTreeMap<usize, Vec<Block>>,
-    chunks: Vec<Chunk>,
+/// How often the capture of a product is tried, which anybody breaks who waits for the whole GPU.
+const ATTEMPTS: usize = 8;
+/// What the driver answers where a capture is broken, or would be: codes from here to there.
+const BROKEN: core::ops::RangeInclusive<i32> = 900..=908;
+
+/// Where products are captured: what cuBLASLt does for one is not known but to the driver. No other work is ever asked of the stream.
+pub(crate) struct Scene {
+    stream: Stream,
+    /// Held during a capture, as it is while this crate does what may wait for the whole GPU.
+    quiet: Arc<Mutex<()>>,
 }
 
-impl Capture {
-    pub fn take(&mut self, op: &'static str, bytes: usize, pool: &mut Pool, side: &Stream) -> Result<Block> {
-        // A little larger will do.
-        let fits = self.free.range_mut(bytes..bytes.saturating_mul(2).max(1 << 10)).find_map(|(_, blocks)| blocks.pop());
-        match fits {
-            Some(block) => Ok(block),
-            None => {
-                // What is asked of the recorded stream would become part of the graph.
-                let block = pool.take(op, bytes, side)?;
-                side.synchronize(op)?;
-                Ok(block)
+impl Scene {
+    /// In the current context.
+    pub fn new(op: &'static str, quiet: Arc<Mutex<()>>) -> Result<Self> {
+        Ok(Self { stream: Stream::new(op)?, quiet })
+    }
+
+    /// What the library does for a product.
+    fn capture(&self, op: &'static str, product: &Multiplication) -> Result<Template> {
+        let mut outcome = self.attempt(op, product);
+        for _ in 1..ATTEMPTS {
+            match outcome {
+                Err(Error::Device { code, .. }) if BROKEN.contains(&code) => outcome = self.attempt(op, product),
+                _ => break,
             }
         }
+        outcome
     }
 
-    pub fn give(&mut self, block: Block) {
-        self.free.entry(block.bytes).or_default().push(block);
-    }
-
-    pub fn keep(&mut self, chunk: Chunk) {
-        self.chunks.push(chunk);
-    }
-}
-
-/// A recorded function for one combination of shapes.
-struct Recording {
-    device: CudaDevice,
-    executable: sys::CUgraphExec,
-    inputs: Vec<CudaTensor>,
-    outputs: Vec<CudaTensor>,
-    blocks: Vec<Block>,
-    /// Host memory that the graph reads.
-    chunks: Vec<Chunk>,
-}
-
-impl Drop for Recording {
-    fn drop(&mut self) {
-        if !self.executable.is_null() {
-            // What a lost device answers is of no use.
-            // SAFETY: instantiated by `record`, destroyed once.
-            let _ = self.device.run("replay", || check_raw("replay", unsafe { sys::cuGraphExecDestroy(self.executable) }));
-        }
-        self.device.give_all(core::mem::take(&mut self.blocks));
-        let chunks = core::mem::take(&mut self.chunks);
-        if !chunks.is_empty() {
-            // The last launch may still read them, and the driver may wait for the device where it lets go of pinned memory.
-            let _ = self.device.run("replay", || self.device.stream().synchronize("replay"));
-            let _ = self.device.alone("replay", || {
-                drop(chunks);
-                Ok(())
-            });
-        }
-    }
-}
-
-/// A function of tensors that is recorded as a CUDA graph when it is first called with inputs of some shapes, and replayed after that: one launch
-/// instead of hundreds. The results are those of the function.
-///
-/// The function must do the same work whenever it is called with the same shapes: what it decides or draws on the host is frozen at the
-/// recording. It cannot look at numbers on the host. What should change from call to call is an input.
-///
-/// While it is recorded, the device is the recording thread's alone: what another thread asked of it would become part of the graph, and not be done. And nothing
-/// else in the process may wait for the whole GPU, or the call fails with error 901: as for
-/// [`Options::graphs`](crate::Options::graphs), but that here another device of this crate counts too, where it uses a kernel or a kind of product for
-/// the first time.
-pub struct Replay<F> {
-    device: CudaDevice,
-    function: F,
-    recordings: HashMap<Vec<Shape>, Recording>,
-}
-
-impl<F> fmt::Debug for Replay<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replay").field("device", &self.device).field("recordings", &self.recordings.len()).finish_non_exhaustive()
-    }
-}
-
-impl<F: Fn(&[CudaTensor]) -> Result<Vec<CudaTensor>>> Replay<F> {
-    /// Nothing is recorded yet.
-    pub fn new(device: &CudaDevice, function: F) -> Self {
-        Self { device: device.clone(), function, recordings: HashMap::new() }
-    }
-
-    /// How many combinations of shapes have been recorded.
-    pub fn recordings(&self) -> usize {
-        self.recordings.len()
-    }
-
-    /// The function of `inputs`.
-    ///
-    /// # Errors
-    /// The function's own, [`Error::DeviceMismatch`], and whatever the device reports.
-    pub fn call(&mut self, inputs: &[&CudaTensor]) -> Result<Vec<CudaTensor>> {
-        if inputs.iter().any(|input| !input.home().same(&self.device)) {
-            return Err(Error::DeviceMismatch { op: "replay" });
-        }
-        let key: Vec<Shape> = inputs.iter().map(|input| input.shape()).collect();
-        if !self.recordings.contains_key(&key) {
-            let recording = self.record(inputs)?;
-            self.recordings.insert(key.clone(), recording);
-        }
-        let Some(recording) = self.recordings.get(&key) else { return Ok(Vec::new()) };
-        for (fixed, input) in recording.inputs.iter().zip(inputs) {
-            copy::into("replay", input, fixed)?;
-        }
-        self.device.directly("replay", |_| {
-            // SAFETY: the graph was instantiated in this context, and everything that it touches is held by the recording.
-            check_raw("replay", unsafe { sys::cuGraphLaunch(recording.executable, self.device.stream().as_inner()) })
-        })?;
-        // The next replay writes over the outputs.
-        recording.outputs.iter().map(|output| copy::fresh("replay", output)).collect()
-    }
-
-    fn record(&self, inputs: &[&CudaTensor]) -> Result<Recording> {
-        let device = &self.device;
-        let fixed = inputs.iter().map(|input| copy::fresh("replay", input)).collect::<Result<Vec<_>>>()?;
-        // Once without recording: kernels are loaded, products planned, and the pool is filled.
-        drop((self.function)(&fixed)?);
-        device.sync()?;
-        {
-            let capture = &mut device.state().capture;
-            if capture.is_some() {
-                return Err(Error::Unsupported { op: "replay", what: "a graph is being recorded on this device already" });
-            }
-            *capture = Some(Capture::default());
-        }
-        let stream = device.stream().as_inner();
-        let capturing = Capturing { device, ended: false };
+    fn attempt(&self, op: &'static str, product: &Multiplication) -> Result<Template> {
+        let _quiet = locked(&self.quiet);
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
-        // SAFETY: the stream is the device's own.
-        let begun = device.run("replay", || check_raw("replay", unsafe { sys::cuStreamBeginCapture_v2(stream, mode) }));
-        let outputs = begun.and_then(|()| (self.function)(&fixed)?.iter().map(CudaTensor::contiguous).collect::<Result<Vec<_>>>());
-        let (graph, capture) = capturing.end();
-        let mut recording = Recording {
-            device: device.clone(),
-            executable: core::ptr::null_mut(),
-            inputs: fixed,
-            outputs: Vec::new(),
-            blocks: capture.free.into_values().flatten().collect(),
-            chunks: capture.chunks,
+        // SAFETY: the stream is alive, and this scene's own.
+        check_raw(op, unsafe { sys::cuStreamBeginCapture_v2(self.stream.as_inner(), mode) })?;
+        let multiplied = product.multiply(op, &self.stream);
+        let mut graph = Template(null_mut());
+        // SAFETY: the stream is being captured.
+        let ended = check_raw(op, unsafe { sys::cuStreamEndCapture(self.stream.as_inner(), &raw mut graph.0) });
+        // A broken capture is what is to be told of, whatever the library makes of it.
+        ended.and(multiplied).map(|()| graph)
+    }
+}
+
+/// A graph, not to be launched itself.
+struct Template(sys::CUgraph);
+
+impl Template {
+    fn new(op: &'static str) -> Result<Self> {
+        let mut graph = Self(null_mut());
+        // SAFETY: writes a new handle.
+        check_raw(op, unsafe { sys::cuGraphCreate(&raw mut graph.0, 0) })?;
+        Ok(graph)
+    }
+
+    /// Adds a piece of work after the last.
+    fn add(&self, op: &'static str, last: Option<&sys::CUgraphNode>, piece: &Piece<'_>, scene: &Scene) -> Result<sys::CUgraphNode> {
+        let mut node = null_mut();
+        let (before, count) = last.map_or((core::ptr::null(), 0), |last| (core::ptr::from_ref(last), 1));
+        let outcome = match piece {
+            Piece::Kernel { function, grid, arguments } => with_kernel(*function, *grid, arguments, |parameters| {
+                // SAFETY: the graph is there, the node before is of it, and the parameters are copied.
+                unsafe { sys::cuGraphAddKernelNode(&raw mut node, self.0, before, count, parameters) }
+            }),
+            Piece::Upload(upload) => {
+                let (parameters, context) = (box_of(upload), context(op)?);
+                // SAFETY: as above.
+                unsafe { sys::cuGraphAddMemcpyNode(&raw mut node, self.0, before, count, &raw const parameters, context) }
+            }
+            Piece::Product(product) => {
+                let child = scene.capture(op, product)?;
+                // SAFETY: as above; the child is copied.
+                unsafe { sys::cuGraphAddChildGraphNode(&raw mut node, self.0, before, count, child.0) }
+            }
         };
-        recording.outputs = outputs?;
-        let graph = graph?;
-        device.run("replay", || {
-            // SAFETY: the graph was recorded just now.
-            check_raw("replay", unsafe { sys::cuGraphInstantiateWithFlags(&raw mut recording.executable, graph.raw(), 0) })
-        })?;
-        Ok(recording)
+        check_raw(op, outcome).map(|()| node)
     }
 }
 
-/// A recording that ends, also where the function fails or panics.
-struct Capturing<'a> {
-    device: &'a CudaDevice,
-    ended: bool,
-}
-
-impl Capturing<'_> {
-    fn end(mut self) -> (Result<Graph>, Capture) {
-        self.stop()
-    }
-
-    fn stop(&mut self) -> (Result<Graph>, Capture) {
-        self.ended = true;
-        let graph = self.device.run("replay", || Graph::end("replay", self.device.stream()));
-        (graph, self.device.state().capture.take().unwrap_or_default())
-    }
-}
-
-impl Drop for Capturing<'_> {
+impl Drop for Template {
     fn drop(&mut self) {
-        if !self.ended {
-            let (_, capture) = self.stop();
-            self.device.give_all(capture.free.into_values().flatten().collect());
+        if !self.0.is_null() {
+            // SAFETY: created or captured once, destroyed once.
+            let _ = unsafe { sys::cuGraphDestroy(self.0) };
         }
+    }
+}
+
+/// `work` with a kernel as the driver wants to be told of it.
+fn with_kernel<R>(function: Function, grid: Grid, arguments: &[u64], work: impl FnOnce(*const sys::CUDA_KERNEL_NODE_PARAMS) -> R) -> R {
+    let mut parameters = [arguments.as_ptr().cast::<c_void>().cast_mut()];
+    let [x, y, z] = grid.blocks;
+    let kernel = sys::CUDA_KERNEL_NODE_PARAMS {
+        func: function.raw(),
+        gridDimX: x,
+        gridDimY: y,
+        gridDimZ: z,
+        blockDimX: grid.threads,
+        blockDimY: 1,
+        blockDimZ: 1,
+        sharedMemBytes: 0,
+        kernelParams: parameters.as_mut_ptr(),
+        extra: null_mut(),
+    };
+    work(&raw const kernel)
+}
+
+/// A copy as the driver wants to be told of it: a box of one row.
+fn box_of(upload: &Upload) -> sys::CUDA_MEMCPY3D {
+    sys::CUDA_MEMCPY3D {
+        srcXInBytes: 0,
+        srcY: 0,
+        srcZ: 0,
+        srcLOD: 0,
+        srcMemoryType: sys::CUmemorytype::CU_MEMORYTYPE_HOST,
+        srcHost: upload.source(),
+        srcDevice: 0,
+        srcArray: null_mut(),
+        reserved0: null_mut(),
+        srcPitch: 0,
+        srcHeight: 0,
+        dstXInBytes: 0,
+        dstY: 0,
+        dstZ: 0,
+        dstLOD: 0,
+        dstMemoryType: sys::CUmemorytype::CU_MEMORYTYPE_DEVICE,
+        dstHost: null_mut(),
+        dstDevice: upload.to,
+        dstArray: null_mut(),
+        reserved1: null_mut(),
+        dstPitch: 0,
+        dstHeight: 0,
+        WidthInBytes: upload.bytes,
+        Height: 1,
+        Depth: 1,
+    }
+}
+
+/// The current context.
+fn context(op: &'static str) -> Result<sys::CUcontext> {
+    let mut context = null_mut();
+    // SAFETY: writes a handle.
+    check_raw(op, unsafe { sys::cuCtxGetCurrent(&raw mut context) }).map(|()| context)
+}
+
+/// A graph that can be launched.
+pub(crate) struct Executable {
+    handle: sys::CUgraphExec,
+    /// Its nodes are named in changes of the executable.
+    _template: Template,
+    nodes: Vec<sys::CUgraphNode>,
+    list: List,
+}
+
+// SAFETY: handles that the driver lets any thread use.
+unsafe impl Send for Executable {}
+
+impl Executable {
+    /// A graph of the work in the list, which is empty after that. A list that there is no graph of stays as it is.
+    pub fn new(op: &'static str, list: &mut List, scene: &Scene) -> Result<Self> {
+        let template = Template::new(op)?;
+        let mut nodes = Vec::with_capacity(list.len());
+        for piece in list.pieces() {
+            nodes.push(template.add(op, nodes.last(), &piece, scene)?);
+        }
+        let mut handle = null_mut();
+        // SAFETY: the graph is there; the handle is destroyed with the value.
+        check_raw(op, unsafe { sys::cuGraphInstantiateWithFlags(&raw mut handle, template.0, 0) })?;
+        Ok(Self { handle, _template: template, nodes, list: core::mem::take(list) })
+    }
+
+    /// What it does.
+    pub fn list(&self) -> &List {
+        &self.list
+    }
+
+    /// From now on does the work of `list`, of its form, in whose place its earlier work is left. What is under way is not changed. After a failure it is of
+    /// no use, and the list stays as it is.
+    pub fn adapt(&mut self, op: &'static str, list: &mut List, scene: &Scene) -> Result<()> {
+        for ((now, new), node) in self.list.pieces().zip(list.pieces()).zip(&self.nodes) {
+            if now != new {
+                self.change(op, *node, &new, scene)?;
+            }
+        }
+        core::mem::swap(&mut self.list, list);
+        Ok(())
+    }
+
+    fn change(&self, op: &'static str, node: sys::CUgraphNode, piece: &Piece<'_>, scene: &Scene) -> Result<()> {
+        let outcome = match piece {
+            Piece::Kernel { function, grid, arguments } => with_kernel(*function, *grid, arguments, |parameters| {
+                // SAFETY: the executable and the node of its template are there, and the parameters are copied.
+                unsafe { sys::cuGraphExecKernelNodeSetParams(self.handle, node, parameters) }
+            }),
+            Piece::Upload(upload) => {
+                let (parameters, context) = (box_of(upload), context(op)?);
+                // SAFETY: as above.
+                unsafe { sys::cuGraphExecMemcpyNodeSetParams(self.handle, node, &raw const parameters, context) }
+            }
+            Piece::Product(product) => {
+                let child = scene.capture(op, product)?;
+                // SAFETY: as above.
+                unsafe { sys::cuGraphExecChildGraphNodeSetParams(self.handle, node, child.0) }
+            }
+        };
+        check_raw(op, outcome)
+    }
+
+    /// Queues its work.
+    pub fn launch(&self, op: &'static str, stream: &Stream) -> Result<()> {
+        // SAFETY: work on memory that is given back, if at all, to a pool whose next user is behind it on the stream.
+        check_raw(op, unsafe { sys::cuGraphLaunch(self.handle, stream.as_inner()) })
+    }
+}
+
+impl Drop for Executable {
+    fn drop(&mut self) {
+        // What a lost device answers is of no use.
+        // SAFETY: instantiated in `new`, destroyed once, after its stream was waited for.
+        let _ = unsafe { sys::cuGraphExecDestroy(self.handle) };
     }
 }

@@ -1,6 +1,5 @@
 //! The kernels: found by name in their subject's module, which is loaded when one of its kernels is first launched.
 
-use crate::abi::Arguments;
 use crate::device::locked;
 use crate::failure::{check, check_raw};
 use crate::images;
@@ -82,9 +81,9 @@ impl Suffix {
 }
 
 /// Blocks and threads.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Grid {
-    pub blocks: [usize; 3],
+    pub blocks: [u32; 3],
     pub threads: u32,
 }
 
@@ -100,7 +99,8 @@ impl Grid {
     /// So many blocks in each direction, or as many as there may be.
     pub fn new(blocks: [usize; 3], threads: u32) -> Self {
         let [x, y, z] = blocks;
-        Self { blocks: [x.clamp(1, MOST_ALONG_X), y.clamp(1, MOST_BLOCKS), z.clamp(1, MOST_BLOCKS)], threads }
+        let blocks = [x.clamp(1, MOST_ALONG_X), y.clamp(1, MOST_BLOCKS), z.clamp(1, MOST_BLOCKS)].map(|n| n as u32);
+        Self { blocks, threads }
     }
 
     /// Threads for a loop over `elements`, a few each.
@@ -135,7 +135,7 @@ impl Grid {
 }
 
 /// A function of a loaded module, which is never unloaded before the device.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Function(cust::sys::CUfunction);
 
 // SAFETY: a handle that the driver lets any thread use.
@@ -195,11 +195,16 @@ impl Kernels {
 }
 
 impl Function {
-    /// Queues it on the stream; it is a kernel that takes `arguments`.
-    pub fn launch<A: Arguments>(self, op: &'static str, stream: &Stream, grid: Grid, arguments: &A) -> Result<()> {
-        let [x, y, z] = grid.blocks.map(|n| n as u32);
-        let mut parameters = [core::ptr::from_ref(arguments).cast::<c_void>().cast_mut()];
-        // SAFETY: the kernel takes one parameter, of this type, which the driver copies before it returns.
+    /// The driver's handle.
+    pub fn raw(self) -> cust::sys::CUfunction {
+        self.0
+    }
+
+    /// Queues it on the stream, as a kernel that takes one struct of these words.
+    pub fn launch(self, op: &'static str, stream: &Stream, grid: Grid, arguments: &[u64]) -> Result<()> {
+        let [x, y, z] = grid.blocks;
+        let mut parameters = [arguments.as_ptr().cast::<c_void>().cast_mut()];
+        // SAFETY: the kernel takes one parameter, which the driver copies before it returns.
         let outcome = unsafe {
             cust::sys::cuLaunchKernel(
                 self.0,

@@ -48,12 +48,13 @@ mod staging;
 mod state;
 mod stream;
 mod tensor;
+mod work;
 
 pub use device::CudaDevice;
 pub use exchange::ForeignStream;
 pub use failure::OpenError;
-pub use graph::Replay;
 pub use memory::Memory;
 pub use options::{Options, Precision};
 pub use properties::{Library, OLDEST_DRIVER, Properties, devices, libraries};
+pub use queue::Graphs;
 pub use tensor::CudaTensor;

@@ -1,8 +1,9 @@
 //! Where buffers come from, and where they return to.
 
 use crate::stream::Stream;
+use core::cmp::Reverse;
 use mfm_core::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 /// The smallest block.
 const SMALLEST: usize = 512;
@@ -47,7 +48,8 @@ pub(crate) struct Pool {
 /// The free blocks of a size.
 #[derive(Debug, Default)]
 struct Class {
-    addresses: Vec<u64>,
+    /// The lowest is taken first: a steady loop has the same places again, and finds its graphs as they were.
+    addresses: BinaryHeap<Reverse<u64>>,
     /// When a block of it was last taken or given back.
     used: u64,
 }
@@ -73,7 +75,7 @@ impl Pool {
     pub fn reuse(&mut self, bytes: usize) -> Option<Block> {
         let bytes = class_of(bytes)?;
         let class = self.free.get_mut(&bytes)?;
-        let address = class.addresses.pop()?;
+        let Reverse(address) = class.addresses.pop()?;
         self.clock += 1;
         class.used = self.clock;
         self.memory.pooled -= bytes;
@@ -134,7 +136,7 @@ impl Pool {
             self.memory.pooled += block.bytes;
             self.clock += 1;
             let class = self.free.entry(block.bytes).or_default();
-            class.addresses.push(block.address);
+            class.addresses.push(Reverse(block.address));
             class.used = self.clock;
         } else {
             release(block.address, stream);
@@ -150,7 +152,7 @@ impl Pool {
         order.sort_unstable();
         for (_, size) in order {
             while self.memory.pooled > most {
-                let Some(address) = self.free.get_mut(&size).and_then(|class| class.addresses.pop()) else { break };
+                let Some(Reverse(address)) = self.free.get_mut(&size).and_then(|class| class.addresses.pop()) else { break };
                 self.memory.pooled -= size;
                 release(address, stream);
             }

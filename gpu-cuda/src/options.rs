@@ -55,18 +55,17 @@ pub struct Options {
     pub memory_limit: usize,
     /// Whether matrix products go by cuBLASLt where it is found; by a plain kernel otherwise.
     pub cublaslt: bool,
+    /// Whether cuBLASLt is asked to add biases, apply activations and sum gradients on the way of large products in bf16, where it does so. Otherwise
+    /// kernels of this crate do, in passes of their own.
+    pub epilogues: bool,
     /// Whether work goes to the device as CUDA graphs: all that is asked for between two looks of the host is one launch. The results are the same.
     /// Meant for loops of many small kernels, such as the training and steering of small networks.
-    ///
-    /// While work is recorded, nothing in the process may wait for the whole GPU (`cuCtxSynchronize`, `cudaDeviceSynchronize`, the unloading of a
-    /// module, the destruction of a cuBLASLt handle): the driver breaks the recording then, and every later call of the device returns error 901.
-    /// The devices of this crate see to it among themselves; another library in the process may not.
     pub graphs: bool,
 }
 
 impl Default for Options {
-    /// f32, all of the device's memory, cuBLASLt if it is there, no graphs.
+    /// f32, all of the device's memory, cuBLASLt and its epilogues if it is there, no graphs.
     fn default() -> Self {
-        Self { precision: Precision::F32, memory_limit: usize::MAX, cublaslt: true, graphs: false }
+        Self { precision: Precision::F32, memory_limit: usize::MAX, cublaslt: true, epilogues: true, graphs: false }
     }
 }

@@ -8,11 +8,14 @@ use crate::matmul::Stack;
 use crate::options::{Precision, Storage};
 use crate::quick::BuildQuick;
 use crate::space::Axes;
+use crate::stream::Stream;
 use core::ffi::{c_int, c_void};
+use core::ptr::null_mut;
 use mfm_core::{Error, Result};
 use mfm_cuda_dl::CUBLASLT;
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// An opaque handle of the library's.
 type Handle = *mut c_void;
@@ -42,11 +45,17 @@ mod number {
     pub const BATCH_COUNT: c_int = 5;
     pub const BATCH_STRIDE: c_int = 6;
     pub const MOST_WORKSPACE: c_int = 1;
+    pub const REDUCTIONS: c_int = 3;
+    /// Partial sums of a split product are added in the type of the arithmetic, which is f32.
+    pub const REDUCE_IN_F32: u32 = 2;
     /// Of the first operand; those of the second, of C and of D follow.
     pub const ALIGNMENT: c_int = 5;
     /// An operation as such, its parts not fitting, or nothing for this GPU.
     pub const REFUSALS: [c_int; 3] = [15, 7, 8];
 }
+
+/// The least elements of what an epilogue goes over, beyond a bias: a small pass of our own costs little, and is exact.
+const LARGE: usize = 1 << 16;
 
 /// The largest workspace that a plan may use.
 const WORKSPACE: usize = 32 << 20;
@@ -130,12 +139,21 @@ impl Epilogue {
         }
     }
 
-    /// Whether the library may be asked for it in a product of `columns`: its vectors read and write 16 bytes, and how exact its GELU and its sums are in f32
-    /// it does not say.
-    fn may_be_asked(self, storage: Storage, columns: usize) -> bool {
+    /// Whether the library may be asked for it in a product of so many rows, columns and terms on the device: in bf16 (how exact its GELU and its sums are in
+    /// f32 it does not say), where there is enough to gain, and in whole vectors of 16 bytes.
+    fn may_be_asked(self, device: &CudaDevice, sizes: [usize; 3]) -> bool {
         let (_, vector, matrix) = self.parts();
-        let exact = matches!(self, Self::None | Self::Bias(_)) || storage == Storage::Bf16;
-        exact && vector.is_multiple_of(16) && matrix.is_multiple_of(16) && (matrix == 0 || columns.is_multiple_of(8))
+        let storage = device.storage();
+        let fits = vector.is_multiple_of(16) && matrix.is_multiple_of(16) && sizes.iter().all(|n| n.is_multiple_of(16 / storage.bytes()));
+        let [rows, columns, terms] = sizes;
+        let is_worth_it = match self {
+            Self::None => return true,
+            Self::Bias(_) => return fits && device.options().epilogues,
+            Self::Gelu { .. } => rows * columns >= LARGE,
+            // Which reads the left operand once more, unless much of it is in the cache.
+            Self::RowSums(_) => rows * terms >= LARGE && 4 * rows * terms * storage.bytes() <= 3 * device.properties().cache,
+        };
+        fits && is_worth_it && storage == Storage::Bf16 && device.options().epilogues
     }
 }
 
@@ -193,43 +211,150 @@ impl Key {
     }
 }
 
+/// The library, opened in a context.
+struct Library {
+    api: Api,
+    handle: Handle,
+}
+
+// SAFETY: any thread may use the handle.
+unsafe impl Send for Library {}
+// SAFETY: as above.
+unsafe impl Sync for Library {}
+
+impl Drop for Library {
+    fn drop(&mut self) {
+        // SAFETY: created by `open`, destroyed once.
+        unsafe { (self.api.destroy)(self.handle) };
+    }
+}
+
 /// A product, planned.
-struct Plan {
-    operation: Handle,
+pub(crate) struct Plan {
+    library: Arc<Library>,
+    /// Told of the addresses of its epilogue before each use.
+    operation: Mutex<Handle>,
     /// Of our right and left operand and of the result.
     layouts: [Handle; 3],
     algorithm: [u64; 8],
     workspace: usize,
 }
 
-/// cuBLASLt, opened for a GPU, with the plans made so far; `None` for a product that it does not offer.
-pub(crate) struct Products {
-    api: Api,
-    handle: Handle,
-    plans: Mutex<HashMap<Key, Option<Plan>, BuildQuick>>,
+// SAFETY: any thread may use the handles; what is changed of them is under the lock.
+unsafe impl Send for Plan {}
+// SAFETY: as above.
+unsafe impl Sync for Plan {}
+
+impl Drop for Plan {
+    fn drop(&mut self) {
+        let (api, operation) = (&self.library.api, *locked(&self.operation));
+        for layout in self.layouts.iter().filter(|layout| !layout.is_null()) {
+            // SAFETY: created by `fill`, destroyed once.
+            unsafe { (api.layout_destroy)(*layout) };
+        }
+        if !operation.is_null() {
+            // SAFETY: as above.
+            unsafe { (api.operation_destroy)(operation) };
+        }
+    }
 }
 
-// SAFETY: the library's handles may be used by any thread; plans are changed under the lock.
-unsafe impl Send for Products {}
-// SAFETY: as above.
-unsafe impl Sync for Products {}
+/// A planned product of operands at some addresses.
+#[derive(Clone)]
+pub(crate) struct Multiplication {
+    plan: Arc<Plan>,
+    operands: Operands,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Operands {
+    left: Address,
+    right: Address,
+    out: Address,
+    workspace: Address,
+    epilogue: Epilogue,
+}
+
+impl PartialEq for Multiplication {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.plan, &other.plan) && self.operands == other.operands
+    }
+}
+
+impl Multiplication {
+    /// Of one plan among those that there are.
+    pub fn plan_number(&self) -> usize {
+        Arc::as_ptr(&self.plan).addr()
+    }
+
+    /// Queues it on the stream, or lets that capture it.
+    pub fn multiply(&self, op: &'static str, stream: &Stream) -> Result<()> {
+        let Plan { library, operation, layouts: [first, second, result], algorithm, workspace } = &*self.plan;
+        let (operation, (one, zero)) = (locked(operation), (1.0f32, 0.0f32));
+        let Operands { left, right, out, workspace: address, epilogue } = self.operands;
+        point(&library.api, *operation, epilogue)?;
+        // SAFETY: the plan is of these operands; C is D, and not read since its factor is zero.
+        check(op, unsafe {
+            (library.api.multiply)(
+                library.handle,
+                *operation,
+                &raw const one,
+                right,
+                *first,
+                left,
+                *second,
+                &raw const zero,
+                out,
+                *result,
+                out,
+                *result,
+                algorithm,
+                address,
+                *workspace,
+                stream.as_inner().cast(),
+            )
+        })
+    }
+}
+
+/// cuBLASLt, opened for a GPU, with the plans made so far; `None` for a product that it does not offer.
+pub(crate) struct Products {
+    library: Arc<Library>,
+    plans: Mutex<HashMap<Key, Option<Arc<Plan>>, BuildQuick>>,
+}
 
 /// A status of the library's.
-fn check(status: c_int) -> Result<()> {
+fn check(op: &'static str, status: c_int) -> Result<()> {
     match status {
         0 => Ok(()),
-        code => Err(Error::Device { op: "matmul", code, message: "of cuBLASLt" }),
+        code => Err(Error::Device { op, code, message: "of cuBLASLt" }),
     }
+}
+
+fn set<V>(setter: unsafe extern "C" fn(Handle, c_int, *const c_void, usize) -> c_int, of: Handle, which: c_int, value: &V) -> Result<()> {
+    // SAFETY: the attribute has the size of `V`, which the library checks.
+    check("matmul", unsafe { setter(of, which, core::ptr::from_ref(value).cast(), size_of::<V>()) })
+}
+
+/// Tells an operation where its epilogue's vector and matrix are.
+fn point(api: &Api, operation: Handle, epilogue: Epilogue) -> Result<()> {
+    let (_, vector, matrix) = epilogue.parts();
+    for (which, address) in [(number::VECTOR, vector), (number::MATRIX, matrix)] {
+        if address != 0 {
+            set(api.operation_set, operation, which, &address)?;
+        }
+    }
+    Ok(())
 }
 
 impl Products {
     /// The library for the current context, if it is there.
     pub fn open() -> Option<Self> {
         let api = Api::open()?;
-        let mut handle = core::ptr::null_mut();
+        let mut handle = null_mut();
         // SAFETY: a context is current.
         let status = unsafe { (api.create)(&raw mut handle) };
-        (status == 0).then(|| Self { api, handle, plans: Mutex::default() })
+        (status == 0).then(|| Self { library: Arc::new(Library { api, handle }), plans: Mutex::default() })
     }
 
     /// Queues left · right, row-major from `out` on, with the epilogue `wanted` or what the library offers of it. Says which it was; `None` if the library does
@@ -265,7 +390,7 @@ impl Products {
     ) -> Result<bool> {
         let batch = left.batch.shape;
         let has_one_matrix = batch.elements() == 1 || epilogue == Epilogue::None;
-        if !has_one_matrix || !epilogue.may_be_asked(device.storage(), right.columns) {
+        if !has_one_matrix || !epilogue.may_be_asked(device, [left.rows, right.columns, left.columns]) {
             return Ok(false);
         }
         let (axes, _) = Axes::new(batch, [&left.batch, &right.batch], None);
@@ -285,43 +410,21 @@ impl Products {
         };
         let mut plans = locked(&self.plans);
         let (planned, is_new) = match plans.entry(key) {
-            std::collections::hash_map::Entry::Occupied(entry) => (entry.into_mut(), false),
-            std::collections::hash_map::Entry::Vacant(entry) => (entry.insert(device.alone("matmul", || self.plan(&key, epilogue))?), true),
+            Entry::Occupied(entry) => (entry.into_mut(), false),
+            Entry::Vacant(entry) => (entry.insert(device.alone("matmul", || self.plan(&key, epilogue))?), true),
         };
         let Some(plan) = planned else { return Ok(false) };
         let workspace = device.buffer("matmul", plan.workspace)?;
-        let (one, zero) = (1.0f32, 0.0f32);
-        let multiply = || {
-            self.point(plan.operation, epilogue)?;
-            let [first, second, result] = plan.layouts;
-            // SAFETY: the plan is of these operands; C is D, and not read since its factor is zero.
-            check(unsafe {
-                (self.api.multiply)(
-                    self.handle,
-                    plan.operation,
-                    &raw const one,
-                    b,
-                    first,
-                    a,
-                    second,
-                    &raw const zero,
-                    out,
-                    result,
-                    out,
-                    result,
-                    &raw const plan.algorithm,
-                    workspace.address(),
-                    plan.workspace,
-                    device.stream().as_inner().cast(),
-                )
-            })
-        };
+        let operands = Operands { left: a, right: b, out, workspace: workspace.address(), epilogue };
+        let multiplication = Multiplication { plan: Arc::clone(plan), operands };
+        if !is_new {
+            drop(plans);
+            return device.queue("matmul", &multiplication).map(|()| true);
+        }
         // The library loads its kernels when they are first used, which is not for a graph.
-        let outcome = if is_new { device.alone("matmul", multiply) } else { device.queue("matmul", &key, multiply) };
-        match outcome {
+        match device.at_once("matmul", &multiplication) {
             // Its heuristics may propose what it then refuses.
-            Err(Error::Device { code, .. }) if is_new && key.is_refusal(code) => {
-                self.discard(plan);
+            Err(Error::Device { code, .. }) if key.is_refusal(code) => {
                 *planned = None;
                 Ok(false)
             }
@@ -329,119 +432,71 @@ impl Products {
         }
     }
 
-    fn set<V>(
-        &self,
-        setter: unsafe extern "C" fn(Handle, c_int, *const c_void, usize) -> c_int,
-        of: Handle,
-        which: c_int,
-        value: &V,
-    ) -> Result<()> {
-        // SAFETY: the attribute has the size of `V`, which the library checks.
-        check(unsafe { setter(of, which, core::ptr::from_ref(value).cast(), size_of::<V>()) })
+    fn plan(&self, key: &Key, epilogue: Epilogue) -> Result<Option<Arc<Plan>>> {
+        let library = Arc::clone(&self.library);
+        let mut plan = Plan { library, operation: Mutex::new(null_mut()), layouts: [null_mut(); 3], algorithm: [0; 8], workspace: 0 };
+        Ok(self.fill(&mut plan, key, epilogue)?.then(|| Arc::new(plan)))
     }
 
-    /// Tells an operation where its epilogue's vector and matrix are.
-    fn point(&self, operation: Handle, epilogue: Epilogue) -> Result<()> {
-        let (_, vector, matrix) = epilogue.parts();
-        for (which, address) in [(number::VECTOR, vector), (number::MATRIX, matrix)] {
-            if address != 0 {
-                self.set(self.api.operation_set, operation, which, &address)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn plan(&self, key: &Key, epilogue: Epilogue) -> Result<Option<Plan>> {
+    /// Describes the product and asks the heuristics; false if they have nothing to propose.
+    fn fill(&self, plan: &mut Plan, key: &Key, epilogue: Epilogue) -> Result<bool> {
+        let api = &self.library.api;
         let compute = if key.precision == Precision::Tf32 { number::COMPUTE_TF32 } else { number::COMPUTE_F32 };
         let kind = match key.precision.storage() {
             Storage::F32 => number::TYPE_F32,
             Storage::Bf16 => number::TYPE_BF16,
         };
-        let mut plan = Plan { operation: core::ptr::null_mut(), layouts: [core::ptr::null_mut(); 3], algorithm: [0; 8], workspace: 0 };
-        let outcome = self.fill(&mut plan, compute, kind, key, epilogue);
-        match outcome {
-            Ok(true) => Ok(Some(plan)),
-            other => {
-                self.discard(&plan);
-                other.map(|_| None)
-            }
-        }
-    }
-
-    /// Describes the product and asks the heuristics; false if they have nothing to propose.
-    fn fill(&self, plan: &mut Plan, compute: c_int, kind: c_int, key: &Key, epilogue: Epilogue) -> Result<bool> {
-        let api = &self.api;
         let [m, n, k] = key.sizes.map(|n| n as u64);
+        let operation = plan.operation.get_mut().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: writes a new handle.
-        check(unsafe { (api.operation_create)(&raw mut plan.operation, compute, number::TYPE_F32) })?;
+        check("matmul", unsafe { (api.operation_create)(&raw mut *operation, compute, number::TYPE_F32) })?;
+        let operation = *operation;
         let [first, second] = key.sides;
-        self.set(api.operation_set, plan.operation, number::TRANSPOSE_FIRST, &c_int::from(first.transposed))?;
-        self.set(api.operation_set, plan.operation, number::TRANSPOSE_SECOND, &c_int::from(second.transposed))?;
-        self.set(api.operation_set, plan.operation, number::EPILOGUE, &key.epilogue.0)?;
+        set(api.operation_set, operation, number::TRANSPOSE_FIRST, &c_int::from(first.transposed))?;
+        set(api.operation_set, operation, number::TRANSPOSE_SECOND, &c_int::from(second.transposed))?;
+        set(api.operation_set, operation, number::EPILOGUE, &key.epilogue.0)?;
         if key.epilogue.0 & number::EPILOGUE_KEEP != 0 {
-            self.set(api.operation_set, plan.operation, number::MATRIX_LEADING, &(n as i64))?;
+            set(api.operation_set, operation, number::MATRIX_LEADING, &(n as i64))?;
         }
         // The heuristics look at the addresses' alignment.
-        self.point(plan.operation, epilogue)?;
+        point(api, operation, epilogue)?;
         let upright = |rows: u64, columns: u64, side: &Side| if side.transposed { (columns, rows) } else { (rows, columns) };
         let shapes = [upright(n, k, &first), upright(k, m, &second), (n, m)];
         let distances = [(first.leading, first.apart), (second.leading, second.apart), (key.sizes[1], (m * n) as i64)];
         for ((layout, (rows, columns)), (leading, apart)) in plan.layouts.iter_mut().zip(shapes).zip(distances) {
             // SAFETY: writes a new handle.
-            check(unsafe { (api.layout_create)(layout, kind, rows, columns, leading as i64) })?;
-            self.set(api.layout_set, *layout, number::BATCH_COUNT, &(key.batch as c_int))?;
-            self.set(api.layout_set, *layout, number::BATCH_STRIDE, &apart)?;
+            check("matmul", unsafe { (api.layout_create)(layout, kind, rows, columns, leading as i64) })?;
+            set(api.layout_set, *layout, number::BATCH_COUNT, &(key.batch as c_int))?;
+            set(api.layout_set, *layout, number::BATCH_STRIDE, &apart)?;
         }
-        let mut preference = core::ptr::null_mut();
+        let mut preference = null_mut();
         // SAFETY: writes a new handle.
-        check(unsafe { (api.preference_create)(&raw mut preference) })?;
-        let proposal = self.ask(plan, preference, key);
+        check("matmul", unsafe { (api.preference_create)(&raw mut preference) })?;
+        let proposal = self.ask(operation, plan.layouts, preference, key);
         // SAFETY: created above.
-        check(unsafe { (api.preference_destroy)(preference) })?;
-        Ok(match proposal? {
-            Some(proposal) => {
-                (plan.algorithm, plan.workspace) = (proposal.algorithm, proposal.workspace);
-                true
-            }
-            None => false,
-        })
+        check("matmul", unsafe { (api.preference_destroy)(preference) })?;
+        let proposal = proposal?;
+        if let Some(proposal) = proposal {
+            (plan.algorithm, plan.workspace) = (proposal.algorithm, proposal.workspace);
+        }
+        Ok(proposal.is_some())
     }
 
-    fn ask(&self, plan: &Plan, preference: Handle, key: &Key) -> Result<Option<Proposal>> {
-        self.set(self.api.preference_set, preference, number::MOST_WORKSPACE, &WORKSPACE)?;
+    fn ask(&self, operation: Handle, [a, b, d]: [Handle; 3], preference: Handle, key: &Key) -> Result<Option<Proposal>> {
+        let Library { api, handle } = &*self.library;
+        set(api.preference_set, preference, number::MOST_WORKSPACE, &WORKSPACE)?;
+        set(api.preference_set, preference, number::REDUCTIONS, &number::REDUCE_IN_F32)?;
         let [first, second] = key.sides;
         for (which, alignment) in (number::ALIGNMENT..).zip([first.alignment, second.alignment, key.out_alignment, key.out_alignment]) {
-            self.set(self.api.preference_set, preference, which, &alignment)?;
+            set(api.preference_set, preference, which, &alignment)?;
         }
         let (mut proposal, mut count) = (Proposal::default(), 0);
-        let [a, b, d] = plan.layouts;
         // SAFETY: all handles are there; there is room for one proposal.
-        let status =
-            unsafe { (self.api.propose)(self.handle, plan.operation, a, b, d, d, preference, 1, &raw mut proposal, &raw mut count) };
+        let status = unsafe { (api.propose)(*handle, operation, a, b, d, d, preference, 1, &raw mut proposal, &raw mut count) };
         if key.is_refusal(status) {
             return Ok(None);
         }
-        check(status)?;
+        check("matmul", status)?;
         Ok((count > 0 && proposal.state == 0).then_some(proposal))
-    }
-
-    fn discard(&self, plan: &Plan) {
-        for layout in plan.layouts.iter().filter(|layout| !layout.is_null()) {
-            // SAFETY: created by `fill`, destroyed once.
-            unsafe { (self.api.layout_destroy)(*layout) };
-        }
-        if !plan.operation.is_null() {
-            // SAFETY: as above.
-            unsafe { (self.api.operation_destroy)(plan.operation) };
-        }
-    }
-}
-
-impl Drop for Products {
-    fn drop(&mut self) {
-        let plans = core::mem::take(&mut *locked(&self.plans));
-        plans.values().flatten().for_each(|plan| self.discard(plan));
-        // SAFETY: created by `open`, destroyed once.
-        unsafe { (self.api.destroy)(self.handle) };
     }
 }

@@ -22,6 +22,8 @@ pub struct Properties {
     pub memory: usize,
     /// Its multiprocessors.
     pub multiprocessors: i32,
+    /// Its L2 cache in bytes.
+    pub cache: usize,
     /// The driver's CUDA version, 1000 major + 10 minor.
     pub driver: i32,
 }
@@ -97,6 +99,7 @@ fn describe(index: usize, driver: i32) -> Result<(Device, Properties), OpenError
         capability: (attribute(DeviceAttribute::ComputeCapabilityMajor)?, attribute(DeviceAttribute::ComputeCapabilityMinor)?),
         memory: check("cuda", device.total_memory())?,
         multiprocessors: attribute(DeviceAttribute::MultiprocessorCount)?,
+        cache: usize::try_from(attribute(DeviceAttribute::L2CacheSize)?).unwrap_or(0),
         driver,
     };
     Ok((device, properties))

@@ -1,169 +1,167 @@
-//! Work gathered into CUDA graphs ([`Options::graphs`](crate::Options::graphs)): what is asked of the device between two looks of the host is
-//! recorded, and goes to the device as one launch. A loop that asks for the same work again has the graph of the last time adapted to the new
-//! numbers and addresses.
+//! Work gathered into CUDA graphs ([`Options::graphs`](crate::Options::graphs)): what is asked of the device between two looks of the host is written
+//! down, and goes to the device as one launch. A loop that asks for the same work again has the graph of the last time, in which the pieces that have
+//! other numbers or addresses are changed.
 
-use crate::failure::check_raw;
-use crate::quick::Quick;
+use crate::graph::{Executable, Scene};
 use crate::staging::{Chunk, Staging};
 use crate::stream::Stream;
-use core::hash::{Hash, Hasher};
-use cust::sys;
+use crate::work::{List, Work};
 use mfm_core::{Error, Result};
-use std::collections::HashMap;
 
-/// How many launches a graph has at most: the device works on one while the host records the next.
-const LONGEST: usize = 1 << 11;
+/// How much work a graph has at most: the device does one while the host writes down the next.
+const LONGEST: usize = 1 << 9;
+/// With less, a graph saves nothing.
+const SHORTEST: usize = 4;
 /// How many bytes of pinned host memory wait for a graph at most.
 const WAITING: usize = 64 << 20;
 /// How many graphs are kept to be used again.
 const KEPT: usize = 64;
+/// How many of one form: a loop may take turns between places in memory.
+const KEPT_OF_A_FORM: usize = 4;
 
-/// What is being recorded.
-#[derive(Default)]
-struct Open {
-    launches: usize,
-    /// Of the kinds of work, in order: graphs of one signature can be expected to differ in numbers alone.
-    signature: Quick,
-    /// What the graph copies to the device.
-    chunks: Vec<Chunk>,
+/// What became of the work that was gathered into graphs ([`Options::graphs`](crate::Options::graphs)).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Graphs {
+    /// How many graphs were made.
+    pub made: u64,
+    /// How many graphs were launched.
+    pub launched: u64,
+    /// How often work went without a graph since there was too little of it.
+    pub short: u64,
+    /// How often work went without because its graph could not be made or launched.
+    pub refused: u64,
+    /// Why it was so the last time.
+    pub refusal: Option<Error>,
 }
 
-/// A graph that the driver can launch.
-struct Executable {
-    handle: sys::CUgraphExec,
+/// A graph that is kept.
+struct Kept {
+    /// Of its form.
+    signature: u64,
+    executable: Executable,
+    /// When it was last launched.
     used: u64,
 }
 
-// SAFETY: a handle that the driver lets any thread use.
-unsafe impl Send for Executable {}
-
-impl Drop for Executable {
-    fn drop(&mut self) {
-        // What a lost device answers is of no use.
-        // SAFETY: instantiated by `prepare`, destroyed once, after the stream was waited for.
-        let _ = unsafe { sys::cuGraphExecDestroy(self.handle) };
-    }
-}
-
 /// The work that has not gone to the device yet, and the graphs of earlier work. The order of work is that of the calls, as without graphs.
-#[derive(Default)]
 pub(crate) struct Queue {
-    open: Option<Open>,
-    executables: HashMap<u64, Executable>,
-    launched: u64,
-    /// Why recorded work was lost. Tensors wait for it, so every later call returns it.
+    list: List,
+    /// What the list copies to the device.
+    chunks: Vec<Chunk>,
+    graphs: Vec<Kept>,
+    scene: Scene,
+    counts: Graphs,
+    /// Why work that was written down was lost. Tensors wait for it, so every later call returns it.
     failed: Option<Error>,
 }
 
 impl Queue {
-    /// Before work of some kind is asked of the stream: from now on it is recorded, if it was not.
-    pub fn record(&mut self, op: &'static str, kind: &impl Hash, stream: &Stream, staging: &mut Staging) -> Result<()> {
-        if self.open.as_ref().is_some_and(|open| open.launches >= LONGEST) {
+    pub fn new(scene: Scene) -> Self {
+        Self { list: List::default(), chunks: Vec::new(), graphs: Vec::new(), scene, counts: Graphs::default(), failed: None }
+    }
+
+    pub fn counts(&self) -> Graphs {
+        self.counts
+    }
+
+    /// Writes work down.
+    pub fn add(&mut self, op: &'static str, work: &impl Work, stream: &Stream, staging: &mut Staging) -> Result<()> {
+        if self.list.len() >= LONGEST {
             self.flush(op, stream, staging)?;
         }
         self.reported()?;
-        let open = match &mut self.open {
-            Some(open) => open,
-            closed => {
-                let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
-                // SAFETY: the stream is the device's own.
-                check_raw(op, unsafe { sys::cuStreamBeginCapture_v2(stream.as_inner(), mode) })?;
-                closed.insert(Open::default())
-            }
-        };
-        open.launches += 1;
-        kind.hash(&mut open.signature);
+        work.note(&mut self.list);
         Ok(())
     }
 
-    /// Keeps host memory until the recorded work that reads it is done.
+    /// Keeps host memory until the work that reads it is done.
     pub fn keep(&mut self, op: &'static str, chunk: Chunk, stream: &Stream, staging: &mut Staging) -> Result<()> {
-        let Some(open) = &mut self.open else { return staging.give(op, chunk, stream) };
-        open.chunks.push(chunk);
-        if open.chunks.iter().map(Chunk::capacity).sum::<usize>() < WAITING { Ok(()) } else { self.flush(op, stream, staging) }
+        self.chunks.push(chunk);
+        if self.chunks.iter().map(Chunk::capacity).sum::<usize>() < WAITING { Ok(()) } else { self.flush(op, stream, staging) }
     }
 
-    /// Gives the device what was recorded.
+    /// Gives the device what was written down.
     pub fn flush(&mut self, op: &'static str, stream: &Stream, staging: &mut Staging) -> Result<()> {
-        if let Some(open) = self.open.take()
-            && let Err(error) = self.launch(op, open, stream, staging)
+        if !self.list.is_empty()
+            && let Err(error) = self.launch(op, stream, staging)
         {
             self.failed.get_or_insert(error);
         }
+        self.list.clear();
         self.reported()
     }
 
-    fn launch(&mut self, op: &'static str, open: Open, stream: &Stream, staging: &mut Staging) -> Result<()> {
-        let graph = Graph::end(op, stream)?;
-        let executable = self.prepare(op, open.signature.finish(), &graph, stream)?;
-        // SAFETY: a graph of work on memory that is given back, if at all, to a pool whose next user is behind it on the stream.
-        check_raw(op, unsafe { sys::cuGraphLaunch(executable, stream.as_inner()) })?;
-        open.chunks.into_iter().try_for_each(|chunk| staging.give(op, chunk, stream))
+    fn launch(&mut self, op: &'static str, stream: &Stream, staging: &mut Staging) -> Result<()> {
+        if self.list.len() < SHORTEST {
+            self.counts.short += 1;
+            self.list.start(op, stream)?;
+        } else {
+            self.launch_together(op, stream)?;
+        }
+        self.chunks.drain(..).try_for_each(|chunk| staging.give(op, chunk, stream))
     }
 
-    /// Forgets what was recorded, which nobody waits for.
-    pub fn discard(&mut self, stream: &Stream) {
-        if self.open.take().is_some() {
-            drop(Graph::end("drop", stream));
+    /// Where a graph cannot be made or launched, nothing was done, and the work goes without.
+    fn launch_together(&mut self, op: &'static str, stream: &Stream) -> Result<()> {
+        let graph = self.prepare(op, stream).map(|place| &self.graphs[place].executable);
+        let (outcome, list) = match graph {
+            Ok(executable) => (executable.launch(op, stream), executable.list()),
+            Err(error) => (Err(error), &self.list),
+        };
+        match outcome {
+            Ok(()) => {
+                self.counts.launched += 1;
+                Ok(())
+            }
+            Err(error) => {
+                (self.counts.refused, self.counts.refusal) = (self.counts.refused + 1, Some(error));
+                list.start(op, stream)
+            }
         }
+    }
+
+    /// The place of a graph that does what is written down: the nearest of its form, changed, or a new one. After a failure the list stays as it is.
+    fn prepare(&mut self, op: &'static str, stream: &Stream) -> Result<usize> {
+        let (signature, used) = (self.list.signature(), self.counts.launched);
+        let of_this_form = || self.graphs.iter().enumerate().filter(|(_, kept)| kept.signature == signature);
+        let nearest = of_this_form().filter_map(|(place, kept)| Some((kept.executable.list().distance(&self.list)?, place))).min();
+        // Where much is different it may be the turn of another one.
+        if let Some((distance, place)) = nearest
+            && (8 * distance <= self.list.len() || of_this_form().count() >= KEPT_OF_A_FORM)
+        {
+            let kept = &mut self.graphs[place];
+            if kept.executable.adapt(op, &mut self.list, &self.scene).is_ok() {
+                kept.used = used;
+                return Ok(place);
+            }
+            self.forget(op, place, stream)?;
+        }
+        if self.graphs.len() >= KEPT
+            && let Some((place, _)) = self.graphs.iter().enumerate().min_by_key(|(_, kept)| kept.used)
+        {
+            self.forget(op, place, stream)?;
+        }
+        let executable = Executable::new(op, &mut self.list, &self.scene)?;
+        self.counts.made += 1;
+        self.graphs.push(Kept { signature, executable, used });
+        Ok(self.graphs.len() - 1)
+    }
+
+    fn forget(&mut self, op: &'static str, place: usize, stream: &Stream) -> Result<()> {
+        // It may be under way.
+        stream.synchronize(op)?;
+        drop(self.graphs.swap_remove(place));
+        Ok(())
+    }
+
+    /// Forgets what was written down, which nobody waits for.
+    pub fn discard(&mut self, stream: &Stream) {
+        self.list.clear();
         let _ = stream.synchronize("drop");
-        self.executables.clear();
+        self.graphs.clear();
     }
 
     fn reported(&mut self) -> Result<()> {
         self.failed.map_or(Ok(()), Err)
-    }
-
-    /// The graph in a form that can be launched: an earlier one adapted to it, or a new one.
-    fn prepare(&mut self, op: &'static str, signature: u64, graph: &Graph, stream: &Stream) -> Result<sys::CUgraphExec> {
-        self.launched += 1;
-        let used = self.launched;
-        if let Some(known) = self.executables.get_mut(&signature) {
-            let (mut node, mut outcome) = (core::ptr::null_mut(), core::mem::MaybeUninit::uninit());
-            // SAFETY: both are alive; `outcome` is written as an integer, and not read. What is under way is not changed by it.
-            if unsafe { sys::cuGraphExecUpdate(known.handle, graph.0, &raw mut node, outcome.as_mut_ptr()) } as i32 == 0 {
-                known.used = used;
-                return Ok(known.handle);
-            }
-        }
-        let is_full = !self.executables.contains_key(&signature) && self.executables.len() >= KEPT;
-        let oldest = self.executables.iter().min_by_key(|(_, executable)| executable.used).map(|(signature, _)| *signature);
-        if let Some(superseded) = if is_full { oldest } else { Some(signature) }.and_then(|signature| self.executables.remove(&signature)) {
-            // It may be under way.
-            stream.synchronize(op)?;
-            drop(superseded);
-        }
-        let mut handle = core::ptr::null_mut();
-        // SAFETY: the graph is alive.
-        check_raw(op, unsafe { sys::cuGraphInstantiateWithFlags(&raw mut handle, graph.0, 0) })?;
-        self.executables.insert(signature, Executable { handle, used });
-        Ok(handle)
-    }
-}
-
-/// A recorded graph.
-pub(crate) struct Graph(sys::CUgraph);
-
-impl Graph {
-    /// The driver's handle, as long as the graph is there.
-    pub fn raw(&self) -> sys::CUgraph {
-        self.0
-    }
-
-    /// Ends the recording.
-    pub fn end(op: &'static str, stream: &Stream) -> Result<Self> {
-        let mut graph = Self(core::ptr::null_mut());
-        // SAFETY: the stream is the device's own, and is being recorded.
-        check_raw(op, unsafe { sys::cuStreamEndCapture(stream.as_inner(), &raw mut graph.0) })?;
-        Ok(graph)
-    }
-}
-
-impl Drop for Graph {
-    fn drop(&mut self) {
-        if !self.0.is_null() {
-            // SAFETY: from `end`, destroyed once; executables do not need it.
-            let _ = unsafe { sys::cuGraphDestroy(self.0) };
-        }
     }
 }

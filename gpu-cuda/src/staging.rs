@@ -2,6 +2,7 @@
 
 use crate::failure::{check, check_raw};
 use crate::stream::{Event, Stream};
+use crate::work::Upload;
 use cust::memory::{cuda_free_locked, cuda_malloc_locked};
 use mfm_core::Result;
 
@@ -57,10 +58,9 @@ impl Chunk {
         self.done.synchronize(op)
     }
 
-    /// Queues a copy of the first `bytes` to the device.
-    pub fn upload(&mut self, op: &'static str, to: u64, bytes: usize, stream: &Stream) -> Result<()> {
-        // SAFETY: `to` has room for them, and the chunk is kept until the copy is done.
-        check_raw(op, unsafe { cust::sys::cuMemcpyHtoDAsync_v2(to, self.pointer.cast(), bytes.min(self.bytes), stream.as_inner()) })
+    /// A copy of the first `bytes` to `to` on the device, where there is room for them. The chunk is to be kept until it is done.
+    pub fn upload(&self, to: u64, bytes: usize) -> Upload {
+        Upload { from: self.pointer.expose_provenance(), to, bytes: bytes.min(self.bytes) }
     }
 
     /// Queues a copy of `bytes` from the device, for which [`wait`](Self::wait) waits.

@@ -1,12 +1,11 @@
 //! What of a device changes: under one lock, so that a call takes it once.
 
 use crate::constants::Constants;
-use crate::graph::Capture;
 use crate::memory::{Block, Pool};
 use crate::queue::Queue;
 use crate::staging::{Chunk, Staging};
 use crate::stream::Stream;
-use core::hash::Hash;
+use crate::work::Work;
 use mfm_core::Result;
 
 /// What of a device changes.
@@ -15,17 +14,15 @@ pub(crate) struct State {
     pub staging: Staging,
     /// Where work is gathered into graphs, if it is.
     pub queue: Option<Queue>,
-    /// What a replay records.
-    pub capture: Option<Capture>,
     pub constants: Constants,
 }
 
 impl State {
-    /// Before work of some kind is asked of the stream.
-    pub fn record(&mut self, op: &'static str, kind: &impl Hash, stream: &Stream) -> Result<()> {
+    /// Asks the stream for work, now or, where work is gathered, later: in the order of the calls.
+    pub fn ask(&mut self, op: &'static str, work: &impl Work, stream: &Stream) -> Result<()> {
         match &mut self.queue {
-            Some(queue) if self.capture.is_none() => queue.record(op, kind, stream, &mut self.staging),
-            _ => Ok(()),
+            Some(queue) => queue.add(op, work, stream, &mut self.staging),
+            None => work.start(op, stream),
         }
     }
 
@@ -36,14 +33,9 @@ impl State {
 
     /// Keeps host memory until the work that was asked to read it is done.
     pub fn keep(&mut self, op: &'static str, chunk: Chunk, stream: &Stream) -> Result<()> {
-        match (&mut self.capture, &mut self.queue) {
-            // The graph reads it at every replay.
-            (Some(capture), _) => {
-                capture.keep(chunk);
-                Ok(())
-            }
-            (None, Some(queue)) => queue.keep(op, chunk, stream, &mut self.staging),
-            (None, None) => self.staging.give(op, chunk, stream),
+        match &mut self.queue {
+            Some(queue) => queue.keep(op, chunk, stream, &mut self.staging),
+            None => self.staging.give(op, chunk, stream),
         }
     }
 

@@ -9,7 +9,7 @@ const NOT_READY: i32 = 600;
 /// What it answers where memory runs out.
 const OUT_OF_MEMORY: i32 = 2;
 
-/// A stream that waits for no other by itself, the legacy default stream included: what anyone does there would break a recording.
+/// A stream that waits for no other by itself, the legacy default stream included: what anyone does there would break a capture.
 pub(crate) struct Stream(sys::CUstream);
 
 // SAFETY: a handle that the driver lets any thread use.

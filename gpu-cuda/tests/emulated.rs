@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 use mfm_core::tensor::{Reduce, Transpose, Unary};
-use mfm_core::{Device, Error, Noise, Operations, Result, Shape, Tensor};
-use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options, Precision, Replay};
+use mfm_core::{Device, Noise, Operations, Result, Shape, Tensor};
+use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options, Precision};
 use std::io::Write;
 
 /// A device on the emulated driver; `None`, said aloud, where there is none.
@@ -125,66 +125,6 @@ fn threads_share_a_device() -> Result<()> {
     Ok(())
 }
 
-/// A small network's step: products, a hook, a gather, a constant from the host.
-fn step(inputs: &[CudaTensor]) -> Result<Vec<CudaTensor>> {
-    let [x, w] = inputs else { return Err(Error::Length { op: "step", expected: 2, found: inputs.len() }) };
-    let y = x.linear(w, None, mfm_core::tensor::Activation::Silu)?;
-    let shifted = y.add(&x.device().from_slice(&[0.5], shape(&[1]))?)?;
-    Ok(vec![shifted.gather(0, &[1, 0, 1])?, y.sum(0)?.permute(&[1, 0])?])
-}
-
-#[test]
-fn a_replay_gives_what_the_function_gives() -> Result<()> {
-    let Some(device) = device(Options::default()) else { return Ok(()) };
-    let mut replay = Replay::new(&device, step);
-    for round in 0..6u64 {
-        // Two shapes take turns: each is recorded once.
-        let rows = 2 + (round % 2) as usize;
-        let x = device.normal(&Noise::new(round), shape(&[rows, 8]))?;
-        let w = device.normal(&Noise::new(100 + round), shape(&[4, 8]))?;
-        let expected = step(&[x.clone(), w.clone()])?;
-        let found = replay.call(&[&x, &w])?;
-        let again = replay.call(&[&x, &w])?;
-        for ((a, b), c) in expected.iter().zip(&found).zip(&again) {
-            assert_eq!(a.shape(), b.shape());
-            assert_eq!(a.to_vec::<f32>()?, b.to_vec::<f32>()?);
-            assert_eq!(a.to_vec::<f32>()?, c.to_vec::<f32>()?, "one replay leaves nothing behind for the next");
-        }
-    }
-    assert_eq!(replay.recordings(), 2);
-    let allocations = device.memory().allocations;
-    let x = device.normal(&Noise::new(50), shape(&[2, 8]))?;
-    let w = device.normal(&Noise::new(51), shape(&[4, 8]))?;
-    for _ in 0..10 {
-        replay.call(&[&x, &w])?;
-    }
-    assert_eq!(device.memory().allocations, allocations);
-    drop((replay, x, w));
-    device.trim()?;
-    let memory = device.memory();
-    assert_eq!((memory.live, memory.pooled), (0, 0), "a dropped recording gives its memory back");
-    Ok(())
-}
-
-#[test]
-fn a_recording_cannot_look() -> Result<()> {
-    let Some(device) = device(Options::default()) else { return Ok(()) };
-    let first = std::cell::Cell::new(true);
-    let mut replay = Replay::new(&device, |inputs: &[CudaTensor]| {
-        // The first call is not recorded.
-        if !first.replace(false) {
-            assert!(matches!(inputs[0].device().trim(), Err(Error::Unsupported { op: "trim", .. })));
-            inputs[0].to_vec::<f32>()?;
-        }
-        Ok(vec![inputs[0].exp()?])
-    });
-    let x = device.full(1.0, shape(&[3]))?;
-    let error = replay.call(&[&x]).unwrap_err();
-    assert!(matches!(error, Error::Unsupported { op: "to_vec", .. }), "{error}");
-    assert_eq!(x.exp()?.sum(0)?.shape(), shape(&[1]), "the device goes on");
-    device.sync()
-}
-
 /// Products by the stand-in for cuBLASLt against the plain kernel, in every precision; linear layers are in `fused.rs`.
 #[test]
 fn cublaslt() -> Result<()> {
@@ -247,14 +187,6 @@ fn constants_are_made_once() -> Result<()> {
     let live = device.memory().live;
     drop((one, alone, many));
     assert!(device.memory().live < live);
-    // A replay has its own, whatever becomes of those that are shared.
-    let mut replay = Replay::new(&device, |inputs| Ok(vec![inputs[0].mul(&inputs[0].device().full(7.0, shape(&[2]))?)?]));
-    let x = device.from_slice(&[1.0, 2.0], shape(&[2]))?;
-    device.full(7.0, shape(&[2]))?;
-    replay.call(&[&x])?;
-    let others = (0..200).map(|i| device.full(0.5 + f64::from(i), shape(&[2]))).collect::<Result<Vec<_>>>()?;
-    assert_eq!(replay.call(&[&x])?[0].to_vec::<f64>()?, [7.0, 14.0]);
-    drop((replay, x, others));
     device.trim()?;
     assert_eq!((device.memory().live, device.memory().pooled), (0, 0));
     Ok(())

@@ -5,7 +5,7 @@ mod common;
 
 use common::{alone, shape};
 use mfm_core::tensor::{Activation, Fused};
-use mfm_core::{Device, Error, Noise, Result, Tensor};
+use mfm_core::{Device, Error, Noise, Operations, Result, Tensor};
 use mfm_cuda_emulator::{launches, refuse_epilogues};
 use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options, Precision};
 
@@ -52,12 +52,13 @@ fn agree(a: &[Option<CudaTensor>], b: &[Option<CudaTensor>], tolerance: f64) -> 
     Ok(())
 }
 
-/// In bf16 cuBLASLt adds the bias, applies GELU, keeps what goes into it and sums the gradient of the bias; in f32 and TF32 it adds the bias alone.
+/// In large products in bf16 cuBLASLt adds the bias, applies GELU, keeps what goes into it and sums the gradient of the bias; in others it adds the bias
+/// alone, if all sizes are whole vectors.
 #[test]
 fn the_rest_of_a_linear_layer_goes_with_its_products() -> Result<()> {
     let Some(_guard) = alone() else { return Ok(()) };
     for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
-        for (rows, inner, out) in [(6, 8, 16), (6, 16, 8), (3, 8, 12), (6, 8, 5)] {
+        for (rows, inner, out) in [(512, 8, 128), (512, 8, 132), (8, 8, 16), (6, 8, 16), (8, 8, 5)] {
             let layer = |device: &CudaDevice, activation, biased: bool| {
                 let (x, w, b) = (normal(device, 1, &[rows, inner]), normal(device, 2, &[out, inner]), normal(device, 3, &[out]));
                 let inputs: &[&CudaTensor] = if biased { &[&x, &w, &b] } else { &[&x, &w] };
@@ -66,20 +67,27 @@ fn the_rest_of_a_linear_layer_goes_with_its_products() -> Result<()> {
             let [with, without] = [true, false].map(|cublaslt| device(precision, cublaslt));
             assert!(with.has_cublaslt());
             let tolerance = if precision == Precision::F32 { 2e-6 } else { 1e-2 };
+            // Those of a sum over the rows.
+            let before = launches();
+            normal(&with, 4, &[rows, out]).sum(0)?.to_vec::<f32>()?;
+            let sums = launches() - before - 1;
             for activation in [Activation::Identity, Activation::Gelu, Activation::Silu] {
+                if rows * out >= 1 << 16 && activation == Activation::Silu {
+                    continue;
+                }
                 for biased in [true, false] {
                     let (found, kernels) = layer(&with, activation, biased)?;
                     agree(&found, &layer(&without, activation, biased)?.0, tolerance)?;
-                    // A slope, and where cuBLASLt does not make them the sums for the bias, here in one kernel.
-                    let slope = i32::from(activation != Activation::Identity);
-                    let wanted = if precision != Precision::Bf16 {
-                        [slope, slope + i32::from(biased)]
-                    } else {
-                        // The library keeps what goes into GELU in rows of whole vectors.
-                        let gelu = activation == Activation::Gelu && out % 8 == 0;
-                        [if gelu { 0 } else { slope }, slope]
+                    let vector = if precision == Precision::Bf16 { 8 } else { 4 };
+                    let fits = [rows, inner, out].iter().all(|size| size % vector == 0);
+                    let is_whole = fits && precision == Precision::Bf16 && rows * out >= 1 << 16;
+                    let forward = match activation {
+                        Activation::Gelu if is_whole => 0,
+                        Activation::Identity => i32::from(biased && !fits),
+                        _ => 1,
                     };
-                    assert_eq!(kernels, wanted, "{precision:?} {activation:?} {biased} {out}");
+                    let backward = i32::from(activation != Activation::Identity) + if biased && !is_whole { sums } else { 0 };
+                    assert_eq!(kernels, [forward, backward], "{precision:?} {activation:?} {biased} {rows} {out}");
                 }
             }
         }
@@ -93,11 +101,11 @@ fn epilogues_that_are_refused() -> Result<()> {
     let Some(_guard) = alone() else { return Ok(()) };
     // A plan is kept as long as the GPU is open: each case has rows of its own.
     let layer = |device: &CudaDevice, rows: usize| {
-        let (x, w, b) = (normal(device, 1, &[rows, 8]), normal(device, 2, &[16, 8]), normal(device, 3, &[16]));
-        pull(&Fused::Linear { activation: Activation::Gelu }, &[&x, &w, &b], &normal(device, 4, &[rows, 16]))
+        let (x, w, b) = (normal(device, 1, &[rows, 8]), normal(device, 2, &[128, 8]), normal(device, 3, &[128]));
+        pull(&Fused::Linear { activation: Activation::Gelu }, &[&x, &w, &b], &normal(device, 4, &[rows, 128]))
     };
     for (case, (late, code)) in [false, true].into_iter().flat_map(|late| [7, 8, 15, 14].map(|code| (late, code))).enumerate() {
-        let rows = 6 + case;
+        let rows = 512 + 8 * case;
         refuse_epilogues(code, late);
         let outcome = layer(&device(Precision::Bf16, true), rows);
         refuse_epilogues(0, false);
@@ -108,8 +116,10 @@ fn epilogues_that_are_refused() -> Result<()> {
         }
         let (found, kernels) = outcome?;
         agree(&found, &layer(&device(Precision::Bf16, false), rows)?.0, 1e-2)?;
-        assert_eq!(kernels, [1, 2], "the bias and GELU in one, a slope, a sum: {code} {late}");
+        assert_eq!(kernels, [1, 3], "the bias and GELU in one, a slope, a sum in two: {code} {late}");
     }
+    let unasked = CudaDevice::with_options(0, Options { precision: Precision::Bf16, epilogues: false, ..Options::default() }).unwrap();
+    assert_eq!(layer(&unasked, 512)?.1, [1, 3]);
     Ok(())
 }
 

@@ -7,8 +7,8 @@ use common::{alone, shape};
 use cust::stream::{Stream, StreamFlags};
 use mfm_core::tensor::Activation;
 use mfm_core::{Device, Error, Noise, Operations, Result, Tensor};
-use mfm_cuda_emulator::{Machine, be_strict, configure, fail, graphs};
-use mfm_gpu_cuda::{CudaDevice, CudaTensor, ForeignStream, Options, Precision, Replay};
+use mfm_cuda_emulator::{Machine, be_strict, configure, fail, graphs, launches};
+use mfm_gpu_cuda::{CudaDevice, CudaTensor, ForeignStream, Options, Precision};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,20 +48,22 @@ fn the_same_numbers_by_one_launch_between_looks() -> Result<()> {
         let gathered = device(precision, true);
         let before = graphs();
         let found = run(&gathered, 40)?;
-        let (made, launched) = graphs();
+        let now = graphs();
         assert_eq!(found, run(&device(precision, false), 40)?, "{precision:?}");
-        // At first a graph is cut where memory is asked for or a kernel loaded; after that there is one for each look.
-        let launched = launched - before.1;
+        // At first a graph is cut where memory is asked for or a product planned; after that there is one for each look.
+        let (made, launched) = (now.made - before.made, now.launches - before.launches);
         assert!((40..40 + 80).contains(&launched), "{launched} launches");
-        assert!(made - before.0 < launched - 25, "{} graphs for {launched} launches", made - before.0);
-        // The first graph of a run begins elsewhere where there is memory in the pool already.
+        assert!(made < launched - 25, "{made} graphs for {launched} launches");
+        // The first graph of a run begins elsewhere where there is memory in the pool already, and each form may have a few.
+        (0..4).try_for_each(|_| run(&gathered, 40).map(drop))?;
+        let (steady, allocations) = (graphs(), gathered.memory().allocations);
         run(&gathered, 40)?;
-        let steady = (graphs(), gathered.memory().allocations);
-        run(&gathered, 40)?;
-        let now = (graphs(), gathered.memory().allocations);
-        assert_eq!(now.1, steady.1, "a steady loop asks for no memory");
-        assert_eq!(now.0.1 - steady.0.1, 40, "one launch for each look at a loss");
-        assert_eq!(now.0.0, steady.0.0, "no graph is made in a steady loop");
+        let now = graphs();
+        assert_eq!(gathered.memory().allocations, allocations, "a steady loop asks for no memory");
+        assert_eq!(now.launches - steady.launches, 40, "one launch for each look at a loss");
+        assert_eq!(now.made, steady.made, "no graph is made in a steady loop");
+        // Of a dozen pieces of work in each step those have other numbers that draw noise and scale by its number.
+        assert!(now.changes - steady.changes < 40 * 4, "{} changes", now.changes - steady.changes);
     }
     Ok(())
 }
@@ -72,15 +74,16 @@ fn long_work_is_cut() -> Result<()> {
     let chain = |device: &CudaDevice| -> Result<Vec<f32>> {
         let x = device.normal(&Noise::new(1), shape(&[33]))?;
         // Nobody looks for 6,000 launches, and for 96 MB of numbers from the host.
-        let x = (0..6000).try_fold(x, |x, i| x.scale(1.0 + f64::from(i % 3 - 1) * 0.01))?;
+        let x = (0..6000).try_fold(x, |x, i| x.scale(1.0 + (f64::from(i % 3) - 1.5) * 0.01))?;
         let large = vec![0.25; 4 << 20];
         let sums = (0..6).try_fold(x, |x, _| x.add(&device.from_slice(&large, shape(&[4 << 20]))?.sum(0)?))?;
         sums.to_vec()
     };
-    let before = graphs().1;
+    let before = graphs().launches;
     let gathered = device(Precision::F32, true);
     assert_eq!(chain(&gathered)?, chain(&device(Precision::F32, false))?);
-    assert!(graphs().1 - before >= 4, "{}", graphs().1 - before);
+    let launches = graphs().launches - before;
+    assert!(launches > 6000 / 512, "{launches}");
     Ok(())
 }
 
@@ -99,43 +102,86 @@ fn threads_share_a_queue() -> Result<()> {
 }
 
 #[test]
+fn without_a_graph_work_goes_by_itself() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    let expected = run(&device(Precision::Bf16, false), 6)?;
+    for function in [
+        c"cuGraphCreate",
+        c"cuGraphAddKernelNode",
+        c"cuGraphAddMemcpyNode",
+        c"cuGraphAddChildGraphNode",
+        c"cuGraphInstantiateWithFlags",
+        c"cuGraphExecKernelNodeSetParams",
+        c"cuGraphExecMemcpyNodeSetParams",
+        c"cuGraphExecChildGraphNodeSetParams",
+        c"cuGraphLaunch",
+        c"cuStreamBeginCapture_v2",
+        c"cuStreamEndCapture",
+    ] {
+        for code in [2, 901] {
+            for after in [0, 3] {
+                let gathered = device(Precision::Bf16, true);
+                fail(function, code, after);
+                assert_eq!(run(&gathered, 6)?, expected, "{function:?} {code} {after}");
+                configure(Machine::default());
+                assert_eq!(run(&gathered, 6)?, expected, "{function:?} {code} {after}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn lost_work_is_not_lost_in_silence() -> Result<()> {
     let Some(_guard) = alone() else { return Ok(()) };
-    for (function, code) in
-        [(c"cuStreamEndCapture", 901), (c"cuGraphInstantiateWithFlags", 2), (c"cuGraphLaunch", 1), (c"cuGraphLaunch", 700)]
-    {
-        let gathered = device(Precision::F32, true);
-        let x = gathered.normal(&Noise::new(1), shape(&[1000]))?;
-        x.to_vec::<f32>()?;
-        let (y, z) = (x.add(&x)?, x.exp()?);
-        fail(function, code, 0);
-        for tensor in [&y, &z, &x] {
-            let error = tensor.to_vec::<f32>().unwrap_err();
-            assert!(matches!(error, Error::Device { code: found, .. } if found == code), "{function:?}: {error}");
-        }
-        assert!(gathered.from_slice(&[1.0], shape(&[1])).is_err() && gathered.sync().is_err(), "{function:?}");
-        drop((x, y, z, gathered));
-        configure(Machine::default());
-        run(&device(Precision::F32, true), 2)?;
-    }
-    // A graph that cannot be adapted is made anew.
     let gathered = device(Precision::F32, true);
-    let expected = run(&gathered, 6)?;
-    let before = graphs().0;
-    fail(c"cuGraphExecUpdate", 910, 3);
-    assert_eq!(run(&gathered, 6)?, expected);
-    assert!(graphs().0 > before);
-    // Work that is not recorded is refused at once, and nothing else is lost.
     let x = gathered.normal(&Noise::new(1), shape(&[1000]))?;
-    gathered.sync()?;
-    fail(c"cuStreamBeginCapture_v2", 1, 0);
-    assert!(matches!(x.exp(), Err(Error::Device { code: 1, .. })));
-    assert_eq!(run(&gathered, 6)?, expected);
-    drop(x);
+    let work = || -> Result<_> { Ok((x.add(&x)?, x.exp()?)) };
+    // Memory is there the second time, and two pieces of work go by themselves.
+    drop(work()?);
+    x.to_vec::<f32>()?;
+    let (y, z) = work()?;
+    fail(c"cuLaunchKernel", 1, 1);
+    for tensor in [&y, &z, &x] {
+        let error = tensor.to_vec::<f32>().unwrap_err();
+        assert!(matches!(error, Error::Device { code: 1, .. }), "{error}");
+    }
+    assert!(gathered.from_slice(&[1.0], shape(&[1])).is_err() && gathered.sync().is_err());
+    drop((x, y, z, gathered));
+    // A lost device.
+    let gathered = device(Precision::F32, true);
+    let x = gathered.normal(&Noise::new(1), shape(&[1000]))?;
+    let y = (0..10).try_fold(x, |x, _| x.shift(1.0))?;
+    fail(c"cuGraphLaunch", 700, 0);
+    assert!(matches!(y.to_vec::<f32>(), Err(Error::Device { code: 700, .. })));
+    assert!(matches!(gathered.sync(), Err(Error::Device { code: 700, .. })));
+    drop((y, gathered));
+    configure(Machine::default());
     // What nobody looked at is forgotten with the device.
+    let gathered = device(Precision::F32, true);
     let x = gathered.normal(&Noise::new(1), shape(&[1000]))?.exp()?;
     drop((x, gathered));
     assert_eq!(mfm_cuda_emulator::used(), 0);
+    Ok(())
+}
+
+/// The driver may lose a capture because somebody else waits for the whole GPU.
+#[test]
+fn a_broken_capture_is_tried_again() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    let expected = run(&device(Precision::Bf16, false), 6)?;
+    let launches = |after: Option<i32>| -> Result<i32> {
+        let before = graphs().launches;
+        if let Some(after) = after {
+            fail(c"cuStreamEndCapture", 901, after);
+        }
+        assert_eq!(run(&device(Precision::Bf16, true), 6)?, expected);
+        Ok(graphs().launches - before)
+    };
+    let whole = launches(None)?;
+    for after in 0..4 {
+        assert_eq!(launches(Some(after))?, whole, "all work goes as graphs");
+    }
     Ok(())
 }
 
@@ -174,14 +220,14 @@ fn more_forms_than_are_kept() -> Result<()> {
         Ok(())
     };
     chain(100)?;
-    let before = graphs().0;
-    (2..=71).try_for_each(chain)?;
-    assert_eq!(graphs().0 - before, 70);
+    let before = graphs().made;
+    (4..=73).try_for_each(chain)?;
+    assert_eq!(graphs().made - before, 70);
     // The last is still there, the first is not.
-    chain(71)?;
-    assert_eq!(graphs().0 - before, 70);
-    chain(2)?;
-    assert_eq!(graphs().0 - before, 71);
+    chain(73)?;
+    assert_eq!(graphs().made - before, 70);
+    chain(4)?;
+    assert_eq!(graphs().made - before, 71);
     Ok(())
 }
 
@@ -195,22 +241,16 @@ fn other_users_of_the_stream() -> Result<()> {
     // SAFETY: alive until the end of the test.
     let foreign = unsafe { ForeignStream::from_raw(theirs.as_inner().cast()) };
     gathered.follow(foreign)?;
-    let _recorded = x.exp()?;
-    let before = graphs().1;
+    let before = launches();
+    let _gathered = x.exp()?;
+    assert_eq!(launches() - before, 0, "it is written down");
     gathered.precede(foreign)?;
-    assert_eq!(graphs().1 - before, 1, "the other stream waits for what was recorded");
-
-    let mut replay = Replay::new(&gathered, |inputs: &[CudaTensor]| Ok(vec![inputs[0].exp()?]));
-    for scale in [1.0, 1.0, 2.0] {
-        let found = replay.call(&[&x.scale(scale)?])?;
-        assert_eq!(found[0].to_vec::<f32>()?, x.scale(scale)?.exp()?.to_vec::<f32>()?);
-    }
-    assert_eq!(replay.recordings(), 1);
+    assert_eq!(launches() - before, 1, "the other stream waits for what was written down");
     Ok(())
 }
 
 #[test]
-fn devices_of_one_gpu_come_and_go_while_others_record() -> Result<()> {
+fn devices_of_one_gpu_come_and_go_while_others_capture() -> Result<()> {
     let Some(_guard) = alone() else { return Ok(()) };
     let expected = run(&device(Precision::F32, false), 3)?;
     be_strict(true);

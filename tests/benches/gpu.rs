@@ -12,7 +12,7 @@ use mfm_core::interpolant::Linear;
 use mfm_core::tensor::{Activation, Fused, OptimiserState, OptimiserStep, Transpose};
 use mfm_core::training::{Consistency, NoTeacher, Objective};
 use mfm_core::{Device, Flow, Noise, Operations, Result, Shape, Tensor};
-use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options, Precision};
+use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options, Precision, libraries};
 use mfm_nn::train::{LossInput, Samples, Trainer, TrainingConfig};
 use mfm_nn::{DitConfig, DitSize, Model, ModelConfig};
 use std::path::Path;
@@ -27,7 +27,11 @@ struct Bench {
 
 impl Bench {
     fn device(&self, precision: Precision) -> CudaDevice {
-        CudaDevice::with_options(0, Options { precision, ..Options::default() }).expect("the GPU, which was found before")
+        self.device_with(Options { precision, ..Options::default() })
+    }
+
+    fn device_with(&self, options: Options) -> CudaDevice {
+        CudaDevice::with_options(0, options).expect("the GPU, which was found before")
     }
 
     /// What PyTorch prints for a part.
@@ -118,13 +122,14 @@ fn attention(bench: &Bench) -> Result<()> {
     let text = bench.theirs("attention");
     let products = 2.0 * (axes[0] * axes[1] * axes[2] * axes[2] * axes[3]) as f64;
     let rate = |count: f64, time: f64| format!("{:.1} Tflop/s", count * products / time / 1e12);
-    let time = seconds(&device, 7, 10, || Fused::Attention.apply(&[&q, &k, &v]).map(drop))?;
+    // As many as let the look at the end take no share: PyTorch's side is timed by events.
+    let time = seconds(&device, 7, 100, || Fused::Attention.apply(&[&q, &k, &v]).map(drop))?;
     line("attention forward", time, number_after(&text, "\nforward"), &rate(2.0, time));
     let (_, pullback) = CudaTensor::fused_vjp(&Fused::Attention, &[&q, &k, &v], &[true; 3])?.expect("the backend's own attention");
-    let time = seconds(&device, 7, 10, || pullback(&g).map(drop))?;
+    let time = seconds(&device, 7, 50, || pullback(&g).map(drop))?;
     line("attention backward", time, number_after(&text, "\nbackward"), &rate(7.0, time));
     let moving = [Some(&k), Some(&v), Some(&q)];
-    let time = seconds(&device, 7, 10, || CudaTensor::fused_jvp(&Fused::Attention, &[&q, &k, &v], &moving).map(drop))?;
+    let time = seconds(&device, 7, 50, || CudaTensor::fused_jvp(&Fused::Attention, &[&q, &k, &v], &moving).map(drop))?;
     line("attention tangent", time, None, &rate(6.0, time));
     Ok(())
 }
@@ -188,35 +193,55 @@ fn kernels(bench: &Bench) -> Result<()> {
     kernel("optimiser", (8 * 4 + 2) * numbers, &|| CudaTensor::optimise(&step, &state, &gradient).map(drop))
 }
 
-/// A training step in bf16: the loss of a flow model, its gradient, Adam and the moving average, whose state is in f32.
-fn transformer(bench: &Bench) -> Result<()> {
-    let device = bench.device(Precision::Bf16);
-    let whole = DitConfig::new(DitSize::XL, 4, 32, 2);
-    let config = bench.pick(DitConfig::custom([64, 2, 2], 4, 8, 2), whole);
-    let batch = bench.pick(2, 32);
-    let model = Model::<CudaTensor>::new(&device, &ModelConfig::dit(config.clone()), &[], &Noise::new(1))?;
+/// Seconds of a training step in bf16: the loss of a flow model, its gradient, Adam and the moving average, whose state is in f32.
+fn training_step(device: &CudaDevice, config: &DitConfig, batch: usize, rounds: usize, calls: usize) -> Result<f64> {
+    let model = Model::<CudaTensor>::new(device, &ModelConfig::dit(config.clone()), &[], &Noise::new(1))?;
     let settings = TrainingConfig { steps: u64::MAX, batch, ..TrainingConfig::default() };
     let mut trainer = Trainer::new(settings, &model)?;
     drop(model);
     let objective = Objective { consistency: Consistency::None, ..Objective::default() };
     let mut data =
         |_: u64, size: usize, noise: &Noise| Ok(Samples { x1: device.normal(noise, Shape::new(&[size, config.data()])?)?, labels: None });
-    let time = seconds(&device, 3, 5, || {
+    seconds(device, rounds, calls, || {
         let advanced = trainer.advance(&mut data, &mut |input: LossInput<'_, CudaTensor, Model<CudaTensor>>| {
             let flow = Flow::new(input.frozen, &Linear);
             objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
         });
         drop(advanced.expect("a training step"));
         Ok(())
-    })?;
+    })
+}
+
+/// A training step of the XL-sized transformer, and of a small one, which is bound by launches; also without the epilogues of products, and in graphs.
+fn transformer(bench: &Bench) -> Result<()> {
+    let text = bench.theirs("transformer");
+    let theirs = number_after(&text, "\nstep");
+    let whole = DitConfig::new(DitSize::XL, 4, 32, 2);
+    let config = bench.pick(DitConfig::custom([64, 2, 2], 4, 8, 2), whole);
+    let batch = bench.pick(2, 32);
     let (hidden, tokens) = (config.hidden as f64, config.tokens() as f64);
     // Of a block and a token: projections 12 hidden², attention 2 tokens hidden; backward twice that; two operations each.
     let work = 3.0 * 2.0 * batch as f64 * tokens * config.depth as f64 * (12.0 * hidden * hidden + 2.0 * tokens * hidden);
-    let text = bench.theirs("transformer");
-    line("transformer training step", time, number_after(&text, "\nstep"), &format!("{:.1} Tflop/s", work / time / 1e12));
-    let memory = device.memory();
-    let peak = memory.peak as f64 / f64::from(1 << 20);
-    println!("MEMORY transformer training step: {peak:.0} MiB at most; the driver was asked for memory {} times", memory.allocations);
+    let small = DitConfig::custom([64, bench.pick(1, 12), 2], 4, 8, 2);
+    let plain = Options { precision: Precision::Bf16, ..Options::default() };
+    for (name, options) in
+        [("", plain), (", without epilogues", Options { epilogues: false, ..plain }), (", in graphs", Options { graphs: true, ..plain })]
+    {
+        let device = bench.device_with(options);
+        let time = training_step(&device, &config, batch, 3, 5)?;
+        line(&format!("transformer training step{name}"), time, theirs, &format!("{:.1} Tflop/s", work / time / 1e12));
+        let memory = device.memory();
+        let peak = memory.peak as f64 / f64::from(1 << 20);
+        println!(
+            "MEMORY transformer training step{name}: {peak:.0} MiB at most; the driver was asked for memory {} times",
+            memory.allocations
+        );
+        let time = training_step(&device, &small, 4, 3, bench.pick(2, 50))?;
+        println!("STEP small transformer{name}: {:.1} us", 1e6 * time);
+        if let Some(graphs) = device.graphs() {
+            println!("GRAPHS {graphs:?}");
+        }
+    }
     Ok(())
 }
 
@@ -233,6 +258,11 @@ fn main() -> Result<()> {
         }
     };
     println!("{:?}", device.properties());
+    // Without it, other kernels are measured.
+    println!("cuBLASLt: {}", if device.has_cublaslt() { "used" } else { "ABSENT: products go by a plain kernel" });
+    for library in libraries() {
+        println!("{}: {}", library.name, library.file.unwrap_or_else(|reason| reason));
+    }
     drop(device);
     // Where it was compiled, or the repository's root on another machine.
     let folders = [concat!(env!("CARGO_MANIFEST_DIR"), "/benches"), "tests/benches"];

@@ -107,8 +107,7 @@ typedef struct mfm_model_options {
   size_t size;        /**< sizeof(mfm_model_options). */
   const char* device; /**< Where it is to live: "cpu" (also NULL), or "cuda:0" (or another number). */
   uint32_t precision; /**< An ::mfm_precision, default ::MFM_F32; on the CPU there is no other. */
-  uint32_t graphs;    /**< 1 for work that goes to a GPU as CUDA graphs (default 0), with the same results; for small networks. Meanwhile nothing else
-                           in the process may wait for the whole GPU (cudaDeviceSynchronize), which would end in ::MFM_DEVICE. */
+  uint32_t graphs;    /**< 1 for work that goes to a GPU as CUDA graphs (default 0), with the same results; for small networks. */
 } mfm_model_options;
 
 /** The CPU. */

@@ -65,7 +65,7 @@ pub fn fail(function: &CStr, code: i32, after: i32) {
     }
 }
 
-/// Whether loading a module waits for the whole context, which breaks what is recorded in it.
+/// Whether loading a module waits for the whole context, which breaks what is captured in it.
 pub fn be_strict(whether: bool) {
     // SAFETY: the library's function of this name has this type.
     let function = unsafe { DRIVER.function::<unsafe extern "C" fn(c_int)>("emulator_be_strict") };
@@ -98,9 +98,20 @@ pub fn launches() -> i32 {
     count("emulator_launches")
 }
 
-/// How many graphs were made, and how many launches of graphs there were.
-pub fn graphs() -> (i32, i32) {
-    (count("emulator_instantiations"), count("emulator_graph_launches"))
+/// What was done with graphs so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Graphs {
+    /// How many were made.
+    pub made: i32,
+    /// How many nodes of them were changed.
+    pub changes: i32,
+    /// How many launches there were.
+    pub launches: i32,
+}
+
+/// What was done with graphs so far.
+pub fn graphs() -> Graphs {
+    Graphs { made: count("emulator_instantiations"), changes: count("emulator_changes"), launches: count("emulator_graph_launches") }
 }
 
 /// The bytes of device memory in use.

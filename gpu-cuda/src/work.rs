@@ -1,0 +1,170 @@
+//! What is asked of a stream: done at once, or written down to become part of a graph.
+
+use crate::abi::{Address, Arguments};
+use crate::failure::check_raw;
+use crate::kernels::{Function, Grid};
+use crate::products::Multiplication;
+use crate::quick::Quick;
+use crate::stream::Stream;
+use core::ffi::c_void;
+use core::hash::{Hash, Hasher};
+use core::ops::Range;
+use cust::sys;
+use mfm_core::Result;
+
+/// Something that a stream can do.
+pub(crate) trait Work {
+    /// Queues it.
+    fn start(&self, op: &'static str, stream: &Stream) -> Result<()>;
+
+    /// Adds it to the list.
+    fn note(&self, list: &mut List);
+}
+
+/// A kernel with its arguments.
+#[derive(Clone, Copy)]
+pub(crate) struct Launch<'a, A> {
+    pub function: Function,
+    pub grid: Grid,
+    pub arguments: &'a A,
+}
+
+impl<A: Arguments> Work for Launch<'_, A> {
+    fn start(&self, op: &'static str, stream: &Stream) -> Result<()> {
+        self.function.launch(op, stream, self.grid, self.arguments.words())
+    }
+
+    fn note(&self, list: &mut List) {
+        self.function.hash(&mut list.signature);
+        let start = list.words.len();
+        list.words.extend_from_slice(self.arguments.words());
+        list.items.push(Item::Kernel { function: self.function, grid: self.grid, arguments: start..list.words.len() });
+    }
+}
+
+/// A copy from pinned host memory to the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Upload {
+    /// The address on the host, where the numbers are kept until the copy is done.
+    pub from: usize,
+    pub to: Address,
+    pub bytes: usize,
+}
+
+impl Upload {
+    pub fn source(&self) -> *const c_void {
+        core::ptr::with_exposed_provenance(self.from)
+    }
+}
+
+impl Work for Upload {
+    fn start(&self, op: &'static str, stream: &Stream) -> Result<()> {
+        // SAFETY: there is room for them, and the source is kept until the copy is done.
+        check_raw(op, unsafe { sys::cuMemcpyHtoDAsync_v2(self.to, self.source(), self.bytes, stream.as_inner()) })
+    }
+
+    fn note(&self, list: &mut List) {
+        self.bytes.hash(&mut list.signature);
+        list.items.push(Item::Upload(*self));
+    }
+}
+
+impl Work for Multiplication {
+    fn start(&self, op: &'static str, stream: &Stream) -> Result<()> {
+        self.multiply(op, stream)
+    }
+
+    fn note(&self, list: &mut List) {
+        self.plan_number().hash(&mut list.signature);
+        list.items.push(Item::Product(self.clone()));
+    }
+}
+
+/// A piece of work in a list.
+enum Item {
+    Kernel { function: Function, grid: Grid, arguments: Range<usize> },
+    Upload(Upload),
+    Product(Multiplication),
+}
+
+/// A piece of work, looked at.
+#[derive(PartialEq)]
+pub(crate) enum Piece<'a> {
+    Kernel { function: Function, grid: Grid, arguments: &'a [u64] },
+    Upload(Upload),
+    Product(&'a Multiplication),
+}
+
+impl Piece<'_> {
+    /// Queues it.
+    pub fn start(&self, op: &'static str, stream: &Stream) -> Result<()> {
+        match self {
+            Self::Kernel { function, grid, arguments } => function.launch(op, stream, *grid, arguments),
+            Self::Upload(upload) => upload.start(op, stream),
+            Self::Product(product) => product.start(op, stream),
+        }
+    }
+
+    /// Whether it is the other with other numbers, sizes and addresses at most.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Kernel { function: a, .. }, Self::Kernel { function: b, .. }) => a == b,
+            (Self::Upload(a), Self::Upload(b)) => a.bytes == b.bytes,
+            (Self::Product(a), Self::Product(b)) => a.plan_number() == b.plan_number(),
+            _ => false,
+        }
+    }
+}
+
+/// Work in its order.
+#[derive(Default)]
+pub(crate) struct List {
+    items: Vec<Item>,
+    /// The arguments of the kernels, one after another.
+    words: Vec<u64>,
+    /// Of the kinds of work, in order.
+    signature: Quick,
+}
+
+impl List {
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Lists of one signature can be expected to differ in numbers, sizes and addresses alone.
+    pub fn signature(&self) -> u64 {
+        self.signature.finish()
+    }
+
+    /// Empty again; what was allocated is kept.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        self.words.clear();
+        self.signature = Quick::default();
+    }
+
+    pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        self.items.iter().map(|item| match item {
+            Item::Kernel { function, grid, arguments } => {
+                Piece::Kernel { function: *function, grid: *grid, arguments: &self.words[arguments.clone()] }
+            }
+            Item::Upload(upload) => Piece::Upload(*upload),
+            Item::Product(product) => Piece::Product(product),
+        })
+    }
+
+    /// Queues all of it.
+    pub fn start(&self, op: &'static str, stream: &Stream) -> Result<()> {
+        self.pieces().try_for_each(|piece| piece.start(op, stream))
+    }
+
+    /// How many pieces are not those of the other list; `None` if the lists are not of one form.
+    pub fn distance(&self, other: &Self) -> Option<usize> {
+        let pairs = || self.pieces().zip(other.pieces());
+        (self.len() == other.len() && pairs().all(|(a, b)| a.is_like(&b))).then(|| pairs().filter(|(a, b)| a != b).count())
+    }
+}

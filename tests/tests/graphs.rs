@@ -1,0 +1,58 @@
+//! Training whose work goes to the GPU as graphs, on the emulated driver: the same numbers, few launches, and after the first steps hardly a change.
+#![allow(clippy::unwrap_used)]
+
+use mfm_core::training::{NoTeacher, Objective};
+use mfm_core::{Device, Flow, Noise, Result, Shape, Tensor, interpolant};
+use mfm_cuda_emulator::{Graphs, graphs, launches};
+use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options};
+use mfm_nn::train::{LossInput, Samples};
+use mfm_nn::{DitConfig, MlpConfig, Model, ModelConfig, Trainer, TrainingConfig};
+
+/// The parameters after some steps of training, and what was done with graphs, and how many kernels had been run, after each.
+fn train(graphs_too: bool, config: &ModelConfig, size: usize, steps: u64) -> Result<(Vec<f32>, Vec<(Graphs, i32)>)> {
+    let device = CudaDevice::with_options(0, Options { graphs: graphs_too, ..Options::default() }).unwrap();
+    let settings = TrainingConfig { steps, batch: 4, average: Some(0.9), ..TrainingConfig::default() };
+    let model = Model::<CudaTensor>::new(&device, config, &[], &Noise::new(3)).unwrap();
+    let mut trainer = Trainer::new(settings, &model)?;
+    let mut data =
+        |_: u64, batch: usize, noise: &Noise| Ok(Samples { x1: device.normal(noise, Shape::new(&[batch, size])?)?, labels: None });
+    let mut loss = |input: LossInput<'_, CudaTensor, Model<CudaTensor>>| {
+        let flow = Flow::new(input.frozen, &interpolant::Linear);
+        Objective::default().loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+    };
+    let mut counts = Vec::new();
+    for _ in 0..steps {
+        trainer.advance(&mut data, &mut loss).unwrap();
+        counts.push((graphs(), launches()));
+    }
+    if let Some(graphs) = device.graphs() {
+        assert_eq!(graphs.refused, 0, "{graphs:?}");
+    }
+    Ok((trainer.state().parameters.to_vec()?, counts))
+}
+
+#[test]
+fn training_has_the_same_graphs_again() -> Result<()> {
+    if let Err(reason) = mfm_cuda_emulator::install() {
+        eprintln!("NOT TESTED: training in graphs: {reason}");
+        return Ok(());
+    }
+    let perceptron = MlpConfig { data: 2, width: 16, depth: 3, frequencies: 2, labels: 0, zero_output: false };
+    let transformer = DitConfig::custom([16, 2, 2], 4, 4, 1);
+    let size = transformer.data();
+    for (config, size) in [(ModelConfig::mlp(perceptron), 2), (ModelConfig::dit(transformer), size)] {
+        let (plain, _) = train(false, &config, size, 8)?;
+        let (found, counts) = train(true, &config, size, 8)?;
+        assert_eq!(plain, found);
+        // As many graphs as a form may have are there by then.
+        for pair in counts[5..].windows(2) {
+            let [(before, kernels), (after, more)] = [pair[0], pair[1]];
+            let kernels = more - kernels;
+            assert_eq!(after.made, before.made);
+            assert!((1..=1 + kernels / 256).contains(&(after.launches - before.launches)), "{before:?} {after:?}");
+            // Noise, times and rates.
+            assert!(4 * (after.changes - before.changes) < kernels, "{} of {kernels}", after.changes - before.changes);
+        }
+    }
+    Ok(())
+}
