@@ -8,8 +8,15 @@ use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options};
 use mfm_nn::train::{LossInput, Samples};
 use mfm_nn::{DitConfig, MlpConfig, Model, ModelConfig, Trainer, TrainingConfig};
 
-/// The parameters after some steps of training, and what was done with graphs, and how many kernels had been run, after each.
-fn train(graphs_too: bool, config: &ModelConfig, size: usize, steps: u64) -> Result<(Vec<f32>, Vec<(Graphs, i32)>)> {
+/// What the driver had done after a step.
+#[derive(Clone, Copy, Debug)]
+struct Done {
+    graphs: Graphs,
+    kernels: i32,
+}
+
+/// The parameters after some steps of training, and what the driver had done after each.
+fn train(graphs_too: bool, config: &ModelConfig, size: usize, steps: u64) -> Result<(Vec<f32>, Vec<Done>)> {
     let device = CudaDevice::with_options(0, Options { graphs: graphs_too, ..Options::default() }).unwrap();
     let settings = TrainingConfig { steps, batch: 4, average: Some(0.9), ..TrainingConfig::default() };
     let model = Model::<CudaTensor>::new(&device, config, &[], &Noise::new(3)).unwrap();
@@ -20,15 +27,15 @@ fn train(graphs_too: bool, config: &ModelConfig, size: usize, steps: u64) -> Res
         let flow = Flow::new(input.frozen, &interpolant::Linear);
         Objective::default().loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
     };
-    let mut counts = Vec::new();
+    let mut done = Vec::new();
     for _ in 0..steps {
         trainer.advance(&mut data, &mut loss).unwrap();
-        counts.push((graphs(), launches()));
+        done.push(Done { graphs: graphs(), kernels: launches() });
     }
     if let Some(graphs) = device.graphs() {
         assert_eq!(graphs.refused, 0, "{graphs:?}");
     }
-    Ok((trainer.state().parameters.to_vec()?, counts))
+    Ok((trainer.state().parameters.to_vec()?, done))
 }
 
 #[test]
@@ -42,16 +49,15 @@ fn training_has_the_same_graphs_again() -> Result<()> {
     let size = transformer.data();
     for (config, size) in [(ModelConfig::mlp(perceptron), 2), (ModelConfig::dit(transformer), size)] {
         let (plain, _) = train(false, &config, size, 8)?;
-        let (found, counts) = train(true, &config, size, 8)?;
+        let (found, done) = train(true, &config, size, 8)?;
         assert_eq!(plain, found);
         // As many graphs as a form may have are there by then.
-        for pair in counts[5..].windows(2) {
-            let [(before, kernels), (after, more)] = [pair[0], pair[1]];
-            let kernels = more - kernels;
+        for pair in done[5..].windows(2) {
+            let (kernels, before, after) = (pair[1].kernels - pair[0].kernels, pair[0].graphs, pair[1].graphs);
             assert_eq!(after.made, before.made);
-            assert!((1..=1 + kernels / 256).contains(&(after.launches - before.launches)), "{before:?} {after:?}");
+            assert!((1..=1 + kernels / 256).contains(&(after.launches - before.launches)), "{pair:?}");
             // Noise, times and rates.
-            assert!(4 * (after.changes - before.changes) < kernels, "{} of {kernels}", after.changes - before.changes);
+            assert!(4 * (after.changes - before.changes) < kernels, "{pair:?}");
         }
     }
     Ok(())
