@@ -42,6 +42,17 @@ __device__ __forceinline__ void store_lanes(bf16* p, const float (&v)[8]) {
       make_uint4(round_bf16_pair(v[0], v[1]), round_bf16_pair(v[2], v[3]), round_bf16_pair(v[4], v[5]), round_bf16_pair(v[6], v[7]));
 }
 
+// Four elements as they are in memory, at once; the address is a multiple of them.
+__device__ __forceinline__ uint4 load_four(const float* p) { return *reinterpret_cast<const uint4*>(p); }
+__device__ __forceinline__ uint2 load_four(const bf16* p) { return *reinterpret_cast<const uint2*>(p); }
+__device__ __forceinline__ void expand(const uint2& v, float (&out)[4]) {
+  out[0] = bf16_low(v.x), out[1] = bf16_high(v.x), out[2] = bf16_low(v.y), out[3] = bf16_high(v.y);
+}
+__device__ __forceinline__ void store_four(float* p, const float (&v)[4]) { store_lanes(p, v); }
+__device__ __forceinline__ void store_four(bf16* p, const float (&v)[4]) {
+  *reinterpret_cast<uint2*>(p) = uint2{round_bf16_pair(v[0], v[1]), round_bf16_pair(v[2], v[3])};
+}
+
 // `count` ≤ N elements one at a time.
 template <int N, class T>
 __device__ __forceinline__ void load_some(const T* p, int count, float (&out)[N]) {

@@ -56,8 +56,9 @@ pub(crate) fn optimise(
         op: if step.epsilon.is_some() { ADAM } else { PLAIN },
         reserved: 0,
     };
+    // Four elements at a time.
     let suffix = Suffix::FromTo(gradient.home().storage(), device.storage());
-    device.launch(NAME, OPTIMISER, suffix, Grid::vectors(shape.elements() * gradient.home().storage().bytes()), &arguments)?;
+    device.launch(NAME, OPTIMISER, suffix, Grid::vectors(4 * shape.elements()), &arguments)?;
     Ok(new)
 }
 
