@@ -160,7 +160,8 @@ fn a_run_that_goes_on_is_the_same_run() {
     assert!(err.contains("going on after step 16"), "{err}");
     assert!(folder.read("model.mfm") == whole, "a resumed run differs");
     folder.refuses(&[&TRAIN[..], &resume, &["--seed", "1"]].concat(), &["cannot resume from run.mfm", "another seed"]);
-    folder.refuses(&[&TRAIN[..], &["--checkpoint", "model.mfm", "--resume"]].concat(), &["model.mfm", "not a checkpoint"]);
+    folder.write("other.mfm", &whole);
+    folder.refuses(&[&TRAIN[..], &["--checkpoint", "other.mfm", "--resume"]].concat(), &["other.mfm", "not a checkpoint"]);
     folder.refuses(&[&TRAIN[..], &["--resume"]].concat(), &["--resume", "--run or --checkpoint"]);
 }
 

@@ -5,20 +5,17 @@ use clap::error::{ContextKind, ContextValue};
 /// The first paragraph of clap's message, with what was probably meant.
 pub(crate) fn sentence(error: &clap::Error) -> String {
     let text = first_paragraph(&error.render().to_string());
-    match meant(error).as_slice() {
-        [] => text,
-        names => format!("{text}; did you mean {}?", names.join(" or ")),
-    }
+    meant(error).map_or_else(|| text.clone(), |name| format!("{text}; did you mean {name}?"))
 }
 
-/// Names like the one that is not known.
-fn meant(error: &clap::Error) -> Vec<String> {
+/// The name that is most like the one that is not known.
+fn meant(error: &clap::Error) -> Option<&str> {
     let kinds = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
-    let found = kinds.into_iter().find_map(|kind| error.get(kind));
-    match found {
-        Some(ContextValue::String(name)) => vec![name.clone()],
-        Some(ContextValue::Strings(names)) => names.clone(),
-        _ => Vec::new(),
+    match kinds.into_iter().find_map(|kind| error.get(kind))? {
+        ContextValue::String(name) => Some(name),
+        // In order of likeness.
+        ContextValue::Strings(names) => names.last().map(String::as_str),
+        _ => None,
     }
 }
 
@@ -47,6 +44,7 @@ mod tests {
     #[test]
     fn what_was_meant_is_asked() {
         assert!(complaint(&["mfm", "trian"]).ends_with("'trian'; did you mean train?"), "{}", complaint(&["mfm", "trian"]));
+        assert!(complaint(&["mfm", "smaple"]).ends_with("; did you mean sample?"));
         assert!(complaint(&["mfm", "train", "--stepps", "1"]).contains("; did you mean --steps?"));
         assert!(complaint(&["mfm", "train", "d.csv", "-o", "m", "--network", "ditt"]).ends_with("; did you mean dit?"));
         assert!(!complaint(&["mfm", "xyzzy"]).contains("did you mean"));

@@ -160,7 +160,7 @@ mod tests {
             assert_eq!(read(text.as_bytes(), "").unwrap(), numbers, "{text:?}");
         }
         // A comma is no decimal point.
-        assert!(complaint("1,5;2,5\n").contains("column 1: \"1,5\" is not a number"));
+        assert!(complaint("x;y\n1,5;2,5\n").contains("column 1: \"1,5\" is not a number"));
         assert_eq!(read("1,2\r\n\r\n3,4\r\n".as_bytes(), "").unwrap().values.len(), 4);
     }
 
