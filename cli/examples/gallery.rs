@@ -2,7 +2,7 @@
 
 use mfm_cli::output::{self, Directory};
 use mfm_cli::{Result, data};
-use mfm_picture::{Axis, BLUE, Figure, GREY, ImageGrid, Layer, ORANGE, Panel, RED, SERIES};
+use mfm_picture::{Axis, BLUE, Figure, GREY, Grid, ImageGrid, Layer, ORANGE, Panel, RED, SERIES};
 use std::path::Path;
 
 fn main() -> Result<()> {
@@ -32,7 +32,7 @@ fn main() -> Result<()> {
         .with(
             Panel::new("Density and field, σ²/2 ∇V", axis("x₁"), axis("x₂"))
                 .with(Layer::Density { points, colour: BLUE })
-                .with(Layer::Arrows { arrows, colour: RED, longest: 1.2 }),
+                .with(Layer::Arrows { arrows, colour: RED, scale: 0.15, width: 0.9 }),
         )
         .with({
             let panel = Panel::new("Curves", Axis::logarithmic("draws N", 1.0, 128.0), Axis::new("sliced W₂", 0.0, 1.0));
@@ -45,11 +45,16 @@ fn main() -> Result<()> {
         })
         .with(Panel::new("Bars", Axis::named("class", (0..10).map(|k| k.to_string())), Axis::new("share", 0.0, 0.5)).with_named(
             "samples",
-            Layer::Bars { bars: (0..10).map(|k| [f64::from(k), 0.04 * f64::from(k)]).collect(), width: 0.7, colour: BLUE },
+            Layer::Bars { bars: (0..10).map(|k| [f64::from(k), 0.07 * f64::from(k)]).collect(), width: 0.7, colour: BLUE },
         ))
         .with({
-            let values = (0..60 * 60).map(|k| ((k % 60) as f64 / 9.0).sin() * ((k / 60) as f64 / 12.0).cos()).collect();
-            Panel::new("Heat", axis(""), axis("")).with(Layer::Heat { values, columns: 60, colour: ORANGE })
+            let wave = |[x, y]: [f64; 2]| Ok::<_, mfm_picture::Error>((1.1 * x).sin() * (0.8 * y).cos());
+            let bump = |[x, y]: [f64; 2]| Ok::<_, mfm_picture::Error>((-0.2 * (x * x + y * y - x * y)).exp());
+            let (heat, bump) = (Grid::new(60, [-6.0; 2], [6.0; 2], wave)?, Grid::new(200, [-6.0; 2], [6.0; 2], bump)?);
+            Panel::new("Heat, and outlines, under a title that needs more than one line", axis(""), axis(""))
+                .with_equal_units()
+                .with(Layer::Heat { grid: heat, colour: ORANGE })
+                .with_named("50 % and 95 %", Layer::Outlines { grid: bump, shares: vec![0.5, 0.95], colour: BLUE })
         });
     output::picture(&folder.file("figure.png"), &figure.draw()?)
 }

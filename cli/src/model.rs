@@ -3,6 +3,7 @@
 use crate::data::Dataset;
 use crate::failure::{Failure, Result};
 use crate::output;
+use crate::table::exact;
 use mfm_core::{Condition, Flow, Interpolant, Shape, Tensor, interpolant};
 use mfm_nn::file::{FileError, write_model};
 use mfm_nn::{Model, ModelFile, ModelHeader};
@@ -12,7 +13,7 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, Default, PartialEq, clap::Args)]
 pub struct Told {
     /// The label, for a model that knows labels
-    #[arg(long, value_name = "L")]
+    #[arg(long, value_name = "L", value_parser = crate::arguments::whole::<usize>, allow_negative_numbers = true)]
     pub label: Option<usize>,
     /// The guidance scale of the label, for a model that takes one [default: 1, not guided]
     #[arg(long, value_name = "SCALE", requires = "label", value_parser = crate::arguments::positive, allow_negative_numbers = true)]
@@ -78,6 +79,7 @@ impl<T: Tensor> LoadedModel<T> {
         }
         match told.guidance {
             Some(scale) if scales.is_empty() => {
+                let scale = exact(scale);
                 let sentence = format!(
                     "--guidance {scale}: {} takes no guidance scale; a transformer that mfm train --guidance makes does",
                     self.source
@@ -86,6 +88,7 @@ impl<T: Tensor> LoadedModel<T> {
             }
             Some(scale) if !scales.contains(&scale) => {
                 let known: Vec<String> = scales.iter().map(f64::to_string).collect();
+                let scale = exact(scale);
                 Err(Failure::input(format!("--guidance {scale}: {} knows the scales {}", self.source, known.join(", "))))
             }
             _ => Ok(()),

@@ -57,6 +57,16 @@ pub fn check(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether two paths name one regular file, which may not be there yet.
+pub fn are_one(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| {
+        let target = followed(path).filter(|target| !is_special(target))?;
+        let folder = parent(&target);
+        Some(fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()).join(target.file_name()?))
+    };
+    place(one).is_some_and(|one| place(other) == Some(one))
+}
+
 /// Removes what writers of `path` that were killed left beside it.
 pub fn remove_remains(path: &Path) {
     let Some(target) = followed(path).filter(|target| !is_special(target)) else { return };
@@ -251,6 +261,20 @@ mod tests {
         write_bytes(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn one_file_has_many_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("b")).unwrap();
+        std::os::unix::fs::symlink("a.csv", path("link")).unwrap();
+        assert!(are_one(&path("a.csv"), &path("b/../a.csv")) && are_one(&path("link"), &path("a.csv")));
+        assert!(are_one(Path::new("a"), Path::new("./a")));
+        assert!(!are_one(&path("a.csv"), &path("b/a.csv")));
+        // Two streams into one are no files.
+        assert!(!are_one(Path::new("/dev/null"), Path::new("/dev/null")));
     }
 
     #[cfg(unix)]

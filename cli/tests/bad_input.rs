@@ -25,7 +25,7 @@ fn bad_data() {
     folder.refuses(&["train", "missing.csv", "-o", "m.mfm"], &["missing.csv", "no such file"]);
     folder.refuses(&["train", ".", "-o", "m.mfm"], &[".: there is no folder of images in it"]);
     folder.write("data.txt", b"1,2\n");
-    folder.refuses(&["train", "data.txt", "-o", "m.mfm"], &["data.txt", ".csv, .csv.gz, .npy, idx3-ubyte"]);
+    folder.refuses(&["train", "data.txt", "-o", "m.mfm"], &["data.txt", ".csv, .tsv, .csv.gz, .npy, idx3-ubyte"]);
 
     let digits = include_bytes!("../data/digits.csv.gz");
     folder.write("cut.csv.gz", &digits[..digits.len() - 100]);
@@ -72,7 +72,8 @@ fn bad_numbers_on_the_command_line() {
     let posterior = |more: &[&'static str]| [&["posterior", "model.mfm", "--state", "state.csv"], more].concat();
     folder.refuses(&["sample", "model.mfm", "-n", "0"], &["--samples", "at least 1"]);
     folder.refuses(&["sample", "model.mfm", "-n", "-3"], &["'-3'", "--samples", "at least 1"]);
-    folder.refuses(&["sample", "model.mfm", "--seed", "-1"], &["'-1'", "--seed"]);
+    folder.refuses(&["sample", "model.mfm", "--seed", "-1"], &["'-1'", "--seed", "it must be a whole number of at least 0"]);
+    folder.refuses(&["sample", "model.mfm", "--label", "one"], &["'one'", "--label", "it must be a whole number of at least 0"]);
     folder.refuses(&["sample", "model.mfm", "-n", "9999999999999999"], &["--samples 9999999999999999", "no room"]);
     folder.refuses(&["sample", "model.mfm", "-n", "18446744073709551615"], &["more elements than can be addressed"]);
     folder.refuses(&["sample", "model.mfm", "--steps", "0"], &["--steps", "at least 1"]);
@@ -86,12 +87,15 @@ fn bad_numbers_on_the_command_line() {
     folder
         .refuses(&["steer", "model.mfm", "--reward", "linear:1,1", "--threshold", "2"], &["--threshold", ": it must lie between 0 and 1"]);
     folder.refuses(&[&TRAIN[..], &["--learning-rate", "0"]].concat(), &["--learning-rate", "positive"]);
-    folder.refuses(&["train", "points.csv", "-o", "m.mfm", "--steps", "0"], &["--steps"]);
+    folder.refuses(&["train", "points.csv", "-o", "m.mfm", "--steps", "0"], &["--steps", "it must be at least 1"]);
+    folder.write("large.csv", b"1e300,1\n");
+    folder.refuses(&["train", "large.csv", "-o", "m.mfm"], &["row 1, column 1: 1e300 is too large"]);
     folder.refuses(&[&TRAIN[..], &["--ema", "1"]].concat(), &["--ema", "below 1"]);
     folder.refuses(&[&TRAIN[..], &["--interpolant", "trigonometric", "--precondition", "on"]].concat(), &["--precondition on", "linear"]);
     folder.refuses(&["info", "model.mfm", "--threads", "0"], &["--threads", "at least 1"]);
     folder.refuses(&["train", "-o", "m.mfm"], &["<DATA>"]);
     folder.refuses(&["nonsense"], &["nonsense"]);
+    folder.refuses(&["smaple"], &["'smaple'", "; did you mean sample?"]);
 }
 
 #[test]
@@ -182,9 +186,36 @@ fn options_of_something_else() {
     folder.refuses(&[&train[..], &["--checkpoint", "c.mfm", "--log-every", "5"]].concat(), &["--log-every", "--run"]);
     folder.refuses(&[&tune[..], &["--checkpoint-every", "5"]].concat(), &["--checkpoint-every: --run names"]);
     folder.refuses(&[&tune[..], &["--log-every", "5"]].concat(), &["--log-every", "--run"]);
+    for option in [&["--size", "xl"][..], &["--patch", "3"], &["--channels", "3"], &["--recompute"]] {
+        folder.refuses(&[&train[..], option].concat(), &[option[0], ": it is for --network dit"]);
+    }
+    for option in ["--width", "--depth", "--frequencies"] {
+        folder.refuses(&[&train[..], &["--network", "dit", option, "3"]].concat(), &[option, ": it is for --network mlp"]);
+    }
+    folder.refuses(&[&train[..], &["--label-dropout", "0.2"]].concat(), &["--label-dropout: it is for --labels"]);
     folder.refuses(&["toy2d", "--dim", "5"], &["--dim: it is for --problem inverse"]);
     folder.refuses(&["toy2d", "--exact", "--noise", "0.1"], &["--noise: it is for --problem inverse"]);
     folder.refuses(&["toy2d", "--exact", "--train-steps", "5"], &["--exact", "--train-steps"]);
+}
+
+#[test]
+fn files_are_written_once() {
+    let folder = Folder::with_model();
+    folder.write("state.csv", b"0.5,0.5\n");
+    let once = ["is to be written by --json and by --out"];
+    folder.refuses(&["sample", "model.mfm", "-o", "y.csv", "--json", "./y.csv"], &[&once[..], &["y.csv"]].concat());
+    folder.refuses(&[&TRAIN[..], &["--json", "model.mfm"]].concat(), &once);
+    folder.refuses(
+        &["train", "points.csv", "-o", "m.mfm", "--checkpoint", "m.mfm"],
+        &["m.mfm: it is to be written by --out and by --checkpoint"],
+    );
+    folder.refuses(
+        &["posterior", "model.mfm", "--state", "state.csv", "--time", "0.5", "--json", "state.csv"],
+        &["state.csv: --json would", "state"],
+    );
+    assert_eq!(folder.read("state.csv"), b"0.5,0.5\n");
+    // What goes nowhere may go there twice.
+    folder.succeeds(&["posterior", "model.mfm", "--state", "state.csv", "--time", "0.5", "-o", "/dev/null", "--json", "/dev/null"]);
 }
 
 #[test]

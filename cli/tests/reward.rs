@@ -50,6 +50,15 @@ fn inverse_problems() {
     let mask: Vec<&str> = (0..64).map(|k| if is_hidden(k) { "0" } else { "1" }).collect();
     folder.write("mask.csv", format!("{}\n", mask.join(",")).as_bytes());
     assert_eq!(steer("inpaint:mask.csv:clean.csv:0.1"), steer("inpaint:2,2,4,4:clean.csv:0.1"));
+    // A picture has the truth and the observation above the samples: a row of 60 pixels for each, and up to two more lines of title.
+    let height = |reward: &str| {
+        folder.succeeds(&["steer", "digits.mfm", "--reward", reward, "--estimator", "best-of-n", "--draws", "2", "-n", "4", "-o", "p.png"]);
+        let png = folder.read("p.png");
+        u32::from_be_bytes(png[20..24].try_into().unwrap())
+    };
+    let plain = height(&format!("linear:{}", ["0"; 64].join(",")));
+    assert_eq!((height("blur:0.8,zero:digits@12:0.1") - plain) / 60, 2);
+    assert_eq!((height("inpaint:2,2,4,4:clean.csv:0.1") - plain) / 60, 1);
     // Noise is the seed's.
     assert_eq!(steer("blur:0.8,zero:digits@12:0.1"), steer("blur:0.8,zero:digits@12:0.1"));
     assert_ne!(steer("blur:0.8,zero:digits@12:0.1"), steer("blur:0.8,circular:digits@12:0.1"));

@@ -36,6 +36,13 @@ fn from_data_to_steered_samples() {
     folder.succeeds(&["posterior", "model.mfm", "--state", "s.npy", "--time", "1", "--draws", "1", "-o", "end.csv"]);
     assert_eq!(rows(&String::from_utf8(folder.read("end.csv")).unwrap()).len(), 50);
 
+    // States are rows of text on standard input, too, with other delimiters as well.
+    let piped = |text: &str| texts(&folder.shell(&format!("printf '{text}' | $MFM posterior model.mfm --state - --time 0.5 --draws 5 -q")));
+    let drawn = piped(r"0.1,0.2\n-0.4,0.3\n0.5,-0.5\n");
+    assert_eq!((drawn.0.as_str(), drawn.1.as_str()), (folder.succeeds(&given).as_str(), ""));
+    assert_eq!(piped(r"0.1;0.2\n-0.4;0.3\n0.5;-0.5\n"), drawn);
+    assert!(piped("0.1,0.2,0.3").1.contains("standard input"));
+
     let value = ["value", "model.mfm", "--state", "states.csv", "--time", "0.5", "--reward", "linear:1,0", "--json", "-"];
     let without: serde_json::Value = serde_json::from_str(&folder.succeeds(&value)).unwrap();
     assert_eq!(without["values"].as_array().unwrap().len(), 3);
@@ -153,7 +160,8 @@ fn a_run_that_goes_on_is_the_same_run() {
     assert!(err.contains("going on after step 16"), "{err}");
     assert!(folder.read("model.mfm") == whole, "a resumed run differs");
     folder.refuses(&[&TRAIN[..], &resume, &["--seed", "1"]].concat(), &["cannot resume from run.mfm", "another seed"]);
-    folder.refuses(&[&TRAIN[..], &["--checkpoint", "model.mfm", "--resume"]].concat(), &["model.mfm", "not a checkpoint"]);
+    folder.write("other.mfm", &whole);
+    folder.refuses(&[&TRAIN[..], &["--checkpoint", "other.mfm", "--resume"]].concat(), &["other.mfm", "not a checkpoint"]);
     folder.refuses(&[&TRAIN[..], &["--resume"]].concat(), &["--resume", "--run or --checkpoint"]);
 }
 
@@ -298,4 +306,19 @@ fn results_go_to_standard_output_and_the_rest_to_standard_error() {
     assert_eq!(report["losses"].as_array().unwrap().len(), 20);
     let help = folder.run(&["--help"]);
     assert!(help.status.success() && texts(&help).0.contains("posterior"));
+}
+
+#[test]
+fn help_and_completions() {
+    let folder = Folder::new();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(folder.succeeds(&["completions", shell]).contains("posterior"), "{shell}");
+    }
+    let bare = folder.run(&[]);
+    let whole = folder.run(&["help"]);
+    let (out, err) = (texts(&whole).0, texts(&bare).1);
+    assert!(whole.status.success() && out.contains("Usage: mfm") && out.contains("posterior"), "{out}");
+    assert!(bare.status.code() == Some(2) && err.contains("Usage: mfm") && err.contains("posterior"), "{err}");
+    let (train, _) = texts(&folder.run(&["help", "train"]));
+    assert!(train.contains("--learning-rate"), "{train}");
 }

@@ -2,16 +2,15 @@
 
 use super::Picture;
 use super::palette::{Colour, PAPER};
+use super::text::Font;
 use crate::error::{Error, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::FontTransform;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{FontTransform, register_font};
 
 /// By how much larger is drawn.
-const SCALE: usize = 3;
-/// The family under which the built-in font is registered.
-const FAMILY: &str = "mfm";
+pub(super) const SCALE: usize = 3;
 
 /// How a text is placed by its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,18 +42,17 @@ impl Face {
 /// A sheet to draw on; lengths are in pixels of the finished picture.
 pub(super) struct Canvas<'a> {
     area: DrawingArea<BitMapBackend<'a>, Shift>,
+    /// The font of its texts.
+    pub font: Font,
 }
 
 /// A picture of the given size, drawn by `draw`.
-pub(super) fn picture(width: usize, height: usize, draw: impl FnOnce(&Canvas<'_>) -> Result<()>) -> Result<Picture> {
-    for (style, bytes) in [(FontStyle::Normal, dejavu::sans::regular()), (FontStyle::Bold, dejavu::sans::bold())] {
-        register_font(FAMILY, style, bytes).map_err(|_| Error::drawing("the built-in font cannot be read"))?;
-    }
+pub(super) fn picture(font: Font, width: usize, height: usize, draw: impl FnOnce(&Canvas<'_>) -> Result<()>) -> Result<Picture> {
     let (wide, high) = (width * SCALE, height * SCALE);
     let mut large = vec![0; wide * high * 3];
     {
         let area = BitMapBackend::with_buffer(&mut large, (wide as u32, high as u32)).into_drawing_area();
-        let canvas = Canvas { area };
+        let canvas = Canvas { area, font };
         canvas.rectangle([0.0, 0.0], [width as f64, height as f64], PAPER)?;
         draw(&canvas)?;
         canvas.area.present().map_err(Error::drawing)?;
@@ -82,6 +80,11 @@ impl Canvas<'_> {
         self.draw(&Rectangle::new([large(from), large(to)], style(colour, 1.0).filled()))
     }
 
+    /// A filled rectangle that lets what is below be seen; neighbours touch, and cover nothing of one another.
+    pub fn shade(&self, from: [f64; 2], to: [f64; 2], colour: Colour, opacity: f64) -> Result<()> {
+        self.draw(&Rectangle::new([large(from), large(to)], style(colour, opacity).filled()))
+    }
+
     /// A polyline.
     pub fn path(&self, points: &[[f64; 2]], colour: Colour, width: f64) -> Result<()> {
         let width = (width * SCALE as f64).round().max(1.0) as u32;
@@ -106,8 +109,7 @@ impl Canvas<'_> {
             Anchor::Centre => HPos::Center,
             Anchor::Right => HPos::Right,
         };
-        let weight = if face.bold { FontStyle::Bold } else { FontStyle::Normal };
-        let mut font = FontDesc::new(FontFamily::Name(FAMILY), face.size * SCALE as f64, weight);
+        let mut font = self.font.of_size(face.size, face.bold);
         if face.upright {
             font = font.transform(FontTransform::Rotate270);
         }
@@ -115,11 +117,9 @@ impl Canvas<'_> {
         self.draw(&Text::new(text.to_owned(), large(at), text_style))
     }
 
-    /// The width of a line of text.
-    pub fn text_width(&self, text: &str, size: f64) -> f64 {
-        let font = FontDesc::new(FontFamily::Name(FAMILY), size * SCALE as f64, FontStyle::Normal);
-        // A text that cannot be measured is taken for one of usual letters.
-        font.box_size(text).map_or(text.chars().count() as f64 * size * 0.6, |(width, _)| f64::from(width) / SCALE as f64)
+    /// Lines of text, each `pitch` below the one before.
+    pub fn lines(&self, lines: &[String], [x, y]: [f64; 2], pitch: f64, face: Face) -> Result<()> {
+        lines.iter().enumerate().try_for_each(|(k, line)| self.text(line, [x, y + k as f64 * pitch], face))
     }
 
     fn draw<'b, E>(&self, element: &'b E) -> Result<()>
@@ -138,4 +138,25 @@ fn large([x, y]: [f64; 2]) -> (i32, i32) {
 
 fn style(colour: Colour, opacity: f64) -> RGBAColor {
     RGBColor(colour.0, colour.1, colour.2).mix(opacity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::palette::INK;
+
+    #[test]
+    fn shades_touch_without_seams() {
+        let font = Font::load().unwrap();
+        let drawn = picture(font, 12, 6, |canvas| {
+            // Upside down as well.
+            canvas.shade([0.0, 6.0], [4.5, 0.0], INK, 0.5)?;
+            canvas.shade([4.5, 0.0], [8.1, 6.0], INK, 0.5)?;
+            canvas.shade([8.1, 0.0], [12.0, 6.0], INK, 0.5)
+        });
+        let rgb = drawn.unwrap().rgb;
+        // Blending rounds one way or the other.
+        let is_half = |pixel: &[u8]| pixel.iter().zip([INK.0, INK.1, INK.2]).all(|(value, ink)| value.abs_diff(ink / 2 + 127) <= 2);
+        assert!(rgb.chunks_exact(3).all(is_half), "{rgb:?}");
+    }
 }

@@ -3,10 +3,16 @@
 use super::Picture;
 use super::canvas::{Anchor, Face, picture};
 use super::palette::{Colour, INK, PAPER};
+use super::text::Font;
 use crate::error::{Error, Result};
 
 /// What stands for a number that is none.
 const WRONG: Colour = Colour(0xc8, 0x37, 0x3c);
+/// What stands for [`UNSEEN`].
+const HIDDEN: Colour = Colour(0xb9, 0xd3, 0xee);
+
+/// In place of a pixel's number: it was not observed, and is shown in pale blue.
+pub const UNSEEN: f32 = f32::NEG_INFINITY;
 
 /// A row of images.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +84,8 @@ impl ImageGrid {
     pub fn draw(&self) -> Result<Picture> {
         const EDGE: f64 = 14.0;
         const GAP: f64 = 4.0;
+        const PITCH: f64 = 20.0;
+        const NARROWEST: f64 = 300.0;
         let (rows, columns) = self.image;
         let item = self.channels * rows * columns;
         if let Some(row) = self.rows.iter().position(|row| item == 0 || !row.pixels.len().is_multiple_of(item)) {
@@ -85,20 +93,21 @@ impl ImageGrid {
         }
         let most = self.rows.iter().map(|row| row.pixels.len() / item).max().unwrap_or(0);
         let (high, wide) = ((rows * self.magnify) as f64, (columns * self.magnify) as f64);
-        // A caption is at most so wide; DejaVu Sans at 12 pixels takes about 7 a letter.
-        let caption = self.rows.iter().map(|row| row.caption.chars().count()).max().unwrap_or(0);
-        let before = if caption == 0 { 0.0 } else { caption as f64 * 7.2 + 10.0 };
-        let head = if self.title.is_empty() { 0.0 } else { 30.0 };
-        let above = head + if self.columns.is_empty() { 0.0 } else { 20.0 };
+        let font = Font::load()?;
+        let caption = self.rows.iter().map(|row| font.width(&row.caption, 12.0, false)).fold(0.0, f64::max);
+        let before = if caption == 0.0 { 0.0 } else { caption + 14.0 };
         let wider = if self.gap_after > 0 && self.gap_after < most { 14.0 } else { 0.0 };
         // A title needs room even over few images.
-        let title = self.title.chars().count() as f64 * 9.3;
-        let width = (before + most as f64 * (wide + GAP) + wider).max(title) + 2.0 * EDGE;
+        let inner = (before + most as f64 * (wide + GAP) + wider).max(NARROWEST);
+        let title = font.lines(&self.title, 15.0, true, inner);
+        let head = if title.is_empty() { 0.0 } else { 10.0 + PITCH * title.len() as f64 };
+        let above = head + if self.columns.is_empty() { 0.0 } else { 20.0 };
+        let width = inner + 2.0 * EDGE;
         let height = above + self.rows.len() as f64 * (high + GAP) + 2.0 * EDGE;
         let left = |column: usize| EDGE + before + column as f64 * (wide + GAP) + if column >= self.gap_after { wider } else { 0.0 };
-        picture(width.ceil() as usize, height.ceil() as usize, |canvas| {
+        picture(font, width.ceil() as usize, height.ceil() as usize, |canvas| {
             let bold = Face { bold: true, ..Face::new(15.0, INK, Anchor::Left) };
-            canvas.text(&self.title, [EDGE, EDGE + 10.0], bold)?;
+            canvas.lines(&title, [EDGE, EDGE + 10.0], PITCH, bold)?;
             for (column, text) in self.columns.iter().enumerate() {
                 canvas.text(text, [left(column) + wide / 2.0, EDGE + above - 9.0], Face::new(11.0, INK, Anchor::Centre))?;
             }
@@ -125,6 +134,9 @@ impl ImageGrid {
 
     /// The colour of a pixel. NaN is shown as what it is not: neither black nor white.
     fn colour(&self, image: &[f32], pixel: usize) -> Colour {
+        if image.get(pixel) == Some(&UNSEEN) {
+            return HIDDEN;
+        }
         let channel = |c: usize| image.get(c * self.image.0 * self.image.1 + pixel).copied().unwrap_or(f32::NAN);
         if self.channels == 3 {
             let [red, green, blue] = [0, 1, 2].map(|c| ((channel(c) + 1.0) * 127.5).round());
@@ -148,6 +160,7 @@ mod tests {
         assert_eq!([0, 1, 2, 3].map(|pixel| grid.colour(&image, pixel)), expected);
         let grey = ImageGrid::new("", 2);
         assert_eq!((grey.colour(&image, 1), grey.colour(&image, 3)), (PAPER, WRONG));
+        assert_eq!(grey.colour(&[UNSEEN; 4], 2), HIDDEN);
         assert!(grid.with_row("", image[..6].to_vec()).draw().is_err());
     }
 }

@@ -2,6 +2,8 @@
 
 use super::axis::Axis;
 use super::canvas::Canvas;
+use super::grid::Grid;
+use super::outline::{level, pieces};
 use super::palette::{Colour, PAPER};
 use crate::error::Result;
 
@@ -26,23 +28,32 @@ pub enum Layer {
         /// The colour of the densest place.
         colour: Colour,
     },
-    /// A function on an even grid over the whole panel, from the lower left, row by row, as shades from paper to a colour.
+    /// A function on an even grid, as shades from paper to a colour.
     Heat {
-        /// The values.
-        values: Vec<f64>,
-        /// The number of columns.
-        columns: usize,
+        /// The function.
+        grid: Grid,
         /// The colour of the highest value.
         colour: Colour,
     },
-    /// Arrows (place, vector), scaled so that the longest is `longest` in units of the horizontal axis.
+    /// Outlines of the smallest regions that hold shares of a density on an even grid.
+    Outlines {
+        /// The density.
+        grid: Grid,
+        /// The shares, each between 0 and 1.
+        shares: Vec<f64>,
+        /// The colour of the lines.
+        colour: Colour,
+    },
+    /// Arrows (place, vector).
     Arrows {
         /// The places and vectors.
         arrows: Vec<([f64; 2], [f64; 2])>,
         /// Their colour.
         colour: Colour,
-        /// The length of the longest.
-        longest: f64,
+        /// What a vector is multiplied by to give the arrow in units of the axes.
+        scale: f64,
+        /// The width of the lines in pixels.
+        width: f64,
     },
     /// A line through points.
     Curve {
@@ -98,7 +109,7 @@ impl Layer {
     /// Small dots.
     pub fn points(points: Vec<[f64; 2]>, colour: Colour) -> Self {
         // Many points are drawn smaller and fainter.
-        let opacity = (30.0 / (points.len().max(1) as f64).sqrt()).clamp(0.25, 0.9);
+        let opacity = (22.0 / (points.len().max(1) as f64).sqrt()).clamp(0.25, 0.9);
         let radius = if points.len() > 500 { 1.2 } else { 2.2 };
         Self::Points { points, colour, radius, opacity }
     }
@@ -113,6 +124,7 @@ impl Layer {
             Self::Points { colour, .. }
             | Self::Density { colour, .. }
             | Self::Heat { colour, .. }
+            | Self::Outlines { colour, .. }
             | Self::Arrows { colour, .. }
             | Self::Curve { colour, .. }
             | Self::Level { colour, .. }
@@ -126,12 +138,18 @@ impl Layer {
                 let places = points.iter().map(|&point| frame.at(point)).filter(|&place| frame.contains(place));
                 places.into_iter().try_for_each(|place| canvas.dot(place, *radius, *colour, *opacity))
             }
-            Self::Density { points, colour } => {
-                let columns = 90;
-                heat(canvas, frame, &smoothed(points, frame, columns), columns, *colour)
+            Self::Density { points, colour } => heat(canvas, frame, &smoothed(points, frame, 90), *colour),
+            Self::Heat { grid, colour } => heat(canvas, frame, grid, *colour),
+            Self::Outlines { grid, shares, colour } => {
+                let found = shares.iter().flat_map(|share| pieces(&grid.values, grid.columns, level(&grid.values, *share)));
+                let mut found = found.map(|piece| piece.map(|place| frame.at(grid.place(place))));
+                found.try_for_each(|piece| {
+                    if piece.iter().all(|&place| frame.contains(place)) { canvas.path(&piece, *colour, 1.3) } else { Ok(()) }
+                })
             }
-            Self::Heat { values, columns, colour } => heat(canvas, frame, values, *columns, *colour),
-            Self::Arrows { arrows, colour, longest } => draw_arrows(canvas, frame, arrows, *colour, *longest),
+            Self::Arrows { arrows, colour, scale, width } => {
+                arrows.iter().try_for_each(|&(place, vector)| arrow(canvas, frame, place, vector.map(|part| scale * part), *colour, *width))
+            }
             Self::Curve { points, colour, marked } => {
                 let places: Vec<[f64; 2]> = points.iter().map(|&point| frame.at(point)).collect();
                 // Split where the curve leaves the frame.
@@ -153,30 +171,40 @@ impl Layer {
             }
             Self::Bars { bars, width, colour } => bars.iter().try_for_each(|&[centre, height]| {
                 let ([left, top], [right, bottom]) = (frame.at([centre - width / 2.0, height]), frame.at([centre + width / 2.0, 0.0]));
-                let top = top.max(frame.from[1]);
-                if top >= bottom { Ok(()) } else { canvas.rectangle([left, top], [right, bottom.min(frame.to[1])], *colour) }
+                let end = frame.from[1];
+                if top.max(end) >= bottom {
+                    return Ok(());
+                }
+                canvas.rectangle([left, top.max(end)], [right, bottom.min(frame.to[1])], *colour)?;
+                if top >= end - 0.5 {
+                    return Ok(());
+                }
+                // A gap across a bar tells that it goes on beyond the panel.
+                let slanted = |y: f64| [[left - 1.0, y + 3.0], [right + 1.0, y - 3.0], [right + 1.0, y], [left - 1.0, y + 6.0]];
+                canvas.polygon(&slanted(end + 12.0), PAPER)
             }),
         }
     }
 }
 
-fn heat(canvas: &Canvas<'_>, frame: &Frame<'_>, values: &[f64], columns: usize, colour: Colour) -> Result<()> {
-    let finite = || values.iter().copied().filter(|value| value.is_finite());
+/// Shades that let the grid lines below them be seen.
+fn heat(canvas: &Canvas<'_>, frame: &Frame<'_>, grid: &Grid, colour: Colour) -> Result<()> {
+    let finite = || grid.values.iter().copied().filter(|value| value.is_finite());
     let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
-    let rows = values.len() / columns.max(1);
-    let (width, height) = ((frame.to[0] - frame.from[0]) / columns as f64, (frame.to[1] - frame.from[1]) / rows as f64);
-    for (i, &value) in values.iter().enumerate().take(rows * columns) {
+    for (i, &value) in grid.values.iter().enumerate().take(grid.rows() * grid.columns) {
         let share = (value - low) / (high - low);
-        if share > 0.004 {
-            let (left, bottom) = (frame.from[0] + (i % columns) as f64 * width, frame.to[1] - (i / columns) as f64 * height);
-            canvas.rectangle([left, bottom - height], [left + width, bottom], PAPER.mix(colour, share))?;
+        let (column, row) = ((i % grid.columns) as f64, (i / grid.columns) as f64);
+        let corner = |aside: f64| frame.at(grid.place([column + aside, row + aside]));
+        let ([left, bottom], [right, top]) = (corner(-0.5), corner(0.5));
+        if share > 0.004 && frame.contains([left, top]) && frame.contains([right, bottom]) {
+            canvas.shade([left, top], [right, bottom], colour, share)?;
         }
     }
     Ok(())
 }
 
 /// A histogram over the frame, blurred by a Gaussian, its square root taken so that thin places are seen.
-fn smoothed(points: &[[f64; 2]], frame: &Frame<'_>, columns: usize) -> Vec<f64> {
+fn smoothed(points: &[[f64; 2]], frame: &Frame<'_>, columns: usize) -> Grid {
     let rows = columns;
     let mut counts = vec![0.0; rows * columns];
     for &[x, y] in points {
@@ -197,28 +225,23 @@ fn smoothed(points: &[[f64; 2]], frame: &Frame<'_>, columns: usize) -> Vec<f64> 
             *count = near.sum();
         }
     }
-    counts.into_iter().map(f64::sqrt).collect()
+    let (from, to) = ([frame.x.low, frame.y.low], [frame.x.high, frame.y.high]);
+    Grid { values: counts.into_iter().map(f64::sqrt).collect(), columns, from, to }
 }
 
-fn draw_arrows(canvas: &Canvas<'_>, frame: &Frame<'_>, arrows: &[([f64; 2], [f64; 2])], colour: Colour, longest: f64) -> Result<()> {
-    let most = arrows.iter().map(|(_, [x, y])| x.hypot(*y)).filter(|length| length.is_finite()).fold(0.0, f64::max);
-    if most == 0.0 {
+/// An arrow; one that would leave the frame, or is too short to be seen, is not drawn.
+fn arrow(canvas: &Canvas<'_>, frame: &Frame<'_>, [x, y]: [f64; 2], [dx, dy]: [f64; 2], colour: Colour, width: f64) -> Result<()> {
+    let (tail, tip) = (frame.at([x, y]), frame.at([x + dx, y + dy]));
+    let (across, down) = (tip[0] - tail[0], tip[1] - tail[1]);
+    let length = across.hypot(down);
+    if !frame.contains(tail) || !frame.contains(tip) || length.is_nan() || length <= 1.0 {
         return Ok(());
     }
-    for ([x, y], [dx, dy]) in arrows {
-        let scale = longest / most;
-        let (tail, tip) = (frame.at([*x, *y]), frame.at([x + scale * dx, y + scale * dy]));
-        let (across, down) = (tip[0] - tail[0], tip[1] - tail[1]);
-        let length = across.hypot(down);
-        if !frame.contains(tail) || !frame.contains(tip) || length.is_nan() || length <= 1.0 {
-            continue;
-        }
-        let head = (0.42 * length).clamp(1.5, 5.5);
-        let (along, aside) = ([across / length, down / length], [-down / length, across / length]);
-        let base = [tip[0] - head * along[0], tip[1] - head * along[1]];
-        canvas.path(&[tail, base], colour, 0.9)?;
-        let corner = |side: f64| [base[0] + side * 0.45 * head * aside[0], base[1] + side * 0.45 * head * aside[1]];
-        canvas.polygon(&[tip, corner(1.0), corner(-1.0)], colour)?;
-    }
-    Ok(())
+    let head = (0.42 * length).clamp(1.5, 4.6 + width);
+    let (along, aside) = ([across / length, down / length], [-down / length, across / length]);
+    let base = [tip[0] - head * along[0], tip[1] - head * along[1]];
+    canvas.path(&[tail, base], colour, width)?;
+    let half = (0.45 * head).max(0.8 * width);
+    let corner = |side: f64| [base[0] + side * half * aside[0], base[1] + side * half * aside[1]];
+    canvas.polygon(&[tip, corner(1.0), corner(-1.0)], colour)
 }

@@ -4,10 +4,16 @@ use super::axis::Axis;
 use super::canvas::{Anchor, Canvas, Face};
 use super::layer::{Frame, Layer};
 use super::palette::{Colour, INK, RULE};
+use super::text::Font;
 use crate::error::Result;
 
 const SMALL: f64 = 11.0;
 const MEDIUM: f64 = 12.0;
+/// A title's letters, and from one of its lines to the next.
+const TITLE: f64 = 13.0;
+const PITCH: f64 = 18.0;
+/// Pixels from one tick to the next, at least about so many.
+const APART: f64 = 50.0;
 
 /// One panel of a [`Figure`](super::Figure).
 #[derive(Clone, Debug, PartialEq)]
@@ -20,12 +26,20 @@ pub struct Panel {
     pub y: Axis,
     /// The layers, each with its name in the legend (empty for none), the lowest first.
     pub layers: Vec<(String, Layer)>,
+    /// Whether a unit is as long on one axis as on the other; then the shorter axis is made longer.
+    pub equal: bool,
 }
 
 impl Panel {
     /// An empty panel.
     pub fn new(title: impl Into<String>, x: Axis, y: Axis) -> Self {
-        Self { title: title.into(), x, y, layers: Vec::new() }
+        Self { title: title.into(), x, y, layers: Vec::new(), equal: false }
+    }
+
+    /// The panel with units as long on one axis as on the other.
+    #[must_use]
+    pub fn with_equal_units(self) -> Self {
+        Self { equal: true, ..self }
     }
 
     /// The panel with one more layer on top.
@@ -41,27 +55,43 @@ impl Panel {
         self
     }
 
-    /// Draws the panel into a part of the canvas.
-    pub(super) fn draw(&self, canvas: &Canvas<'_>, [left, top]: [f64; 2], [width, height]: [f64; 2]) -> Result<()> {
-        let has_legend = self.layers.iter().any(|(name, _)| !name.is_empty());
-        let ticks = self.y.ticks((height / 55.0) as usize);
-        let widest = ticks.iter().map(|(_, text)| canvas.text_width(text, SMALL)).fold(0.0, f64::max);
-        let before = 14.0 + widest + if self.y.label.is_empty() { 0.0 } else { 18.0 };
-        let above = 8.0 + if self.title.is_empty() { 0.0 } else { 20.0 } + if has_legend { 20.0 } else { 0.0 };
-        let below = 26.0 + if self.x.label.is_empty() { 0.0 } else { 17.0 };
+    /// The lines of its title in a panel of this width.
+    pub(super) fn title_lines(&self, font: Font, width: f64) -> Vec<String> {
+        font.lines(&self.title, TITLE, true, width - 56.0)
+    }
+
+    /// Draws the panel into a part of the canvas, with room for so many lines of title.
+    pub(super) fn draw(&self, canvas: &Canvas<'_>, [left, top]: [f64; 2], [width, height]: [f64; 2], title_lines: usize) -> Result<()> {
+        let widest = |y: &Axis| {
+            let ticks = y.ticks(height / APART);
+            ticks.iter().map(|(_, text)| canvas.font.width(text, SMALL, false)).fold(0.0, f64::max)
+        };
+        let before = 14.0 + widest(&self.y) + if self.y.caption().is_empty() { 0.0 } else { 18.0 };
+        let legend = self.legend(canvas.font, width - before - 12.0);
+        let rows = legend.last().map_or(0, |(row, ..)| row + 1);
+        let above = 10.0 + PITCH * title_lines as f64 + 18.0 * rows as f64;
+        let below = 26.0 + if self.x.caption().is_empty() { 0.0 } else { 17.0 };
         let from = [left + before, top + above];
         let to = [left + width - 12.0, top + height - below];
         if to[0] <= from[0] || to[1] <= from[1] {
             return Ok(());
         }
-        let frame = Frame { x: &self.x, y: &self.y, from, to };
-
-        let bold = Face { bold: true, ..Face::new(MEDIUM + 1.0, INK, Anchor::Left) };
-        canvas.text(&self.title, [from[0], top + 15.0], bold)?;
-        if has_legend {
-            self.legend(canvas, [from[0], from[1] - 12.0])?;
+        let (mut x, mut y) = (self.x.clone(), self.y.clone());
+        if self.equal {
+            let unit = ((x.high - x.low) / (to[0] - from[0])).max((y.high - y.low) / (to[1] - from[1]));
+            (x, y) = (x.spanning(unit * (to[0] - from[0])), y.spanning(unit * (to[1] - from[1])));
         }
-        self.rules(canvas, &frame, &ticks, [left, top + height])?;
+        let frame = Frame { x: &x, y: &y, from, to };
+
+        let bold = Face { bold: true, ..Face::new(TITLE, INK, Anchor::Left) };
+        let title = self.title_lines(canvas.font, width);
+        // Next to its panel, whatever room others need.
+        let first = top + 15.0 + PITCH * (title_lines.saturating_sub(title.len()) as f64);
+        canvas.lines(&title, [from[0], first], PITCH, bold)?;
+        for (row, aside, name, layer) in legend {
+            mark(canvas, name, layer, [from[0] + aside, from[1] - 12.0 - 18.0 * (rows - 1 - row) as f64])?;
+        }
+        rules(canvas, &frame, [left, top + height])?;
         for (_, layer) in &self.layers {
             layer.draw(canvas, &frame)?;
         }
@@ -69,35 +99,54 @@ impl Panel {
         canvas.path(&corners, Colour(0xb4, 0xb8, 0xbe), 1.0)
     }
 
-    fn legend(&self, canvas: &Canvas<'_>, [mut x, y]: [f64; 2]) -> Result<()> {
-        for (name, layer) in self.layers.iter().filter(|(name, _)| !name.is_empty()) {
-            match layer {
-                Layer::Curve { .. } | Layer::Level { .. } => canvas.path(&[[x, y], [x + 13.0, y]], layer.colour(), 2.0)?,
-                _ => canvas.rectangle([x + 2.0, y - 4.5], [x + 11.0, y + 4.5], layer.colour())?,
-            }
-            canvas.text(name, [x + 17.0, y], Face::new(SMALL, INK, Anchor::Left))?;
-            x += 17.0 + canvas.text_width(name, SMALL) + 14.0;
-        }
-        Ok(())
+    /// The named layers, each with its row in the legend and how far from its left edge it stands.
+    fn legend(&self, font: Font, width: f64) -> Vec<(usize, f64, &str, &Layer)> {
+        let (mut row, mut x) = (0, 0.0);
+        let named = self.layers.iter().filter(|(name, _)| !name.is_empty());
+        named
+            .map(|(name, layer)| {
+                let needed = 17.0 + font.width(name, SMALL, false);
+                if x > 0.0 && x + needed > width {
+                    (row, x) = (row + 1, 0.0);
+                }
+                let place = x;
+                x += needed + 14.0;
+                (row, place, name.as_str(), layer)
+            })
+            .collect()
     }
+}
 
-    /// Grid lines, what is written at the ticks, and the labels of the axes.
-    fn rules(&self, canvas: &Canvas<'_>, frame: &Frame<'_>, ticks: &[(f64, String)], [left, bottom]: [f64; 2]) -> Result<()> {
-        let ([x0, y0], [x1, y1]) = (frame.from, frame.to);
-        for (value, text) in ticks {
-            let y = frame.at([self.x.low, *value])[1];
-            canvas.path(&[[x0, y], [x1, y]], RULE, 1.0)?;
-            canvas.text(text, [x0 - 6.0, y], Face::new(SMALL, INK, Anchor::Right))?;
+/// What stands for a layer in the legend, and its name.
+fn mark(canvas: &Canvas<'_>, name: &str, layer: &Layer, [x, y]: [f64; 2]) -> Result<()> {
+    let colour = layer.colour();
+    match layer {
+        Layer::Curve { .. } | Layer::Outlines { .. } => canvas.path(&[[x, y], [x + 13.0, y]], colour, 2.0)?,
+        Layer::Level { .. } => {
+            [0.0, 9.0].into_iter().try_for_each(|dash| canvas.path(&[[x + dash, y], [x + dash + 5.0, y]], colour, 1.6))?;
         }
-        for (value, text) in self.x.ticks((((x1 - x0) / 60.0) as usize).max(2)) {
-            let x = frame.at([value, self.y.low])[0];
-            if self.x.names.is_empty() {
-                canvas.path(&[[x, y0], [x, y1]], RULE, 1.0)?;
-            }
-            canvas.text(&text, [x, y1 + 12.0], Face::new(SMALL, INK, Anchor::Centre))?;
-        }
-        let face = Face::new(MEDIUM, INK, Anchor::Centre);
-        canvas.text(&self.x.label, [(x0 + x1) / 2.0, bottom - 10.0], face)?;
-        canvas.text(&self.y.label, [left + 11.0, (y0 + y1) / 2.0], Face { upright: true, ..face })
+        Layer::Points { radius, .. } => canvas.dot([x + 6.5, y], radius.max(3.0), colour, 1.0)?,
+        _ => canvas.rectangle([x + 2.0, y - 4.5], [x + 11.0, y + 4.5], colour)?,
     }
+    canvas.text(name, [x + 17.0, y], Face::new(SMALL, INK, Anchor::Left))
+}
+
+/// Grid lines, what is written at the ticks, and the labels of the axes.
+fn rules(canvas: &Canvas<'_>, frame: &Frame<'_>, [left, bottom]: [f64; 2]) -> Result<()> {
+    let ([x0, y0], [x1, y1]) = (frame.from, frame.to);
+    for (value, text) in frame.y.ticks((y1 - y0) / APART) {
+        let y = frame.at([frame.x.low, value])[1];
+        canvas.path(&[[x0, y], [x1, y]], RULE, 1.0)?;
+        canvas.text(&text, [x0 - 6.0, y], Face::new(SMALL, INK, Anchor::Right))?;
+    }
+    for (value, text) in frame.x.ticks((x1 - x0) / APART) {
+        let x = frame.at([value, frame.y.low])[0];
+        if frame.x.names.is_empty() {
+            canvas.path(&[[x, y0], [x, y1]], RULE, 1.0)?;
+        }
+        canvas.text(&text, [x, y1 + 12.0], Face::new(SMALL, INK, Anchor::Centre))?;
+    }
+    let face = Face::new(MEDIUM, INK, Anchor::Centre);
+    canvas.text(&frame.x.caption(), [(x0 + x1) / 2.0, bottom - 10.0], face)?;
+    canvas.text(&frame.y.caption(), [left + 11.0, (y0 + y1) / 2.0], Face { upright: true, ..face })
 }

@@ -35,10 +35,10 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = Settings::default().width, value_parser = at_least_one, allow_negative_numbers = true)]
     pub width: usize,
     /// The number of hidden layers
-    #[arg(long, value_name = "N", default_value_t = Settings::default().depth)]
+    #[arg(long, value_name = "N", default_value_t = Settings::default().depth, value_parser = crate::arguments::whole::<usize>, allow_negative_numbers = true)]
     pub depth: usize,
     /// Training steps
-    #[arg(long, value_name = "N", default_value_t = Settings::default().steps, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = Settings::default().steps, value_parser = crate::arguments::steps, allow_negative_numbers = true)]
     pub steps: u64,
     /// Samples in a batch
     #[arg(long, value_name = "N", default_value_t = Settings::default().batch, value_parser = at_least_one, allow_negative_numbers = true)]

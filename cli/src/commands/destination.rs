@@ -4,8 +4,9 @@ use crate::context::Context;
 use crate::data::{save_csv, save_npy};
 use crate::failure::{Failure, Result};
 use crate::output;
+use crate::table::count;
 use mfm_core::Tensor;
-use mfm_picture::{Axis, BLUE, Figure, ImageGrid, Layer, ORANGE, Panel, Picture};
+use mfm_picture::{Axis, BLUE, Figure, ImageGrid, Layer, ORANGE, Panel, Picture, UNSEEN};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,8 @@ pub enum Groups<'a> {
     States(&'a [f32]),
     /// One for each of these names.
     Named(&'a [&'a str]),
+    /// One, with images that they are to be compared with, each under its name.
+    Beside(&'a [(&'static str, Vec<f32>)]),
 }
 
 /// Samples in groups.
@@ -127,7 +130,7 @@ impl Samples<'_> {
     /// The groups, each with its name and its state, empty where there is none.
     fn groups(&self) -> Vec<(String, &[f32], &[f32])> {
         let heads: Vec<(String, &[f32])> = match self.groups {
-            Groups::One => vec![(String::new(), &[])],
+            Groups::One | Groups::Beside(_) => vec![(String::new(), &[])],
             Groups::States(states) => {
                 states.chunks_exact(self.dimension).enumerate().map(|(i, state)| (format!("state {}", i + 1), state)).collect()
             }
@@ -135,11 +138,6 @@ impl Samples<'_> {
         };
         let size = self.rows.len() / heads.len().max(1);
         heads.into_iter().zip(self.rows.chunks_exact(size.max(1))).map(|((name, state), rows)| (name, state, rows)).collect()
-    }
-
-    /// All states.
-    fn states(&self) -> &[f32] {
-        if let Groups::States(states) = self.groups { states } else { &[] }
     }
 
     /// A picture of the samples.
@@ -156,50 +154,90 @@ impl Samples<'_> {
     fn images(&self, channels: usize, side: usize) -> ImageGrid {
         const ACROSS: usize = 10;
         const DOWN: usize = 16;
-        let mut grid = ImageGrid::new(self.title, side).with_channels(channels);
-        grid.range = grey_range(self.rows);
+        let groups = self.groups();
+        let each = |rows: &[f32]| rows.len() / self.dimension;
+        let draws = groups.first().map_or(0, |(_, _, rows)| each(rows));
+        let grid = |title: String| {
+            let mut grid = ImageGrid::new(title, side).with_channels(channels);
+            grid.range = grey_range(self.rows);
+            grid
+        };
         match self.groups {
             Groups::One => {
+                let grid = grid(self.titled(ACROSS * DOWN, draws, "samples"));
                 let rows = self.rows.chunks(ACROSS * self.dimension).take(DOWN);
                 rows.fold(grid, |grid, pixels| grid.with_row("", pixels.to_vec()))
             }
+            Groups::Beside(given) => {
+                let hides = given.iter().any(|(_, image)| image.contains(&UNSEEN));
+                let title = self.titled(ACROSS * DOWN, draws, "samples") + if hides { "; pale blue: not observed" } else { "" };
+                let grid = given.iter().fold(grid(title), |grid, (name, image)| grid.with_row(*name, image.clone()));
+                let rows = self.rows.chunks(ACROSS * self.dimension).take(DOWN).enumerate();
+                rows.fold(grid, |grid, (k, pixels)| grid.with_row(if k == 0 { "samples" } else { "" }, pixels.to_vec()))
+            }
             Groups::Named(names) => {
-                let down = (DOWN / names.len().max(1)).min(4);
-                self.groups().into_iter().fold(grid, |grid, (name, _, rows)| {
+                let down = (DOWN / names.len().max(1)).clamp(1, 4);
+                let grid = grid(self.titled(ACROSS * down, draws, "samples of each"));
+                groups.into_iter().fold(grid, |grid, (name, _, rows)| {
                     let rows = rows.chunks(ACROSS * self.dimension).take(down).enumerate();
                     rows.fold(grid, |grid, (k, pixels)| grid.with_row(if k == 0 { name.as_str() } else { "" }, pixels.to_vec()))
                 })
             }
             Groups::States(_) => {
+                let grid = grid(self.titled(DOWN, groups.len(), "states") + &shown(ACROSS, draws, "draws of each"));
                 let grid = grid.with_columns(["state", "draws"]).with_gap_after(1);
-                self.groups().into_iter().take(DOWN).fold(grid, |grid, (_, state, draws)| {
+                groups.into_iter().take(DOWN).fold(grid, |grid, (name, state, draws)| {
                     let shown = draws.len().min(ACROSS * self.dimension);
-                    grid.with_row("", [state, &draws[..shown]].concat())
+                    grid.with_row(name, [state, &draws[..shown]].concat())
                 })
             }
         }
     }
 
+    /// The title, and how many of `all` are shown if these are not all.
+    fn titled(&self, most: usize, all: usize, things: &str) -> String {
+        self.title.to_owned() + &shown(most, all, things)
+    }
+
     fn panels(&self) -> Figure {
         const MOST: usize = 9;
         let groups = self.groups();
+        let shown = &groups[..groups.len().min(MOST)];
         let axis = |name: &str, k: usize| {
-            let all = self.rows.iter().chain(self.states()).skip(k).step_by(self.dimension);
+            let all = shown.iter().flat_map(|(_, state, rows)| state.get(k).into_iter().chain(rows.iter().skip(k).step_by(self.dimension)));
             Axis::fit(name, all.map(|value| f64::from(*value)))
         };
-        let figure = Figure::new(self.title, groups.len().min(3)).with_panel_size(360, 360);
-        groups.into_iter().take(MOST).fold(figure, |figure, (title, state, draws)| {
+        let is_of_states = matches!(self.groups, Groups::States(_));
+        let title = self.titled(MOST, groups.len(), if is_of_states { "states" } else { "groups" });
+        let size = if groups.len() == 1 { (430, 440) } else { (360, 380) };
+        let figure = Figure::new(title, groups.len().min(3)).with_panel_size(size.0, size.1);
+        shown.iter().fold(figure, |figure, (title, state, draws)| {
             if self.dimension == 1 {
-                return figure.with(histogram(title, axis("x", 0), draws));
+                let panel = histogram(title.clone(), axis("x", 0), draws);
+                return figure.with(match state {
+                    [x, ..] => {
+                        let points = vec![[f64::from(*x), panel.y.low], [f64::from(*x), panel.y.high]];
+                        panel.with_named("the state", Layer::Curve { points, colour: ORANGE, marked: false })
+                    }
+                    [] => panel,
+                });
             }
             let points = |rows: &[f32]| rows.chunks_exact(2).map(|p| [f64::from(p[0]), f64::from(p[1])]).collect::<Vec<_>>();
-            let mut panel = Panel::new(title, axis("x₁", 0), axis("x₂", 1)).with(Layer::points(points(draws), BLUE));
-            if !state.is_empty() {
-                panel = panel.with(Layer::Points { points: points(state), colour: ORANGE, radius: 4.0, opacity: 1.0 });
-            }
-            figure.with(panel)
+            let panel = Panel::new(title.clone(), axis("x₁", 0), axis("x₂", 1)).with_equal_units();
+            let draws = Layer::points(points(draws), BLUE);
+            figure.with(if state.is_empty() {
+                panel.with(draws)
+            } else {
+                let state = Layer::Points { points: points(state), colour: ORANGE, radius: 4.0, opacity: 1.0 };
+                panel.with_named("draws", draws).with_named("the state", state)
+            })
         })
     }
+}
+
+/// How many of `all` things are shown, if these are not all.
+fn shown(most: usize, all: usize, things: &str) -> String {
+    if all <= most { String::new() } else { format!(", {} of {} {things}", count(most), count(all)) }
 }
 
 /// What is white and what is black: −1 and 1 where most pixels are between them, with what overshoots cut, else where most pixels are.

@@ -29,7 +29,7 @@ pub struct Import {
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub heads: Option<usize>,
     /// The number of blocks of the encoder [default: that of the file, if mfm wrote it]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = crate::arguments::whole::<usize>, allow_negative_numbers = true)]
     pub encoder_depth: Option<usize>,
     /// The guidance scales of the network, the first of which is 1, separated by commas
     #[arg(long, value_name = "SCALES", value_delimiter = ',')]

@@ -37,10 +37,10 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     pub run: Option<PathBuf>,
     /// Steps between two checkpoints in the run's folder
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = crate::arguments::steps, allow_negative_numbers = true)]
     pub checkpoint_every: u64,
     /// Steps between two lines of the log in the run's folder
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = crate::arguments::steps, allow_negative_numbers = true)]
     pub log_every: u64,
     /// Go on with the run in the folder, with the options that it keeps; the weights will be those of a run that was never interrupted
     #[arg(long, requires = "run")]
@@ -85,7 +85,7 @@ pub struct Arguments {
     pub follow: f64,
 
     /// Training steps
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true, help_heading = "Optimiser")]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = crate::arguments::steps, allow_negative_numbers = true, help_heading = "Optimiser")]
     pub steps: u64,
     /// Samples in a batch
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Optimiser")]
@@ -94,7 +94,7 @@ pub struct Arguments {
     #[arg(long, value_name = "RATE", default_value_t = 3e-4, value_parser = positive, allow_negative_numbers = true, help_heading = "Optimiser")]
     pub learning_rate: f64,
     /// Steps over which the learning rate rises, before it falls along a cosine
-    #[arg(long, value_name = "N", default_value_t = 50, help_heading = "Optimiser")]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = crate::arguments::whole::<u64>, allow_negative_numbers = true, help_heading = "Optimiser")]
     pub warm_up: u64,
     /// The largest norm of the gradient, 0 for no limit
     #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "Optimiser")]

@@ -1,6 +1,7 @@
 //! The subcommands that work with a saved model, and what there is to compute on.
 
 pub mod classifier;
+pub mod completions;
 pub mod destination;
 pub mod device;
 pub mod exchange;

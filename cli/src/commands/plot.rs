@@ -8,7 +8,7 @@ use crate::finetune::Row;
 use crate::model::{LoadedModel, Told, shape};
 use crate::output::{self, Directory};
 use crate::run::{Line, Options, RunFolder, command_of};
-use crate::table::{Table, count, number};
+use crate::table::{Table, count, number, things};
 use mfm_core::sample::{sample_by_integration, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
 use mfm_core::{Device, Tensor, TimeGrid};
@@ -233,7 +233,7 @@ fn samples<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>, jumps: bool)
         };
         model.numbers(&samples.at(&model.source)?)
     };
-    let named = |steps: Option<usize>| steps.map_or_else(|| "ODE".to_owned(), |k| format!("{k} step{}", if k == 1 { "" } else { "s" }));
+    let named = |steps: Option<usize>| steps.map_or_else(|| "ODE".to_owned(), |k| things(k, "step"));
     let ways: &[Option<usize>] = if jumps { &[Some(1), Some(2), Some(4), None] } else { &[None] };
     let (names, rows): (Vec<String>, Vec<Vec<f32>>) = match model.header.labels() {
         0 => ways.iter().map(|&steps| Ok((named(steps), draw(None, steps)?))).collect::<Result<Vec<_>>>()?.into_iter().unzip(),

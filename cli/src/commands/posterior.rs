@@ -18,7 +18,7 @@ use std::time::Instant;
 pub struct Arguments {
     /// The model file
     pub model: PathBuf,
-    /// The states: a .csv, .csv.gz or .npy file, one a row
+    /// The states, one a row: a .csv, .tsv, .csv.gz or .npy file, or - for text on standard input
     #[arg(long, value_name = "FILE")]
     pub state: PathBuf,
     /// The time of the states: 0 is noise, 1 is data

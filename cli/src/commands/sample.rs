@@ -5,7 +5,7 @@ use crate::arguments::at_least_one;
 use crate::context::Context;
 use crate::failure::{Failure, Place, Result};
 use crate::model::{LoadedModel, Told, shape};
-use crate::table::{Table, count, number};
+use crate::table::{Table, count, number, things};
 use mfm_core::sample::{sample_by_integration, sample_by_refinement, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
 use mfm_core::{Device, Noise, Tensor, TimeGrid};
@@ -126,7 +126,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     drop(progress);
     let seconds = start.elapsed().as_secs_f64();
 
-    let title = format!("{} samples by {method}, {evaluations} network evaluations each", count(n));
+    let title = format!("{} by {method}, {} each", things(n, "sample"), things(evaluations, "network evaluation"));
     destination.write(context, &Samples { title: &title, rows: &rows, dimension, groups: Groups::One })?;
     if !destination.is_stdout() {
         let mut table = Table::new(["samples", "method", "evaluations", "seconds"]);

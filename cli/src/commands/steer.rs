@@ -246,7 +246,9 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
 
     let name = plan.estimator.name();
     let title = format!("{} samples by {name}, mean reward {}", count(n), number(mean_reward, 3));
-    destination.write(context, &Samples { title: &title, rows: &rows, dimension, groups: Groups::One })?;
+    let given = reward.images();
+    let groups = if given.is_empty() { Groups::One } else { Groups::Beside(&given) };
+    destination.write(context, &Samples { title: &title, rows: &rows, dimension, groups })?;
     let evaluations = plan.evaluations();
     if destination.is_stdout() {
         let (mean, best) = (number(mean_reward, 4), number(best_reward, 4));

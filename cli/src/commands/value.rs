@@ -19,7 +19,7 @@ use std::path::PathBuf;
 pub struct Arguments {
     /// The model file
     pub model: PathBuf,
-    /// The states: a .csv, .csv.gz or .npy file, one a row
+    /// The states, one a row: a .csv, .tsv, .csv.gz or .npy file, or - for text on standard input
     #[arg(long, value_name = "FILE")]
     pub state: PathBuf,
     /// The time of the states: 0 is noise, 1 is data
@@ -202,7 +202,10 @@ fn scatter(values: &[f64], truth: &Truth) -> mfm_picture::Result<Picture> {
     let diagonal = Layer::Curve { points: vec![[x.low, x.low], [x.high, x.high]], colour: GREY, marked: false };
     let points = truth.values.iter().zip(values).map(|(truth, value)| [*truth, *value]).collect();
     let title = truth.correlation.map_or_else(|| "The value".into(), |found| format!("The value: correlation {}", number(found, 3)));
-    Figure::new("", 1).with_panel_size(420, 420).with(Panel::new(title, x, y).with(diagonal).with(Layer::points(points, BLUE))).draw()
+    Figure::new("", 1)
+        .with_panel_size(420, 420)
+        .with(Panel::new(title, x, y).with_equal_units().with_named("equal", diagonal).with_named("states", Layer::points(points, BLUE)))
+        .draw()
 }
 
 #[cfg(test)]

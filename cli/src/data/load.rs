@@ -19,12 +19,16 @@ pub fn open(path: &Path, labels: LabelColumn) -> Result<Source> {
     load(path, labels).map(Source::Memory)
 }
 
-/// The data set in a `.csv`, `.csv.gz` or `.npy` file, in one of IDX images, whose labels are in a file of their own, in a PNG or JPEG image, or in a
+/// The data set in a `.csv`, `.tsv`, `.csv.gz` or `.npy` file, in text on standard input for `-`, in one of IDX images, whose labels are in a file of their own, in a PNG or JPEG image, or in a
 /// folder of folders of those, one for each class.
 ///
 /// # Errors
 /// One sentence naming the file, and the row and column where there is one.
 pub fn load(path: &Path, labels: LabelColumn) -> Result<Dataset> {
+    if path.as_os_str() == "-" {
+        let source = "standard input";
+        return into_dataset(text::read(std::io::stdin().lock(), source)?, labels, source);
+    }
     let source = path.display().to_string();
     if path.is_dir() {
         no_column(labels, &source, "images by class")?;
@@ -69,10 +73,10 @@ pub fn read(mut bytes: impl Read, source: &str, labels: LabelColumn) -> Result<D
         npy::read(bytes, source)?
     } else if name.ends_with(".csv.gz") {
         text::read_gzip(bytes, source)?
-    } else if name.ends_with(".csv") {
+    } else if name.ends_with(".csv") || name.ends_with(".tsv") {
         text::read(bytes, source)?
     } else {
-        let known = ".csv, .csv.gz, .npy, idx3-ubyte, .png or .jpg";
+        let known = ".csv, .tsv, .csv.gz, .npy, idx3-ubyte, .png or .jpg";
         return Err(Failure::input(format!("cannot read {source}: data files end in {known}")));
     };
     into_dataset(numbers, labels, source)

@@ -2,6 +2,7 @@
 
 use super::Dataset;
 use crate::failure::{Failure, Result};
+use crate::table::exact;
 use std::str::FromStr;
 
 /// A table of finite numbers.
@@ -68,11 +69,15 @@ pub(super) fn into_dataset(numbers: Numbers, labels: LabelColumn, source: &str) 
         if label == Some(column) {
             // Beyond that, an embedding of the labels would not fit anywhere.
             if value < 0.0 || value.fract() != 0.0 || value > 65_535.0 {
-                return Err(Failure::input(format!("{}: the label {value} is not a whole number between 0 and 65535", place(row, column))));
+                return Err(Failure::input(format!(
+                    "{}: the label {} is not a whole number between 0 and 65535",
+                    place(row, column),
+                    exact(value)
+                )));
             }
             found.push(value as usize);
         } else if (value as f32).is_infinite() {
-            return Err(Failure::input(format!("{}: {value} is too large for single precision", place(row, column))));
+            return Err(Failure::input(format!("{}: {} is too large for single precision", place(row, column), exact(value))));
         } else {
             rows.push(value as f32);
         }

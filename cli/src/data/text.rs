@@ -1,4 +1,4 @@
-//! Numbers from comma-separated text.
+//! Numbers from text with commas, semicolons or tabs between them.
 
 use super::Numbers;
 use crate::failure::{Failure, Result, reason};
@@ -68,9 +68,19 @@ impl<R: BufRead> Read for Unpacked<R> {
     }
 }
 
-/// The numbers in comma-separated text: one row a line, an optional line of headings (of which none is a number), no empty cells.
+/// What stands between the cells: the tab or the semicolon of the first line, else the comma.
+fn delimiter(start: &[u8]) -> u8 {
+    let first = start.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or(&[]);
+    *first.iter().find(|byte| b"\t;".contains(byte)).unwrap_or(&b',')
+}
+
+/// The numbers in text with commas, semicolons or tabs between them: one row a line, an optional line of headings (of which none is a number), no empty cells.
 pub(super) fn read(text: impl Read, source: &str) -> Result<Numbers> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text);
+    let mut text = BufReader::new(text);
+    // What cannot be read is told below.
+    let delimiter = text.fill_buf().map_or(b',', delimiter);
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text);
     let mut record = csv::StringRecord::new();
     let mut numbers = Numbers { values: Vec::new(), columns: 0 };
     let mut is_first = true;
@@ -146,6 +156,11 @@ mod tests {
         let numbers = read("x, y\n1, 2.5\n-3e2 ,4\n".as_bytes(), "").unwrap();
         assert_eq!(numbers, Numbers { values: vec![1.0, 2.5, -300.0, 4.0], columns: 2 });
         assert_eq!(read("\u{feff}1,2".as_bytes(), "").unwrap().values, [1.0, 2.0]);
+        for text in ["1\t2.5\n-3e2\t4\n", "x;y\n1;2.5\n-3e2;4", "\n1 ; 2.5\n-3e2 ; 4"] {
+            assert_eq!(read(text.as_bytes(), "").unwrap(), numbers, "{text:?}");
+        }
+        // A comma is no decimal point.
+        assert!(complaint("x;y\n1,5;2,5\n").contains("column 1: \"1,5\" is not a number"));
         assert_eq!(read("1,2\r\n\r\n3,4\r\n".as_bytes(), "").unwrap().values.len(), 4);
     }
 

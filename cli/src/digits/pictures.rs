@@ -2,6 +2,7 @@
 
 use super::{Digits, Run, wanted};
 use crate::output::{self, Directory};
+use crate::table::things;
 use crate::{Context, Result};
 use mfm_core::guidance::estimate_value;
 use mfm_core::sample::sample_by_steps;
@@ -24,7 +25,7 @@ pub fn samples<T: Tensor, M: MetaFlowMap<T>>(context: &Context<T>, flow: &Flow<'
     for steps in [1, 2, 4] {
         let samples: Vec<f32> = sample_by_steps(flow, &TimeGrid::uniform(steps), &x)?.to_vec()?;
         for (row, images) in samples.chunks_exact(COLUMNS * pixels).enumerate() {
-            let name = if row == 0 { format!("{steps} step{}", if steps == 1 { "" } else { "s" }) } else { String::new() };
+            let name = if row == 0 { things(steps, "step") } else { String::new() };
             grid = grid.with_row(name, images.to_vec());
         }
     }
@@ -80,8 +81,12 @@ pub fn values<T: Tensor, M: MetaFlowMap<T>>(
     let labels = digits.held_out.labels.as_deref().unwrap_or(&[]);
     let (draws, most) = (64, 64);
     let times: Vec<f64> = (0..10).map(|k| f64::from(k) / 10.0).collect();
-    let mut panel = Panel::new("The value V_t(x_t) of held-out digits", Axis::new("t", 0.0, 0.9), Axis::new("V", -16.0, 0.0));
-    let mut sizes = Panel::new("Effective sample size of 64 draws", Axis::new("t", 0.0, 0.9), Axis::new("", 0.0, 64.0));
+    let mut curves = Vec::new();
+    let mut sizes = Panel::new(
+        format!("Effective sample size of {draws} draws"),
+        Axis::new("t", 0.0, 0.9),
+        Axis::new("effective sample size", 0.0, draws as f64),
+    );
     let classes = [9, 5, 1, 0, 8];
     let progress = context.progress("values of held-out digits", (classes.len() * times.len()) as u64);
     for (class, colour) in classes.into_iter().zip(SERIES) {
@@ -102,9 +107,12 @@ pub fn values<T: Tensor, M: MetaFlowMap<T>>(
             effective.push([t, estimate.concentration.effective_sample_size]);
             progress.advance(1);
         }
-        panel = panel.with_named(format!("digit {class}"), Layer::curve(values, colour));
-        sizes = sizes.with_named(format!("{class}"), Layer::curve(effective, colour));
+        curves.push((format!("digit {class}"), values, colour));
+        sizes = sizes.with_named(format!("digit {class}"), Layer::curve(effective, colour));
     }
+    let all = curves.iter().flat_map(|(_, values, _)| values.iter().map(|point| point[1])).chain([0.0]);
+    let panel = Panel::new("The value V_t(x_t) of held-out digits", Axis::new("t", 0.0, 0.9), Axis::fit("V", all));
+    let panel = curves.into_iter().fold(panel, |panel, (name, values, colour)| panel.with_named(name, Layer::curve(values, colour)));
     let figure = Figure::new("Wanted: 9 most, 5 and 7, 1 and 3; unwanted: even digits", 2).with_panel_size(430, 330);
     output::picture(&out.file("values.png"), &figure.with(panel).with(sizes).draw()?)
 }
@@ -114,8 +122,7 @@ pub fn steered(runs: &[Run], digits: &Digits, out: &Directory) -> Result<()> {
     let row_size = COLUMNS * digits.pixels();
     let mut grid = ImageGrid::new("Steered to w ∝ [0,1,0,1,0,2,0,2,0,4]", digits.side);
     for run in runs {
-        for row in 0..2 {
-            let name = if row == 0 { run.row.run.to_string() } else { String::new() };
+        for (row, name) in [run.row.run.way(), run.row.run.effort()].into_iter().enumerate() {
             grid = grid.with_row(name, run.samples[row * row_size..(row + 1) * row_size].to_vec());
         }
     }
@@ -124,12 +131,15 @@ pub fn steered(runs: &[Run], digits: &Digits, out: &Directory) -> Result<()> {
 
 /// The shares of the classes of each estimator, beside the wanted ones.
 pub fn classes(runs: &[Run], out: &Directory) -> Result<()> {
-    let mut figure = Figure::new("Shares of the classes: samples (blue) and wanted (orange)", 3);
+    let title = "Shares of the classes: samples (blue) and wanted (orange); dashed: a tenth, if all classes were alike";
+    let all = runs.iter().flat_map(|run| run.row.classes.iter().copied()).chain(wanted());
+    let highest = (10.0 * all.fold(0.45, f64::max)).ceil() / 10.0;
+    let mut figure = Figure::new(title, 3);
     for run in runs {
         let bars = |shares: &[f64], shift: f64| shares.iter().enumerate().map(|(class, share)| [class as f64 + shift, *share]).collect();
-        let axes = (Axis::named("class", (0..10).map(|class| class.to_string())), Axis::new("", 0.0, 0.5));
+        let axes = (Axis::named("class", (0..10).map(|class| class.to_string())), Axis::new("share", 0.0, highest));
         figure = figure.with(
-            Panel::new(format!("{}, L2 = {:.3}", run.row.run, run.row.l2), axes.0, axes.1)
+            Panel::new(format!("{}, {}\nL2 = {:.3}", run.row.run.way(), run.row.run.effort(), run.row.l2), axes.0, axes.1)
                 .with(Layer::Bars { bars: bars(&run.row.classes, -0.2), width: 0.36, colour: BLUE })
                 .with(Layer::Bars { bars: bars(&wanted(), 0.2), width: 0.36, colour: ORANGE })
                 .with(Layer::Level { height: 0.1, colour: GREY }),

@@ -39,13 +39,13 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = crate::arguments::at_least_one, allow_negative_numbers = true)]
     pub batch: usize,
     /// Training steps of the flow model
-    #[arg(long, value_name = "N", default_value_t = 30_000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 30_000, value_parser = crate::arguments::steps, allow_negative_numbers = true)]
     pub flow_steps: u64,
     /// Training steps of the Meta Flow Map
-    #[arg(long, value_name = "N", default_value_t = 8_000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 8_000, value_parser = crate::arguments::steps, allow_negative_numbers = true)]
     pub map_steps: u64,
     /// Steps of fine-tuning
-    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = crate::arguments::steps, allow_negative_numbers = true)]
     pub fine_tuning_steps: u64,
     /// Steer by these estimators alone, separated by commas [default: all]
     #[arg(long, value_name = "ESTIMATORS", value_delimiter = ',', value_parser = steering::estimators())]

@@ -3,6 +3,7 @@
 use super::Operator;
 use mfm_core::reward::RewardFormula;
 use mfm_core::{Device, Operations, Result, Shape, Tensor};
+use mfm_picture::UNSEEN;
 
 /// A reward r(x) in closed form.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +49,21 @@ impl Formula {
             Self::Observation { operator, .. } => operator.dimension(),
         }
     }
+
+    /// The observation as an image, [`UNSEEN`] where there is none; `None` if it is no image.
+    pub fn seen(&self) -> Option<Vec<f32>> {
+        let Self::Observation { operator, observed, .. } = self else { return None };
+        let values = observed.iter().map(|value| *value as f32);
+        match operator {
+            Operator::Dense { .. } => None,
+            Operator::Blur { .. } => Some(values.collect()),
+            Operator::Select { dimension, places } => {
+                let mut image = vec![UNSEEN; *dimension];
+                places.iter().zip(values).for_each(|(place, value)| image[*place] = value);
+                Some(image)
+            }
+        }
+    }
 }
 
 impl RewardFormula for Formula {
@@ -84,6 +100,14 @@ mod tests {
         let x = CpuDevice::<f64>::new().from_slice(x, Shape::new(&[1, x.len()]).unwrap()).unwrap();
         let (value, gradient) = ByDifferentiation(formula).value_and_gradient(&x).unwrap();
         (value.to_vec::<f64>().unwrap()[0], gradient.to_vec().unwrap())
+    }
+
+    #[test]
+    fn what_is_seen_is_an_image() {
+        let seen = |operator| Formula::Observation { operator, observed: vec![0.5, -1.0], sigma: 0.1 }.seen();
+        assert_eq!(seen(Operator::Select { dimension: 4, places: vec![1, 3] }).unwrap(), [UNSEEN, 0.5, UNSEEN, -1.0]);
+        assert_eq!(seen(Operator::blur([1, 1, 2], 1.0, Padding::Zero)).unwrap(), [0.5, -1.0]);
+        assert_eq!(seen(Operator::Dense { matrix: vec![1.0; 4], columns: 2 }), None);
     }
 
     #[test]

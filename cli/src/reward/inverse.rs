@@ -85,11 +85,11 @@ impl Inverse {
         }
     }
 
-    /// The reward −|A x − y|²/(2σ²) for samples of `dimension`. Where the observation is made here, `noise` is its noise.
+    /// The reward −|A x − y|²/(2σ²) for samples of `dimension`, and the clean image if it is known. Where the observation is made here, `noise` is its noise.
     ///
     /// # Errors
     /// One sentence naming the file.
-    pub(super) fn formula(&self, dimension: usize, noise: &Noise) -> Result<Formula> {
+    pub(super) fn formula(&self, dimension: usize, noise: &Noise) -> Result<(Formula, Option<Vec<f32>>)> {
         let images = if self.path.as_os_str() == "digits" { data::digits()? } else { data::load(&self.path, LabelColumn::None)? };
         images.expect_dimension(dimension, "the model")?;
         let fail = |what: String| Failure::input(format!("{}: {what}", images.source));
@@ -116,7 +116,8 @@ impl Inverse {
                 clean.iter().zip(normal).map(|(value, normal)| value + self.sigma * normal).collect()
             }
         };
-        Ok(Formula::Observation { operator, observed, sigma: self.sigma })
+        let truth = self.row.map(|_| image.to_vec());
+        Ok((Formula::Observation { operator, observed, sigma: self.sigma }, truth))
     }
 
     /// The operator on images of this shape.

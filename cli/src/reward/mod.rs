@@ -27,6 +27,8 @@ const OBSERVING: u64 = 0x6f62_7365;
 pub enum AnyReward<T: Tensor> {
     /// A closed form.
     Formula(ByDifferentiation<Formula>),
+    /// An observation, with the clean image of which it was made, if that is known.
+    Observation(ByDifferentiation<Formula>, Option<Vec<f32>>),
     /// A mixture of classes, by a classifier.
     Classes(Box<ClassMixtureReward<T>>),
 }
@@ -47,8 +49,8 @@ impl<T: Tensor> AnyReward<T> {
                 Ok(Self::Formula(ByDifferentiation(formula)))
             }
             Specification::Inverse(inverse) => {
-                let formula = inverse.formula(dimension, &context.noise.fork(OBSERVING)).at(place())?;
-                Ok(Self::Formula(ByDifferentiation(formula)))
+                let (formula, truth) = inverse.formula(dimension, &context.noise.fork(OBSERVING)).at(place())?;
+                Ok(Self::Observation(ByDifferentiation(formula), truth))
             }
             Specification::Classes { data, weights } => {
                 let classifier = match data {
@@ -76,6 +78,15 @@ impl<T: Tensor> AnyReward<T> {
     }
 }
 
+impl<T: Tensor> AnyReward<T> {
+    /// The images that samples are to be compared with, each under its name: the clean image and the observation.
+    pub fn images(&self) -> Vec<(&'static str, Vec<f32>)> {
+        let Self::Observation(ByDifferentiation(formula), truth) = self else { return Vec::new() };
+        let truth = truth.clone().map(|image| ("truth", image));
+        truth.into_iter().chain(formula.seen().map(|image| ("observed", image))).collect()
+    }
+}
+
 /// That there is a weight for each class.
 fn check_count(place: &str, classes: usize, weights: usize) -> Result<()> {
     if classes == weights {
@@ -87,14 +98,14 @@ fn check_count(place: &str, classes: usize, weights: usize) -> Result<()> {
 impl<T: Tensor> Reward<T> for AnyReward<T> {
     fn value(&self, x: &T) -> mfm_core::Result<T> {
         match self {
-            Self::Formula(reward) => Checked(reward).value(x),
+            Self::Formula(reward) | Self::Observation(reward, _) => Checked(reward).value(x),
             Self::Classes(reward) => Checked(&**reward).value(x),
         }
     }
 
     fn value_and_gradient(&self, x: &T) -> mfm_core::Result<(T, T)> {
         match self {
-            Self::Formula(reward) => Checked(reward).value_and_gradient(x),
+            Self::Formula(reward) | Self::Observation(reward, _) => Checked(reward).value_and_gradient(x),
             Self::Classes(reward) => Checked(&**reward).value_and_gradient(x),
         }
     }

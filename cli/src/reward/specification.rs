@@ -3,6 +3,7 @@
 use super::{Formula, Inverse, Operator};
 use crate::failure::{Failure, Result};
 use crate::model::read;
+use crate::table::exact;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -74,7 +75,9 @@ impl Specification {
                 let mut centre = numbers(rest).map_err(place)?;
                 match centre.pop() {
                     Some(sigma) if sigma > 0.0 && !centre.is_empty() => Ok(Self::Formula(Formula::Target { centre, sigma })),
-                    Some(sigma) if !centre.is_empty() => Err(place(format!("the last number, sigma, is {sigma}, but must be positive"))),
+                    Some(sigma) if !centre.is_empty() => {
+                        Err(place(format!("the last number, sigma, is {}, but must be positive", exact(sigma))))
+                    }
                     _ => Err(place("it must be target:C1,C2,...,SIGMA".into())),
                 }
             }
@@ -145,7 +148,7 @@ fn observation(Observation { a, y, sigma }: Observation) -> Result<Formula, Stri
         return Err(format!("a has {} rows, but y has {} numbers", a.len(), y.len()));
     }
     if sigma <= 0.0 {
-        return Err(format!("sigma is {sigma}, but must be positive"));
+        return Err(format!("sigma is {}, but must be positive", exact(sigma)));
     }
     let operator = Operator::Dense { matrix: matrix(&a, columns, "a")?, columns };
     Ok(Formula::Observation { operator, observed: y, sigma })

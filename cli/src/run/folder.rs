@@ -42,7 +42,7 @@ impl RunFolder {
     }
 
     /// The options of the run, a JSON object.
-    fn config(&self) -> PathBuf {
+    pub fn config(&self) -> PathBuf {
         self.path.join("config.json")
     }
 

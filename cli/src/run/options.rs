@@ -1,10 +1,11 @@
 //! The options of a run as its folder keeps them, and a command line that goes on with them.
 
 use super::{Options, RunFolder};
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, check_files, command as whole, sentence};
+use crate::commands::train::Kind;
 use crate::failure::{Failure, Result};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, ValueHint};
+use clap::{ArgMatches, FromArgMatches, ValueHint};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ const APART: [&str; 10] = ["run", "resume", "out", "checkpoint", "threads", "jso
 /// If the folder's options cannot be read, or one that is given differs from them.
 pub(crate) fn complete(matches: &ArgMatches) -> Result<Arguments> {
     let mut arguments = parsed(matches)?;
+    check_files(matches)?;
     let Some((command, own)) = matches.subcommand().filter(|(name, _)| COMMANDS.contains(name)) else { return Ok(arguments) };
     are_of_use(command, own)?;
     let kept = match own.get_one::<PathBuf>("run") {
@@ -57,7 +59,7 @@ pub(crate) fn complete(matches: &ArgMatches) -> Result<Arguments> {
     }
     let config = format!("the options in {}", path.display());
     let line = line(command, &kept).map_err(|failure| failure.at(&config))?;
-    let matches = Arguments::command().try_get_matches_from(line).map_err(|error| Failure::input(sentence_of(&error)).at(&config))?;
+    let matches = whole().try_get_matches_from(line).map_err(|error| Failure::input(sentence(&error)).at(&config))?;
     let mut place = std::mem::replace(&mut arguments, parsed(&matches).map_err(|failure| failure.at(&config))?);
     if let (Some(run), Some(given)) = (run_of(&mut arguments.command), run_of(&mut place.command)) {
         (*run.folder, *run.resume, *run.options) = (given.folder.take(), true, kept);
@@ -69,6 +71,10 @@ pub(crate) fn complete(matches: &ArgMatches) -> Result<Arguments> {
 /// That how often a run is saved or logged is said where it is saved or logged at all.
 fn are_of_use(command: &str, matches: &ArgMatches) -> Result<()> {
     let is_given = |name: &str| matches.ids().any(|id| id == name) && matches.value_source(name) == Some(ValueSource::CommandLine);
+    // A run that goes on has most of its options from its folder.
+    if command == "train" && !is_given("resume") {
+        fit_the_network(&is_given, matches)?;
+    }
     if is_given("run") {
         return Ok(());
     }
@@ -80,6 +86,22 @@ fn are_of_use(command: &str, matches: &ArgMatches) -> Result<()> {
         return Err(Failure::input(format!("--checkpoint-every: {places} names the place of checkpoints, and is not given")));
     }
     Ok(())
+}
+
+/// That no option of another kind of network, or of labels that are not trained on, is given.
+fn fit_the_network(is_given: &impl Fn(&str) -> bool, matches: &ArgMatches) -> Result<()> {
+    let given = |names: &[&'static str]| names.iter().copied().find(|name| is_given(name)).map(|name| name.replace('_', "-"));
+    let refuse = |name: &str, what: &str| Err(Failure::input(format!("--{name}: {what}")));
+    let is_dit = matches.get_one("network") == Some(&Kind::Dit);
+    match given(if is_dit { &["width", "depth", "frequencies"] } else { &["size", "patch", "channels", "recompute"] }) {
+        Some(name) if is_dit => return refuse(&name, "it is for --network mlp"),
+        Some(name) => return refuse(&name, "it is for --network dit"),
+        None => {}
+    }
+    match given(&["label_dropout"]) {
+        Some(name) if !matches.get_flag("labels") => refuse(&name, "it is for --labels"),
+        _ => Ok(()),
+    }
 }
 
 /// What the arguments of such a command say about its run.
@@ -98,16 +120,12 @@ fn run_of(command: &mut Command) -> Option<Run<'_>> {
 }
 
 fn parsed(matches: &ArgMatches) -> Result<Arguments> {
-    Arguments::from_arg_matches(matches).map_err(|error| Failure::input(sentence_of(&error)))
-}
-
-fn sentence_of(error: &clap::Error) -> String {
-    crate::arguments::sentence(&error.render().to_string())
+    Arguments::from_arg_matches(matches).map_err(|error| Failure::input(sentence(&error)))
 }
 
 /// The options of a command by their names: all that have a value, with the command's own name, or those `given` on the command line.
 fn options(name: &str, matches: &ArgMatches, given: bool) -> Result<Options> {
-    let command = Arguments::command();
+    let command = whole();
     let own = command.find_subcommand(name).into_iter().flat_map(|command| command.get_arguments());
     let everywhere = command.get_arguments().filter(|argument| argument.is_global_set());
     let mut options = Options::new();
@@ -154,7 +172,7 @@ fn shown(value: &Value) -> String {
 /// # Errors
 /// If a value is neither text, nor a number, nor a flag.
 fn line(command: &str, options: &Options) -> Result<Vec<OsString>> {
-    let all = Arguments::command();
+    let all = whole();
     let is_positional = |name: &str| {
         all.find_subcommand(command).is_some_and(|own| own.get_positionals().any(|argument| argument.get_id().as_str() == name))
     };
@@ -210,6 +228,8 @@ mod tests {
             "--learning-rate",
             "1e-3",
             "--labels",
+            "--network",
+            "dit",
             "--size",
             "16x1x2",
             "--seed",

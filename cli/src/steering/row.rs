@@ -1,8 +1,8 @@
 //! What was run, as a table says it.
 
 use super::Plan;
+use crate::table::things;
 use serde::Serialize;
-use std::fmt;
 
 /// What was run: the part of a line that every table of estimators has.
 #[derive(Clone, Debug, Serialize)]
@@ -31,10 +31,17 @@ impl Row {
     }
 }
 
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.estimator)?;
-        if self.draws > 0 { write!(f, " {} × {}", self.steps, self.draws) } else { Ok(()) }
+impl Row {
+    /// What it was made by: "mfm-gf, sde".
+    pub fn way(&self) -> String {
+        format!("{}, {}", self.estimator, self.sampler)
+    }
+
+    /// How much was done: "8 steps × 32 draws, 4 moves".
+    pub fn effort(&self) -> String {
+        let draws = if self.draws == 0 { String::new() } else { format!(" × {}", things(self.draws, "draw")) };
+        let moves = if self.moves == 0 { String::new() } else { format!(", {}", things(self.moves, "move")) };
+        format!("{}{draws}{moves}", things(self.steps, "step"))
     }
 }
 

@@ -15,6 +15,7 @@ use mfm_core::{Device, Flow, Lift, Tensor, TimeGrid};
 use mfm_cpu_ref::CpuTensor;
 use mfm_toy2d::InverseProblemSpec;
 use mfm_toy2d::exact::TransportMap;
+use pictures::Set;
 use problem::Problem;
 use rows::{Job, Row};
 use serde::Serialize;
@@ -184,13 +185,13 @@ fn experiment<C: Tensor, T: Tensor, M: Lift<T>>(
         Kind::Paper => rows::paper_jobs(arguments.exact, arguments.full),
         Kind::Inverse => rows::inverse_jobs(arguments.full),
     };
-    let (mut rows, mut sets) = (Vec::new(), Vec::new());
+    let mut sets = Vec::new();
     for job in jobs {
         let job = if arguments.quick { job.quick() } else { job };
         let (row, samples) = job.run(context, problem, flow, device)?;
-        sets.push((format!("{} {} {} × {}", row.run.estimator, row.run.sampler, row.run.steps, row.run.draws), samples));
-        rows.push(row);
+        sets.push(Set { row, samples });
     }
+    let rows: Vec<Row> = sets.iter().map(|set| set.row.clone()).collect();
     for sample in &unconditional {
         context.print(format!(
             "unsteered, {} step{} of the map: sliced W2 {:.3} to the prior, {:.2} × its floor of {:.3}",
@@ -209,12 +210,12 @@ fn experiment<C: Tensor, T: Tensor, M: Lift<T>>(
          both biases fall as 1/draws.\nLost samples ran away to more than 50 from the origin (too few draws for a gradient, too few steps for a stiff one).",
     )?;
     if arguments.problem == Kind::Paper {
-        pictures::fields(problem, flow, device, out, &noise.fork(5))?;
+        pictures::fields(problem, flow, device, if arguments.quick { 4 } else { 1024 }, out, &noise.fork(5))?;
         pictures::posteriors(problem, flow, device, out, &noise.fork(6))?;
-        pictures::steered(problem, &sets, out, &noise.fork(7))?;
+        pictures::steered(problem, &sets, out)?;
         context.print(format!(
-            "\nPictures in {}: fields.png (drift and value gradient), posteriors.png (one-step draws against exact ones), steered.png (samples of \
-             every row over the target).",
+            "\nPictures in {}: fields.png (drift and value gradient), posteriors.png (one-step draws and the exact law), steered.png (samples of \
+             every row and the target).",
             out.path().display()
         ))?;
     }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// The options of `mfm train`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// The data: a .csv, .csv.gz or .npy file of one sample a row; IDX images (idx3-ubyte, compressed or not; labels from idx1-ubyte beside it); a folder with
+    /// The data: a .csv, .tsv, .csv.gz or .npy file of one sample a row, or - for such text on standard input; IDX images (idx3-ubyte, compressed or not; labels from idx1-ubyte beside it); a folder with
     /// a folder of .png or .jpg images for each class; or a folder of .safetensors shards with n latents of c × h × w and n labels
     #[arg(required_unless_present_any = ["digits", "resume"], conflicts_with = "digits")]
     pub data: Option<PathBuf>,
@@ -36,10 +36,10 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
     /// Steps between two checkpoints
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = crate::arguments::steps, allow_negative_numbers = true)]
     pub checkpoint_every: u64,
     /// Steps between two lines of the log in the run's folder
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = crate::arguments::steps, allow_negative_numbers = true)]
     pub log_every: u64,
     /// Go on from the checkpoint, if it is there, with the options that the run's folder keeps; the weights will be those of a run that was never interrupted
     #[arg(long)]
@@ -95,7 +95,7 @@ pub struct Arguments {
     #[arg(long, value_name = "LAW", default_value = "uniform", value_parser = flow_times, help_heading = "Objective")]
     pub flow_times: FlowTimes,
     /// Steps over which the longest jump grows from none to all
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Objective")]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::arguments::whole::<u64>, allow_negative_numbers = true, help_heading = "Objective")]
     pub jump_warm_up: u64,
     /// The power p of the adaptive weight (‖Δ‖² + 0.01)^−p on both losses
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "Objective")]
@@ -108,7 +108,7 @@ pub struct Arguments {
     pub label_dropout: f64,
 
     /// Training steps
-    #[arg(long, value_name = "N", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true, help_heading = "Optimiser")]
+    #[arg(long, value_name = "N", default_value_t = 3000, value_parser = crate::arguments::steps, allow_negative_numbers = true, help_heading = "Optimiser")]
     pub steps: u64,
     /// Samples in a batch
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Optimiser")]
@@ -126,7 +126,7 @@ pub struct Arguments {
     #[arg(long, value_name = "RATE", default_value_t = 1e-3, value_parser = positive, allow_negative_numbers = true, help_heading = "Optimiser")]
     pub learning_rate: f64,
     /// Steps over which the learning rate rises
-    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Optimiser")]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = crate::arguments::whole::<u64>, allow_negative_numbers = true, help_heading = "Optimiser")]
     pub warm_up: u64,
     /// Keep the learning rate instead of lowering it along a cosine
     #[arg(long, help_heading = "Optimiser")]

@@ -1,14 +1,24 @@
 //! The command line.
 
+mod files;
+mod help;
+mod numbers;
+mod sentence;
+
+pub(crate) use files::check as check_files;
+pub use help::command;
+pub use numbers::{at_least_one, not_negative, part, positive, share, steps, time, whole};
+pub(crate) use sentence::sentence;
+
 use crate::commands::{
-    classifier, device as device_command, exchange, finetune, info, plot, posterior, sample, search, steer, train, value,
+    classifier, completions, device as device_command, exchange, finetune, info, plot, posterior, sample, search, steer, train, value,
 };
 use crate::context::{Context, Json, Verbosity};
 use crate::failure::{Failure, Result};
 use crate::progress::eprintln_quietly;
 use crate::{demo, device, mnist, run, toy2d};
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use mfm_core::Tensor;
 use mfm_cpu_ref::CpuTensor;
 use mfm_gpu_cuda::CudaTensor;
@@ -17,22 +27,23 @@ use std::path::PathBuf;
 
 /// Train, sample and steer Meta Flow Maps
 #[derive(Debug, Parser)]
-#[command(name = "mfm", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "mfm", version, propagate_version = true)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
     /// The seed of all noise
-    #[arg(long, global = true, value_name = "N", default_value_t = 0, allow_negative_numbers = true, help_heading = "Everywhere")]
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, value_parser = whole::<u64>, allow_negative_numbers = true, help_heading = "Everywhere")]
     pub seed: u64,
     /// Threads; results do not depend on how many [default: all]
-    #[arg(long, global = true, value_name = "N", value_parser = thread_count, allow_negative_numbers = true, help_heading = "Everywhere")]
+    #[arg(long, global = true, value_name = "N", value_parser = numbers::threads, allow_negative_numbers = true, help_heading = "Everywhere")]
     pub threads: Option<usize>,
     /// Where to compute: cpu, cuda:0 (or another number), or auto, which takes the first GPU if there is one
     #[arg(long, global = true, value_name = "DEVICE", default_value = "cpu", help_heading = "Everywhere")]
     pub device: device::Choice,
-    /// How a GPU keeps and multiplies numbers
-    #[arg(long, global = true, value_name = "PRECISION", default_value = "f32", help_heading = "Everywhere")]
+    /// How a GPU keeps and multiplies numbers: f32, tf32 (factors of matrix products rounded), or bf16 (sums in f32)
+    // Listed one by one with their help, they would make that of every command a long one.
+    #[arg(long, global = true, value_name = "PRECISION", default_value = "f32", hide_possible_values = true, help_heading = "Everywhere")]
     pub precision: device::Precision,
     /// Work goes to a GPU as CUDA graphs, one launch between two looks of the host; the results are the same
     #[arg(long, global = true, help_heading = "Everywhere")]
@@ -83,6 +94,8 @@ pub enum Command {
     Import(exchange::Import),
     /// Write a transformer's weights to a safetensors file
     Export(exchange::Export),
+    /// Write a script by which a shell completes this command's words
+    Completions(completions::Arguments),
 }
 
 impl Arguments {
@@ -91,14 +104,14 @@ impl Arguments {
     /// # Errors
     /// One sentence for the user; also where help is asked for.
     pub fn of<W: Into<OsString> + Clone>(line: impl IntoIterator<Item = W>) -> Result<Self> {
-        let matches = Self::command().try_get_matches_from(line).map_err(|error| Failure::input(sentence(&error.render().to_string())))?;
+        let matches = command().try_get_matches_from(line).map_err(|error| Failure::input(sentence(&error)))?;
         run::complete(&matches)
     }
 }
 
 /// Runs the command line of this process and returns its exit status.
 pub fn main() -> u8 {
-    let matches = match Arguments::command().try_get_matches() {
+    let matches = match command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return refuse(&error),
     };
@@ -160,6 +173,7 @@ fn dispatch<T: Tensor>(context: &Context<T>, command: &Command) -> Result<()> {
         Command::Device(arguments) => device_command::run(context, arguments),
         Command::Import(arguments) => exchange::import(context, arguments),
         Command::Export(arguments) => exchange::export(context, arguments),
+        Command::Completions(arguments) => completions::run(context, arguments),
     }
 }
 
@@ -170,96 +184,9 @@ fn refuse(error: &clap::Error) -> u8 {
         // That nobody reads the help is no failure.
         let _ = error.print();
     } else {
-        eprintln_quietly(&format!("mfm: {}", sentence(&error.render().to_string())));
+        eprintln_quietly(&format!("mfm: {}", sentence(error)));
     }
     error.exit_code().clamp(0, 2) as u8
-}
-
-/// The first paragraph of clap's message as one sentence.
-pub(crate) fn sentence(message: &str) -> String {
-    let lines = message.lines().map(str::trim).take_while(|line| !line.is_empty());
-    let text = lines.collect::<Vec<_>>().join(" ");
-    text.strip_prefix("error: ").unwrap_or(&text).to_owned()
-}
-
-/// A number of threads.
-fn thread_count(text: &str) -> Result<usize, String> {
-    match at_least_one(text)? {
-        count if count > 1024 => Err("at most 1024 threads can be used".into()),
-        count => Ok(count),
-    }
-}
-
-/// A whole number of at least one.
-///
-/// # Errors
-/// What is wrong, for clap to report.
-pub fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse::<usize>() {
-        Ok(0) => Err("it must be at least 1".into()),
-        Ok(number) => Ok(number),
-        Err(_) => Err("it must be a whole number of at least 1".into()),
-    }
-}
-
-/// A time between 0 and 1.
-///
-/// # Errors
-/// What is wrong, for clap to report.
-pub fn time(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(time) if (0.0..=1.0).contains(&time) => Ok(time),
-        Ok(_) => Err("a time must lie between 0 and 1".into()),
-        Err(_) => Err("it is not a number".into()),
-    }
-}
-
-/// A share: at least 0, below 1.
-///
-/// # Errors
-/// What is wrong, for clap to report.
-pub fn share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
-        Ok(_) => Err("it must be at least 0 and below 1".into()),
-        Err(_) => Err("it is not a number".into()),
-    }
-}
-
-/// A part of the whole: between 0 and 1, both of which it may be.
-///
-/// # Errors
-/// What is wrong, for clap to report.
-pub fn part(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(part) if (0.0..=1.0).contains(&part) => Ok(part),
-        Ok(_) => Err("it must lie between 0 and 1".into()),
-        Err(_) => Err("it is not a number".into()),
-    }
-}
-
-/// A number above zero.
-///
-/// # Errors
-/// What is wrong, for clap to report.
-pub fn positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
-        Ok(_) => Err("it must be positive and finite".into()),
-        Err(_) => Err("it is not a number".into()),
-    }
-}
-
-/// A number of at least zero.
-///
-/// # Errors
-/// What is wrong, for clap to report.
-pub fn not_negative(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number >= 0.0 && number.is_finite() => Ok(number),
-        Ok(_) => Err("it must be at least 0 and finite".into()),
-        Err(_) => Err("it is not a number".into()),
-    }
 }
 
 #[cfg(test)]
@@ -268,14 +195,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn one_sentence() {
-        assert_eq!(
-            sentence("error: the following were not provided:\n  --out <M>\n\nUsage: x"),
-            "the following were not provided: --out <M>"
-        );
+        command().debug_assert();
     }
 }
