@@ -60,6 +60,12 @@ pub fn effective_sample_size(weights: &[f64]) -> f64 {
     if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
 
+/// The same of weights given by their logarithms: 0 if none is above −∞.
+pub fn effective_sample_size_of_logarithms(log_weights: &[f64]) -> f64 {
+    let some_counts = log_weights.iter().any(|w| *w > f64::NEG_INFINITY);
+    if some_counts { effective_sample_size(&normalise(log_weights)) } else { 0.0 }
+}
+
 /// The index of the largest number; NaN is never best unless all are.
 pub fn best(values: &[f64]) -> usize {
     let mut index = 0;

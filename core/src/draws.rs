@@ -16,6 +16,11 @@ pub struct Draws {
     pub rows: usize,
 }
 
+/// That there are samples in a batch of this shape.
+pub(crate) fn check_samples(shape: Shape) -> Result<()> {
+    if shape.batch() > 0 { Ok(()) } else { Err(Error::Range { what: "the number of samples", value: 0.0, range: "at least 1" }) }
+}
+
 /// The most numbers in the rows that are evaluated at once.
 const NUMBERS: usize = 1 << 20;
 
@@ -30,16 +35,17 @@ impl Draws {
     /// # Errors
     /// [`Error::Range`] for zero draws or zero states.
     pub fn blocks(&self, shape: Shape) -> Result<Vec<(usize, usize)>> {
+        self.check()?;
+        check_samples(shape)?;
         let states = shape.batch();
-        if self.count == 0 {
-            return Err(Error::Range { what: "the number of draws", value: 0.0, range: "at least 1" });
-        }
-        if states == 0 {
-            return Err(Error::Range { what: "the number of samples", value: 0.0, range: "at least 1" });
-        }
         let rows = self.rows.min(NUMBERS / shape.item().max(1));
         let size = (rows / self.count).clamp(1, states);
         Ok((0..states).step_by(size).map(|start| (start, size.min(states - start))).collect())
+    }
+
+    /// That there are draws.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.count > 0 { Ok(()) } else { Err(Error::Range { what: "the number of draws", value: 0.0, range: "at least 1" }) }
     }
 
     /// The noise of a block, one row for each draw: element j of state i's draws is a function of (noise, i, j) alone.

@@ -154,7 +154,7 @@ fn fresh_start<T: Tensor, M: Lift<T>>(
         let flow = flow.with_condition(flow.condition.states(start, states));
         let candidates = fresh.noise(noise, block, (start, states))?;
         let rewards = reward.value(&flow.posterior(&candidates, t, block)?)?;
-        let weights = weights_of(&by_state(&rewards, states, fresh.count)?)?.to_vec::<f64>()?;
+        let weights = weights_of(&by_state(&rewards, states, fresh.count)?)?.used.to_vec::<f64>()?;
         let rows: Vec<usize> = weights
             .chunks_exact(fresh.count)
             .zip(&uniforms[start..])

@@ -100,14 +100,14 @@ pub fn steer_by_resampling<T: Tensor, M: MetaFlowMap<T>>(
             let flow = flow.with_condition(flow.condition.states(start, states));
             let ends = flow.posterior(&draws.noise(&noise, block, (start, states))?, pair[0], block)?;
             let weights = weights_of(&by_state(&reward.value(&ends)?, states, draws.count)?)?;
-            let host = weights.to_vec::<f64>()?;
+            let host = weights.used.to_vec::<f64>()?;
             let rows: Vec<usize> = host
                 .chunks_exact(draws.count)
                 .zip(&uniforms[start..])
                 .enumerate()
                 .map(|(state, (weights, uniform))| state * draws.count + choose(weights, *uniform))
                 .collect();
-            Ok([ends.gather(0, &rows)?, weights])
+            Ok([ends.gather(0, &rows)?, weights.told])
         })?;
         x = renoise(flow, resampling.coupling, (pair[0], pair[1]), &x, &chosen, &noise.stream(2))?;
         on_step(k, concentration(&weights)?)?;

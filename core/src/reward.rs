@@ -6,6 +6,9 @@ use crate::tensor::{Operations, Tensor};
 
 /// A reward r(x) of clean samples. Samplers aim at the density p1(x) exp r(x), up to its constant. What they make of NaN is not defined: a reward that may give it
 /// goes into [`Checked`].
+///
+/// −∞ is the reward of what cannot be. Populations, the best of several and searches leave it out where they have anything else; resampling and chains do where a
+/// state has any other draw; MFM-GF does in the limit of draws and steps; DPS and MFM-G, which go by gradients, do not see it, nor any other jump.
 pub trait Reward<T: Tensor> {
     /// r of each item: `[n, ...]` → `[n]`.
     ///
@@ -13,7 +16,7 @@ pub trait Reward<T: Tensor> {
     /// The reward's own.
     fn value(&self, x: &T) -> Result<T>;
 
-    /// r of each item, and ∇r: `[n, ...]` → (`[n]`, `[n, ...]`).
+    /// r of each item, and ∇r: `[n, ...]` → (`[n]`, `[n, ...]`). What learns from it alone takes r to be its integral along every path: no jumps.
     ///
     /// # Errors
     /// The reward's own; [`Error::Unsupported`] for a reward without a gradient.

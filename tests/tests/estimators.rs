@@ -417,10 +417,17 @@ fn a_state_without_a_possible_draw_spoils_nothing() -> Result<()> {
         let (found, expected) = (correction(&of_both)?.to_vec::<f64>()?, correction(&of_one)?.to_vec::<f64>()?);
         assert!(found.iter().all(|c| c.is_finite()) && found[..2] == expected[..], "{found:?} against {expected:?}");
         let weights = of_both.weights.as_ref().map(Tensor::to_vec::<f64>).transpose()?.unwrap_or_default();
-        assert_eq!(weights[4..], [0.25; 4]);
+        // No draw counts, of half of the states.
+        assert_eq!(weights[4..], [0.0; 4]);
+        let size = 0.5 / weights[..4].iter().map(|w| w * w).sum::<f64>();
+        assert!(
+            of_both.concentration()?.is_some_and(|found| (found.effective_sample_size - size).abs() < 1e-12 && found.largest_weight < 0.5)
+        );
     }
     let value = estimate_value(&flow, &Half, t, &both, draws, &noise)?;
     let values = value.value.to_vec::<f64>()?;
-    assert!(values[0].is_finite() && values[1] == f64::NEG_INFINITY && value.concentration.effective_sample_size.is_finite());
+    assert!(values[0].is_finite() && values[1] == f64::NEG_INFINITY && value.concentration.effective_sample_size < 2.0);
+    let forbidden = estimate_value(&flow, &Half, t, &both.slice(0, 1, 1)?, draws, &noise)?.concentration;
+    assert_eq!((forbidden.effective_sample_size, forbidden.largest_weight), (0.0, 0.0));
     Ok(())
 }

@@ -15,6 +15,9 @@ pub struct Adjusted<G> {
     pub guide: G,
     /// Outside these times there is no correction.
     pub window: RangeInclusive<f64>,
+    /// Before this time the correction is that of this time, 0 for always its own. At t = 0, where σ² is infinite and ∇V zero, a guide by gradients cannot say
+    /// their product; it is finite and changes little, so to ask for it at t leaves an error of O(t²) in a run that starts at 0.
+    pub earliest: f64,
     /// A factor on the correction, 1 for none.
     pub damping: f64,
     /// Rescale the correction of each state to this multiple of the drift's norm.
@@ -26,7 +29,7 @@ pub struct Adjusted<G> {
 impl<G> Adjusted<G> {
     /// `guide` as it is.
     pub fn new(guide: G) -> Self {
-        Self { guide, window: 0.0..=1.0, damping: 1.0, rescale: None, clip: None }
+        Self { guide, window: 0.0..=1.0, earliest: 0.0, damping: 1.0, rescale: None, clip: None }
     }
 }
 
@@ -63,7 +66,10 @@ impl<T: Tensor, M: MetaFlowMap<T>, G: Guide<T, M>> Guide<T, M> for Adjusted<G> {
         if !self.window.contains(&t) {
             return super::Unsteered.guide(flow, t, x, noise);
         }
-        let mut guidance = self.guide.guide(flow, t, x, noise)?;
+        let mut guidance = self.guide.guide(flow, t.max(self.earliest), x, noise)?;
+        if t < self.earliest {
+            guidance.drift = flow.drift(t, x)?;
+        }
         if let Some(mut correction) = guidance.correction.take() {
             correction = correction.scale(self.damping)?;
             if let Some(multiple) = self.rescale {

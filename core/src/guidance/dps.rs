@@ -9,7 +9,7 @@ use crate::noise::Noise;
 use crate::reward::Reward;
 use crate::tensor::{Operations, Tensor};
 
-/// ∇V ≈ ∇_x r(D_t(x)) (Chung et al., *Diffusion Posterior Sampling*, 2023). Biased for every reward that is not linear.
+/// ∇V ≈ ∇_x r(D_t(x)) (Chung et al., *Diffusion Posterior Sampling*, 2023). Biased for every reward that is not linear; sees no jump, and no −∞.
 #[derive(Clone, Copy, Debug)]
 pub struct Dps<'a, R> {
     /// The reward, with its gradient.

@@ -12,8 +12,9 @@ use crate::tensor::{Operations, Tensor};
 
 /// ∇V ≈ ∇_x log (1/N) Σ_i exp r(X_{0,1}(ε_i; t, x)), by one backward pass through the map (Meta Flow Maps, estimator MFM-G).
 ///
-/// Consistent as N → ∞; at finite N the plug-in logarithm biases it towards the gradient at single draws, most where the reward
-/// varies much over the posterior.
+/// Consistent as N → ∞ for a reward that is the integral of its gradient along every path (continuous, and differentiable but for corners). Where it jumps,
+/// also to −∞, the limit is wrong: what the value gains at a jump is in no gradient, and [`MfmGradientFree`](super::MfmGradientFree) is right. At finite N the
+/// plug-in logarithm biases it towards the gradient at single draws, most where the reward varies much over the posterior.
 #[derive(Clone, Copy, Debug)]
 pub struct MfmGradient<'a, R> {
     /// The reward, with its gradient.
@@ -41,7 +42,7 @@ pub struct ValueGradient<T> {
     pub value: T,
     /// ∇V_t(x), `[n, ...]`.
     pub gradient: T,
-    /// The weights of the draws, [n, draws], each row summing to one.
+    /// The weights of the draws, [n, draws]. Each row sums to one, or is zero where no draw is possible: the gradient is then the plain mean of the draws'.
     pub weights: T,
 }
 
@@ -55,7 +56,7 @@ impl<T: Tensor> ValueGradient<T> {
     }
 }
 
-/// V and ∇V at the states x of `[n, ...]` by the estimator of [`MfmGradient`], without the factor σ²/2: finite at every t.
+/// V and ∇V at the states x of `[n, ...]` by the estimator of [`MfmGradient`], without the factor σ²/2: finite at every t, at t = 1 r and ∇r of the state itself.
 ///
 /// # Errors
 /// Those of the map and of the reward; [`Error::Range`](crate::Error::Range) for zero draws or states, or a time outside [0, 1].
@@ -98,7 +99,7 @@ pub fn gradient_of_draws<T: Tensor, M: MetaFlowMap<Var<T>>>(
     // The gradient of a log-mean-exponential is the weighted mean of the gradients.
     let rewards = by_state(&rewards, states, draws)?;
     let weights = weights_of(&rewards)?;
-    let cotangent = slopes.mul(&weights.reshape(slopes.shape().per_item(rows)?)?)?;
+    let cotangent = slopes.mul(&weights.used.reshape(slopes.shape().per_item(rows)?)?)?;
     let value = rewards.log_mean_exp(1)?.reshape(Shape::new(&[states])?)?;
-    Ok(ValueGradient { value, gradient: tape.backward(&ends, cotangent)?.of(&state)?, weights })
+    Ok(ValueGradient { value, gradient: tape.backward(&ends, cotangent)?.of(&state)?, weights: weights.told })
 }

@@ -10,8 +10,8 @@ use crate::tensor::{Operations, Tensor};
 
 /// (σ²/2)∇V ≈ κ (Σ w_i x1_i − mean x1_i), w = softmax r(x1_i), x1_i = X_{0,1}(ε_i; t, x) (Meta Flow Maps, estimator MFM-GF).
 ///
-/// Needs neither the reward's gradient nor the map's, and is of higher variance than MFM-G. Consistent as N → ∞; at finite N the plug-in
-/// mean biases it towards no steering, and one draw gives zero. The bias falls as 1/N.
+/// Needs neither the reward's gradient nor the map's, and is of higher variance than MFM-G. Consistent as N → ∞ for any reward, with jumps and with −∞; at
+/// finite N the plug-in mean biases it towards no steering, and one draw gives zero. The bias falls as 1/N.
 #[derive(Clone, Copy, Debug)]
 pub struct MfmGradientFree<'a, R> {
     /// The reward.
@@ -34,7 +34,7 @@ impl<T: Tensor, M: MetaFlowMap<T>, R: Reward<T>> Guide<T, M> for MfmGradientFree
     }
 }
 
-/// κ (Σ w_i x1_i − mean x1_i) for given noise, [states·N, ...], and the weights of the draws, [states, N].
+/// κ (Σ w_i x1_i − mean x1_i) for given noise, [states·N, ...], and the weights of the draws, [states, N], as [`Guidance::weights`] has them.
 ///
 /// # Errors
 /// Those of the map and of the reward; [`Error::Range`](crate::Error::Range) at t = 1, where κ is infinite.
@@ -51,5 +51,5 @@ pub fn correction_of_draws<T: Tensor, M: MetaFlowMap<T>>(
     let ends = flow.posterior(noise, t, x)?;
     let weights = weights_of(&by_state(&reward.value(&ends)?, states, n)?)?;
     // Σ (w_i − 1/n) x_i: the difference of the two means in one product, without cancellation between them.
-    Ok([weighted_mean(&weights.shift(-1.0 / n as f64)?.scale(kappa)?, &ends)?, weights])
+    Ok([weighted_mean(&weights.used.shift(-1.0 / n as f64)?.scale(kappa)?, &ends)?, weights.told])
 }

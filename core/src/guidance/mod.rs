@@ -20,7 +20,7 @@ use crate::flow_map::{Flow, MetaFlowMap};
 use crate::interpolant::Interpolant;
 use crate::noise::Noise;
 use crate::shape::Shape;
-use crate::tensor::{Device, Operations, Tensor};
+use crate::tensor::{Compare, Device, Operations, Reduce, Tensor, Unary};
 
 /// What a guide says of a batch of states.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub struct Guidance<T> {
     pub drift: T,
     /// The Doob correction (σ²/2)∇V_t(x); `None` for no correction.
     pub correction: Option<T>,
-    /// The weights of the posterior draws, [states, draws], each row summing to one; `None` for guides without draws.
+    /// The weights of the posterior draws, [states, draws]; `None` for guides without draws. Each row sums to one, or is zero where no draw is possible (r = −∞).
     pub weights: Option<T>,
 }
 
@@ -97,11 +97,21 @@ pub(crate) fn by_state<T: Tensor>(rewards: &T, states: usize, draws: usize) -> R
     rewards.reshape(Shape::new(&[states, draws])?)
 }
 
-/// The weights of the draws, softmax r over those of each state, [states, draws]; equal where all of a state's draws are impossible (r = −∞).
-pub(crate) fn weights_of<T: Tensor>(rewards: &T) -> Result<T> {
-    // Near the lowest number of f32 and bf16: beside any other such a draw still weighs nothing.
-    let least = rewards.device().full(-3e38, Shape::SCALAR)?;
-    rewards.maximum(&least)?.softmax(1)
+/// The weights of the draws, softmax r over those of each state, [states, draws].
+pub(crate) struct Weights<T> {
+    /// To choose and to average by: equal where all of a state's draws are impossible (r = −∞).
+    pub used: T,
+    /// To tell of: zero there, where no draw counts.
+    pub told: T,
+}
+
+/// The weights by the rewards, [states, draws].
+pub(crate) fn weights_of<T: Tensor>(rewards: &T) -> Result<Weights<T>> {
+    let constant = |value: f64| rewards.device().full(value, Shape::SCALAR);
+    let zero = constant(0.0)?;
+    let impossible = rewards.reduce(Reduce::Max, 1)?.compare(Compare::Equal, &constant(f64::NEG_INFINITY)?)?;
+    let used = impossible.select(&zero, rewards)?.softmax(1)?;
+    Ok(Weights { told: impossible.select(&zero, &used)?, used })
 }
 
 /// Σ_i w_i x_i over the draws of each state: weights [states, draws], x of [states·draws, ...] → [states, ...].
@@ -113,7 +123,7 @@ pub(crate) fn weighted_mean<T: Tensor>(weights: &T, x: &T) -> Result<T> {
     mean.reshape(shape.with_batch(states)?)
 }
 
-/// How concentrated the weights of the draws are.
+/// How concentrated the weights of the draws are. A state without a possible draw counts as 0 in both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Concentration {
     /// The effective sample size 1/Σw², the mean over the states.
@@ -142,9 +152,10 @@ impl<T: Tensor> Guidance<T> {
     }
 }
 
-/// The concentration of weights [states, draws].
+/// The concentration of weights [states, draws], whose rows are zero where nothing is possible.
 pub(crate) fn concentration<T: Tensor>(weights: &T) -> Result<Concentration> {
-    let size = weights.square()?.sum(1)?.unary(crate::tensor::Unary::Recip)?.mean_all()?;
-    let largest = weights.reduce(crate::tensor::Reduce::Max, 1)?.mean_all()?;
+    let (squares, zero) = (weights.square()?.sum(1)?, weights.device().zeros(Shape::SCALAR)?);
+    let size = squares.compare(Compare::Equal, &zero)?.select(&zero, &squares.unary(Unary::Recip)?)?.mean_all()?;
+    let largest = weights.reduce(Reduce::Max, 1)?.mean_all()?;
     Ok(Concentration { effective_sample_size: size.to_vec::<f64>()?[0], largest_weight: largest.to_vec::<f64>()?[0] })
 }

@@ -68,7 +68,7 @@ fn estimate<T: Tensor, M>(
         let noise = draws.noise(noise, block, (start, states))?;
         let flow = flow.with_condition(flow.condition.states(start, states));
         let rewards = by_state(&reward.value(&draw(&flow, &noise, block)?)?, states, draws.count)?;
-        Ok([rewards.log_mean_exp(1)?.reshape(Shape::new(&[states])?)?, weights_of(&rewards)?])
+        Ok([rewards.log_mean_exp(1)?.reshape(Shape::new(&[states])?)?, weights_of(&rewards)?.told])
     })?;
     Ok(ValueEstimate { value, concentration: concentration(&weights)? })
 }

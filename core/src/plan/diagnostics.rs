@@ -9,7 +9,7 @@ use core::fmt;
 pub struct Diagnostics {
     /// The number of the step, from 1.
     pub step: usize,
-    /// The effective sample size of the draws' weights (mean over the states), or of the particles.
+    /// The effective sample size of the draws' weights (mean over the states, one without a possible draw counting 0), or of the particles.
     pub effective_sample_size: Option<f64>,
     /// The largest weight, the mean over the states.
     pub largest_weight: Option<f64>,

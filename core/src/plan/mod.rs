@@ -6,7 +6,7 @@ pub use diagnostics::Diagnostics;
 
 use crate::best_of::best_of;
 use crate::draws::Draws;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flow_map::{Flow, Lift};
 use crate::guidance::{Adjusted, Dps, Guide, MfmGradient, MfmGradientFree, Unsteered};
 use crate::noise::Noise;
@@ -99,7 +99,7 @@ impl Estimator {
     }
 }
 
-/// The first time of a guided ODE or SDE. Noise alone stands for the state there, which errs by O(0.01²).
+/// The usual first time of an ODE or SDE, at which noise stands for the state: see [`Steering::grid`](crate::steer::Steering::grid) for what that costs.
 pub const FIRST_TIME: f64 = 0.01;
 
 /// An estimator with its sizes and options; what an estimator has no use for is not read.
@@ -117,7 +117,7 @@ pub struct Plan {
     pub dynamics: Dynamics,
     /// How it is integrated.
     pub scheme: Scheme,
-    /// The first time of a guide, and of SMC.
+    /// The first time of an ODE or SDE. 0 is exact, and for an ODE alone; a guide by gradients then is asked at [`FIRST_TIME`] for its correction before it.
     pub start: f64,
     /// The power of the time grid.
     pub power: f64,
@@ -235,14 +235,41 @@ impl Plan {
         let all = steering.evaluations(of_guide);
         let Ok(times) = steering.grid.times() else { return all };
         let corrector = times[1..].iter().filter(|t| steering.scheme == Scheme::Heun && **t < 1.0);
-        let outside = times[..times.len() - 1].iter().chain(corrector).filter(|t| !self.window.contains(t)).count();
-        all.saturating_sub(outside.saturating_mul(of_guide.saturating_sub(1)))
+        let asked = || times[..times.len() - 1].iter().chain(corrector.clone());
+        let outside = asked().filter(|t| !self.window.contains(t)).count();
+        // There the drift is asked apart from the correction.
+        let early = asked().filter(|t| self.window.contains(t) && **t < self.earliest()).count();
+        all.saturating_sub(outside.saturating_mul(of_guide.saturating_sub(1))).saturating_add(early)
+    }
+
+    /// The time before which a guide by gradients, in a run from 0, is asked at this time.
+    fn earliest(&self) -> f64 {
+        if self.start == 0.0 && self.estimator.needs_gradient() { FIRST_TIME } else { 0.0 }
+    }
+
+    /// That the window and the factors are in their ranges.
+    fn check_guide(&self) -> Result<()> {
+        let (from, until) = (*self.window.start(), *self.window.end());
+        for (what, value) in [("the first time of the window", from), ("the last time of the window", until)] {
+            if value.is_nan() {
+                return Err(Error::Range { what, value, range: "a number" });
+            }
+        }
+        if from > until {
+            return Err(Error::Range { what: "the first time of the window", value: from, range: "no later than its last" });
+        }
+        let factors = [("the damping", Some(self.damping)), ("the rescaling", self.rescale), ("the clipping", self.clip)];
+        match factors.into_iter().find_map(|(what, factor)| Some((what, factor.filter(|factor| !(*factor >= 0.0 && factor.is_finite()))?)))
+        {
+            Some((what, value)) => Err(Error::Range { what, value, range: "at least 0 and finite" }),
+            None => Ok(()),
+        }
     }
 
     /// Samples, from the standard normal `x`. `on_step` may stop the run by an error.
     ///
     /// # Errors
-    /// Those of the map, the reward and `on_step`.
+    /// Those of the map, the reward and `on_step`; [`Error::Range`] for no samples, and for a size or an option that the estimator reads and that is out of its range.
     pub fn run<T: Tensor, M: Lift<T>, R: Reward<T>>(
         &self,
         flow: &Flow<'_, M>,
@@ -295,7 +322,10 @@ impl Plan {
         noise: &Noise,
         on_step: &mut OnStep<'_>,
     ) -> Result<T> {
-        let guide = Adjusted { guide, window: self.window.clone(), damping: self.damping, rescale: self.rescale, clip: self.clip };
+        self.check_guide()?;
+        let earliest = self.earliest();
+        let guide =
+            Adjusted { guide, earliest, window: self.window.clone(), damping: self.damping, rescale: self.rescale, clip: self.clip };
         steer(flow, &guide, &self.steering(), x, noise, &mut |step| {
             let correction_norm = step.guidance.correction.as_ref().map(|_| step.guidance.correction_norm()).transpose()?;
             on_step(Diagnostics { correction_norm, ..Diagnostics::of_step(step.index).with_weights(step.guidance.concentration()?) })

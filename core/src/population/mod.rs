@@ -4,7 +4,8 @@ mod proposal;
 
 pub use proposal::{Bridged, GuidedSde, Proposal};
 
-use crate::categorical::{effective_sample_size, normalise, systematic};
+use crate::categorical::{effective_sample_size_of_logarithms, normalise, systematic};
+use crate::draws::check_samples;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::guidance::estimate_value;
@@ -40,7 +41,7 @@ pub struct SequentialMonteCarlo {
 pub struct Generation {
     /// The number of the step, from 0.
     pub index: usize,
-    /// The effective sample size before any resampling.
+    /// The effective sample size before any resampling; 0 where no particle is possible.
     pub effective_sample_size: f64,
     /// Whether the population was resampled.
     pub resampled: bool,
@@ -62,7 +63,7 @@ impl SequentialMonteCarlo {
     /// Step k uses `noise.fork(k)`: streams 0 and 1 for the proposal, 2 to resample, 3 to look ahead.
     ///
     /// # Errors
-    /// Those of the map, the reward, the proposal and `on_step`; [`Error::Range`] for a bad grid or threshold.
+    /// Those of the map, the reward, the proposal and `on_step`; [`Error::Range`] for a bad grid or threshold, no draws or no particles.
     pub fn run<T: Tensor, M: MetaFlowMap<T>>(
         &self,
         flow: &Flow<'_, M>,
@@ -73,6 +74,10 @@ impl SequentialMonteCarlo {
         on_step: &mut dyn FnMut(Generation) -> Result<()>,
     ) -> Result<T> {
         let times = self.grid.times()?;
+        check_samples(x.shape())?;
+        if let Potential::Value(draws) = &self.potential {
+            draws.check()?;
+        }
         if !(0.0..=1.0).contains(&self.threshold) {
             return Err(Error::Range { what: "the resampling threshold", value: self.threshold, range: "between 0 and 1" });
         }
@@ -89,14 +94,15 @@ impl SequentialMonteCarlo {
             let (next, change) = proposal.propose(flow, (pair[0], pair[1]), &x, &noise)?;
             let there = self.look_ahead(flow, reward, pair[1], &next, &noise.stream(3))?;
             carried.iter_mut().zip(change).for_each(|(carried, change)| *carried += change);
-            let weights = normalise(&carried.iter().zip(&there).map(|(carried, there)| carried + there).collect::<Vec<_>>());
+            let log_weights: Vec<f64> = carried.iter().zip(&there).map(|(carried, there)| carried + there).collect();
             x = next;
-            let size = effective_sample_size(&weights);
-            let resampled = index == last || size < self.threshold * particles as f64;
+            let size = effective_sample_size_of_logarithms(&log_weights);
+            // Where nothing is possible there is nothing to choose by, until the end.
+            let resampled = index == last || (size > 0.0 && size < self.threshold * particles as f64);
             if resampled {
                 let mut uniform = [0.0];
                 noise.stream(2).fill_uniform(&mut uniform);
-                let chosen = systematic(&weights, particles, uniform[0]);
+                let chosen = systematic(&normalise(&log_weights), particles, uniform[0]);
                 x = x.gather(0, &chosen)?;
                 // Of what cannot be anything is chosen if there is nothing else, and has no look-ahead to give back.
                 carried = chosen.iter().map(|&i| if there[i].is_finite() { -there[i] } else { 0.0 }).collect();

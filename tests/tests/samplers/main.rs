@@ -5,6 +5,8 @@ mod costs;
 mod support;
 
 mod populations;
+mod refusals;
+mod starts;
 mod steering;
 mod unit;
 mod unsteered;

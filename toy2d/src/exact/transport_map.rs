@@ -2,6 +2,8 @@
 
 use super::{MixtureDrift, untracked_times};
 use crate::at_time::AtTime;
+use crate::check;
+use crate::linear_algebra::Matrix;
 use crate::mixture::GaussianMixture;
 use crate::transport::{Axes, Draw, Transport};
 use core::ops::Range;
@@ -16,8 +18,8 @@ use std::thread;
 ///
 /// Every law of a Meta Flow Map holds exactly but, in general, one: on the diagonal v_{s,s} is the posterior velocity, as it must be, while
 /// X is the flow of that velocity only for a single Gaussian of covariance a multiple of I, and for collinear means with one shared isotropic
-/// covariance (the paper's toy); elsewhere it is another map with the same laws. A posterior draw costs about a microsecond. Draws can be
-/// differentiated once by the noise and by the state (those of a single Gaussian at common times to any order), not by the times.
+/// covariance (the paper's toy); elsewhere it is another map with the same laws. At t = 1 every draw is the state itself, exactly. A draw costs about a
+/// microsecond. Draws can be differentiated once by the noise and by the state (those of a single Gaussian at common times to any order), not by the times.
 #[derive(Clone, Debug)]
 pub struct TransportMap {
     mixture: GaussianMixture,
@@ -94,6 +96,17 @@ impl Task<'_> {
             let x_t = &self.x_t[state * d..(state + 1) * d];
             for row in state * self.draws..(state + 1) * self.draws {
                 let times = (pick(self.s, row), pick(self.u, row), pick(self.t, state));
+                if is_point(times) {
+                    check::finite("a state", x_t)?;
+                    outcome.points.extend_from_slice(x_t);
+                    if self.by_noise {
+                        outcome.by_noise.extend(std::iter::repeat_n(0.0, d * d));
+                    }
+                    if self.by_state {
+                        outcome.by_state.extend_from_slice(Matrix::diagonal(d, 1.0).data());
+                    }
+                    continue;
+                }
                 let laws = match &mut kept {
                     Some(laws) if laws.times == times => laws,
                     slot => slot.insert(Laws::new(self.map, path, times, x_t)?),
@@ -119,6 +132,11 @@ impl Task<'_> {
 /// The entry of one item, or the one for all.
 fn pick(times: &[f64], index: usize) -> f64 {
     if times.len() == 1 { times[0] } else { times[index] }
+}
+
+/// Whether a jump ends at the state itself, all that its posterior is at t = 1.
+fn is_point((s, u, t): (f64, f64, f64)) -> bool {
+    t == 1.0 && u == 1.0 && s < 1.0
 }
 
 /// The two laws between which a row is carried, at fixed times.
@@ -174,15 +192,17 @@ impl TransportMap {
     fn carry_affine<T: Tensor>(&self, query: &Query<'_, T>, u: f64, t: f64) -> Result<T> {
         let (shape, device) = (query.x.shape(), query.x.device());
         let (rows, d) = (shape.batch(), shape.item());
-        let zeros = vec![0.0; d];
-        let mut laws = Laws::new(self, self.drift.path(), (0.0, u, t), &zeros)?;
-        laws.carry(&zeros)?;
-        let offset = device.from_slice(laws.draw.point(), Shape::new(&[1, d])?)?;
-        let mut jacobian = vec![0.0; d * d];
-        laws.to.noise_jacobian(&mut laws.draw, &mut jacobian)?;
-        let by_noise = device.from_slice(&jacobian, Shape::new(&[d, d])?)?;
-        laws.to.state_jacobian(&mut laws.draw, &mut jacobian)?;
-        let by_state = device.from_slice(&jacobian, Shape::new(&[d, d])?)?;
+        let (mut offset, mut by_noise, mut by_state) = (vec![0.0; d], vec![0.0; d * d], Matrix::diagonal(d, 1.0).data().to_vec());
+        if !is_point((0.0, u, t)) {
+            let mut laws = Laws::new(self, self.drift.path(), (0.0, u, t), &offset)?;
+            laws.carry(&offset)?;
+            laws.to.noise_jacobian(&mut laws.draw, &mut by_noise)?;
+            laws.to.state_jacobian(&mut laws.draw, &mut by_state)?;
+            offset.copy_from_slice(laws.draw.point());
+        }
+        let square = Shape::new(&[d, d])?;
+        let (by_noise, by_state) = (device.from_slice(&by_noise, square)?, device.from_slice(&by_state, square)?);
+        let offset = device.from_slice(&offset, Shape::new(&[1, d])?)?;
         let states = query.x_t.shape().batch();
         let centre = query.x_t.reshape(Shape::new(&[states, d])?)?.matmul(&by_state, Transpose::RIGHT)?.add(&offset)?;
         let spread = query.x.reshape(Shape::new(&[rows, d])?)?.matmul(&by_noise, Transpose::RIGHT)?;

@@ -1,0 +1,58 @@
+//! What a plan refuses, in one sentence.
+
+use crate::Paper;
+use crate::support::{F64, device, normal};
+use mfm_core::plan::{Estimator, Plan};
+use mfm_core::{Error, Noise, Result};
+
+fn refusal(plan: &Plan, samples: usize) -> Result<Option<String>> {
+    let paper = Paper::linear()?;
+    let x: F64 = normal(&device(), samples, 2, 1)?;
+    match plan.run(&paper.flow(), &paper.reward, &x, &Noise::new(2), &mut |_| Ok(())) {
+        Err(error @ Error::Range { .. }) => Ok(Some(error.to_string())),
+        outcome => outcome.map(|_| None),
+    }
+}
+
+#[test]
+fn no_samples_no_steps_and_no_draws_are_refused_by_all_alike() -> Result<()> {
+    for estimator in Estimator::ALL {
+        for dynamics in [Plan::new(estimator, 2, 2), Plan::new(estimator, 2, 2).by_sde()] {
+            let plan = Plan { moves: 1, ..dynamics };
+            assert_eq!(refusal(&plan, 0)?.as_deref(), Some("the number of samples is 0, but must be at least 1"), "{plan:?}");
+            assert_eq!(
+                refusal(&Plan { steps: 0, ..plan.clone() }, 2)?.as_deref(),
+                Some("the number of steps is 0, but must be at least 1")
+            );
+            if estimator.has_draws() {
+                for steps in [1, 2] {
+                    let found = refusal(&Plan { draws: 0, steps, ..plan.clone() }, 2)?;
+                    assert_eq!(found.as_deref(), Some("the number of draws is 0, but must be at least 1"), "{plan:?}, {steps} steps");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn windows_and_factors_that_mean_nothing_are_refused() -> Result<()> {
+    let plan = || Plan::new(Estimator::MfmG, 2, 2);
+    for (from, until, what) in [
+        (0.9, 0.1, "the first time of the window is 0.9, but must be no later than its last"),
+        (f64::NAN, 1.0, "the first time of the window is NaN, but must be a number"),
+        (0.0, f64::NAN, "the last time of the window is NaN, but must be a number"),
+    ] {
+        assert_eq!(refusal(&Plan { window: from..=until, ..plan() }, 2)?.as_deref(), Some(what));
+    }
+    for factor in [f64::NAN, f64::INFINITY, -1.0] {
+        for (what, plan) in [
+            ("the damping", Plan { damping: factor, ..plan() }),
+            ("the rescaling", Plan { rescale: Some(factor), ..plan() }),
+            ("the clipping", Plan { clip: Some(factor), ..plan() }),
+        ] {
+            assert!(refusal(&plan, 2)?.is_some_and(|sentence| sentence.starts_with(what)), "{what}, {factor}");
+        }
+    }
+    Ok(())
+}
