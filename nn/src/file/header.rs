@@ -1,12 +1,13 @@
 //! What a file says about its model.
 
-use super::MAGIC;
+use super::{Container, FileError, MAGIC};
 use crate::classifier::ClassifierConfig;
+use crate::coordinates::Coordinates;
 use crate::model::ModelConfig;
 use crate::train::TrainingConfig;
 use alloc::string::String;
 use alloc::vec::Vec;
-use mfm_core::{Error, MAX_RANK, Result, Shape};
+use mfm_core::{Error, MAX_RANK, Shape};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -16,11 +17,24 @@ pub trait Header: Serialize + DeserializeOwned {
     const MAGIC: [u8; 8];
     /// What it holds, in words.
     const WHAT: &'static str;
+
+    /// Reads what it has in tensors of the file.
+    ///
+    /// # Errors
+    /// [`FileError`], naming the tensor.
+    fn complete(file: &mut Container<'_, Self>) -> Result<(), FileError> {
+        let _ = file;
+        Ok(())
+    }
 }
 
 impl Header for ModelHeader {
     const MAGIC: [u8; 8] = MAGIC;
     const WHAT: &'static str = "a model";
+
+    fn complete(file: &mut Container<'_, Self>) -> Result<(), FileError> {
+        file.read_coordinates()
+    }
 }
 
 impl Header for ClassifierHeader {
@@ -61,7 +75,7 @@ impl ItemShape {
     ///
     /// # Errors
     /// [`Error::Rank`] for a rank above [`MAX_RANK`] or an axis beyond it, [`Error::TooLarge`] if the elements cannot be counted.
-    pub fn shape(&self) -> Result<Shape> {
+    pub fn shape(&self) -> mfm_core::Result<Shape> {
         let rank = usize::from(self.rank);
         let beyond = self.axes.get(rank..).is_none_or(|rest| rest.iter().any(|axis| *axis != 0));
         if beyond {
@@ -116,12 +130,16 @@ pub struct ModelHeader {
     pub provenance: Provenance,
     /// The training state beside the model, if any.
     pub training: Option<TrainingRecord>,
+    /// The coordinates in which the model works, mostly the data's own. Others are kept in two tensors, so that a file without them is as it ever was.
+    #[serde(skip)]
+    pub coordinates: Coordinates,
 }
 
 impl ModelHeader {
     /// The header of a model for items of shape `item` on the path named `interpolant`, of unknown provenance.
     pub fn new(model: ModelConfig, interpolant: impl Into<String>, item: Shape) -> Self {
-        Self { model, interpolant: interpolant.into(), item: item.into(), provenance: Provenance::default(), training: None }
+        let (interpolant, item, provenance) = (interpolant.into(), item.into(), Provenance::default());
+        Self { model, interpolant, item, provenance, training: None, coordinates: Coordinates::default() }
     }
 
     /// The number of labels, 0 for none.
