@@ -18,7 +18,8 @@ use std::time::Instant;
 pub struct Arguments {
     /// The model file
     pub model: PathBuf,
-    /// The states: a .csv, .csv.gz or .npy file, one a row
+    /// The states: a .csv, .csv.gz or .npy file, one a row, in the units of the data: (1 − t) ε + t x1 on the linear path, with x1 of the data and ε ~ N(0, I), or
+    /// N(mean, diag(deviation²)) for a model of standardised columns, of which mfm info shows both
     #[arg(long, value_name = "FILE")]
     pub state: PathBuf,
     /// The time of the states: 0 is noise, 1 is data
