@@ -100,7 +100,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         interpolant: &header.interpolant,
         preconditioning: header.model.preconditioning.map(|gaussian| gaussian.deviation),
         parameters: model.model.parameter_count(),
-        steps: header.training.as_ref().map_or(from.steps, |state| state.step),
+        steps: header.steps_made(),
         seed: from.seed,
         objective: &from.objective,
         data: &from.data,

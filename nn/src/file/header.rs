@@ -78,13 +78,13 @@ impl ItemShape {
 /// Where a model comes from.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Provenance {
-    /// The training steps made.
+    /// The training steps of all runs that led to it, one after another.
     pub steps: u64,
-    /// The seed of the run.
+    /// The seed of the last run.
     pub seed: u64,
-    /// What it was trained by, in words.
+    /// What it was trained by in the last run, in words.
     pub objective: String,
-    /// What it was trained on, in words.
+    /// What it was trained on in the last run, in words.
     pub data: String,
     /// The library that wrote the file, name and version.
     pub library: String,
@@ -122,6 +122,12 @@ impl ModelHeader {
     /// The header of a model for items of shape `item` on the path named `interpolant`, of unknown provenance.
     pub fn new(model: ModelConfig, interpolant: impl Into<String>, item: Shape) -> Self {
         Self { model, interpolant: interpolant.into(), item: item.into(), provenance: Provenance::default(), training: None }
+    }
+
+    /// The training steps made in all runs so far; of a checkpoint, whose provenance is that of its finished run, those before it was written.
+    pub fn steps_made(&self) -> u64 {
+        let left = self.training.as_ref().map_or(0, |record| record.config.steps.saturating_sub(record.step));
+        self.provenance.steps.saturating_sub(left)
     }
 
     /// The number of labels, 0 for none.

@@ -5,7 +5,7 @@ use crate::data::Source;
 use crate::failure::{Failure, Place, Result};
 use crate::model::LoadedModel;
 use mfm_core::Tensor;
-use mfm_nn::{DitConfig, MlpConfig, Model, ModelConfig};
+use mfm_nn::{DitConfig, MlpConfig, ModelConfig};
 use std::path::Path;
 
 /// The model's form, and the mean of the data.
@@ -64,12 +64,12 @@ fn transformer(arguments: &Arguments, data: &Source, labels: usize) -> Result<Di
 ///
 /// # Errors
 /// If it has another.
-pub(super) fn initial<T: Tensor>(path: &Path, device: &T::Device, config: &ModelConfig) -> Result<Model<T>> {
+pub(super) fn initial<T: Tensor>(path: &Path, device: &T::Device, config: &ModelConfig) -> Result<LoadedModel<T>> {
     let loaded = LoadedModel::<T>::load(path, device)?;
     if loaded.header.model != *config {
         return Err(Failure::input(format!("--initial: {} is of another form than these options describe", loaded.source)));
     }
-    Ok(loaded.model)
+    Ok(loaded)
 }
 
 /// A model to be distilled.

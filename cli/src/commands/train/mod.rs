@@ -17,7 +17,7 @@ use crate::run::{Checkpoint, Log, RunFolder, State, Watch};
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
 use mfm_core::posterior_velocity::ClassifierFree;
-use mfm_core::training::{AdaptiveWeight, FlowTimes, Guided, Objective, TimeLaw};
+use mfm_core::training::{AdaptiveWeight, Consistency, FlowTimes, Guided, Objective, TimeLaw};
 use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::optimiser::{Method, OptimiserConfig};
 use mfm_nn::schedule::{Decay, LearningRate};
@@ -79,9 +79,12 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         data.check(context)?;
     }
     let (config, mean) = form::form(arguments, &data)?;
-    let model = match &arguments.initial {
-        Some(path) => form::initial(path, &context.device, &config)?,
-        None => Model::<T>::new(&context.device, &config, &mean, &context.noise.fork(0)).at(data.name())?,
+    let (model, steps_before) = match &arguments.initial {
+        Some(path) => {
+            let initial = form::initial(path, &context.device, &config)?;
+            (initial.model, initial.header.steps_made())
+        }
+        None => (Model::<T>::new(&context.device, &config, &mean, &context.noise.fork(0)).at(data.name())?, 0),
     };
     let model = model.recomputing(arguments.recompute);
     let parameters = model.parameter_count();
@@ -97,7 +100,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         context.say(format!("labels: {}", names.collect::<Vec<_>>().join(", ")));
     }
     let mut header = ModelHeader::new(config, arguments.interpolant.interpolant().name(), Shape::new(&[data.dimension()])?);
-    header.provenance.steps = arguments.steps;
+    header.provenance.steps = steps_before + arguments.steps;
     header.provenance.seed = context.seed;
     header.provenance.data = format!("{} samples of {}", data.len(), data.name());
     header.provenance.objective = describe(arguments);
@@ -165,6 +168,10 @@ fn describe(arguments: &Arguments) -> String {
     let of = |value: &dyn ToString| value.to_string();
     let name = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
     let source = arguments.teacher.as_ref().map_or("data".into(), |teacher| teacher.display().to_string());
+    let losses = match arguments.consistency.consistency() {
+        Consistency::None => "diagonal loss".to_owned(),
+        _ => format!("diagonal and {} losses", name(arguments.consistency.to_possible_value())),
+    };
     let batch = if arguments.accumulate == 1 { String::new() } else { format!(" in {} parts", arguments.accumulate) };
     let mut weighting = if arguments.learned_weighting { ", learned weighting".to_owned() } else { String::new() };
     if arguments.labels {
@@ -181,8 +188,7 @@ fn describe(arguments: &Arguments) -> String {
     }
     let start = arguments.initial.as_ref().map(|model| format!("; started from {}", model.display())).unwrap_or_default();
     format!(
-        "diagonal and {} losses from {source}, guidance {}{weighting}; {} at {}, batch {}{batch}, average {}, clip {}{start}",
-        name(arguments.consistency.to_possible_value()),
+        "{losses} from {source}, guidance {}{weighting}; {} at {}, batch {}{batch}, average {}, clip {}{start}",
         of(&arguments.guidance),
         name(arguments.optimiser.to_possible_value()),
         of(&arguments.learning_rate),
