@@ -206,7 +206,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     context.say(format!("before: mean reward {}", number(before.mean_reward, 4)));
 
     let mut header = model.header.clone();
-    header.provenance.steps = arguments.steps;
+    header.provenance.steps = header.steps_made() + arguments.steps;
     header.provenance.seed = context.seed;
     header.provenance.data = data.as_ref().map_or_else(|| "its own samples".into(), |data| data.name().to_owned());
     header.provenance.objective = arguments.describe(&model.source, wanted);

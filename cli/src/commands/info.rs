@@ -114,7 +114,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         mean: header.coordinates.mean(),
         scale: header.coordinates.scale(),
         parameters: model.model.parameter_count(),
-        steps: header.training.as_ref().map_or(from.steps, |state| state.step),
+        steps: header.steps_made(),
         seed: from.seed,
         objective: &from.objective,
         data: &from.data,

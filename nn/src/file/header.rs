@@ -92,13 +92,13 @@ impl ItemShape {
 /// Where a model comes from.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Provenance {
-    /// The training steps made.
+    /// The training steps of all runs that led to it, one after another.
     pub steps: u64,
-    /// The seed of the run.
+    /// The seed of the last run.
     pub seed: u64,
-    /// What it was trained by, in words.
+    /// What it was trained by in the last run, in words.
     pub objective: String,
-    /// What it was trained on, in words.
+    /// What it was trained on in the last run, in words.
     pub data: String,
     /// The library that wrote the file, name and version.
     pub library: String,
@@ -140,6 +140,12 @@ impl ModelHeader {
     pub fn new(model: ModelConfig, interpolant: impl Into<String>, item: Shape) -> Self {
         let (interpolant, item, provenance) = (interpolant.into(), item.into(), Provenance::default());
         Self { model, interpolant, item, provenance, training: None, coordinates: Coordinates::default() }
+    }
+
+    /// The training steps made in all runs so far; of a checkpoint, whose provenance is that of its finished run, those before it was written.
+    pub fn steps_made(&self) -> u64 {
+        let left = self.training.as_ref().map_or(0, |record| record.config.steps.saturating_sub(record.step));
+        self.provenance.steps.saturating_sub(left)
     }
 
     /// The number of labels, 0 for none.

@@ -17,7 +17,7 @@ use crate::run::{Checkpoint, Log, RunFolder, State, Watch};
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
 use mfm_core::posterior_velocity::ClassifierFree;
-use mfm_core::training::{AdaptiveWeight, FlowTimes, Guided, Objective, TimeLaw};
+use mfm_core::training::{AdaptiveWeight, Consistency, FlowTimes, Guided, Objective, TimeLaw};
 use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::optimiser::{Method, OptimiserConfig};
 use mfm_nn::schedule::{Decay, LearningRate};
@@ -85,12 +85,13 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let coordinates = form::coordinates(arguments, &data, &from)?;
     let data = data.entering(&coordinates, device)?;
     let (config, mean) = form::form(arguments, &data)?;
-    let model = match initial {
+    let (model, steps_before) = match initial {
         Some(initial) => {
             form::check_initial(&initial, &config)?;
-            initial.model
+            let steps = initial.header.steps_made();
+            (initial.model, steps)
         }
-        None => Model::<T>::new(device, &config, &mean, &context.noise.fork(0)).at(data.name())?,
+        None => (Model::<T>::new(device, &config, &mean, &context.noise.fork(0)).at(data.name())?, 0),
     };
     let model = model.recomputing(arguments.recompute);
     let parameters = model.parameter_count();
@@ -108,7 +109,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     }
     let mut header = ModelHeader::new(config, arguments.interpolant.interpolant().name(), Shape::new(&[data.dimension()])?);
     header.coordinates = coordinates;
-    header.provenance.steps = arguments.steps;
+    header.provenance.steps = steps_before + arguments.steps;
     header.provenance.seed = context.seed;
     header.provenance.data = format!("{} samples of {}", data.len(), data.name());
     header.provenance.objective = describe(arguments);
@@ -176,6 +177,10 @@ fn describe(arguments: &Arguments) -> String {
     let of = |value: &dyn ToString| value.to_string();
     let name = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
     let source = arguments.teacher.as_ref().map_or("data".into(), |teacher| teacher.display().to_string());
+    let losses = match arguments.consistency.consistency() {
+        Consistency::None => "diagonal loss".to_owned(),
+        _ => format!("diagonal and {} losses", name(arguments.consistency.to_possible_value())),
+    };
     let batch = if arguments.accumulate == 1 { String::new() } else { format!(" in {} parts", arguments.accumulate) };
     let mut weighting = if arguments.learned_weighting { ", learned weighting".to_owned() } else { String::new() };
     if arguments.labels {
@@ -192,8 +197,7 @@ fn describe(arguments: &Arguments) -> String {
     }
     let start = arguments.initial.as_ref().map(|model| format!("; started from {}", model.display())).unwrap_or_default();
     format!(
-        "diagonal and {} losses from {source}, guidance {}{weighting}; {} at {}, batch {}{batch}, average {}, clip {}{start}",
-        name(arguments.consistency.to_possible_value()),
+        "{losses} from {source}, guidance {}{weighting}; {} at {}, batch {}{batch}, average {}, clip {}{start}",
         of(&arguments.guidance),
         name(arguments.optimiser.to_possible_value()),
         of(&arguments.learning_rate),
