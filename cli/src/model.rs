@@ -4,9 +4,9 @@ use crate::data::Dataset;
 use crate::failure::{Failure, Result};
 use crate::output;
 use crate::table::exact;
-use mfm_core::{Condition, Flow, Interpolant, Shape, Tensor, interpolant};
+use mfm_core::{Condition, Device, Flow, Interpolant, Shape, Tensor, interpolant};
 use mfm_nn::file::{FileError, write_model};
-use mfm_nn::{Model, ModelFile, ModelHeader};
+use mfm_nn::{Coordinates, InCoordinates, Model, ModelFile, ModelHeader};
 use std::path::Path;
 
 /// What a model is told beside the state.
@@ -20,7 +20,8 @@ pub struct Told {
     pub guidance: Option<f64>,
 }
 
-/// A model from a file.
+/// A model from a file. It works in [coordinates](Self::coordinates) of its own: what it is given goes through [`states`](Self::states) and
+/// [`reward`](Self::reward), and what it gives through [`numbers`](Self::numbers).
 #[derive(Debug)]
 pub struct LoadedModel<T: Tensor> {
     /// The model.
@@ -54,6 +55,11 @@ impl<T: Tensor> LoadedModel<T> {
     /// The dimension of the data.
     pub fn dimension(&self) -> usize {
         self.header.model.network.data()
+    }
+
+    /// Those in which the model works.
+    pub fn coordinates(&self) -> &Coordinates {
+        &self.header.coordinates
     }
 
     /// The model as samplers take it, under a condition that was [checked](Self::check).
@@ -95,21 +101,26 @@ impl<T: Tensor> LoadedModel<T> {
         }
     }
 
-    /// States for this model from a data file, [n, dimension].
+    /// States for this model from a data file, [n, dimension], in its coordinates.
     ///
     /// # Errors
     /// If the rows are of another dimension.
     pub fn states(&self, data: &Dataset, device: &T::Device) -> Result<T> {
         data.expect_dimension(self.dimension(), &self.source)?;
-        data.tensor(device)
+        Ok(self.coordinates().enter(&data.tensor(&device.precise())?)?)
     }
 
-    /// The numbers of samples, all of which must be finite.
+    /// A reward of data as one of what the model gives.
+    pub fn reward<'a, R>(&'a self, reward: &'a R) -> InCoordinates<'a, &'a R> {
+        self.coordinates().reward(reward)
+    }
+
+    /// The numbers of samples in the units of the data, all of which must be finite.
     ///
     /// # Errors
     /// If the model gives NaN or infinity.
     pub fn numbers(&self, samples: &T) -> Result<Vec<f32>> {
-        let rows = samples.to_vec::<f32>()?;
+        let rows = self.coordinates().leave(samples)?.to_vec::<f32>()?;
         match rows.iter().position(|value| !value.is_finite()) {
             None => Ok(rows),
             Some(place) => {

@@ -19,6 +19,27 @@ fn from_data_to_steered_samples() {
     let info: serde_json::Value = serde_json::from_slice(&folder.read("info.json")).unwrap();
     assert_eq!((info["dimension"].as_u64(), info["interpolant"].as_str()), (Some(2), Some("linear")));
 
+    // Steps of what it started from count.
+    folder.succeeds(&[
+        "train",
+        "points.csv",
+        "-o",
+        "on.mfm",
+        "--initial",
+        "model.mfm",
+        "--steps",
+        "3",
+        "--width",
+        "24",
+        "--depth",
+        "2",
+        "--batch",
+        "64",
+    ]);
+    assert!(folder.succeeds(&["info", "on.mfm"]).contains("23 steps"));
+    folder.succeeds(&["finetune", "on.mfm", "--reward", "linear:1,0", "--out", "tuned.mfm", "--steps", "2", "--batch", "8"]);
+    assert!(folder.succeeds(&["info", "tuned.mfm"]).contains("25 steps"));
+
     for method in [&[][..], &["--steps", "3"], &["--refine", "2"], &["--ode", "4"], &["--sde", "4"]] {
         let samples = rows(&folder.succeeds(&[&["sample", "model.mfm", "-n", "7"], method].concat()));
         assert!(samples.len() == 7 && samples.iter().all(|row| row.len() == 2), "{method:?}");

@@ -30,6 +30,11 @@ impl Draws {
         Self { count, rows: 16_384 }
     }
 
+    /// The most rows of `item` numbers each that are evaluated at once, where states are not larger.
+    pub fn most_rows(&self, item: usize) -> usize {
+        self.rows.min(NUMBERS / item.max(1)).max(1)
+    }
+
     /// The blocks (first state, number of states) of states of the shape [n, ...].
     ///
     /// # Errors
@@ -38,8 +43,7 @@ impl Draws {
         self.check()?;
         check_samples(shape)?;
         let states = shape.batch();
-        let rows = self.rows.min(NUMBERS / shape.item().max(1));
-        let size = (rows / self.count).clamp(1, states);
+        let size = (self.most_rows(shape.item()) / self.count).clamp(1, states);
         Ok((0..states).step_by(size).map(|start| (start, size.min(states - start))).collect())
     }
 

@@ -132,6 +132,10 @@ impl fmt::Display for Error {
             Self::Length { op, expected, found } => write!(f, "{op}: {expected} values are needed, {found} were given"),
             Self::Index { op, index, length } => write!(f, "{op}: index {index} lies outside an axis of length {length}"),
             Self::TooLarge { op, shape } => write!(f, "{op}: the shape {shape} has more elements than can be addressed"),
+            // Hundreds of digits say nothing, nor do those beyond what an f64 holds.
+            Self::Range { what, value, range } if value.is_finite() && value.abs() >= 1e15 => {
+                write!(f, "{what} is {value:e}, but must be {range}")
+            }
             Self::Range { what, value, range } => write!(f, "{what} is {value}, but must be {range}"),
             Self::NonFinite { what, index } => write!(f, "{what} is NaN or infinite at element {index}"),
             Self::NotDifferentiable { op } => write!(f, "{op}: not differentiable to the order asked for"),

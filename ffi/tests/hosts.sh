@@ -35,7 +35,8 @@ say "the shared library has $(stat -c %s "$library") bytes, and the name $(objdu
 say "outside project, from source"
 run cmake -S "$here/tests/outside" -B "$work/fetched" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=g++ -DFETCHCONTENT_SOURCE_DIR_MFM="$(dirname "$here")" \
   -DMFM_CARGO_TARGET_DIR="$work/cargo"
-run cmake --build "$work/fetched"
+# Flags of the environment are the host's; the shim, which they would break, is not built anew.
+CXXFLAGS=-fno-exceptions CFLAGS=-fno-exceptions run cmake --build "$work/fetched"
 "$work/fetched/outside" "$here/examples/digits.mfm"
 "$work/fetched/outside"
 
@@ -44,11 +45,18 @@ build gcc-make-shared "$here/examples" -G "Unix Makefiles" "${outside[@]}" -Dmfm
 build clang-ninja-static "$here/examples" -G Ninja "${outside[@]}" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang
 build clang-make-tests "$here/tests" -G "Unix Makefiles" "${outside[@]}" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_FLAGS="-Wall -Wextra -Wpedantic -Werror"
 
+for shared in OFF ON; do
+  say "a project in C alone, shared $shared"
+  run cmake -S "$here/tests/plain_c" -B "$work/plain-c-$shared" -G Ninja "${outside[@]}" -Dmfm_USE_SHARED=$shared
+  run cmake --build "$work/plain-c-$shared"
+  "$work/plain-c-$shared/plain_c" "$here/examples/digits.mfm"
+done
+
 say "pkg-config"
 PKG_CONFIG_PATH=$(dirname "$(find "$tree" -name mfm.pc)")
 export PKG_CONFIG_PATH
 # shellcheck disable=SC2046
-gcc -std=c99 "$here/examples/c99.c" $(pkg-config --cflags --libs mfm) -o "$work/c99"
+gcc -std=c99 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Werror "$here/examples/c99.c" $(pkg-config --cflags --libs mfm) -o "$work/c99"
 LD_LIBRARY_PATH=$(dirname "$library") "$work/c99" "$here/examples/digits.mfm"
 
 sanitized=(-DCMAKE_PREFIX_PATH="$tree" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang)

@@ -6,6 +6,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod classifier;
+pub mod coordinates;
 pub mod dit;
 pub mod ema;
 pub mod file;
@@ -21,6 +22,7 @@ pub mod train;
 pub mod weighting;
 
 pub use classifier::{ClassMixtureReward, Classifier, ClassifierConfig};
+pub use coordinates::{Coordinates, InCoordinates};
 pub use dit::{Dit, DitConfig, DitSize, Orientation};
 pub use file::{FileError, ModelFile, ModelHeader};
 pub use mlp::{Mlp, MlpConfig};

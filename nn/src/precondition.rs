@@ -1,7 +1,7 @@
 //! Gaussian preconditioning: the network learns only what a Gaussian does not know already.
 
+use crate::coordinates::moments;
 use crate::module::Module;
-use alloc::vec;
 use alloc::vec::Vec;
 use mfm_core::tensor::Unary;
 use mfm_core::{Device, Error, Lift, MetaFlowMap, Operations, Query, Result, Shape, Tensor};
@@ -29,10 +29,13 @@ impl GaussianConfig {
         Self { deviation, gain: 2.5 }
     }
 
-    /// The preconditioning of data in rows of `dimension` numbers, and their mean.
+    /// The preconditioning of data in rows of `dimension` numbers, and their mean, rounded to single precision. σ_d is the root of the mean squared
+    /// distance from the mean, per column; 1 where no column varies.
     pub fn of_data(rows: &[f32], dimension: usize) -> (Self, Vec<f64>) {
-        let (mean, deviation) = moments(rows, dimension);
-        (Self::new(f64::from(deviation)), mean.into_iter().map(f64::from).collect())
+        let (mean, variance) = moments(rows, dimension);
+        let variance = variance.iter().sum::<f64>() / variance.len() as f64;
+        let deviation = if variance > 0.0 { libm::sqrt(variance) as f32 } else { 1.0 };
+        (Self::new(f64::from(deviation)), mean.into_iter().map(|value| f64::from(value as f32)).collect())
     }
 
     /// Checks that both are positive and finite, with room for their squares in f32.
@@ -55,24 +58,6 @@ impl GaussianConfig {
         let c = variance * rest / (rest + t * t * variance);
         c / ((1.0 - s) * (1.0 - s) + s * s * c + FLOOR)
     }
-}
-
-/// The mean of each column of rows of `dimension` numbers, and one deviation for all of them: the root of the mean squared distance from
-/// the mean, per column; 1 where the data do not vary.
-pub fn moments(rows: &[f32], dimension: usize) -> (Vec<f32>, f32) {
-    let d = dimension.max(1);
-    let n = (rows.len() / d) as f64;
-    let mut mean = vec![0.0; d];
-    for row in rows.chunks_exact(d) {
-        mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value) / n);
-    }
-    let mut variance = 0.0;
-    for row in rows.chunks_exact(d) {
-        variance += row.iter().zip(&mean).map(|(value, mean)| (f64::from(*value) - mean) * (f64::from(*value) - mean)).sum::<f64>()
-            / (n * d as f64);
-    }
-    let deviation = if variance > 0.0 { libm::sqrt(variance) as f32 } else { 1.0 };
-    (mean.into_iter().map(|value| value as f32).collect(), deviation)
 }
 
 /// v = v^G + c · net(a (y − s m)/g_s, a · whitened x_t; s, u, t), on the linear path.

@@ -135,6 +135,9 @@ pub fn export<T: Tensor>(context: &Context<T>, arguments: &Export) -> Result<()>
     let Model::Plain(Network::Dit(network)) = &model.model else {
         return Err(Failure::input(format!("{}: only a transformer without preconditioning has the reference's form", model.source)));
     };
+    if !model.coordinates().is_identity() {
+        return Err(Failure::input(format!("{}: the reference's form has no place for its coordinates", model.source)));
+    }
     let bytes = write_dit(network, &arguments.prefix).map_err(|error| Failure::Internal(error.to_string()))?;
     output::write_bytes(&arguments.out, &bytes)?;
     Report { file: arguments.out.display().to_string(), parameters: network.parameter_count(), source: model.source }.tell(context)

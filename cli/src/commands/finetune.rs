@@ -197,14 +197,16 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     if let Some(data) = &data {
         check(arguments, &model, data)?;
     }
-    let reward = AnyReward::new(context, wanted, dimension)?;
+    let data = data.map(|data| data.entering(model.coordinates(), &context.device)).transpose()?;
+    let of_data = AnyReward::new(context, wanted, dimension)?;
+    let reward = model.reward(&of_data);
     let flow = model.flow(&arguments.told);
     let noise = context.device.normal(&context.noise.fork(1), shape(arguments.samples, dimension)?)?;
     let before = Drawn::new(&model, &flow, &reward, &noise)?;
     context.say(format!("before: mean reward {}", number(before.mean_reward, 4)));
 
     let mut header = model.header.clone();
-    header.provenance.steps = arguments.steps;
+    header.provenance.steps = header.steps_made() + arguments.steps;
     header.provenance.seed = context.seed;
     header.provenance.data = data.as_ref().map_or_else(|| "its own samples".into(), |data| data.name().to_owned());
     header.provenance.objective = arguments.describe(&model.source, wanted);
@@ -258,7 +260,7 @@ struct Drawn {
 }
 
 impl Drawn {
-    fn new<T: Tensor>(model: &LoadedModel<T>, flow: &Flow<'_, Model<T>>, reward: &AnyReward<T>, noise: &T) -> Result<Self> {
+    fn new<T: Tensor>(model: &LoadedModel<T>, flow: &Flow<'_, Model<T>>, reward: &impl Reward<T>, noise: &T) -> Result<Self> {
         let samples = finetune::sample(flow, noise).at(&model.source)?;
         let rows = model.numbers(&samples)?;
         let rewards = reward.value(&samples).at(&model.source)?.to_vec::<f64>()?;
@@ -287,7 +289,7 @@ fn train<T: Tensor>(
     arguments: &Arguments,
     model: &LoadedModel<T>,
     flow: &Flow<'_, Model<T>>,
-    reward: &AnyReward<T>,
+    reward: &impl Reward<T>,
     data: Option<&Source>,
     kept: Option<&Kept>,
 ) -> Result<FineTuned<T>> {

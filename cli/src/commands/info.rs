@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::model::{LoadedModel, read};
-use crate::table::{Table, count};
+use crate::table::{Table, count, number};
 use mfm_core::Tensor;
 use mfm_nn::file::{ClassifierHeader, Header};
 use mfm_nn::{ClassifierConfig, ModelFile, Module, NetworkConfig};
@@ -34,6 +34,11 @@ struct Report<'a> {
     labels: usize,
     interpolant: &'a str,
     preconditioning: Option<f64>,
+    /// Those of the model's coordinates; none if they are the data's own.
+    #[serde(skip_serializing_if = "<[f64]>::is_empty")]
+    mean: &'a [f64],
+    #[serde(skip_serializing_if = "<[f64]>::is_empty")]
+    scale: &'a [f64],
     parameters: usize,
     steps: u64,
     seed: u64,
@@ -58,6 +63,13 @@ fn classifier<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<
     facts.row(["trained on", &header.provenance.data]).row(["written by", &header.provenance.library]);
     context.print(facts.to_string().lines().skip(2).collect::<Vec<_>>().join("\n"))?;
     context.results(&header)
+}
+
+/// The first of many numbers; `--json` has them all.
+fn list(numbers: &[f64]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = numbers.iter().take(SHOWN).map(|value| number(*value, 6)).collect();
+    shown.join(", ") + if numbers.len() > SHOWN { ", …" } else { "" }
 }
 
 /// Runs `mfm info`. That it succeeds means that all checksums are right and that the model can be loaded.
@@ -99,8 +111,10 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         labels: header.labels(),
         interpolant: &header.interpolant,
         preconditioning: header.model.preconditioning.map(|gaussian| gaussian.deviation),
+        mean: header.coordinates.mean(),
+        scale: header.coordinates.scale(),
         parameters: model.model.parameter_count(),
-        steps: header.training.as_ref().map_or(from.steps, |state| state.step),
+        steps: header.steps_made(),
         seed: from.seed,
         objective: &from.objective,
         data: &from.data,
@@ -117,6 +131,11 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     facts.row(["data", &format!("{} numbers a sample", report.dimension)]);
     facts.row(["labels", &(if report.labels == 0 { "none".into() } else { format!("0 to {}", report.labels - 1) })]);
     facts.row(["path", report.interpolant]).row(["preconditioning", &preconditioning]);
+    if header.coordinates.is_identity() {
+        facts.row(["coordinates", "the data's own"]);
+    } else {
+        facts.row(["coordinates", "standardised"]).row(["means", &list(report.mean)]).row(["deviations", &list(report.scale)]);
+    }
     facts.row(["parameters", &count(report.parameters)]);
     let of = if header.training.is_some() { format!(" of {} (a checkpoint)", count(from.steps as usize)) } else { String::new() };
     facts.row(["trained", &format!("{}{of} steps, seed {}", count(report.steps as usize), report.seed)]);

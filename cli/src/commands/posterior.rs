@@ -18,7 +18,8 @@ use std::time::Instant;
 pub struct Arguments {
     /// The model file
     pub model: PathBuf,
-    /// The states, one a row: a .csv, .tsv, .csv.gz or .npy file, or - for text on standard input
+    /// The states, one a row, in the units of the data: a .csv, .tsv, .csv.gz or .npy file, or - for text on standard input. On the linear path
+    /// (1 − t) ε + t x1, with x1 of the data and ε ~ N(0, I), or N(mean, diag(deviation²)) for a model of standardised columns, of which mfm info shows both
     #[arg(long, value_name = "FILE")]
     pub state: PathBuf,
     /// The time of the states: 0 is noise, 1 is data

@@ -220,7 +220,8 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
     let dimension = model.dimension();
     let destination = Destination::new(aim.out.as_deref(), dimension)?;
     model.check(&aim.told)?;
-    let reward = AnyReward::new(context, &aim.reward, dimension)?;
+    let of_data = AnyReward::new(context, &aim.reward, dimension)?;
+    let reward = model.reward(&of_data);
     let n = aim.samples;
     let x = context.device.normal(&context.noise.fork(0), shape(n, dimension)?).at(format!("--samples {n}"))?;
 

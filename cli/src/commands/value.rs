@@ -9,7 +9,7 @@ use crate::output;
 use crate::reward::{self, AnyReward};
 use crate::table::{Table, count, number};
 use mfm_core::guidance::{estimate_value, estimate_value_by_rollouts, estimate_value_gradient};
-use mfm_core::{Draws, Tensor, TimeGrid};
+use mfm_core::{Draws, Reward, Tensor, TimeGrid};
 use mfm_picture::{Axis, BLUE, Figure, GREY, Layer, Panel, Picture};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -19,7 +19,8 @@ use std::path::PathBuf;
 pub struct Arguments {
     /// The model file
     pub model: PathBuf,
-    /// The states, one a row: a .csv, .tsv, .csv.gz or .npy file, or - for text on standard input
+    /// The states, one a row, in the units of the data: a .csv, .tsv, .csv.gz or .npy file, or - for text on standard input. On the linear path
+    /// (1 − t) ε + t x1, with x1 of the data and ε ~ N(0, I), or N(mean, diag(deviation²)) for a model of standardised columns, of which mfm info shows both
     #[arg(long, value_name = "FILE")]
     pub state: PathBuf,
     /// The time of the states: 0 is noise, 1 is data
@@ -34,7 +35,7 @@ pub struct Arguments {
     /// The condition
     #[command(flatten)]
     pub told: Told,
-    /// Its gradient by the state as well, through the network
+    /// Its gradient by the state as well, in the units of the data, through the network
     #[arg(long)]
     pub gradient: bool,
     /// Judge the estimates by the truth about the model's drift: so many long rollouts for each state
@@ -91,13 +92,14 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     model.check(&arguments.told)?;
     let data = data::load(&arguments.state, LabelColumn::None)?;
     let states = model.states(&data, &context.device)?;
-    let reward = AnyReward::new(context, &arguments.reward, model.dimension())?;
+    let of_data = AnyReward::new(context, &arguments.reward, model.dimension())?;
+    let reward = model.reward(&of_data);
     let &Arguments { time, draws, .. } = arguments;
     let (flow, draws_each) = (model.flow(&arguments.told), Draws::new(draws));
     let (value, gradient, weights) = if arguments.gradient {
         let estimate = estimate_value_gradient(&flow, &reward, time, &states, draws_each, &context.noise).at(&model.source)?;
         let weights = estimate.concentration()?;
-        (estimate.value, Some(estimate.gradient.to_vec::<f64>()?), weights)
+        (estimate.value, Some(model.coordinates().leave_gradient(&estimate.gradient)?.to_vec::<f64>()?), weights)
     } else {
         let estimate = estimate_value(&flow, &reward, time, &states, draws_each, &context.noise).at(&model.source)?;
         (estimate.value, None, estimate.concentration)
@@ -155,7 +157,7 @@ fn truth<T: Tensor>(
     context: &Context<T>,
     arguments: &Arguments,
     model: &LoadedModel<T>,
-    reward: &AnyReward<T>,
+    reward: &impl Reward<T>,
     states: &T,
     rollouts: usize,
     estimates: &[f64],

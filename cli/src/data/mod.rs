@@ -13,7 +13,6 @@ mod permutation;
 mod shard;
 mod shards;
 mod source;
-mod standard;
 mod text;
 mod write;
 
@@ -25,5 +24,4 @@ pub use numbers::{LabelColumn, Numbers};
 pub use shard::{ReadAt, Shard};
 pub use shards::{Rows, Shards};
 pub use source::{Feed, Source};
-pub use standard::Standardisation;
 pub use write::{save_csv, save_npy};

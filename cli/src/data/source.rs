@@ -2,10 +2,10 @@
 
 use super::{Dataset, Shards};
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Place, Result};
 use mfm_core::{Device, Error, Noise, Shape, Tensor};
-use mfm_nn::GaussianConfig;
 use mfm_nn::train::{DataSource, Samples, random_rows};
+use mfm_nn::{Coordinates, GaussianConfig};
 
 /// The stream of a run's seed that orders shards; the steps of the run fork the first one.
 const ORDER: u64 = 1;
@@ -101,6 +101,23 @@ impl Source {
                 GaussianConfig::of_data(&shards.shuffled(0, count, &Noise::new(0))?.values, dimension)
             }
         })
+    }
+
+    /// The same data in a model's coordinates.
+    ///
+    /// # Errors
+    /// If the items are of another size, or shards, which are never standardised.
+    pub fn entering<D: Device>(self, coordinates: &Coordinates, device: &D) -> Result<Self> {
+        match self {
+            source if coordinates.is_identity() => Ok(source),
+            Self::Memory(data) => {
+                let rows = coordinates.enter(&data.tensor(&device.precise())?).at(&data.source)?.to_vec()?;
+                Ok(Self::Memory(Dataset { rows, ..data }))
+            }
+            Self::Shards(shards) => {
+                Err(Failure::input(format!("{}: the model was trained on standardised columns, and shards have none", shards.source())))
+            }
+        }
     }
 
     /// Reads all that is not in memory, to find what is not finite.

@@ -68,6 +68,9 @@ impl Checkpoint {
         if found.model != self.header.model || found.interpolant != self.header.interpolant {
             return Err(refuse("it holds another model than these options describe"));
         }
+        if found.coordinates != self.header.coordinates {
+            return Err(refuse("it works in other coordinates than these options and data give"));
+        }
         let (own_version, other_version) = (&self.header.provenance.library, &found.provenance.library);
         if Some(record.config) != own || !is_same_training(&found.provenance, &self.header.provenance) {
             return Err(refuse("it was made with other options, another seed or other data"));

@@ -16,7 +16,9 @@ use crate::times::TimeGrid;
 pub struct ValueEstimate<T> {
     /// V_t(x) of each state, `[n]`.
     pub value: T,
-    /// How concentrated the weights of the draws were.
+    /// The weights of the draws, [n, draws], each row summing to one.
+    pub weights: T,
+    /// How concentrated they were.
     pub concentration: Concentration,
 }
 
@@ -70,5 +72,6 @@ fn estimate<T: Tensor, M>(
         let rewards = by_state(&reward.value(&draw(&flow, &noise, block)?)?, states, draws.count)?;
         Ok([rewards.log_mean_exp(1)?.reshape(Shape::new(&[states])?)?, weights_of(&rewards)?.told])
     })?;
-    Ok(ValueEstimate { value, concentration: concentration(&weights)? })
+    let concentration = concentration(&weights)?;
+    Ok(ValueEstimate { value, weights, concentration })
 }

@@ -1,6 +1,7 @@
 //! Tables of numbers, images, and shards of latents.
 
-use mfm_cli::data::{Image, LARGEST_SIDE, LabelColumn, Shard, Standardisation, read};
+use mfm_cli::data::{Image, LARGEST_SIDE, LabelColumn, Shard, read};
+use mfm_nn::Coordinates;
 
 pub fn csv(input: &[u8]) {
     table(input, "input.csv");
@@ -31,8 +32,10 @@ fn table(input: &[u8], name: &str) {
                 assert!(data.rows.iter().all(|value| value.is_finite()));
                 assert!(data.labels.as_ref().is_none_or(|labels| labels.len() == data.len()));
                 assert_eq!(data.labels.is_some(), labels != LabelColumn::None);
-                let Standardisation { mean, deviation } = Standardisation::of(&data);
-                assert!(mean.iter().all(|mean| mean.is_finite()) && deviation >= 0.0);
+                match Coordinates::of_data(&data.rows, data.dimension) {
+                    Ok(coordinates) => assert_eq!(coordinates.mean().len(), data.dimension),
+                    Err(error) => assert!(!error.to_string().is_empty()),
+                }
             }
         }
     }

@@ -1,12 +1,13 @@
 //! What a file says about its model.
 
-use super::MAGIC;
+use super::{Container, FileError, MAGIC};
 use crate::classifier::ClassifierConfig;
+use crate::coordinates::Coordinates;
 use crate::model::ModelConfig;
 use crate::train::TrainingConfig;
 use alloc::string::String;
 use alloc::vec::Vec;
-use mfm_core::{Error, MAX_RANK, Result, Shape};
+use mfm_core::{Error, MAX_RANK, Shape};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -16,11 +17,24 @@ pub trait Header: Serialize + DeserializeOwned {
     const MAGIC: [u8; 8];
     /// What it holds, in words.
     const WHAT: &'static str;
+
+    /// Reads what it has in tensors of the file.
+    ///
+    /// # Errors
+    /// [`FileError`], naming the tensor.
+    fn complete(file: &mut Container<'_, Self>) -> Result<(), FileError> {
+        let _ = file;
+        Ok(())
+    }
 }
 
 impl Header for ModelHeader {
     const MAGIC: [u8; 8] = MAGIC;
     const WHAT: &'static str = "a model";
+
+    fn complete(file: &mut Container<'_, Self>) -> Result<(), FileError> {
+        file.read_coordinates()
+    }
 }
 
 impl Header for ClassifierHeader {
@@ -61,7 +75,7 @@ impl ItemShape {
     ///
     /// # Errors
     /// [`Error::Rank`] for a rank above [`MAX_RANK`] or an axis beyond it, [`Error::TooLarge`] if the elements cannot be counted.
-    pub fn shape(&self) -> Result<Shape> {
+    pub fn shape(&self) -> mfm_core::Result<Shape> {
         let rank = usize::from(self.rank);
         let beyond = self.axes.get(rank..).is_none_or(|rest| rest.iter().any(|axis| *axis != 0));
         if beyond {
@@ -78,13 +92,13 @@ impl ItemShape {
 /// Where a model comes from.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Provenance {
-    /// The training steps made.
+    /// The training steps of all runs that led to it, one after another.
     pub steps: u64,
-    /// The seed of the run.
+    /// The seed of the last run.
     pub seed: u64,
-    /// What it was trained by, in words.
+    /// What it was trained by in the last run, in words.
     pub objective: String,
-    /// What it was trained on, in words.
+    /// What it was trained on in the last run, in words.
     pub data: String,
     /// The library that wrote the file, name and version.
     pub library: String,
@@ -116,12 +130,22 @@ pub struct ModelHeader {
     pub provenance: Provenance,
     /// The training state beside the model, if any.
     pub training: Option<TrainingRecord>,
+    /// The coordinates in which the model works, mostly the data's own. Others are kept in two tensors, so that a file without them is as it ever was.
+    #[serde(skip)]
+    pub coordinates: Coordinates,
 }
 
 impl ModelHeader {
     /// The header of a model for items of shape `item` on the path named `interpolant`, of unknown provenance.
     pub fn new(model: ModelConfig, interpolant: impl Into<String>, item: Shape) -> Self {
-        Self { model, interpolant: interpolant.into(), item: item.into(), provenance: Provenance::default(), training: None }
+        let (interpolant, item, provenance) = (interpolant.into(), item.into(), Provenance::default());
+        Self { model, interpolant, item, provenance, training: None, coordinates: Coordinates::default() }
+    }
+
+    /// The training steps made in all runs so far; of a checkpoint, whose provenance is that of its finished run, those before it was written.
+    pub fn steps_made(&self) -> u64 {
+        let left = self.training.as_ref().map_or(0, |record| record.config.steps.saturating_sub(record.step));
+        self.provenance.steps.saturating_sub(left)
     }
 
     /// The number of labels, 0 for none.

@@ -1,9 +1,10 @@
 //! A file that has been checked, and what can be made of it.
 
 use super::container::parse;
-use super::write::{MEAN, STATE, missing};
+use super::write::{COORDINATES, MEAN, STATE, missing};
 use super::{ClassifierHeader, FileError, Header, ModelHeader, TensorView};
 use crate::classifier::Classifier;
+use crate::coordinates::Coordinates;
 use crate::layer::settled;
 use crate::model::Model;
 use crate::module::Module;
@@ -36,7 +37,9 @@ impl<'a, H: Header> Container<'a, H> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FileError> {
         let (header, tensors) = parse(bytes)?;
         let places = tensors.iter().enumerate().map(|(place, tensor)| (tensor.name, place)).collect();
-        Ok(Self { header, tensors, places })
+        let mut file = Self { header, tensors, places };
+        H::complete(&mut file)?;
+        Ok(file)
     }
 
     /// What the file says about what it holds.
@@ -94,6 +97,21 @@ impl ClassifierFile<'_> {
 }
 
 impl ModelFile<'_> {
+    /// Reads the model's coordinates into the header, if they are not the data's own.
+    ///
+    /// # Errors
+    /// [`FileError::Missing`] if only one of their tensors is there, [`FileError::TensorShape`] if they have not a number for each of an item's,
+    /// [`FileError::Tensor`] if one of these is out of range.
+    pub(super) fn read_coordinates(&mut self) -> Result<(), FileError> {
+        if COORDINATES.iter().all(|name| self.tensor(name).is_none()) {
+            return Ok(());
+        }
+        let shape = Shape::new(&[self.header.model.network.data()])?;
+        let [mean, scale] = COORDINATES.map(|name| Ok::<_, FileError>(self.expect(name, shape)?.values().collect()));
+        self.header.coordinates = Coordinates::new(mean?, scale?)?;
+        Ok(())
+    }
+
     /// The model on a device: of a checkpoint, the one to be used (with the moving average, if that is how it was written).
     ///
     /// # Errors
@@ -117,6 +135,7 @@ impl ModelFile<'_> {
         })?;
         self.expect_no_other(|name| {
             used.contains(name)
+                || COORDINATES.contains(&name)
                 || (name == MEAN && config.preconditioning.is_some())
                 || (STATE.contains(&name) && self.header.training.is_some())
         })?;

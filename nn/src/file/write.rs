@@ -13,6 +13,8 @@ use mfm_core::{Shape, Tensor};
 
 /// The name of the data's mean in a file.
 pub(super) const MEAN: &str = "preconditioning.mean";
+/// The names of the mean and the scale of a model's coordinates in a file.
+pub(super) const COORDINATES: [&str; 2] = ["coordinates.mean", "coordinates.scale"];
 /// The names of a training state in a file.
 pub(super) const STATE: [&str; 4] = ["training.parameters", "training.first", "training.second", "training.average"];
 
@@ -44,13 +46,17 @@ impl Content {
 /// is a checkpoint. Every number is stored exactly: as f32 where the whole tensor fits, else as f64.
 ///
 /// # Errors
-/// [`FileError::Malformed`] for an item of another size than the model's or a training state without a record in the header;
+/// [`FileError::Malformed`] for an item or coordinates of another size than the model's, or a training state without a record in the header;
 /// [`FileError::Tensor`] if a tensor cannot be read back.
 pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: Option<&TrainingState<T>>) -> Result<Vec<u8>, FileError> {
     let mut header = header.clone();
     header.model = model.config();
     if header.item.shape()?.elements() != header.model.network.data() {
         return Err(FileError::Malformed { what: "the item's shape is not that of the model's data", offset: 0 });
+    }
+    let coordinates = &header.coordinates;
+    if !coordinates.is_identity() && coordinates.mean().len() != header.model.network.data() {
+        return Err(FileError::Malformed { what: "the coordinates are not those of the model's data", offset: 0 });
     }
     header.training = match (header.training, training) {
         (_, None) => None,
@@ -60,6 +66,12 @@ pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: 
     let mut contents = parameters(model)?;
     if let Some(mean) = model.mean() {
         contents.push(Content::new(MEAN, Shape::new(&[mean.len()])?, mean));
+    }
+    if !header.coordinates.is_identity() {
+        let values = [header.coordinates.mean(), header.coordinates.scale()];
+        for (name, values) in COORDINATES.into_iter().zip(values) {
+            contents.push(Content::new(name, Shape::new(&[values.len()])?, values));
+        }
     }
     if let Some(state) = training {
         let tensors = [Some(&state.parameters), Some(&state.first), Some(&state.second), state.average.as_ref()];

@@ -59,8 +59,10 @@ impl TrainingConfig {
     /// # Errors
     /// [`Error::Range`], naming the field.
     pub fn check(&self) -> Result<()> {
-        if self.steps == 0 || self.batch == 0 {
-            return Err(Error::Range { what: "the number of steps or the batch size", value: 0.0, range: "at least 1" });
+        for (what, zero) in [("the number of steps", self.steps == 0), ("the batch size", self.batch == 0)] {
+            if zero {
+                return Err(Error::Range { what, value: 0.0, range: "at least 1" });
+            }
         }
         self.rate.check()?;
         self.optimiser.check()?;

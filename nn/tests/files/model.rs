@@ -4,7 +4,7 @@ use crate::common::{normal, values};
 use mfm_core::{Condition, MetaFlowMap, Noise, Shape, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor, Float};
 use mfm_nn::file::{FileError, ItemShape, ModelFile, ModelHeader, Precision, Provenance, load, save, write_model};
-use mfm_nn::{GaussianConfig, MlpConfig, Model, ModelConfig, Module};
+use mfm_nn::{Coordinates, GaussianConfig, MlpConfig, Model, ModelConfig, Module};
 
 fn tiny() -> MlpConfig {
     MlpConfig { data: 2, width: 3, depth: 2, frequencies: 1, labels: 1, zero_output: false }
@@ -202,9 +202,56 @@ fn forged_models_are_errors() {
 }
 
 #[test]
+fn coordinates_come_back_exactly() {
+    let model = model::<f32>(true);
+    let mut header = header(&model);
+    header.coordinates = Coordinates::new(vec![0.1, -2e6], vec![1.0 / 3.0, 1e3]).unwrap();
+    let bytes = write_model(&model, &header, None).unwrap();
+    let file = ModelFile::parse(&bytes).unwrap();
+    assert_eq!(*file.header(), header);
+    assert_eq!(all(&file.to_model(&CpuDevice::<f32>::new()).unwrap()), all(&model));
+}
+
+/// A file that was written before there were coordinates.
+#[test]
+fn files_without_coordinates_are_as_they_were() {
+    let old = include_bytes!("../../../ffi/examples/digits.mfm");
+    let file = ModelFile::parse(old).unwrap();
+    assert!(file.header().coordinates.is_identity());
+    let model = file.to_model(&CpuDevice::<f32>::new()).unwrap();
+    assert!(write_model(&model, file.header(), None).unwrap() == old);
+}
+
+#[test]
+fn impossible_coordinates_are_refused() {
+    let header = header(&model::<f32>(false));
+    let good: [u8; 8] = [0, 0, 128, 63, 0, 0, 0, 64]; // 1 and 2
+    let open = |names: &[&str], scale: &[u8]| {
+        let mut body = good.to_vec();
+        body.resize(64, 0);
+        body.extend(scale);
+        let contents = [&good[..], scale];
+        let entries = (0..).zip(names).map(|(k, name)| entry(name, &[contents[k].len() as u64 / 4], 64 * k as u64, contents[k])).collect();
+        let length = if names.len() == 1 { 8 } else { body.len() };
+        ModelFile::parse(&forge(&header, names.len() as u32, entries, &body[..length])).map(|file| file.header().coordinates.clone())
+    };
+    let both = ["coordinates.mean", "coordinates.scale"];
+    assert_eq!(open(&both, &good), Ok(Coordinates::new(vec![1.0, 2.0], vec![1.0, 2.0]).unwrap()));
+    assert_eq!(open(&both[..1], &good), Err(FileError::Missing { tensor: "coordinates.scale".into() }));
+    assert!(matches!(open(&both, &[good, good].concat()), Err(FileError::TensorShape { tensor, .. }) if tensor == "coordinates.scale"));
+    for bad in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        let refused = open(&both, &[1f32.to_le_bytes(), bad.to_le_bytes()].concat());
+        assert!(matches!(refused, Err(FileError::Tensor(mfm_core::Error::Range { .. }))), "{bad}");
+    }
+}
+
+#[test]
 fn a_header_that_does_not_fit_is_not_written() {
     let model = model::<f32>(true);
     let mut header = header(&model);
+    header.coordinates = Coordinates::new(vec![0.0; 3], vec![1.0; 3]).unwrap();
+    assert!(matches!(write_model(&model, &header, None), Err(FileError::Malformed { .. })));
+    header.coordinates = Coordinates::default();
     header.item = ItemShape::from(Shape::new(&[3]).unwrap());
     assert!(matches!(write_model(&model, &header, None), Err(FileError::Malformed { .. })));
 }

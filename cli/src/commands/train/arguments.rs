@@ -23,6 +23,11 @@ pub struct Arguments {
     /// The column of the data that holds labels: none, first, last, or a number counted from 1
     #[arg(long, value_name = "COLUMN", default_value = "none")]
     pub label_column: LabelColumn,
+    /// Train on the columns of a table as they are. Without it, an MLP is trained on standardised columns, (x − mean)/deviation: the model's flow runs in these
+    /// from N(0, I), and its file keeps means and deviations (1 for a column that does not vary), so that all that is given to it and comes from it stays in the
+    /// units of the data. Images and shards are never standardised; a model with --teacher or --initial is trained as that was
+    #[arg(long)]
+    pub raw: bool,
     /// Read all shards before training, to find what is not finite there, rather than when its turn comes
     #[arg(long)]
     pub check_data: bool,

@@ -5,7 +5,7 @@ use crate::data::Source;
 use crate::failure::{Failure, Place, Result};
 use crate::model::LoadedModel;
 use mfm_core::Tensor;
-use mfm_nn::{DitConfig, MlpConfig, Model, ModelConfig};
+use mfm_nn::{Coordinates, DitConfig, MlpConfig, ModelConfig};
 use std::path::Path;
 
 /// The model's form, and the mean of the data.
@@ -60,16 +60,49 @@ fn transformer(arguments: &Arguments, data: &Source, labels: usize) -> Result<Di
     Ok(config)
 }
 
-/// A model in a file that has the form of the one in training.
+/// The coordinates of the model in training: those of the models that it comes from, if there are any; else those in which the columns of a table are
+/// standardised, for an MLP, unless it is to stay raw.
+///
+/// # Errors
+/// If these models disagree with one another or with the options.
+pub(super) fn coordinates<T: Tensor>(arguments: &Arguments, data: &Source, from: &[&LoadedModel<T>]) -> Result<Coordinates> {
+    if let [first, rest @ ..] = from {
+        let own = first.coordinates();
+        if let Some(other) = rest.iter().find(|other| other.coordinates() != own) {
+            return Err(Failure::input(format!("{} and {} work in different coordinates", first.source, other.source)));
+        }
+        if arguments.raw && !own.is_identity() {
+            return Err(Failure::input(format!("--raw: {} was trained on standardised columns", first.source)));
+        }
+        return Ok(own.clone());
+    }
+    match data {
+        Source::Memory(table) if data.has_columns() && arguments.network == Kind::Mlp && !arguments.raw => {
+            Coordinates::of_data(&table.rows, table.dimension).at(data.name())
+        }
+        _ => Ok(Coordinates::default()),
+    }
+}
+
+/// A model to start from.
+///
+/// # Errors
+/// If it does not fit the data.
+pub(super) fn initial<T: Tensor>(path: &Path, device: &T::Device, data: &Source) -> Result<LoadedModel<T>> {
+    let loaded = LoadedModel::<T>::load(path, device)?;
+    if loaded.dimension() == data.dimension() { Ok(loaded) } else { Err(of_another_form(&loaded)) }
+}
+
+/// That a model to start from has the form of the one in training.
 ///
 /// # Errors
 /// If it has another.
-pub(super) fn initial<T: Tensor>(path: &Path, device: &T::Device, config: &ModelConfig) -> Result<Model<T>> {
-    let loaded = LoadedModel::<T>::load(path, device)?;
-    if loaded.header.model != *config {
-        return Err(Failure::input(format!("--initial: {} is of another form than these options describe", loaded.source)));
-    }
-    Ok(loaded.model)
+pub(super) fn check_initial<T: Tensor>(loaded: &LoadedModel<T>, config: &ModelConfig) -> Result<()> {
+    if loaded.header.model == *config { Ok(()) } else { Err(of_another_form(loaded)) }
+}
+
+fn of_another_form<T: Tensor>(loaded: &LoadedModel<T>) -> Failure {
+    Failure::input(format!("--initial: {} is of another form than these options describe", loaded.source))
 }
 
 /// A model to be distilled.

@@ -11,13 +11,13 @@ use crate::classifier::failure;
 use crate::context::Context;
 use crate::data::{self, LabelColumn, Source};
 use crate::failure::{Failure, Place as _, Result};
-use crate::model::save;
+use crate::model::{LoadedModel, save};
 use crate::output;
 use crate::run::{Checkpoint, Log, RunFolder, State, Watch};
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
 use mfm_core::posterior_velocity::ClassifierFree;
-use mfm_core::training::{AdaptiveWeight, FlowTimes, Guided, Objective, TimeLaw};
+use mfm_core::training::{AdaptiveWeight, Consistency, FlowTimes, Guided, Objective, TimeLaw};
 use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::optimiser::{Method, OptimiserConfig};
 use mfm_nn::schedule::{Decay, LearningRate};
@@ -78,18 +78,29 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     if arguments.check_data {
         data.check(context)?;
     }
+    let device = &context.device;
+    let teacher = arguments.teacher.as_ref().map(|path| form::teacher::<T>(path, device, arguments, &data)).transpose()?;
+    let initial = arguments.initial.as_ref().map(|path| form::initial::<T>(path, device, &data)).transpose()?;
+    let from: Vec<&LoadedModel<T>> = teacher.iter().chain(&initial).collect();
+    let coordinates = form::coordinates(arguments, &data, &from)?;
+    let data = data.entering(&coordinates, device)?;
     let (config, mean) = form::form(arguments, &data)?;
-    let model = match &arguments.initial {
-        Some(path) => form::initial(path, &context.device, &config)?,
-        None => Model::<T>::new(&context.device, &config, &mean, &context.noise.fork(0)).at(data.name())?,
+    let (model, steps_before) = match initial {
+        Some(initial) => {
+            form::check_initial(&initial, &config)?;
+            let steps = initial.header.steps_made();
+            (initial.model, steps)
+        }
+        None => (Model::<T>::new(device, &config, &mean, &context.noise.fork(0)).at(data.name())?, 0),
     };
     let model = model.recomputing(arguments.recompute);
     let parameters = model.parameter_count();
     context.say(format!(
-        "{}: {} samples of {} numbers; a network of {} parameters",
+        "{}: {} samples of {} numbers{}; a network of {} parameters",
         data.name(),
         count(data.len()),
         data.dimension(),
+        if coordinates.is_identity() { "" } else { ", each standardised" },
         count(parameters)
     ));
     if arguments.labels && !data.classes().is_empty() {
@@ -97,13 +108,14 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         context.say(format!("labels: {}", names.collect::<Vec<_>>().join(", ")));
     }
     let mut header = ModelHeader::new(config, arguments.interpolant.interpolant().name(), Shape::new(&[data.dimension()])?);
-    header.provenance.steps = arguments.steps;
+    header.coordinates = coordinates;
+    header.provenance.steps = steps_before + arguments.steps;
     header.provenance.seed = context.seed;
     header.provenance.data = format!("{} samples of {}", data.len(), data.name());
     header.provenance.objective = describe(arguments);
     header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
     let start = Instant::now();
-    let (model, losses) = train(context, arguments, &place, &data, &model, &header)?;
+    let (model, losses) = train(context, arguments, &place, &data, &model, teacher.as_ref(), &header)?;
     let seconds = start.elapsed().as_secs_f64();
     save(&place.model, &model, &header)?;
 
@@ -165,6 +177,10 @@ fn describe(arguments: &Arguments) -> String {
     let of = |value: &dyn ToString| value.to_string();
     let name = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
     let source = arguments.teacher.as_ref().map_or("data".into(), |teacher| teacher.display().to_string());
+    let losses = match arguments.consistency.consistency() {
+        Consistency::None => "diagonal loss".to_owned(),
+        _ => format!("diagonal and {} losses", name(arguments.consistency.to_possible_value())),
+    };
     let batch = if arguments.accumulate == 1 { String::new() } else { format!(" in {} parts", arguments.accumulate) };
     let mut weighting = if arguments.learned_weighting { ", learned weighting".to_owned() } else { String::new() };
     if arguments.labels {
@@ -181,8 +197,7 @@ fn describe(arguments: &Arguments) -> String {
     }
     let start = arguments.initial.as_ref().map(|model| format!("; started from {}", model.display())).unwrap_or_default();
     format!(
-        "diagonal and {} losses from {source}, guidance {}{weighting}; {} at {}, batch {}{batch}, average {}, clip {}{start}",
-        name(arguments.consistency.to_possible_value()),
+        "{losses} from {source}, guidance {}{weighting}; {} at {}, batch {}{batch}, average {}, clip {}{start}",
         of(&arguments.guidance),
         name(arguments.optimiser.to_possible_value()),
         of(&arguments.learning_rate),
@@ -216,6 +231,7 @@ fn train<T: Tensor>(
     place: &Place,
     data: &Source,
     model: &Model<T>,
+    teacher: Option<&LoadedModel<T>>,
     header: &ModelHeader,
 ) -> Result<(Model<T>, Vec<LogRow>)> {
     let path = arguments.interpolant.interpolant();
@@ -223,11 +239,7 @@ fn train<T: Tensor>(
     let told = !header.model.network.guidance().is_empty();
     let plain = told.then_some(UNGUIDED);
     let guided = Guided { null_label: data.label_count(), dropout: arguments.label_dropout, scale: arguments.guidance, plain };
-    let teacher = match &arguments.teacher {
-        Some(path) => Some(form::teacher(path, &context.device, arguments, data)?),
-        None => None,
-    };
-    let teacher = teacher.as_ref().map(|teacher| ClassifierFree {
+    let teacher = teacher.map(|teacher| ClassifierFree {
         map: &teacher.model,
         null_label: Some(teacher.header.labels()).filter(|labels| *labels > 0),
         scale: arguments.guidance,

@@ -1,0 +1,171 @@
+//! The coordinates in which a model works, where they are not the data's own.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use mfm_core::{Device, Error, Operations, Result, Reward, Shape, Tensor};
+
+/// Coordinates z = (x − mean)/scale, number by number, of an item x of data; the default are the data's own, z = x.
+///
+/// A model that has them works in z alone: its flow starts from N(0, I) there. Whatever is given to its user is in the units of the data:
+/// samples and states x = mean + scale ∘ z at any time, so that the noise is N(mean, diag(scale²)) in these units; rewards r(x), and gradients
+/// by x, which are those by z divided by scale.
+///
+/// Numbers are taken to z and back as [`Device::precise`] keeps them: beside a large mean, a short number has no digits left.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Coordinates {
+    /// Of each number of an item; none for the data's own.
+    mean: Vec<f64>,
+    scale: Vec<f64>,
+}
+
+impl Coordinates {
+    /// Coordinates of items of as many numbers as `mean` and `scale` have.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if there are none, or not as many of both; [`Error::Range`] for a mean beyond ±10³⁰, or a scale that is not between
+    /// 10⁻³⁰ and 10³⁰, where single precision has room to subtract and divide.
+    pub fn new(mean: Vec<f64>, scale: Vec<f64>) -> Result<Self> {
+        if mean.is_empty() || scale.len() != mean.len() {
+            return Err(Error::Length { op: "the scales of coordinates", expected: mean.len().max(1), found: scale.len() });
+        }
+        if let Some(&value) = mean.iter().find(|value| !(-1e30..=1e30).contains(*value)) {
+            return Err(Error::Range { what: "the mean of a column", value, range: "between -1e30 and 1e30" });
+        }
+        if let Some(&value) = scale.iter().find(|value| !(1e-30..=1e30).contains(*value)) {
+            return Err(Error::Range { what: "the scale of a column", value, range: "between 1e-30 and 1e30" });
+        }
+        Ok(Self { mean, scale })
+    }
+
+    /// Those that standardise data in rows of `dimension` numbers: the mean and the deviation of each column, rounded to single precision. The
+    /// scale of a column that does not vary is 1.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of_data(rows: &[f32], dimension: usize) -> Result<Self> {
+        let (mean, variance) = moments(rows, dimension);
+        let scale = variance.into_iter().map(|variance| if variance > 0.0 { single(libm::sqrt(variance)) } else { 1.0 });
+        Self::new(mean.into_iter().map(single).collect(), scale.collect())
+    }
+
+    /// Whether they are the data's own, z = x.
+    pub fn is_identity(&self) -> bool {
+        self.mean.is_empty()
+    }
+
+    /// The mean of each number of an item; none if they are the data's own.
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// The scale of each number of an item; none if they are the data's own.
+    pub fn scale(&self) -> &[f64] {
+        &self.scale
+    }
+
+    /// z = (x − mean)/scale of items x, precise or not: `[n, ...]` → `[n, ...]`.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for items of another size, and whatever the device reports.
+    pub fn enter<T: Tensor>(&self, x: &T) -> Result<T> {
+        let z = self.by_columns(&x.to_precise()?, |x, mean, scale| x.sub(mean)?.div(scale))?;
+        z.to_working()
+    }
+
+    /// x = mean + scale ∘ z, precise: `[n, ...]` → `[n, ...]`.
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter).
+    pub fn leave<T: Tensor>(&self, z: &T) -> Result<T> {
+        self.by_columns(&z.to_precise()?, |z, mean, scale| z.mul(scale)?.add(mean))
+    }
+
+    /// Velocities by x of those by z, scale ∘ v, precise: `[n, ...]` → `[n, ...]`.
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter).
+    pub fn leave_velocity<T: Tensor>(&self, velocity: &T) -> Result<T> {
+        self.by_columns(&velocity.to_precise()?, |velocity, _, scale| velocity.mul(scale))
+    }
+
+    /// Gradients by z of those by x, scale ∘ ∇: `[n, ...]` → `[n, ...]`.
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter).
+    pub fn enter_gradient<T: Tensor>(&self, gradient: &T) -> Result<T> {
+        self.leave_velocity(gradient)?.to_working()
+    }
+
+    /// Gradients by x of those by z, ∇/scale, precise: `[n, ...]` → `[n, ...]`.
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter).
+    pub fn leave_gradient<T: Tensor>(&self, gradient: &T) -> Result<T> {
+        self.by_columns(&gradient.to_precise()?, |gradient, _, scale| gradient.div(scale))
+    }
+
+    /// The reward z ↦ r(mean + scale ∘ z) of a reward r of the data.
+    pub fn reward<R>(&self, reward: R) -> InCoordinates<'_, R> {
+        InCoordinates { reward, coordinates: self }
+    }
+
+    /// What `change` makes of items as rows, the mean and the scale.
+    fn by_columns<T: Tensor>(&self, items: &T, change: impl FnOnce(&T, &T, &T) -> Result<T>) -> Result<T> {
+        if self.is_identity() {
+            return Ok(items.clone());
+        }
+        let (shape, expected) = (items.shape(), self.mean.len());
+        if shape.item() != expected {
+            return Err(Error::Length { op: "an item in its coordinates", expected, found: shape.item() });
+        }
+        let device = items.device();
+        let row = |values: &[f64]| device.from_slice(values, Shape::new(&[1, expected])?);
+        change(&items.reshape(Shape::new(&[shape.batch(), expected])?)?, &row(&self.mean)?, &row(&self.scale)?)?.reshape(shape)
+    }
+}
+
+/// A reward of data as one of a model's [`Coordinates`]: r(mean + scale ∘ z), whose gradient is scale ∘ ∇r.
+#[derive(Clone, Copy, Debug)]
+pub struct InCoordinates<'a, R> {
+    reward: R,
+    coordinates: &'a Coordinates,
+}
+
+impl<T: Tensor, R: Reward<T>> Reward<T> for InCoordinates<'_, R> {
+    fn value(&self, z: &T) -> Result<T> {
+        self.reward.value(&self.coordinates.leave(z)?.to_working()?)
+    }
+
+    fn value_and_gradient(&self, z: &T) -> Result<(T, T)> {
+        let (value, gradient) = self.reward.value_and_gradient(&self.coordinates.leave(z)?.to_working()?)?;
+        Ok((value, self.coordinates.enter_gradient(&gradient)?))
+    }
+}
+
+/// The mean and the variance of each column of rows of `dimension` numbers. A column of one number has it as its mean and the variance 0, whatever
+/// its sum would be rounded to.
+pub(crate) fn moments(rows: &[f32], dimension: usize) -> (Vec<f64>, Vec<f64>) {
+    let d = dimension.max(1);
+    let n = (rows.len() / d) as f64;
+    let (mut mean, mut variance, mut varies) = (vec![0.0; d], vec![0.0; d], vec![false; d]);
+    for row in rows.chunks_exact(d) {
+        for (k, value) in row.iter().enumerate() {
+            mean[k] += f64::from(*value) / n;
+            varies[k] |= *value != rows[k];
+        }
+    }
+    for (k, mean) in mean.iter_mut().enumerate().filter(|(k, _)| !varies[*k]) {
+        *mean = rows.get(k).copied().map_or(0.0, f64::from);
+    }
+    for row in rows.chunks_exact(d) {
+        for (k, value) in row.iter().enumerate() {
+            variance[k] += (f64::from(*value) - mean[k]) * (f64::from(*value) - mean[k]) / n;
+        }
+    }
+    (mean, variance)
+}
+
+/// Rounded to single precision.
+fn single(value: f64) -> f64 {
+    f64::from(value as f32)
+}
