@@ -247,7 +247,7 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
 
     let name = plan.estimator.name();
     let title = format!("{} samples by {name}, mean reward {}", count(n), number(mean_reward, 3));
-    let given = reward.images();
+    let given = of_data.images();
     let groups = if given.is_empty() { Groups::One } else { Groups::Beside(&given) };
     destination.write(context, &Samples { title: &title, rows: &rows, dimension, groups })?;
     let evaluations = plan.evaluations();
