@@ -16,7 +16,9 @@ const JPEG: &[u8] = include_bytes!("images/rgb.jpg");
 const SMALL: [&str; 10] = ["-o", "model.mfm", "--steps", "12", "--batch", "8", "--width", "8", "--depth", "1"];
 
 fn train<'a>(data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    [&["train", data], &SMALL[..], more].concat()
+    // A transformer has a size of another kind.
+    let small = if more.contains(&"dit") { &SMALL[..6] } else { &SMALL };
+    [&["train", data], small, more].concat()
 }
 
 /// Writes a shard of latents [n, 1, 2, 2], with the labels if there are any.

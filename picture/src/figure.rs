@@ -53,7 +53,7 @@ impl Figure {
         let title = font.lines(&self.title, 15.0, true, (columns * width) as f64 - 16.0);
         let head = if title.is_empty() { 0.0 } else { 10.0 + PITCH * title.len() as f64 };
         // As many lines for all panels, so that their axes are of one size.
-        let lines = self.panels.iter().map(|panel| panel.title_lines(font, width as f64).len()).max().unwrap_or(0);
+        let lines = self.panels.iter().map(|panel| panel.title_lines(font, [width as f64, height as f64]).len()).max().unwrap_or(0);
         let size = (columns * width + 2 * EDGE as usize, rows * height + (2.0 * EDGE + head) as usize);
         picture(font, size.0, size.1, |canvas| {
             let face = Face { bold: true, ..Face::new(15.0, INK, Anchor::Left) };

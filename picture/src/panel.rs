@@ -12,6 +12,8 @@ const MEDIUM: f64 = 12.0;
 /// A title's letters, and from one of its lines to the next.
 const TITLE: f64 = 13.0;
 const PITCH: f64 = 18.0;
+/// The room right of a panel's frame.
+const AFTER: f64 = 12.0;
 /// Pixels from one tick to the next, at least about so many.
 const APART: f64 = 50.0;
 
@@ -55,24 +57,27 @@ impl Panel {
         self
     }
 
-    /// The lines of its title in a panel of this width.
-    pub(super) fn title_lines(&self, font: Font, width: f64) -> Vec<String> {
-        font.lines(&self.title, TITLE, true, width - 56.0)
+    /// The room left of its frame.
+    fn before(&self, font: Font, height: f64) -> f64 {
+        let ticks = self.y.ticks(height / APART);
+        let widest = ticks.iter().map(|(_, text)| font.width(text, SMALL, false)).fold(0.0, f64::max);
+        14.0 + widest + if self.y.caption().is_empty() { 0.0 } else { 18.0 }
+    }
+
+    /// The lines of its title in a panel of this size.
+    pub(super) fn title_lines(&self, font: Font, [width, height]: [f64; 2]) -> Vec<String> {
+        font.lines(&self.title, TITLE, true, width - self.before(font, height) - AFTER)
     }
 
     /// Draws the panel into a part of the canvas, with room for so many lines of title.
     pub(super) fn draw(&self, canvas: &Canvas<'_>, [left, top]: [f64; 2], [width, height]: [f64; 2], title_lines: usize) -> Result<()> {
-        let widest = |y: &Axis| {
-            let ticks = y.ticks(height / APART);
-            ticks.iter().map(|(_, text)| canvas.font.width(text, SMALL, false)).fold(0.0, f64::max)
-        };
-        let before = 14.0 + widest(&self.y) + if self.y.caption().is_empty() { 0.0 } else { 18.0 };
-        let legend = self.legend(canvas.font, width - before - 12.0);
+        let before = self.before(canvas.font, height);
+        let legend = self.legend(canvas.font, width - before - AFTER);
         let rows = legend.last().map_or(0, |(row, ..)| row + 1);
         let above = 10.0 + PITCH * title_lines as f64 + 18.0 * rows as f64;
         let below = 26.0 + if self.x.caption().is_empty() { 0.0 } else { 17.0 };
         let from = [left + before, top + above];
-        let to = [left + width - 12.0, top + height - below];
+        let to = [left + width - AFTER, top + height - below];
         if to[0] <= from[0] || to[1] <= from[1] {
             return Ok(());
         }
@@ -84,7 +89,7 @@ impl Panel {
         let frame = Frame { x: &x, y: &y, from, to };
 
         let bold = Face { bold: true, ..Face::new(TITLE, INK, Anchor::Left) };
-        let title = self.title_lines(canvas.font, width);
+        let title = self.title_lines(canvas.font, [width, height]);
         // Next to its panel, whatever room others need.
         let first = top + 15.0 + PITCH * (title_lines.saturating_sub(title.len()) as f64);
         canvas.lines(&title, [from[0], first], PITCH, bold)?;
