@@ -61,8 +61,8 @@ fn tilted_quadratically(slope: f64, curvature: f64) -> Result<GaussianMap<F64>> 
 }
 
 // Null: E of the gradient by (μ, θ) vanishes at the tilted map, and not at the base. Off policy: the batches are from a wider law than the
-// base's. 150 batches of 256, 4.5 standard errors for the worst of 4 (θ_2 is not asked, at a state of zero). Raw weights, since a batch's
-// own normaliser leaves a bias of order 1/256.
+// base's. 150 batches of 256, 4.5 standard errors for the worst of 4 (θ_2 is not asked, at a state of zero). Raw weights: a running mean has its
+// own test below.
 #[test]
 fn the_expected_gradient_vanishes_at_the_tilted_drift() -> Result<()> {
     let estimates = [(WeightSlope::Pathwise, 1), (WeightSlope::Pathwise, 3), (WeightSlope::Covariance, 2), (WeightSlope::Covariance, 5)];
