@@ -97,7 +97,7 @@ impl Line for Row {
     }
 
     fn remark(&self) -> String {
-        format!("loss {}, effective sample size {:.0}", number(self.loss, 4), self.effective_sample_size)
+        format!("loss {}, effective sample size {:.1}", number(self.loss, 4), self.effective_sample_size)
     }
 
     fn detail(&self) -> String {

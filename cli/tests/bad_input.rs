@@ -86,6 +86,26 @@ fn bad_numbers_on_the_command_line() {
     folder.refuses(&["value", "model.mfm", "--state", "state.csv", "--time", "2", "--reward", "linear:1,1"], &["--time"]);
     folder
         .refuses(&["steer", "model.mfm", "--reward", "linear:1,1", "--threshold", "2"], &["--threshold", ": it must lie between 0 and 1"]);
+    let steer = |more: &[&'static str]| [&["steer", "model.mfm", "--reward", "linear:1,1", "--estimator"], more].concat();
+    for estimator in ["dps", "mfm-g", "mfm-gf", "unsteered"] {
+        folder.refuses(&steer(&[estimator, "--start", "0", "--dynamics", "sde"]), &["--start 0", "an SDE needs a first time above 0"]);
+    }
+    folder.refuses(&steer(&["smc", "--start", "0"]), &["--start 0", "an SDE needs"]);
+    folder
+        .refuses(&steer(&["mfm-g", "--steer-from", "0.9", "--steer-until", "0.1"]), &["--steer-from 0.9", "later than --steer-until 0.1"]);
+    for (options, name) in [
+        (&["resampled", "--dynamics", "sde"][..], "--dynamics: it makes no difference to --estimator resampled"),
+        (&["unsteered", "--draws", "5"], "--draws: it makes no difference to --estimator unsteered"),
+        (&["resampled", "--threshold", "0.3"], "--threshold: it makes no difference to --estimator resampled"),
+        (&["smc", "--dynamics", "ode"], "--dynamics: it makes no difference to --estimator smc"),
+        (&["mfm-smc", "--start", "0.1"], "--start: it makes no difference to --estimator mfm-smc by bridges"),
+        (&["mfm-smc", "--dynamics", "sde", "--coupling", "bridge"], "--coupling: it makes no difference to --estimator mfm-smc by sde"),
+        (&["unsteered", "--clip", "1"], "--clip: it makes no difference to --estimator unsteered"),
+        (&["mfm-g", "--moves", "2"], "--moves: it makes no difference to --estimator mfm-g"),
+        (&["mcmc", "--keep-overall"], "--keep-overall: it makes no difference to --estimator mcmc"),
+    ] {
+        folder.refuses(&steer(options), &[name]);
+    }
     folder.refuses(&[&TRAIN[..], &["--learning-rate", "0"]].concat(), &["--learning-rate", "positive"]);
     folder.refuses(&["train", "points.csv", "-o", "m.mfm", "--steps", "0"], &["--steps", "it must be at least 1"]);
     folder.write("large.csv", b"1e300,1\n");
@@ -109,7 +129,6 @@ fn wrong_dimensions() {
     folder.refuses(&["steer", "model.mfm", "--reward", "linear:1,2,3"], &["--reward linear:1,2,3", "3 dimensions", "has 2"]);
     folder.refuses(&["steer", "model.mfm", "--reward", "target:0,0,-1"], &["sigma, is -1"]);
     folder.refuses(&["steer", "model.mfm", "--reward", "observation:none.json"], &["none.json", "no such file"]);
-    folder.refuses(&["steer", "model.mfm", "--reward", "linear:1,1", "--estimator", "dps", "--start", "0"], &["--start 0"]);
 }
 
 #[test]

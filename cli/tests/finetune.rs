@@ -174,6 +174,12 @@ fn the_command() {
     folder.refuses(&[&tune[..], &["--picture", "both.csv"]].concat(), &["both.csv", "a picture is a .png file"]);
     folder.refuses(&[&tune[..], &["--earliest", "0"]].concat(), &["earliest time is 0"]);
     folder.refuses(&[&tune[..], &["--gradient-free", "--draws", "1"]].concat(), &["number of draws is 1", "at least 2 without gradients"]);
+    // All weight on one draw is said, not only shown.
+    let (_, err) = common::texts(&folder.run(&tune));
+    assert!(!err.contains("collapsed"), "{err}");
+    let (_, err) = common::texts(&folder.run(&[&tune[..], &["--strength", "40"]].concat()));
+    assert!(err.contains("warning: the weights have collapsed: 1.") && err.contains(" of 64 posterior draws"), "{err}");
+    folder.refuses(&[&tune[..], &["--strength", "1e6"]].concat(), &["the weight of a posterior draw"]);
     let reward = ["finetune", "model.mfm", "--reward", "linear:1e200,0", "-o", "t.mfm", "--steps", "3", "--batch", "8", "--raw"];
     folder.refuses(&reward, &["model.mfm: the reward", "is NaN or infinite"]);
     folder.refuses(&[&tune[..], &["--learning-rate", "1e30", "--clip", "0"]].concat(), &["model.mfm: fine-tuning: step", "learning rate"]);

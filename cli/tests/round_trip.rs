@@ -104,14 +104,19 @@ fn from_data_to_steered_samples() {
     assert!((best - report["best_reward"].as_f64().unwrap()).abs() < 1e-5 && best >= report["mean_reward"].as_f64().unwrap());
 
     for estimator in ["unsteered", "dps", "mfm-g", "mfm-gf", "resampled", "mcmc", "best-of-n", "smc", "mfm-smc", "search"] {
-        let steer =
-            ["steer", "model.mfm", "--reward", "target:0.5,0,0.5", "--estimator", estimator, "--steps", "4", "--draws", "4", "-n", "6"];
-        let report = folder.succeeds(&[&steer[..], &["--json", "-"]].concat());
+        let steer = ["steer", "model.mfm", "--reward", "target:0.5,0,0.5", "--estimator", estimator, "--steps", "4", "-n", "6"];
+        let draws: &[&str] = if ["unsteered", "dps", "smc"].contains(&estimator) { &[] } else { &["--draws", "4"] };
+        let report = folder.succeeds(&[&steer[..], draws, &["--json", "-"]].concat());
         let report: serde_json::Value = serde_json::from_str(&report).unwrap();
         assert_eq!(report["rows"].as_array().unwrap().len(), 6, "{estimator}");
         assert!(report["mean_reward"].as_f64().unwrap() <= 0.0, "{estimator}");
         let steps = if estimator == "best-of-n" { 0 } else { 4 };
         assert_eq!(report["diagnostics"].as_array().unwrap().len(), steps, "{estimator}");
+    }
+    for estimator in ["unsteered", "dps", "mfm-g", "mfm-gf"] {
+        let from_zero =
+            ["steer", "model.mfm", "--reward", "linear:1,1", "--estimator", estimator, "--steps", "5", "-n", "3", "--start", "0"];
+        assert_eq!(rows(&folder.succeeds(&from_zero)).len(), 3, "{estimator}");
     }
     let sde =
         ["steer", "model.mfm", "--reward", "linear:1,1", "--estimator", "mfm-gf", "--dynamics", "sde", "--steps", "5", "-n", "3", "-v"];
@@ -134,6 +139,11 @@ fn labels_and_every_loss() {
         let train = ["train", "labelled.csv", "-o", "m.mfm", "--labels", "--consistency", loss, "--interpolant", path];
         folder.succeeds(&[&train[..], &small].concat());
         assert_eq!(rows(&folder.succeeds(&["sample", "m.mfm", "-n", "3", "--label", "1"])).len(), 3);
+    }
+    // Distilled as well, from a teacher, by all that learn from one.
+    for loss in ["semigroup", "mean-flow", "eulerian", "lagrangian", "none"] {
+        let train = ["train", "labelled.csv", "-o", "student.mfm", "--labels", "--consistency", loss, "--interpolant", "trigonometric"];
+        folder.succeeds(&[&train[..], &small, &["--teacher", "m.mfm"]].concat());
     }
     folder.refuses(&["sample", "m.mfm", "--label", "2"], &["--label 2", "m.mfm knows the labels 0 to 1"]);
     let classes = ["steer", "m.mfm", "--reward", "classes:labelled.csv:0,1", "-n", "4", "--steps", "2", "--draws", "4"];

@@ -48,7 +48,7 @@ pub struct Arguments {
     /// Work goes to a GPU as CUDA graphs, one launch between two looks of the host; the results are the same
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub graphs: bool,
-    /// Machine-readable results to this file, or - for standard output
+    /// Machine-readable results to this file, or - for standard output; JSON has no infinite numbers: those, and NaN, are null
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub json: Option<PathBuf>,
     /// Nothing on standard error but errors

@@ -160,6 +160,9 @@ impl Arguments {
     }
 }
 
+/// The share of a step's posterior draws, beside the one that always counts, below which their weights have collapsed.
+const COLLAPSED: f64 = 0.01;
+
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     model: String,
@@ -171,6 +174,10 @@ struct Report<'a> {
     /// ≈ log E exp(λ r) over the data.
     #[serde(skip_serializing_if = "Option::is_none")]
     log_mean_weight: Option<f64>,
+    /// Of the weights of a step's posterior draws, the mean over the steps below.
+    effective_sample_size: f64,
+    /// The posterior draws of a step.
+    draws: usize,
     losses: &'a [Row],
     seconds: f64,
 }
@@ -236,9 +243,17 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     }
     let out = out.display().to_string();
     let mut table = Table::new(["model", "steps", "reward before", "reward after", "effective sample size", "seconds"]);
-    let size = tuned.rows.last().map(|row| number(row.effective_sample_size, 3)).unwrap_or_default();
+    let draws = settings.training.batch.saturating_mul(settings.objective.draws);
+    let size = tuned.rows.iter().map(|row| row.effective_sample_size).sum::<f64>() / tuned.rows.len().max(1) as f64;
+    let counted = format!("{} of {}", number(size, 3), count(draws));
+    if draws > 1 && size - 1.0 < COLLAPSED * (draws - 1) as f64 {
+        context.say(format!(
+            "warning: the weights have collapsed: {counted} posterior draws counted in a step, so what was learned is mostly noise; lower --strength, or raise \
+             --batch or --draws"
+        ));
+    }
     let (old, new) = (number(before.mean_reward, 4), number(after.mean_reward, 4));
-    table.row([out.clone(), count(arguments.steps as usize), old, new, size, number(seconds, 3)]);
+    table.row([out.clone(), count(arguments.steps as usize), old, new, counted, number(seconds, 3)]);
     context.table(&table)?;
     context.results(&Report {
         model: out,
@@ -248,6 +263,8 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         mean_reward_before: before.mean_reward,
         mean_reward_after: after.mean_reward,
         log_mean_weight: tuned.log_mean,
+        effective_sample_size: size,
+        draws,
         losses: &tuned.rows,
         seconds,
     })

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Place, Result};
 use crate::model::{LoadedModel, Told, shape};
 use crate::reward::{self, AnyReward};
-use crate::steering::{self, Counted, Diagnostics, Estimator, FIRST_TIME, Plan, dash, estimators};
+use crate::steering::{self, Counted, Diagnostics, Estimator, Plan, dash, estimators};
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
 use mfm_core::resample::Coupling;
@@ -52,51 +52,47 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub draws: Option<usize>,
 
-    /// Which equation is integrated; smc always follows the SDE, mfm-smc by sde, else bridges
-    #[arg(
-        long,
-        value_name = "DYNAMICS",
-        default_value = "ode",
-        help_heading = "For ODEs and SDEs: dps, mfm-g, mfm-gf, unsteered, smc and mfm-smc"
-    )]
-    pub dynamics: Equation,
-    /// The first time, at which noise stands for the state
-    #[arg(long, value_name = "T", default_value_t = FIRST_TIME, value_parser = time, allow_negative_numbers = true, help_heading = "For ODEs and SDEs: dps, mfm-g, mfm-gf, unsteered, smc and mfm-smc")]
-    pub start: f64,
-    /// How it is integrated
-    #[arg(long, value_name = "SCHEME", default_value = "euler", help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
-    pub scheme: Integrator,
-    /// Steer only from this time on
-    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = time, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
-    pub steer_from: f64,
-    /// Steer only up to this time
-    #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = time, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
-    pub steer_until: f64,
-    /// A factor on the correction
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
-    pub damping: f64,
+    /// Which equation is integrated; smc always follows the SDE, mfm-smc by sde, else bridges [default: ode]
+    #[arg(long, value_name = "DYNAMICS", help_heading = "For ODEs and SDEs: dps, mfm-g, mfm-gf, unsteered, smc and mfm-smc")]
+    pub dynamics: Option<Equation>,
+    /// The first time, at which noise stands for the state: an ODE keeps that error, of first order in the time, and an SDE forgets it to second order; 0, for an
+    /// ODE alone, is exact [default: 0.01]
+    #[arg(long, value_name = "T", value_parser = time, allow_negative_numbers = true, help_heading = "For ODEs and SDEs: dps, mfm-g, mfm-gf, unsteered, smc and mfm-smc")]
+    pub start: Option<f64>,
+    /// How it is integrated [default: euler]
+    #[arg(long, value_name = "SCHEME", help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    pub scheme: Option<Integrator>,
+    /// Steer only from this time on [default: 0]
+    #[arg(long, value_name = "T", value_parser = time, allow_negative_numbers = true, help_heading = "For dps, mfm-g and mfm-gf")]
+    pub steer_from: Option<f64>,
+    /// Steer only up to this time [default: 1]
+    #[arg(long, value_name = "T", value_parser = time, allow_negative_numbers = true, help_heading = "For dps, mfm-g and mfm-gf")]
+    pub steer_until: Option<f64>,
+    /// A factor on the correction [default: 1]
+    #[arg(long, value_name = "FACTOR", value_parser = not_negative, allow_negative_numbers = true, help_heading = "For dps, mfm-g and mfm-gf")]
+    pub damping: Option<f64>,
     /// Rescale each correction to this multiple of the drift's norm
-    #[arg(long, value_name = "MULTIPLE", value_parser = positive, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    #[arg(long, value_name = "MULTIPLE", value_parser = positive, allow_negative_numbers = true, help_heading = "For dps, mfm-g and mfm-gf")]
     pub rescale: Option<f64>,
     /// Shorten each correction to this multiple of the drift's norm
-    #[arg(long, value_name = "MULTIPLE", value_parser = positive, allow_negative_numbers = true, help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    #[arg(long, value_name = "MULTIPLE", value_parser = positive, allow_negative_numbers = true, help_heading = "For dps, mfm-g and mfm-gf")]
     pub clip: Option<f64>,
 
     /// Above 1 the time grid is finer at its start, below 1 at its end
     #[arg(long, value_name = "POWER", default_value_t = 1.0, value_parser = positive, allow_negative_numbers = true)]
     pub power: f64,
-    /// Chain moves at each time, for mcmc
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub moves: usize,
-    /// How the next state is made, for resampled, mcmc, mfm-smc and search
-    #[arg(long, value_name = "COUPLING", default_value = "bridge")]
-    pub coupling: Renoising,
+    /// Chain moves at each time, for mcmc [default: 4]
+    #[arg(long, value_name = "N")]
+    pub moves: Option<usize>,
+    /// How the next state is made, for resampled, mcmc, mfm-smc by bridges and search [default: bridge]
+    #[arg(long, value_name = "COUPLING")]
+    pub coupling: Option<Renoising>,
     /// All particles go on from the best draw of all, for search
     #[arg(long)]
     pub keep_overall: bool,
-    /// Resample below this share of the particles, for smc and mfm-smc
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5, value_parser = part, allow_negative_numbers = true)]
-    pub threshold: f64,
+    /// Resample below this share of the particles, for smc and mfm-smc [default: 0.5]
+    #[arg(long, value_name = "SHARE", value_parser = part, allow_negative_numbers = true)]
+    pub threshold: Option<f64>,
 }
 
 /// An equation.
@@ -158,30 +154,69 @@ impl From<Renoising> for Coupling {
 
 /// The plan of the command line, its defaults filled in.
 fn plan(arguments: &Arguments) -> Result<Plan> {
-    use Estimator::{Dps, MfmG, Smc};
+    are_of_use(arguments)?;
     let estimator = arguments.estimator;
     let (steps, draws) = estimator.usual();
-    if arguments.start >= 1.0 {
+    let usual =
+        Plan::new(estimator, if estimator.has_draws() { arguments.draws.unwrap_or(draws) } else { 0 }, arguments.steps.unwrap_or(steps));
+    let start = arguments.start.unwrap_or(usual.start);
+    if start >= 1.0 {
         return Err(Failure::input("--start 1: it must be before 1"));
     }
-    if arguments.start == 0.0 && matches!(estimator, Dps | MfmG | Smc) {
-        return Err(Failure::input("--start 0: this estimator needs a first time above 0, where its correction is finite"));
+    if start == 0.0 && (estimator == Estimator::Smc || arguments.dynamics == Some(Equation::Sde)) {
+        return Err(Failure::input("--start 0: an SDE needs a first time above 0, where its drift is finite"));
+    }
+    let (from, until) = (arguments.steer_from.unwrap_or(0.0), arguments.steer_until.unwrap_or(1.0));
+    if from > until {
+        return Err(Failure::input(format!("--steer-from {from}: it is later than --steer-until {until}, so nothing would be steered")));
     }
     Ok(Plan {
-        moves: arguments.moves,
-        dynamics: arguments.dynamics.into(),
-        scheme: arguments.scheme.into(),
-        start: arguments.start,
+        moves: arguments.moves.unwrap_or(4),
+        dynamics: arguments.dynamics.map_or(usual.dynamics, Dynamics::from),
+        scheme: arguments.scheme.map_or(usual.scheme, Scheme::from),
+        start,
         power: arguments.power,
-        window: arguments.steer_from..=arguments.steer_until,
-        damping: arguments.damping,
+        window: from..=until,
+        damping: arguments.damping.unwrap_or(usual.damping),
         rescale: arguments.rescale,
         clip: arguments.clip,
-        coupling: arguments.coupling.into(),
+        coupling: arguments.coupling.map_or(usual.coupling, Coupling::from),
         keep: if arguments.keep_overall { Keep::Overall } else { Keep::PerParticle },
-        threshold: arguments.threshold,
-        ..Plan::new(estimator, if estimator.has_draws() { arguments.draws.unwrap_or(draws) } else { 0 }, arguments.steps.unwrap_or(steps))
+        threshold: arguments.threshold.unwrap_or(usual.threshold),
+        ..usual
     })
+}
+
+/// That the estimator reads every option that is given.
+fn are_of_use(arguments: &Arguments) -> Result<()> {
+    use Estimator::{Dps, Mcmc, MfmG, MfmGf, MfmSmc, Resampled, Search, Smc, Unsteered};
+    let estimator = arguments.estimator;
+    let corrects = matches!(estimator, Dps | MfmG | MfmGf);
+    let is_guided = corrects || estimator == Unsteered;
+    let by_sde = arguments.dynamics == Some(Equation::Sde);
+    let by_bridges = matches!(estimator, Resampled | Mcmc | Search) || (estimator == MfmSmc && !by_sde);
+    let options = [
+        ("draws", arguments.draws.is_some(), estimator.has_draws()),
+        ("dynamics", arguments.dynamics.is_some(), is_guided || estimator == MfmSmc || (estimator == Smc && by_sde)),
+        ("start", arguments.start.is_some(), is_guided || estimator == Smc || (estimator == MfmSmc && by_sde)),
+        ("scheme", arguments.scheme.is_some(), is_guided),
+        ("steer-from", arguments.steer_from.is_some(), corrects),
+        ("steer-until", arguments.steer_until.is_some(), corrects),
+        ("damping", arguments.damping.is_some(), corrects),
+        ("rescale", arguments.rescale.is_some(), corrects),
+        ("clip", arguments.clip.is_some(), corrects),
+        ("moves", arguments.moves.is_some(), estimator == Mcmc),
+        ("coupling", arguments.coupling.is_some(), by_bridges),
+        ("keep-overall", arguments.keep_overall, estimator == Search),
+        ("threshold", arguments.threshold.is_some(), matches!(estimator, Smc | MfmSmc)),
+    ];
+    match options.iter().find(|(_, is_given, is_read)| *is_given && !is_read) {
+        Some((option, ..)) => {
+            let bridged = if estimator == MfmSmc { if by_sde { " by sde" } else { " by bridges" } } else { "" };
+            Err(Failure::input(format!("--{option}: it makes no difference to --estimator {}{bridged}", estimator.name())))
+        }
+        None => Ok(()),
+    }
 }
 
 #[derive(Debug, Serialize)]

@@ -68,13 +68,14 @@ pub fn run<T: Tensor, M: Lift<T>>(
 
 /// The rows for people.
 pub fn table(runs: &[Run]) -> Table {
-    let mut table = Table::new(["estimator", "sampler", "draws", "steps", "evaluations", "L2 to the class mixture", "seconds"]);
+    let mut table = Table::new(["estimator", "sampler", "draws", "steps", "moves", "evaluations", "L2 to the class mixture", "seconds"]);
     for Row { run, l2, .. } in runs.iter().map(|run| &run.row) {
         table.row([
             run.estimator.to_owned(),
             run.sampler.to_owned(),
             dash(run.draws),
             run.steps.to_string(),
+            dash(run.moves),
             run.evaluations.to_string(),
             number(*l2, 3),
             format!("{:.1}", run.seconds),

@@ -4,7 +4,7 @@ mod counted;
 mod row;
 
 pub use counted::Counted;
-pub use mfm_core::plan::{Diagnostics, Estimator, FIRST_TIME, Plan};
+pub use mfm_core::plan::{Diagnostics, Estimator, Plan};
 pub use row::{Row, dash};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};

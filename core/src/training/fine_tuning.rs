@@ -3,6 +3,7 @@
 use super::objective::{Batch, interpolate, vector};
 use super::weighting::{AdaptiveWeight, weighted_mean_square};
 use crate::autodiff::{Tape, Var};
+use crate::categorical::effective_sample_size_of_logarithms;
 use crate::error::{Error, Result};
 use crate::flow_map::{Condition, Flow, Lift, MetaFlowMap};
 use crate::guidance::{draws_of, kappa, weighted_mean};
@@ -15,8 +16,8 @@ use alloc::vec::Vec;
 
 /// ‖b_θ − sg[b_base − (w̄−1)(b_θ − b_base) + (σ²/2)∇_x w̄]‖², w̄ the mean of w = exp(λ r(X_{0,1}(ε; t, x_t)) − c) over posterior draws of the base's map X.
 ///
-/// Its minimiser is b_base + (σ²/2)∇V, for any c and any number of draws: `E[w] (b_θ − b_base) = (σ²/2)∇E[w]`. The weights are normalised by a running
-/// c ≈ log E exp(λ r), so that a constant added to r changes nothing. (Meta Flow Maps, section on fine-tuning.)
+/// Its minimiser is b_base + (σ²/2)∇V, for any number of draws and any c that does not depend on them: `E[w] (b_θ − b_base) = (σ²/2)∇E[w]`. The weights are
+/// normalised by a running c ≈ log E exp(λ r) of what came before, so that a constant added to r changes nothing. (Meta Flow Maps, section on fine-tuning.)
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FineTuning {
     /// λ, the factor on the reward.
@@ -33,15 +34,17 @@ pub struct FineTuning {
     pub half_sigma_squared: Option<f64>,
 }
 
-/// How `(σ²/2)∇_x E[w]` is estimated from posterior draws x1_i of weights w_i; without bias either way, up to the errors of the map.
+/// How `(σ²/2)∇_x E[w]` is estimated from posterior draws x1_i of weights w_i: without bias up to the errors of the map, by the covariance for any reward, by
+/// the path for a continuous one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WeightSlope {
     /// (σ²/2) λ mean w_i Jᵀ∇r(x1_i), through the map and the reward (Meta Flow Maps, section on fine-tuning). Nearly nothing where the reward is
-    /// flat within a class and steep between, as that of a classifier sure of itself: then its draws seldom tell of other classes.
+    /// flat within a class and steep between, as that of a classifier sure of itself: then its draws seldom tell of other classes. Wrong where r jumps, also
+    /// to −∞: it must be the integral of its gradient along every path, since what w gains at a jump is in no gradient.
     #[default]
     Pathwise,
     /// κ Σ (w_i − w̄) x1_i/(N − 1) over N ≥ 2 draws: κ Cov(w, x1 | x_t), since (σ²/2)∇_x log p(x1 | x_t) = κ (x1 − E x1) on any Gaussian path. Takes no
-    /// gradient of the reward or of the map, so it serves any reward. κ is infinite at t = 1: near it draws must agree.
+    /// gradient of the reward or of the map, so it serves any reward, with jumps and with −∞. κ is infinite at t = 1: near it draws must agree.
     Covariance,
 }
 
@@ -71,18 +74,20 @@ impl LogNormaliser {
     /// The longest memory, in batches.
     const MEMORY: u64 = 100;
 
-    /// Takes in the log-weights of a batch and answers the running log-mean.
+    /// Takes in the log-weights of a batch and answers the running log-mean before it, by which this batch is to be divided: one that knew the batch
+    /// would draw its large weights in. Before the first batch that is +∞, since a batch that only sets the scale weighs nothing.
     ///
     /// # Errors
     /// [`Error::NonFinite`] for a reward that is NaN or +∞, with its index.
     pub fn update(&mut self, log_weights: &[f64]) -> Result<f64> {
         check_rewards(log_weights)?;
+        let before = if self.count == 0 { f64::INFINITY } else { self.log_mean };
         let top = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let batch = if top > f64::NEG_INFINITY {
             top + libm::log(log_weights.iter().map(|w| libm::exp(w - top)).sum::<f64>() / log_weights.len() as f64)
         } else if self.count == 0 {
             // A batch of what cannot be has no scale: the first that can sets it.
-            return Ok(0.0);
+            return Ok(before);
         } else {
             top
         };
@@ -95,7 +100,7 @@ impl LogNormaliser {
             high + libm::log((1.0 - share) * libm::exp(self.log_mean - high) + share * libm::exp(batch - high))
         };
         self.count += 1;
-        Ok(self.log_mean)
+        Ok(before)
     }
 }
 
@@ -173,7 +178,7 @@ impl FineTuning {
     }
 
     /// The loss on samples of the base, or of anything else: off policy. The labels of the batch condition all maps, the guidance of each flow its
-    /// own. With `normaliser` = `None` the weights are raw, exp(λ r).
+    /// own. With `normaliser` = `None` the weights are raw, exp(λ r); a new one first learns its scale from draws of its own, of fork 3 of `noise`.
     ///
     /// # Errors
     /// Those of the maps and the reward, and of [`choose`](Self::choose); [`Error::NonFinite`] for a weight that is NaN or +∞, and those of
@@ -186,11 +191,19 @@ impl FineTuning {
         normaliser: Option<&mut LogNormaliser>,
         noise: &Noise,
     ) -> Result<FineTuningLoss<T>> {
+        let mut normaliser = normaliser;
+        if let Some(normaliser) = normaliser.as_mut().filter(|normaliser| normaliser.count == 0) {
+            let FineTuningChoices { t, state, draw } = self.choose(&batch, &noise.fork(3))?;
+            let (x_t, _) = interpolate(maps.base.path, &t, &state, batch.x1)?;
+            let of_draw = Condition { labels: batch.labels, guidance: maps.sampler.condition.guidance };
+            let ends = maps.sampler.map.posterior(&draw, &vector(&draw.device(), &t)?, &x_t, of_draw)?;
+            self.weights(&reward.value(&ends)?, Some(normaliser))?;
+        }
         let choices = self.choose(&batch, noise)?;
         self.loss_of(maps, reward, batch, normaliser, &choices)
     }
 
-    /// The same for choices that are given.
+    /// The same for choices that are given. A new normaliser has no scale yet: it takes one from these draws, whose weights are then all zero.
     ///
     /// # Errors
     /// As [`loss`](Self::loss); [`Error::Length`] or [`Error::Shape`] if the choices do not fit the samples.
@@ -255,8 +268,8 @@ impl FineTuning {
         let target = base.sub(&ahead.mul(&vector(&device, &excess)?.per_item(ahead.shape())?)?)?.add(&push)?;
         let residual = prediction.sub(&Var::constant(target))?;
         let total = weighted_mean_square(&residual, self.weight, None)?;
-        let Weights { weights, mean_reward } = weights;
-        Ok(FineTuningLoss { total, mean_reward, effective_sample_size: crate::categorical::effective_sample_size(&weights) })
+        let Weights { mean_reward, effective_sample_size, .. } = weights;
+        Ok(FineTuningLoss { total, mean_reward, effective_sample_size })
     }
 
     /// The weights of all draws by their rewards.
@@ -272,7 +285,15 @@ impl FineTuning {
             None => 0.0,
         };
         let possible: Vec<f64> = rewards.into_iter().filter(|r| *r > f64::NEG_INFINITY).collect();
-        Ok(Weights { weights: log_weights.iter().map(|l| libm::exp(l - centre)).collect(), mean_reward: mean(&possible) })
+        let weights: Vec<f64> = log_weights.iter().map(|l| libm::exp(l - centre)).collect();
+        match weights.iter().position(|w| *w == f64::INFINITY) {
+            Some(index) => Err(Error::NonFinite { what: "the weight of a posterior draw, exp(λ r) over its running mean,", index }),
+            None => Ok(Weights {
+                weights,
+                mean_reward: mean(&possible),
+                effective_sample_size: effective_sample_size_of_logarithms(&log_weights),
+            }),
+        }
     }
 
     /// That there are enough draws for each state.
@@ -289,6 +310,7 @@ impl FineTuning {
 struct Weights {
     weights: Vec<f64>,
     mean_reward: f64,
+    effective_sample_size: f64,
 }
 
 impl Weights {

@@ -258,13 +258,14 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// The loss itself.
-    pub fn consistency(self) -> Consistency {
+    /// The loss itself. A teacher's velocity carries no gradient, so with one it is the jump that must.
+    pub fn consistency(self, has_teacher: bool) -> Consistency {
+        let stop = if has_teacher { StopGradient::Velocity } else { StopGradient::default() };
         match self {
             Self::Semigroup => Consistency::Semigroup,
             Self::MeanFlow => Consistency::MeanFlow,
             Self::Eulerian => Consistency::Eulerian,
-            Self::Lagrangian => Consistency::Lagrangian(StopGradient::default()),
+            Self::Lagrangian => Consistency::Lagrangian(stop),
             Self::None | Self::Flow => Consistency::None,
         }
     }

@@ -251,7 +251,7 @@ fn train<T: Tensor>(
         times.at_zero = 1.0;
     }
     let objective = Objective {
-        consistency: arguments.consistency.consistency(),
+        consistency: arguments.consistency.consistency(teacher.is_some()),
         diagonal_weight: adaptive,
         consistency_weight: adaptive,
         guided: arguments.labels.then_some(guided),
