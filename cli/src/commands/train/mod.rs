@@ -177,7 +177,7 @@ fn describe(arguments: &Arguments) -> String {
     let of = |value: &dyn ToString| value.to_string();
     let name = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
     let source = arguments.teacher.as_ref().map_or("data".into(), |teacher| teacher.display().to_string());
-    let losses = match arguments.consistency.consistency() {
+    let losses = match arguments.consistency.consistency(arguments.teacher.is_some()) {
         Consistency::None => "diagonal loss".to_owned(),
         _ => format!("diagonal and {} losses", name(arguments.consistency.to_possible_value())),
     };
