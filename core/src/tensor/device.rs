@@ -1,10 +1,10 @@
 //! Where tensors come from.
 
 use super::{Element, Tensor};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::noise::Noise;
 use crate::shape::Shape;
-use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt::Debug;
 
 /// A handle to a device: a value, cheap to clone, with no global state behind it.
@@ -15,14 +15,14 @@ pub trait Device: Clone + Debug + 'static {
     /// A tensor of host values in row-major order.
     ///
     /// # Errors
-    /// [`Error::Length`](crate::Error::Length) unless there is one value for each element of `shape`.
+    /// [`Error::Length`] unless there is one value for each element of `shape`; whatever the device reports.
     #[allow(clippy::wrong_self_convention)] // the name that every tensor library uses; a device is what it comes from
     fn from_slice<E: Element>(&self, values: &[E], shape: Shape) -> Result<Self::Tensor>;
 
-    /// A tensor whose elements all are `value`.
+    /// A tensor whose elements all are `value`, or infinite where that is beyond the device's range.
     ///
     /// # Errors
-    /// Whatever the device reports.
+    /// Whatever the device reports; [`Error::OutOfMemory`] if there is no room.
     fn full(&self, value: f64, shape: Shape) -> Result<Self::Tensor>;
 
     /// Waits until all work is done, and reports what went wrong with it.
@@ -46,12 +46,17 @@ pub trait Device: Clone + Debug + 'static {
         self.full(0.0, shape)
     }
 
-    /// Standard normal noise ([`Noise::fill_normal`]). A backend with a generator of its own overrides this, word for word.
+    /// Standard normal noise ([`Noise::fill_normal`]). A backend with a generator of its own overrides this, word for word; after word 2⁶⁴ − 1 comes
+    /// word 0.
     ///
     /// # Errors
-    /// Whatever the device reports.
+    /// Whatever the device reports; [`Error::OutOfMemory`] if there is no room, on the device or on the host.
     fn normal(&self, noise: &Noise, shape: Shape) -> Result<Self::Tensor> {
-        let mut values = vec![0.0; shape.elements()];
+        let elements = shape.elements();
+        let mut values = Vec::new();
+        let bytes = elements.saturating_mul(size_of::<f64>());
+        values.try_reserve_exact(elements).map_err(|_| Error::OutOfMemory { op: "normal", bytes })?;
+        values.resize(elements, 0.0);
         noise.fill_normal(&mut values);
         self.from_slice(&values, shape)
     }

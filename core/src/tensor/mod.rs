@@ -22,9 +22,9 @@ use core::fmt::Debug;
 /// An element-wise function of one operand.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Unary {
-    /// −x
+    /// −x: the sign bit, flipped, of 0 and ∞ too
     Neg,
-    /// |x|, with derivative 0 at 0
+    /// |x|: the sign bit, cleared; with derivative 0 at 0
     Abs,
     /// eˣ
     Exp,
@@ -44,9 +44,9 @@ pub enum Unary {
     Tanh,
     /// 1/(1 + e⁻ˣ)
     Sigmoid,
-    /// c x
+    /// c x, also for c = 0, where NaN and ∞ give NaN. A c beyond the device's range may be taken for ∞ there, and one below it for 0.
     Scale(f64),
-    /// x + c
+    /// x + c, with c as for [`Scale`](Self::Scale)
     Shift(f64),
 }
 
@@ -122,8 +122,11 @@ pub trait Segment: Clone + 'static {
 /// - The same work on the same values gives the same bits each time, in values and in gradients, so that a resumed run goes on exactly.
 ///   Every sum has one order: none is made by atomic additions in the order in which threads happen to come.
 /// - The values of a tensor never change while a handle to it lives.
+/// - What only moves numbers keeps each as it is, bit for bit, NaN as a NaN: `detach`, `broadcast`, `reshape`, `permute`, `slice`, `split`, `concat`, `gather`,
+///   and `select`. So −0 keeps its sign there; after arithmetic, a zero may have either.
+/// - NaN goes through every function, sum and product that it enters, and into no other: an entry that is not gathered, or lands elsewhere, adds nothing.
 /// - What does not fit is one of the errors named below, never a panic; a result with more elements than can be addressed is
-///   [`Error::TooLarge`].
+///   [`Error::TooLarge`], and one for which there is no room [`Error::OutOfMemory`].
 /// - The operands of one operation live on one device. Where each device has memory of its own, operands of two are
 ///   [`Error::DeviceMismatch`] (CUDA: of two handles that are no clones of one another). Where all share one memory (the CPU) they may be
 ///   mixed; the result lives where the first operand does.
@@ -188,7 +191,7 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
     /// [`Error::Shape`] if the shapes do not broadcast.
     fn compare(&self, op: Compare, other: &Self) -> Result<Self>;
 
-    /// `yes` where `self` is not zero, else `no`; all three broadcast. An operand that is not selected contributes nothing,
+    /// `yes` where `self` is not zero, else `no`; all three broadcast. NaN is not zero, −0 is. An operand that is not selected contributes nothing,
     /// to the value or to a derivative, even where it is NaN.
     ///
     /// # Errors
@@ -229,13 +232,14 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
     ///
     /// # Errors
     /// [`Error::Axis`] (or [`Error::Shape`]) if there is no such axis, [`Error::Shape`] if they differ in another one, [`Error::Length`] if
-    /// there are no parts.
+    /// there are no parts, [`Error::TooLarge`] if the whole would have more elements than can be addressed.
     fn concat(parts: &[&Self], axis: usize) -> Result<Self>;
 
     /// The matrix product over the last two axes, [.., m, k] × [.., k, n] → [.., m, n]; the leading axes broadcast.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the shapes do not fit, or [`Error::Rank`] for an operand of fewer than two axes.
+    /// [`Error::Shape`] if the shapes do not fit, or [`Error::Rank`] for an operand of fewer than two axes, [`Error::TooLarge`] if the result would
+    /// have more elements than can be addressed, as that of two empty operands may.
     fn matmul(&self, other: &Self, transpose: Transpose) -> Result<Self>;
 
     /// The entries `index` along `axis`, in that order.

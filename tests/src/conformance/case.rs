@@ -62,6 +62,11 @@ impl Case {
         format!("{:?} of {}", self.operation, shapes.join(", "))
     }
 
+    /// Every operand that is differentiated by: all but a mask.
+    pub fn all(&self) -> Vec<bool> {
+        self.inputs.iter().map(|input| input.domain != Domain::Mask).collect()
+    }
+
     /// Which operands are differentiated by: every choice for up to three of them, a few for more. A mask never is.
     pub fn choices(&self) -> Vec<Vec<bool>> {
         let n = self.inputs.len();

@@ -34,10 +34,13 @@ pub enum Layout {
     SlicedRows,
     /// One entry of the first axis, stretched: constant along it.
     Stretched,
+    /// One entry of the last axis, stretched: constant along it.
+    StretchedLast,
 }
 
 /// Every layout.
-pub const LAYOUTS: [Layout; 5] = [Layout::Contiguous, Layout::Permuted, Layout::Sliced, Layout::SlicedRows, Layout::Stretched];
+pub const LAYOUTS: [Layout; 6] =
+    [Layout::Contiguous, Layout::Permuted, Layout::Sliced, Layout::SlicedRows, Layout::Stretched, Layout::StretchedLast];
 
 /// One operand of a case.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,11 +102,16 @@ pub fn place<D: Device>(device: &D, values: &[f64], shape: Shape, layout: Layout
         }
         Layout::Sliced => padded(device, &host, last),
         Layout::SlicedRows => padded(device, &host, 0),
-        Layout::Stretched => {
-            let one = host.slice(0, 0, shape.batch().min(1))?;
-            device.from_slice(&one.values(), one.shape())?.broadcast(shape)
-        }
+        Layout::Stretched => stretched(device, &host, 0),
+        Layout::StretchedLast => stretched(device, &host, last),
     }
+}
+
+/// The first entry along an axis in place of all.
+fn stretched<D: Device>(device: &D, host: &Reference, axis: usize) -> Result<D::Tensor> {
+    let shape = host.shape();
+    let one = host.slice(axis, 0, shape.axis(axis)?.min(1))?;
+    device.from_slice(&one.values(), one.shape())?.broadcast(shape)
 }
 
 /// The middle of a longer tensor: one NaN before, two after.

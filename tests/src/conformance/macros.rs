@@ -28,11 +28,12 @@ macro_rules! conformance {
                 precise precise(),
                 special_unary special_unary(tolerances), special_binary special_binary(tolerances),
                 special_compare special_compare(tolerances), special_select special_select(tolerances),
-                special_reduce special_reduce(tolerances), special_hooks special_hooks(tolerances),
+                special_reduce special_reduce(tolerances), special_matmul special_matmul(tolerances),
+                special_movement special_movement(tolerances), special_hooks special_hooks(tolerances),
                 select_without_nan select_without_nan(tolerances), maximum_ties maximum_ties(tolerances),
                 saturated_derivatives saturated_derivatives(tolerances),
                 errors errors(), wild_arguments wild_arguments(tolerances),
-                tapes tapes(), independence independence(),
+                devices devices(), tapes tapes(), independence independence(),
                 large large(tolerances), sentinels sentinels(), repeatable repeatable(),
                 programs programs(tolerances), program_gradients program_gradients(tolerances));
 

@@ -10,6 +10,7 @@ use mfm_core::{Device, Error, Result, Shape, Tensor};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// One random step, before it is known what it acts on.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +57,11 @@ where
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let outcome = runner.run(strategy, |value| test(&value).map_err(|failure| TestCaseError::fail(failure.to_string())));
     outcome.map_err(|error| match error {
-        TestError::Fail(reason, value) => Failure::new(format!("{reason}, with {value:?}")),
+        // The failure in its own words; a panic does not say what it came of.
+        TestError::Fail(reason, value) => match catch_unwind(AssertUnwindSafe(|| test(&value))) {
+            Ok(Err(failure)) => failure,
+            _ => Failure::new(format!("{reason}, with {value:?}")),
+        },
         TestError::Abort(reason) => Failure::new(reason.to_string()),
     })
 }

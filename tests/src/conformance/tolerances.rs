@@ -32,14 +32,23 @@ impl Tolerances {
     /// # Errors
     /// The first element that is too far.
     pub fn agree<T: Tensor>(&self, expected: &Reference, actual: &T) -> Check {
+        self.agree_at(expected, actual, |_| String::new())
+    }
+
+    /// As [`agree`](Self::agree), with words for an element, such as its operands, which follow its place in the message.
+    ///
+    /// # Errors
+    /// The first element that is too far.
+    pub fn agree_at<T: Tensor>(&self, expected: &Reference, actual: &T, words: impl Fn(usize) -> String) -> Check {
         require(expected.shape() == actual.shape(), || format!("the shape is {} where {} is expected", actual.shape(), expected.shape()))?;
         let values: Vec<f64> = actual.to_vec()?;
         require(values.len() == expected.numbers().len(), || format!("{} values for the shape {}", values.len(), actual.shape()))?;
         for (i, (number, value)) in expected.numbers().iter().zip(values).enumerate() {
             if !self.near(*number, value) {
                 return Err(Failure::new(format!(
-                    "element {i} of {} is {value:e} where {:e} is expected (allowed error {:e})",
+                    "element {i} of {}{} is {value:e} where {:e} is expected (allowed error {:e})",
                     expected.shape(),
+                    words(i),
                     number.value,
                     self.relative * number.error
                 )));

@@ -67,7 +67,7 @@ pub(super) fn jvp(
     for (i, (value, tangent)) in values(inputs).into_iter().zip(tangents).enumerate() {
         let dropped = (fault == Fault::JvpDropsTangent && i == 1) || (fault == Fault::JvpNeedsFirst && none_first);
         duals.push(match tangent {
-            Some(tangent) if !dropped => Dual::new(value, tangent.value())?,
+            Some(tangent) if !dropped => Dual::new(value, tangent.value_by(Fault::JvpForgetsStretch))?,
             _ => Dual::constant(value),
         });
     }
@@ -98,8 +98,9 @@ pub(super) fn vjp(op: &Fused, inputs: &[&BrokenTensor], needed: &[bool]) -> Resu
     let calls = std::cell::Cell::new(0);
     let pullback: Pullback<BrokenTensor> = Box::new(move |g| {
         calls.set(calls.get() + 1);
-        let mut found = cotangents(fault, &op, &values, &needed, &g.value())?;
-        spoil(fault, &mut found, &g.value(), calls.get())?;
+        let g = g.value_by(Fault::VjpForgetsStretch);
+        let mut found = cotangents(fault, &op, &values, &needed, &g)?;
+        spoil(fault, &mut found, &g, calls.get())?;
         Ok(found.into_iter().map(|part| part.map(|part| own(&device, part))).collect())
     });
     Ok(Some((output, pullback)))

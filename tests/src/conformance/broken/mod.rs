@@ -32,12 +32,18 @@ pub enum Fault {
     NanEqualsNan,
     SelectMultiplies,
     StridesForgotten,
+    TanhClampsBlocks,
+    ScaleByZeroIsZero,
+    NegSubtracts,
+    SelectNanIsNo,
     // Reductions.
     SumDropsLast,
     SumDropsLastOfMany,
     MaxStartsAtZero,
     MaxIgnoresNan,
     EmptyMaxIsZero,
+    MaxIgnoresNanInBlocks,
+    SumSkipsNanOfLong,
     // Movement.
     BroadcastTiles,
     ReshapeByColumns,
@@ -46,27 +52,38 @@ pub enum Fault {
     ConcatReverses,
     GatherSorts,
     ScatterOverwrites,
+    BroadcastAddsZero,
+    ConcatLosesNan,
+    GatherIsProduct,
+    GatherCutsIndex,
+    ScatterIsProduct,
     // Products.
     MatMulIgnoresRight,
     MatMulOneItem,
+    MatMulCutsLong,
     // Memory and repetition.
     UnaryInPlace,
     SumInAnyOrder,
+    // Devices.
+    ConcatElsewhere,
     // Host.
     HostDropsSigns,
     HostHalvesPrecision,
     PreciseRounds,
     WorkingLosesSigns,
     FullIsZero,
+    FullOverflows,
     // Errors that are not raised.
     SliceClamps,
     GatherClamps,
     ScatterTruncates,
     BroadcastGrows,
+    ConcatWraps,
     // Noise.
     NoiseIgnoresOffset,
     NoiseCutsPairs,
     NoiseIgnoresStream,
+    NoiseForgetsEnd,
     // The optimiser.
     OptimiserAveragesBefore,
     OptimiserForgetsEpsilon,
@@ -83,10 +100,12 @@ pub enum Fault {
     // Hooks, in one face.
     JvpDropsTangent,
     JvpNeedsFirst,
+    JvpForgetsStretch,
     VjpDropsCotangent,
     VjpZeroCotangent,
     VjpPacksNeeded,
     VjpForgetsBroadcast,
+    VjpForgetsStretch,
     PullbackOnce,
     VjpValueWrong,
 }
@@ -96,6 +115,8 @@ pub enum Fault {
 pub struct BrokenDevice {
     fault: Fault,
     judge: ReferenceDevice,
+    /// Whether this is another device than the one that was opened.
+    elsewhere: bool,
     /// How many sums have been taken.
     sums: Rc<Cell<u64>>,
 }
@@ -103,7 +124,7 @@ pub struct BrokenDevice {
 impl BrokenDevice {
     /// A device with this fault, in f64.
     pub fn new(fault: Fault) -> Self {
-        Self { fault, judge: ReferenceDevice { relative: Tolerances::F64.relative }, sums: Rc::default() }
+        Self { fault, judge: ReferenceDevice { relative: Tolerances::F64.relative }, elsewhere: false, sums: Rc::default() }
     }
 
     fn own(&self, value: Reference) -> BrokenTensor {
@@ -119,7 +140,11 @@ impl Device for BrokenDevice {
     }
 
     fn full(&self, value: f64, shape: Shape) -> Result<BrokenTensor> {
-        let value = if self.fault == Fault::FullIsZero { 0.0 } else { value };
+        let value = match self.fault {
+            Fault::FullIsZero => 0.0,
+            Fault::FullOverflows if value.abs() > 1e30 => f64::INFINITY.copysign(value),
+            _ => value,
+        };
         self.judge.full(value, shape).map(|value| self.own(value))
     }
 
@@ -131,6 +156,7 @@ impl Device for BrokenDevice {
         let source = match self.fault {
             Fault::NoiseIgnoresOffset => Noise::from_seed(noise.seed()).stream(noise.stream_id()),
             Fault::NoiseCutsPairs => Noise::from_seed(noise.seed()).stream(noise.stream_id()).skip(noise.offset() & !1),
+            Fault::NoiseForgetsEnd if noise.offset() > u64::MAX - 1000 => Noise::from_seed(noise.seed()).stream(noise.stream_id()),
             Fault::NoiseIgnoresStream => Noise::from_seed(noise.seed()).skip(noise.offset()),
             _ => *noise,
         };

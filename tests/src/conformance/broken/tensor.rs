@@ -3,7 +3,7 @@
 use super::{BrokenDevice, Fault, hooks};
 use crate::conformance::reference::Reference;
 use mfm_core::tensor::{Binary, Compare, Element, Fused, OptimiserState, OptimiserStep, Pullback, Reduce, Transpose, Unary};
-use mfm_core::{Device, Operations, Result, Shape, Tensor};
+use mfm_core::{Device, Error, Operations, Result, Shape, Tensor};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ pub struct BrokenTensor {
     device: BrokenDevice,
     /// The values, in a cell, so that a fault can overwrite them under a handle that somebody holds.
     value: Rc<RefCell<Reference>>,
-    /// The values of a view in the order of its memory, for a fault that forgets the strides.
+    /// What is read of a view by a fault that forgets its strides.
     stored: Option<Reference>,
 }
 
@@ -24,6 +24,11 @@ impl BrokenTensor {
 
     pub(super) fn value(&self) -> Reference {
         self.value.borrow().clone()
+    }
+
+    /// The values as `fault`, which forgets the strides, reads them.
+    pub(super) fn value_by(&self, fault: Fault) -> Reference {
+        self.stored.clone().filter(|_| self.is(fault)).unwrap_or_else(|| self.value())
     }
 
     pub(super) fn fault(&self) -> Fault {
@@ -42,6 +47,19 @@ impl BrokenTensor {
     fn rebuilt(&self, shape: Shape, values: &[f64]) -> Result<Self> {
         self.wrap(self.device.judge.from_slice(values, shape))
     }
+}
+
+/// `x` with another number in place of each NaN.
+fn without_nan(x: &Reference, instead: f64) -> Result<Reference> {
+    x.compare(Compare::Equal, x)?.select(x, &x.device().full(instead, Shape::SCALAR)?)
+}
+
+/// `x`, times one where `keep` holds along an axis, and times zero elsewhere.
+fn masked(x: &Reference, axis: usize, keep: impl Fn(usize) -> bool) -> Result<Reference> {
+    let mut axes = vec![1; x.shape().rank()];
+    axes[axis] = x.shape().axis(axis)?;
+    let mask: Vec<f64> = (0..axes[axis]).map(|i| f64::from(u8::from(keep(i)))).collect();
+    x.mul(&x.device().from_slice(&mask, Shape::new(&axes)?)?)
 }
 
 impl Tensor for BrokenTensor {
@@ -82,7 +100,14 @@ impl Tensor for BrokenTensor {
             }
             (Fault::SigmoidOverflows, Unary::Sigmoid) => x.exp()?.div(&x.exp()?.shift(1.0)?),
             (Fault::ScaleInSinglePrecision, Unary::Scale(c)) => x.unary(Unary::Scale(f64::from(c as f32))),
-            (Fault::StridesForgotten, _) => self.stored.as_ref().unwrap_or(&x).unary(op),
+            (Fault::TanhClampsBlocks, Unary::Tanh) => {
+                let body = x.values().len() / 8 * 8;
+                let tanh = |(i, x): (usize, f64)| if i < body { x.max(-9.0).min(9.0).tanh() } else { x.tanh() };
+                return self.rebuilt(x.shape(), &x.values().into_iter().enumerate().map(tanh).collect::<Vec<_>>());
+            }
+            (Fault::ScaleByZeroIsZero, Unary::Scale(0.0)) => x.zeros_like(),
+            (Fault::NegSubtracts, Unary::Neg) => x.device().zeros(Shape::SCALAR)?.sub(&x),
+            (Fault::StridesForgotten, _) => self.value_by(Fault::StridesForgotten).unary(op),
             _ => x.unary(op),
         }?;
         if self.is(Fault::UnaryInPlace) {
@@ -92,6 +117,9 @@ impl Tensor for BrokenTensor {
     }
 
     fn binary(&self, op: Binary, other: &Self) -> Result<Self> {
+        if self.device.elsewhere != other.device.elsewhere {
+            return Err(Error::DeviceMismatch { op: "binary" });
+        }
         let (a, b) = (self.value(), other.value());
         self.wrap(if self.is(Fault::SubtractSwapped) && op == Binary::Sub { b.sub(&a) } else { a.binary(op, &b) })
     }
@@ -113,6 +141,7 @@ impl Tensor for BrokenTensor {
         if self.is(Fault::SelectMultiplies) {
             return self.wrap(mask.mul(&yes)?.add(&mask.neg()?.shift(1.0)?.mul(&no)?));
         }
+        let mask = if self.is(Fault::SelectNanIsNo) { without_nan(&mask, 0.0)? } else { mask };
         self.wrap(mask.select(&yes, &no))
     }
 
@@ -121,7 +150,7 @@ impl Tensor for BrokenTensor {
         let n = x.shape().axis(axis)?;
         self.wrap(match (self.fault(), op) {
             (Fault::SumDropsLast, Reduce::Sum) if n > 0 => x.slice(axis, 0, n - 1)?.reduce(op, axis),
-            (Fault::SumDropsLastOfMany, Reduce::Sum) if n > 10_000 => x.slice(axis, 0, n - 1)?.reduce(op, axis),
+            (Fault::SumDropsLastOfMany, Reduce::Sum) if n > 100_000 => x.slice(axis, 0, n - 1)?.reduce(op, axis),
             (Fault::SumInAnyOrder, Reduce::Sum) => {
                 self.device.sums.set(self.device.sums.get() + 1);
                 let rounding = if self.device.sums.get().is_multiple_of(7) { 1.0 + f64::EPSILON } else { 1.0 };
@@ -129,10 +158,13 @@ impl Tensor for BrokenTensor {
             }
             (Fault::MaxStartsAtZero, Reduce::Max) => x.reduce(op, axis)?.maximum(&x.device().zeros(Shape::SCALAR)?),
             (Fault::EmptyMaxIsZero, Reduce::Max) if n == 0 => x.reduce(Reduce::Sum, axis),
-            (Fault::MaxIgnoresNan, Reduce::Max) => {
-                let lowest = x.device().full(f64::NEG_INFINITY, Shape::SCALAR)?;
-                x.compare(Compare::Equal, &x)?.select(&x, &lowest)?.reduce(op, axis)
+            (Fault::MaxIgnoresNan, Reduce::Max) => without_nan(&x, f64::NEG_INFINITY)?.reduce(op, axis),
+            (Fault::MaxIgnoresNanInBlocks, Reduce::Max) => {
+                let body = n / 8 * 8;
+                let blocks = without_nan(&x.slice(axis, 0, body)?, f64::NEG_INFINITY)?;
+                Reference::concat(&[&blocks, &x.slice(axis, body, n - body)?], axis)?.reduce(op, axis)
             }
+            (Fault::SumSkipsNanOfLong, Reduce::Sum) if n > 4 => without_nan(&x, 0.0)?.reduce(op, axis),
             _ => x.reduce(op, axis),
         })
     }
@@ -147,7 +179,14 @@ impl Tensor for BrokenTensor {
             let tiled: Vec<f64> = x.values().into_iter().cycle().take(shape.elements()).collect();
             return self.rebuilt(shape, &tiled);
         }
-        self.wrap(Ok(stretched))
+        if self.is(Fault::BroadcastAddsZero) {
+            return self.wrap(stretched.unary(Unary::Shift(0.0)));
+        }
+        let mut memory = x.values();
+        memory.resize(shape.elements(), f64::NAN);
+        let forgets = self.is(Fault::JvpForgetsStretch) || self.is(Fault::VjpForgetsStretch);
+        let stored = forgets.then(|| x.device().from_slice(&memory, shape)).transpose()?;
+        Ok(Self { stored, ..self.wrap(Ok(stretched))? })
     }
 
     fn reshape(&self, shape: Shape) -> Result<Self> {
@@ -166,7 +205,7 @@ impl Tensor for BrokenTensor {
             let inverse: Vec<usize> = (0..axes.len()).map(|i| axes.iter().position(|&axis| axis == i).unwrap_or(i)).collect();
             return self.wrap(x.permute(&inverse));
         }
-        let stored = Some(x.reshape(turned.shape())?);
+        let stored = self.is(Fault::StridesForgotten).then(|| x.reshape(turned.shape())).transpose()?;
         Ok(Self { stored, ..self.wrap(Ok(turned))? })
     }
 
@@ -181,15 +220,24 @@ impl Tensor for BrokenTensor {
     }
 
     fn concat(parts: &[&Self], axis: usize) -> Result<Self> {
+        let [first, ..] = parts else { return Err(Error::Length { op: "concat", expected: 1, found: 0 }) };
         let mut values: Vec<Reference> = parts.iter().map(|part| part.value()).collect();
-        if parts.first().is_some_and(|first| first.is(Fault::ConcatReverses)) {
-            values.reverse();
+        match first.fault() {
+            Fault::ConcatReverses => values.reverse(),
+            Fault::ConcatLosesNan => values = values.iter().map(|value| without_nan(value, 0.0)).collect::<Result<_>>()?,
+            Fault::ConcatWraps => {
+                let lengths = values.iter().filter_map(|value| value.shape().axis(axis).ok());
+                if let (total, true) =
+                    lengths.fold((0usize, false), |(total, over), n| (total.wrapping_add(n), over || total.checked_add(n).is_none()))
+                {
+                    return first.wrap(first.value().device().zeros(first.shape().with_axis(axis, total)?));
+                }
+            }
+            _ => {}
         }
-        let joined = Reference::concat(&values.iter().collect::<Vec<_>>(), axis)?;
-        match parts.first() {
-            Some(first) => first.wrap(Ok(joined)),
-            None => Err(mfm_core::Error::Length { op: "concat", expected: 1, found: 0 }),
-        }
+        let mut joined = first.wrap(Reference::concat(&values.iter().collect::<Vec<_>>(), axis))?;
+        joined.device.elsewhere |= first.is(Fault::ConcatElsewhere);
+        Ok(joined)
     }
 
     fn matmul(&self, other: &Self, transpose: Transpose) -> Result<Self> {
@@ -200,6 +248,10 @@ impl Tensor for BrokenTensor {
             Fault::MatMulIgnoresRight if square => a.matmul(&b, Transpose { right: false, ..transpose }),
             Fault::MatMulOneItem if batched && a.shape().batch() == b.shape().batch() && b.shape().batch() > 1 => {
                 a.matmul(&b.slice(0, 0, 1)?, transpose)
+            }
+            Fault::MatMulCutsLong if a.shape().rank() == 2 && b.shape().rank() == 2 => {
+                let cut = |x: &Reference, axis: usize| x.slice(axis, 0, x.shape().axis(axis)?.min(4096));
+                cut(&a, usize::from(!transpose.left))?.matmul(&cut(&b, usize::from(transpose.right))?, transpose)
             }
             _ => a.matmul(&b, transpose),
         })
@@ -212,6 +264,12 @@ impl Tensor for BrokenTensor {
         match self.fault() {
             Fault::GatherSorts => index.sort_unstable(),
             Fault::GatherClamps if n > 0 => index.iter_mut().for_each(|i| *i = (*i).min(n - 1)),
+            Fault::GatherCutsIndex => index.iter_mut().for_each(|i| *i &= 0xffff),
+            Fault::GatherIsProduct if !index.is_empty() => {
+                let entries = index.iter().map(|&i| masked(&x, axis, |k| k == i)?.reduce(Reduce::Sum, axis));
+                let entries = entries.collect::<Result<Vec<_>>>()?;
+                return self.wrap(Reference::concat(&entries.iter().collect::<Vec<_>>(), axis));
+            }
             _ => {}
         }
         self.wrap(x.gather(axis, &index))
@@ -223,11 +281,12 @@ impl Tensor for BrokenTensor {
         match self.fault() {
             Fault::ScatterOverwrites => {
                 let keep = |i: usize| index.get(i).is_some_and(|slot| !index[i + 1..].contains(slot));
-                let mask: Vec<f64> = (0..n).map(|i| f64::from(u8::from(keep(i)))).collect();
-                let mut axes = vec![1; x.shape().rank()];
-                axes[axis] = n;
-                let mask = x.device().from_slice(&mask, Shape::new(&axes)?)?;
-                self.wrap(x.mul(&mask)?.scatter_add(axis, index, length))
+                self.wrap(masked(&x, axis, keep)?.scatter_add(axis, index, length))
+            }
+            Fault::ScatterIsProduct if length > 0 && index.len() == n => {
+                let slots = (0..length).map(|slot| masked(&x, axis, |k| index[k] == slot)?.reduce(Reduce::Sum, axis));
+                let slots = slots.collect::<Result<Vec<_>>>()?;
+                self.wrap(Reference::concat(&slots.iter().collect::<Vec<_>>(), axis))
             }
             Fault::ScatterTruncates if index.len() > n => self.wrap(x.scatter_add(axis, &index[..n], length)),
             _ => self.wrap(x.scatter_add(axis, index, length)),

@@ -18,43 +18,53 @@ const LARGEST: usize = 60_000;
 /// The seed of cotangents.
 pub(super) const COTANGENT: u64 = 201;
 
-/// The derivatives of every case of a group by every choice of its inputs, on contiguous and on strided operands; for a hook,
-/// of its native kernels and of its composed body.
+/// The derivatives of every case of a group by every choice of its inputs, on contiguous and on strided operands, along strided and stretched
+/// directions; for a hook, of its native kernels and of its composed body.
 ///
 /// # Errors
 /// The first difference.
 pub fn derivatives<D: Device>(device: &D, tolerances: &Tolerances, group: Group) -> Check {
+    use Layout::{Contiguous, Permuted, Sliced, Stretched, StretchedLast};
     for case in group.cases().iter().filter(|case| case.elements() <= LARGEST) {
-        for layout in [Layout::Contiguous, Layout::Permuted] {
-            first_derivatives(device, tolerances, case, layout, &case.choices())?;
+        for layouts in [[Contiguous; 2], [Permuted; 2]] {
+            first_derivatives(device, tolerances, case, layouts, &case.choices())?;
         }
+        // As the gradient of a sum is, or a direction of ones.
+        first_derivatives(device, tolerances, case, [Contiguous, Stretched], &[case.all()])?;
         if let Operation::Fused(op) = case.operation {
             let composed = Case { operation: Operation::Composed(op), ..case.clone() };
-            first_derivatives(device, tolerances, &composed, Layout::Sliced, &case.choices())?;
+            first_derivatives(device, tolerances, &composed, [Sliced, StretchedLast], &case.choices())?;
         }
     }
     Ok(())
 }
 
-/// The derivatives of one case, by each of some choices of its inputs.
+/// The derivatives of one case, by each of some choices of its inputs: the operands in one layout, tangents and cotangent in another.
 ///
 /// # Errors
 /// The first difference.
-pub fn first_derivatives<D: Device>(device: &D, tolerances: &Tolerances, case: &Case, layout: Layout, choices: &[Vec<bool>]) -> Check {
+pub fn first_derivatives<D: Device>(
+    device: &D,
+    tolerances: &Tolerances,
+    case: &Case,
+    [layout, moving]: [Layout; 2],
+    choices: &[Vec<bool>],
+) -> Check {
     let judge = judge(tolerances);
-    let exact = (case.build(&judge, layout).map_err(judge_failed)?, case.directions(&judge, layout).map_err(judge_failed)?);
-    let place = || format!("{} ({layout:?})", case.name());
-    let own = (case.build(device, layout).within(place)?, case.directions(device, layout).within(place)?);
+    let exact = (case.build(&judge, layout).map_err(judge_failed)?, case.directions(&judge, moving).map_err(judge_failed)?);
+    let layouts = if layout == moving { format!("{layout:?}") } else { format!("{layout:?}, along {moving:?}") };
+    let place = || format!("{} ({layouts})", case.name());
+    let own = (case.build(device, layout).within(place)?, case.directions(device, moving).within(place)?);
     for chosen in choices {
-        let place = |what: &str| format!("{} ({layout:?}), {what} by {chosen:?}", case.name());
+        let place = |what: &str| format!("{} ({layouts}), {what} by {chosen:?}", case.name());
         let (value, tangent) = forward(case, &exact.0, &exact.1, chosen).map_err(judge_failed)?;
         let (own_value, own_tangent) = forward(case, &own.0, &own.1, chosen).within(|| place("jvp"))?;
         tolerances.agree(&value, &own_value).within(|| place("value with jvp"))?;
         tolerances.agree(&tangent, &own_tangent).within(|| place("jvp"))?;
 
         let cotangent = Input::new(value.shape(), Domain::Small);
-        let weight = cotangent.build(&judge, layout, COTANGENT).map_err(judge_failed)?;
-        let own_weight = cotangent.build(device, layout, COTANGENT)?;
+        let weight = cotangent.build(&judge, moving, COTANGENT).map_err(judge_failed)?;
+        let own_weight = cotangent.build(device, moving, COTANGENT)?;
         let (_, gradients) = reverse(case, &exact.0, &weight, chosen).map_err(judge_failed)?;
         let (own_value, own_gradients) = reverse(case, &own.0, &own_weight, chosen).within(|| place("vjp"))?;
         tolerances.agree(&value, &own_value).within(|| place("value with vjp"))?;

@@ -9,6 +9,9 @@ use crate::conformance::tolerances::Tolerances;
 use mfm_core::tensor::Element;
 use mfm_core::{Device, Operations, Shape, Tensor};
 
+/// 2¹²⁶, near the end of the range of f32 and of bf16, which hold it exactly.
+const LARGE: f64 = (1u128 << 126) as f64;
+
 /// Values go to the device and come back unchanged, as f32 and as f64; numbers between two of the device's go to a near one.
 ///
 /// # Errors
@@ -19,8 +22,8 @@ pub fn transfer<D: Device>(device: &D, tolerances: &Tolerances) -> Check {
         one_shape::<D, f64>(device, &case).within(|| format!("f64, {}", case.inputs[0].shape))?;
         one_shape::<D, f32>(device, &case).within(|| format!("f32, {}", case.inputs[0].shape))?;
     }
-    let special = [0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1.5, -2.0];
-    let back: Vec<f64> = device.from_slice(&special, shape(&[7]))?.to_vec()?;
+    let special = [0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1.5, -2.0, LARGE, -LARGE];
+    let back: Vec<f64> = device.from_slice(&special, shape(&[9]))?.to_vec()?;
     same_bits(&special, &back).within(|| "special values")?;
     let between = [0.1, -1.0 / 3.0, std::f64::consts::PI, 1e-10, 123_456_789.123_456_79, -1e20];
     let expected = judge(tolerances).from_slice(&between, shape(&[6])).map_err(judge_failed)?;
@@ -62,7 +65,7 @@ pub fn creation<D: Device>(device: &D) -> Check {
     for case in Group::Detach.cases() {
         let shape: Shape = case.inputs[0].shape;
         let place = || shape.to_string();
-        for value in [1.5, -0.25, 0.0, f64::INFINITY, f64::NAN] {
+        for value in [1.5, -0.25, 0.0, -0.0, LARGE, -LARGE, f64::INFINITY, f64::NAN] {
             let full = device.full(value, shape).within(place)?;
             require(full.shape() == shape, || format!("full has the shape {}", full.shape())).within(place)?;
             same_bits(&vec![value; shape.elements()], &full.to_vec()?).within(|| "full").within(place)?;

@@ -1,6 +1,7 @@
 //! The checks: each takes a device and its tolerances, and returns what it found.
 
 mod derivatives;
+mod devices;
 mod errors;
 mod faces;
 mod finite;
@@ -14,11 +15,14 @@ mod second;
 mod sentinels;
 mod special;
 mod special_derivatives;
+mod special_lines;
+mod special_movement;
 mod tapes;
 mod values;
 mod wild;
 
 pub use derivatives::{derivatives, first_derivatives};
+pub use devices::devices;
 pub use errors::errors;
 pub use faces::{faces, support};
 pub use finite::finite_differences;
@@ -29,8 +33,10 @@ pub use precise::precise;
 pub use programs::{program_derivatives_agree, program_gradients, program_slopes_agree, program_values_agree, programs};
 pub use second::{second, second_derivatives};
 pub use sentinels::{repeatable, sentinels};
-pub use special::{special_binary, special_compare, special_hooks, special_reduce, special_select, special_unary};
+pub use special::{special_binary, special_compare, special_select, special_unary};
 pub use special_derivatives::{maximum_ties, saturated_derivatives, select_without_nan};
+pub use special_lines::{special_hooks, special_matmul, special_reduce};
+pub use special_movement::special_movement;
 pub use tapes::{independence, tapes};
 pub use values::{composed_values, large, values};
 pub use wild::wild_arguments;

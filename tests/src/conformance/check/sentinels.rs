@@ -17,7 +17,7 @@ const LARGEST: usize = 1_000;
 const HELD: usize = 300;
 
 /// Every case of every differentiable group, and the groups without derivatives.
-fn every_case() -> impl Iterator<Item = (Group, Case)> {
+pub(super) fn every_case() -> impl Iterator<Item = (Group, Case)> {
     let groups = DIFFERENTIABLE.into_iter().chain(HOOKS).chain([Group::Compare, Group::Detach]);
     groups.flat_map(|group| group.cases().into_iter().map(move |case| (group, case))).filter(|(_, case)| case.elements() <= LARGEST)
 }
@@ -62,8 +62,7 @@ pub fn sentinels<D: Device>(device: &D) -> Check {
         if !matches!(group, Group::Compare | Group::Detach) {
             let inputs = case.build(device, layout)?;
             let w = Input::new(output.shape(), Domain::Small).build(device, layout, COTANGENT)?;
-            let choice: Vec<bool> = case.inputs.iter().map(|input| input.domain != Domain::Mask).collect();
-            let (value, gradients) = reverse(&case, &inputs, &w, &choice)?;
+            let (value, gradients) = reverse(&case, &inputs, &w, &case.all())?;
             for tensor in gradients.into_iter().chain([value, w]) {
                 held.push_back(Sentinel::new(format!("a gradient of {}", case.name()), tensor)?);
             }
@@ -93,8 +92,7 @@ pub fn repeatable<D: Device>(device: &D) -> Check {
             let mut found = vec![output.to_vec()?];
             if !matches!(group, Group::Compare | Group::Detach) {
                 let w = Input::new(output.shape(), Domain::Small).build(device, Layout::Contiguous, COTANGENT)?;
-                let choice: Vec<bool> = case.inputs.iter().map(|input| input.domain != Domain::Mask).collect();
-                for gradient in reverse(&case, &inputs, &w, &choice)?.1 {
+                for gradient in reverse(&case, &inputs, &w, &case.all())?.1 {
                     found.push(gradient.to_vec()?);
                 }
             }

@@ -1,48 +1,108 @@
-//! Special values: NaN, infinities, signed zeros, numbers near the ends of the range.
+//! Special values, element by element: NaN, infinities, signed zeros, numbers near the ends of the range.
 
+use super::host::same_bits;
 use super::{judge, judge_failed};
 use crate::conformance::case::shape;
 use crate::conformance::failure::{Check, Within};
-use crate::conformance::operation::{ACTIVATIONS, BINARIES, COMPARES, Operation, UNARIES};
+use crate::conformance::operation::{BINARIES, COMPARES, Operation, UNARIES};
+use crate::conformance::reference::Reference;
 use crate::conformance::tolerances::Tolerances;
-use mfm_core::tensor::{Fused, Reduce};
-use mfm_core::{Device, Shape};
+use mfm_core::tensor::Unary;
+use mfm_core::{Device, Shape, Tensor};
 
-const INF: f64 = f64::INFINITY;
-const NAN: f64 = f64::NAN;
+pub(super) const INF: f64 = f64::INFINITY;
+pub(super) const NAN: f64 = f64::NAN;
 /// 2¹⁰⁰: its square is out of range in f32.
-const HUGE: f64 = 1.267_650_600_228_229_4e30;
+pub(super) const HUGE: f64 = 1.267_650_600_228_229_4e30;
 /// 2⁻¹⁰⁰.
 const TINY: f64 = 1.0 / HUGE;
 
 /// Where functions overflow, vanish or are undefined.
-const SPECIALS: [f64; 18] =
+pub(super) const SPECIALS: [f64; 18] =
     [0.0, -0.0, 1.0, -1.0, 0.5, -20.0, 100.0, -100.0, 1000.0, -1000.0, HUGE, -HUGE, TINY, -TINY, INF, -INF, NAN, 20.0];
 
-/// One tensor of host values in each place, on the device and on the judge's.
-fn agree<D: Device>(device: &D, tolerances: &Tolerances, operation: &Operation, inputs: &[(&[f64], Shape)]) -> Check {
-    let place = || format!("{operation:?} of {inputs:?}");
+/// Elements enough for every special value to be met several times in whole vectors, of up to 64, and in the rest after them.
+const LINE: usize = 5 * SPECIALS.len() + 1;
+
+/// One operand: host values in row-major order.
+pub(super) type Operand<'a> = (&'a [f64], Shape);
+
+/// `values` again and again from the one at `first` on.
+pub(super) fn cycled(values: &[f64], first: usize, length: usize) -> Vec<f64> {
+    values.iter().copied().cycle().skip(first).take(length).collect()
+}
+
+/// An operation of host values, on the judge's device and on another.
+fn both<D: Device>(
+    device: &D,
+    tolerances: &Tolerances,
+    operation: &Operation,
+    inputs: &[Operand<'_>],
+) -> Result<(Reference, D::Tensor), crate::conformance::Failure> {
     let judge = judge(tolerances);
     let exact = inputs.iter().map(|(values, shape)| judge.from_slice(values, *shape)).collect::<Result<Vec<_>, _>>();
     let exact = exact.map_err(judge_failed)?;
-    let own = inputs.iter().map(|(values, shape)| device.from_slice(values, *shape)).collect::<Result<Vec<_>, _>>().within(place)?;
+    let own = inputs.iter().map(|(values, shape)| device.from_slice(values, *shape)).collect::<Result<Vec<_>, _>>()?;
     let expected = operation.apply(&exact.iter().collect::<Vec<_>>()).map_err(judge_failed)?;
-    let actual = operation.apply(&own.iter().collect::<Vec<_>>()).within(place)?;
-    tolerances.agree(&expected, &actual).within(place)
+    Ok((expected, operation.apply(&own.iter().collect::<Vec<_>>())?))
 }
 
-/// Every unary function of every special value.
+/// The operation and the shapes, in a few words: the values may be many.
+fn name(operation: &Operation, inputs: &[Operand<'_>]) -> String {
+    let shapes: Vec<String> = inputs.iter().map(|(_, shape)| shape.to_string()).collect();
+    format!("{operation:?} of special values, {}", shapes.join(" and "))
+}
+
+/// The operation of host values, on the device as on the judge's.
+pub(super) fn agree<D: Device>(device: &D, tolerances: &Tolerances, operation: &Operation, inputs: &[Operand<'_>]) -> Check {
+    let place = || name(operation, inputs);
+    let (expected, actual) = both(device, tolerances, operation, inputs).within(place)?;
+    let element_wise = matches!(operation, Operation::Unary(_) | Operation::Binary(_) | Operation::Compare(_) | Operation::Select);
+    let words = |i| {
+        let at = |(values, own): &Operand<'_>| {
+            let stretched = judge(tolerances).from_slice(values, *own).and_then(|x| x.broadcast(expected.shape()));
+            stretched.map_or_else(|error| error.to_string(), |x| format!("{:e}", x.values()[i]))
+        };
+        let operands: Vec<String> = inputs.iter().filter(|_| element_wise).map(at).collect();
+        if element_wise { format!(", of {},", operands.join(" and ")) } else { String::new() }
+    };
+    tolerances.agree_at(&expected, &actual, words).within(place)
+}
+
+/// The same bit for bit: for what moves numbers, or their signs.
+fn agree_exactly<D: Device>(device: &D, tolerances: &Tolerances, operation: &Operation, inputs: &[Operand<'_>]) -> Check {
+    let place = || name(operation, inputs);
+    let (expected, actual) = both(device, tolerances, operation, inputs).within(place)?;
+    same_bits(&expected.values(), &actual.to_vec::<f64>().within(place)?).within(place)
+}
+
+/// Every unary function of every special value, with every kind of constant; a sign is a bit, of zero too.
 ///
 /// # Errors
 /// The first difference.
 pub fn special_unary<D: Device>(device: &D, tolerances: &Tolerances) -> Check {
-    let line = shape(&[SPECIALS.len()]);
-    UNARIES.into_iter().try_for_each(|op| agree(device, tolerances, &Operation::Unary(op), &[(&SPECIALS, line)]))
+    let line = (&cycled(&SPECIALS, 0, LINE)[..], shape(&[LINE]));
+    let constants = [0.0, -0.0, INF, -INF, NAN].into_iter().flat_map(|c| [Unary::Scale(c), Unary::Shift(c)]);
+    for op in UNARIES.into_iter().chain(constants) {
+        agree(device, tolerances, &Operation::Unary(op), &[line])?;
+    }
+    // A constant out of range is ∞ or 0 on some devices, and a number on others: of these they give the same.
+    let ordinary = [1.0, -1.0, 0.5, -20.0, 1000.0, HUGE, -HUGE, NAN];
+    for c in [1e300, -1e300, 1e-300] {
+        for op in [Unary::Scale(c), Unary::Shift(c)] {
+            agree(device, tolerances, &Operation::Unary(op), &[(&ordinary, shape(&[8]))])?;
+        }
+    }
+    [Unary::Neg, Unary::Abs].into_iter().try_for_each(|op| agree_exactly(device, tolerances, &Operation::Unary(op), &[line]))
 }
 
-/// Every pair of special values.
+/// Every pair of special values: of one shape, and stretched against one another.
 fn pairs<D: Device>(device: &D, tolerances: &Tolerances, operation: &Operation) -> Check {
     let n = SPECIALS.len();
+    let length = n * n + 3;
+    let slow: Vec<f64> = (0..length).map(|i| SPECIALS[i / n % n]).collect();
+    let line = shape(&[length]);
+    agree(device, tolerances, operation, &[(&slow, line), (&cycled(&SPECIALS, 0, length), line)])?;
     agree(device, tolerances, operation, &[(&SPECIALS, shape(&[n, 1])), (&SPECIALS, shape(&[n]))])
 }
 
@@ -62,78 +122,19 @@ pub fn special_compare<D: Device>(device: &D, tolerances: &Tolerances) -> Check 
     COMPARES.into_iter().try_for_each(|op| pairs(device, tolerances, &Operation::Compare(op)))
 }
 
-/// Masks that are neither 0 nor 1, and branches that must not leak.
+/// Masks that are neither 0 nor 1, one for all or one for each, and branches that must not leak; what is chosen is unchanged.
 ///
 /// # Errors
 /// The first difference.
 pub fn special_select<D: Device>(device: &D, tolerances: &Tolerances) -> Check {
     let n = SPECIALS.len();
-    let branches = (shape(&[n, 1]), shape(&[1, n]));
+    let (yes, no) = ((&SPECIALS[..], shape(&[n, 1])), (&SPECIALS[..], shape(&[1, n])));
     for mask in SPECIALS {
-        agree(device, tolerances, &Operation::Select, &[(&[mask], Shape::SCALAR), (&SPECIALS, branches.0), (&SPECIALS, branches.1)])?;
+        agree_exactly(device, tolerances, &Operation::Select, &[(&[mask], Shape::SCALAR), yes, no]).within(|| format!("mask {mask:e}"))?;
     }
-    Ok(())
-}
-
-/// Lines with every mixture of special values.
-const LINES: [[f64; 4]; 12] = [
-    [1.0, NAN, 2.0, 3.0],
-    [NAN, 1.0, 2.0, 3.0],
-    [1.0, 2.0, 3.0, NAN],
-    [NAN, NAN, NAN, NAN],
-    [INF, 1.0, 2.0, 3.0],
-    [-INF, 1.0, 2.0, 3.0],
-    [-INF, -INF, -INF, -INF],
-    [INF, -INF, 0.0, 1.0],
-    [INF, NAN, -INF, 1.0],
-    [HUGE, HUGE, -HUGE, 1.0],
-    [-0.0, 0.0, -0.0, -0.0],
-    [-HUGE, -1000.0, -HUGE, -1000.0],
-];
-
-/// Sums and maxima of lines with special values, along either axis.
-///
-/// # Errors
-/// The first difference.
-pub fn special_reduce<D: Device>(device: &D, tolerances: &Tolerances) -> Check {
-    let across: Vec<f64> = (0..4).flat_map(|column| LINES.map(|line| line[column])).collect();
-    for op in [Reduce::Sum, Reduce::Max] {
-        agree(device, tolerances, &Operation::Reduce(op, 1), &[(LINES.as_flattened(), shape(&[LINES.len(), 4]))])?;
-        agree(device, tolerances, &Operation::Reduce(op, 0), &[(&across, shape(&[4, LINES.len()]))])?;
-    }
-    Ok(())
-}
-
-/// Hooks where a careless kernel overflows: large scores, masked entries, saturated activations, rows without variance.
-///
-/// # Errors
-/// The first difference.
-pub fn special_hooks<D: Device>(device: &D, tolerances: &Tolerances) -> Check {
-    const SCORES: [[f64; 4]; 8] = [
-        [1000.0, 1000.0, 992.0, -1000.0],
-        [-1000.0, -1000.0, -992.0, -1000.0],
-        [-INF, 1.0, 2.0, -INF],
-        [-INF, -INF, -INF, 0.0],
-        [-INF, -INF, -INF, -INF],
-        [1.0, NAN, 2.0, 3.0],
-        [HUGE, 0.0, 0.0, -HUGE],
-        [0.0, -0.0, 0.0, 0.0],
-    ];
-    let scores = (SCORES.as_flattened(), shape(&[8, 4]));
-    for op in [Fused::Softmax { axis: 1 }, Fused::Softmax { axis: 0 }, Fused::LogMeanExp { axis: 1 }, Fused::LogMeanExp { axis: 0 }] {
-        agree(device, tolerances, &Operation::Fused(op), &[scores])?;
-    }
-    const SATURATED: [f64; 9] = [1000.0, -1000.0, 100.0, -100.0, 20.0, -20.0, 0.0, -0.0, NAN];
-    for activation in ACTIVATIONS {
-        agree(device, tolerances, &Operation::Fused(Fused::Activate { activation }), &[(&SATURATED, shape(&[9]))])?;
-        let (weight, bias) = ((&[0.0, 1.0][..], shape(&[2, 1])), (&[0.0, -1000.0][..], shape(&[2])));
-        agree(device, tolerances, &Operation::Fused(Fused::Linear { activation }), &[(&SATURATED, shape(&[9, 1])), weight, bias])?;
-    }
-    let rows: [f64; 12] = [0.0, 0.0, 0.0, 0.0, 3.0, 3.0, 3.0, 3.0, 1.0, NAN, 2.0, 3.0];
-    let one: (&[f64], Shape) = (&[1.0], Shape::SCALAR);
-    agree(device, tolerances, &Operation::Fused(Fused::LayerNorm { epsilon: 1e-5 }), &[(&rows, shape(&[3, 4])), one, one])?;
-    let query: (&[f64], Shape) = (&[1000.0, -1000.0, 1.0, 0.0], shape(&[2, 2]));
-    let keys: (&[f64], Shape) = (&[1000.0, 0.0, 0.0, 1000.0, -1000.0, 1.0], shape(&[3, 2]));
-    let values: (&[f64], Shape) = (&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], shape(&[3, 2]));
-    agree(device, tolerances, &Operation::Fused(Fused::Attention), &[query, keys, values])
+    agree(device, tolerances, &Operation::Select, &[(&SPECIALS, shape(&[n, 1, 1])), yes, no])?;
+    let lines = [0, 5, 11].map(|first| cycled(&SPECIALS, first, LINE));
+    let lines: Vec<Operand<'_>> = lines.iter().map(|values| (&values[..], shape(&[LINE]))).collect();
+    agree(device, tolerances, &Operation::Select, &lines)?;
+    agree_exactly(device, tolerances, &Operation::Select, &lines)
 }

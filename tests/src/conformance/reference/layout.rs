@@ -19,6 +19,9 @@ pub fn stretched(from: Shape, to: Shape) -> Vec<usize> {
 
 /// The position of every element of a view, in row-major order.
 pub fn positions(shape: Shape, strides: &[usize], start: usize) -> Vec<usize> {
+    if shape.elements() == 0 {
+        return Vec::new(); // before an axis that may be as long as a number can say
+    }
     shape.axes().iter().zip(strides).fold(vec![start], |outer, (&length, &stride)| {
         outer.iter().flat_map(|&position| (0..length).map(move |i| position + i * stride)).collect()
     })

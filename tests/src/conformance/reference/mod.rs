@@ -38,6 +38,14 @@ impl Reference {
     }
 }
 
+/// Room for the numbers of a tensor, asked for before they are made: a shape may be larger than any memory, which is an error and not the end of the program.
+fn room(op: &'static str, shape: Shape) -> Result<Vec<Number>> {
+    let (mut numbers, elements) = (Vec::new(), shape.elements());
+    let bytes = elements.saturating_mul(size_of::<Number>());
+    numbers.try_reserve_exact(elements).map_err(|_| Error::OutOfMemory { op, bytes })?;
+    Ok(numbers)
+}
+
 /// Where the judge's tensors come from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReferenceDevice {
@@ -52,12 +60,15 @@ impl Device for ReferenceDevice {
         if values.len() != shape.elements() {
             return Err(Error::Length { op: "from_slice", expected: shape.elements(), found: values.len() });
         }
-        let numbers = values.iter().map(|value| Number::stored(value.to_f64(), self.relative)).collect();
-        Ok(Reference { device: self.clone(), shape, numbers })
+        let mut numbers = room("from_slice", shape)?;
+        numbers.extend(values.iter().map(|value| Number::stored(value.to_f64(), self.relative)));
+        Ok(Reference { device: self.clone(), shape, numbers: numbers.into() })
     }
 
     fn full(&self, value: f64, shape: Shape) -> Result<Reference> {
-        Ok(Reference { device: self.clone(), shape, numbers: vec![Number::stored(value, self.relative); shape.elements()].into() })
+        let mut numbers = room("full", shape)?;
+        numbers.resize(shape.elements(), Number::stored(value, self.relative));
+        Ok(Reference { device: self.clone(), shape, numbers: numbers.into() })
     }
 
     fn sync(&self) -> Result<()> {

@@ -16,9 +16,9 @@ pub struct Number {
 /// How much of the product of two errors is counted, in units of one: more than any precision's own unit.
 const PRODUCT: f64 = 0.05;
 
-/// slope · error, where no error stays none whatever the slope.
+/// slope · error, where no error stays none whatever the slope, and an infinite one infinite.
 fn carried(slope: f64, error: f64) -> f64 {
-    if error == 0.0 { 0.0 } else { slope.abs() * error }
+    if error == 0.0 || error.is_infinite() { error } else { slope.abs() * error }
 }
 
 impl Number {
@@ -34,9 +34,10 @@ impl Number {
         if held { Self::exact(value) } else { Self::exact(value).rounded() }
     }
 
-    /// A number with a given error; a NaN error is one that nothing is known about, and an infinite number has none.
+    /// A number with a given error; a NaN error is one that nothing is known about, unless it came of a NaN; and an infinite number has none.
     pub fn new(value: f64, error: f64) -> Self {
-        let error = if error.is_nan() { f64::INFINITY } else { error };
+        let unknown = if value.is_nan() { 0.0 } else { f64::INFINITY };
+        let error = if error.is_nan() { unknown } else { error };
         Self { value, error: if value.is_finite() || error.is_infinite() { error } else { 0.0 } }
     }
 

@@ -1,6 +1,6 @@
 //! The primitives, one plain loop each.
 
-use super::{Number, Reference, ReferenceDevice, positions, row_major, stretched};
+use super::{Number, Reference, ReferenceDevice, positions, room, row_major, stretched};
 use mfm_core::tensor::{Binary, Compare, Element, Reduce, Transpose, Unary};
 use mfm_core::{Error, Result, Shape, Tensor};
 
@@ -10,20 +10,23 @@ impl Reference {
         self.like(shape, positions.iter().map(|&p| self.numbers[p]).collect())
     }
 
-    /// Every element of the tensor stretched to `shape`, in row-major order.
+    /// Every element of the tensor stretched to `shape`, in row-major order, for which there must be room.
     fn stretch(&self, shape: Shape) -> impl Iterator<Item = Number> {
         positions(shape, &stretched(self.shape, shape), 0).into_iter().map(|p| self.numbers[p])
     }
 
     fn pairs(&self, other: &Self, op: &'static str, f: impl Fn(Number, Number) -> Number) -> Result<Self> {
         let shape = self.shape.broadcast(&other.shape, op)?;
-        Ok(self.like(shape, self.stretch(shape).zip(other.stretch(shape)).map(|(a, b)| f(a, b)).collect()))
+        let mut numbers = room(op, shape)?;
+        numbers.extend(self.stretch(shape).zip(other.stretch(shape)).map(|(a, b)| f(a, b)));
+        Ok(self.like(shape, numbers))
     }
 
-    /// The product of the axes before and after `axis`.
-    fn around(&self, axis: usize) -> (usize, usize) {
+    /// The product of the axes before and after `axis`; none before for a `result` without elements, on which no time is spent.
+    fn around(&self, axis: usize, result: Shape) -> (usize, usize) {
         let axes = self.shape.axes();
-        (axes[..axis].iter().product(), axes[axis + 1..].iter().product())
+        let outer: usize = axes[..axis].iter().product();
+        (outer.min(result.elements()), axes[axis + 1..].iter().product())
     }
 }
 
@@ -60,15 +63,17 @@ impl Tensor for Reference {
 
     fn select(&self, yes: &Self, no: &Self) -> Result<Self> {
         let shape = self.shape.broadcast(&yes.shape, "select")?.broadcast(&no.shape, "select")?;
+        let mut numbers = room("select", shape)?;
         let branches = yes.stretch(shape).zip(no.stretch(shape));
-        let chosen = self.stretch(shape).zip(branches).map(|(mask, (yes, no))| mask.select(yes, no, self.device.relative));
-        Ok(self.like(shape, chosen.collect()))
+        numbers.extend(self.stretch(shape).zip(branches).map(|(mask, (yes, no))| mask.select(yes, no, self.device.relative)));
+        Ok(self.like(shape, numbers))
     }
 
     fn reduce(&self, op: Reduce, axis: usize) -> Result<Self> {
         let length = self.shape.axis(axis)?;
-        let (outer, inner) = self.around(axis);
-        let mut numbers = Vec::new();
+        let shape = self.shape.with_axis(axis, 1)?;
+        let (outer, inner) = self.around(axis, shape);
+        let mut numbers = room("reduce", shape)?;
         for o in 0..outer {
             for i in 0..inner {
                 let line = (0..length).map(|k| self.numbers[(o * length + k) * inner + i]);
@@ -78,14 +83,16 @@ impl Tensor for Reference {
                 });
             }
         }
-        Ok(self.like(self.shape.with_axis(axis, 1)?, numbers))
+        Ok(self.like(shape, numbers))
     }
 
     fn broadcast(&self, shape: Shape) -> Result<Self> {
         if self.shape.broadcast(&shape, "broadcast")? != shape {
             return Err(Error::Shape { op: "broadcast", left: self.shape, right: shape });
         }
-        Ok(self.like(shape, self.stretch(shape).collect()))
+        let mut numbers = room("broadcast", shape)?;
+        numbers.extend(self.stretch(shape));
+        Ok(self.like(shape, numbers))
     }
 
     fn reshape(&self, shape: Shape) -> Result<Self> {
@@ -129,17 +136,19 @@ impl Tensor for Reference {
             if part.shape.rank() != first.shape.rank() || part.shape.with_axis(axis, 0)? != first.shape.with_axis(axis, 0)? {
                 return Err(Error::Shape { op: "concat", left: first.shape, right: part.shape });
             }
-            total += part.shape.axis(axis)?;
+            // A sum that overflows is too large for any shape, which is what `with_axis` then says.
+            total = total.saturating_add(part.shape.axis(axis)?);
         }
-        let (outer, inner) = first.around(axis);
-        let mut numbers = Vec::new();
+        let shape = first.shape.with_axis(axis, total)?;
+        let (outer, inner) = first.around(axis, shape);
+        let mut numbers = room("concat", shape)?;
         for o in 0..outer {
             for part in parts {
                 let run = part.shape.axis(axis)? * inner;
                 numbers.extend_from_slice(&part.numbers[o * run..(o + 1) * run]);
             }
         }
-        Ok(first.like(first.shape.with_axis(axis, total)?, numbers))
+        Ok(first.like(shape, numbers))
     }
 
     fn matmul(&self, other: &Self, transpose: Transpose) -> Result<Self> {
@@ -153,8 +162,13 @@ impl Tensor for Reference {
         }
         let (left_lead, right_lead) = (Shape::new(left_lead)?, Shape::new(right_lead)?);
         let lead = left_lead.broadcast(&right_lead, "matmul").map_err(|_| mismatch())?;
+        let axes: Vec<usize> = lead.axes().iter().copied().chain([m, n]).collect();
+        let shape = Shape::new(&axes)?;
+        let mut numbers = room("matmul", shape)?;
+        if shape.elements() == 0 {
+            return Ok(self.like(shape, numbers));
+        }
         let items = |own: Shape| positions(lead, &stretched(own, lead), 0);
-        let mut numbers = Vec::new();
         for (a, b) in items(left_lead).into_iter().zip(items(right_lead)) {
             let left = |i: usize, p: usize| self.numbers[a * m * k + if transpose.left { p * m + i } else { i * k + p }];
             let right = |p: usize, j: usize| other.numbers[b * k * n + if transpose.right { j * k + p } else { p * n + j }];
@@ -164,8 +178,7 @@ impl Tensor for Reference {
                 }
             }
         }
-        let axes: Vec<usize> = lead.axes().iter().copied().chain([m, n]).collect();
-        Ok(self.like(Shape::new(&axes)?, numbers))
+        Ok(self.like(shape, numbers))
     }
 
     fn gather(&self, axis: usize, index: &[usize]) -> Result<Self> {
@@ -173,15 +186,16 @@ impl Tensor for Reference {
         if let Some(&index) = index.iter().find(|&&i| i >= length) {
             return Err(Error::Index { op: "gather", index, length });
         }
-        let (outer, inner) = self.around(axis);
-        let mut numbers = Vec::new();
+        let shape = self.shape.with_axis(axis, index.len())?;
+        let (outer, inner) = self.around(axis, shape);
+        let mut numbers = room("gather", shape)?;
         for o in 0..outer {
             for &i in index {
                 let start = (o * length + i) * inner;
                 numbers.extend_from_slice(&self.numbers[start..start + inner]);
             }
         }
-        Ok(self.like(self.shape.with_axis(axis, index.len())?, numbers))
+        Ok(self.like(shape, numbers))
     }
 
     fn scatter_add(&self, axis: usize, index: &[usize], length: usize) -> Result<Self> {
@@ -193,13 +207,18 @@ impl Tensor for Reference {
             return Err(Error::Index { op: "scatter_add", index, length });
         }
         let shape = self.shape.with_axis(axis, length)?;
-        let (outer, inner) = self.around(axis);
-        let mut numbers = Vec::new();
+        let (outer, inner) = self.around(axis, shape);
+        let mut numbers = room("scatter_add", shape)?;
+        // The entries by where they land, and otherwise in their order.
+        let mut landing: Vec<usize> = (0..own).collect();
+        landing.sort_by_key(|&k| index[k]);
         for o in 0..outer {
+            let mut rest = &landing[..];
             for slot in 0..length {
+                let (here, later) = rest.split_at(rest.partition_point(|&k| index[k] == slot));
+                rest = later;
                 for i in 0..inner {
-                    let landing = (0..own).filter(|&k| index[k] == slot);
-                    numbers.push(Number::sum(landing.map(|k| self.numbers[(o * own + k) * inner + i])));
+                    numbers.push(Number::sum(here.iter().map(|&k| self.numbers[(o * own + k) * inner + i])));
                 }
             }
         }

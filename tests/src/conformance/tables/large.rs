@@ -16,7 +16,7 @@ pub fn large() -> Vec<Case> {
         any(Operation::Binary(Binary::Mul), &[&[300, 1, 11], &[11, 1]]),
         any(Operation::Compare(Compare::Less), &[&[300, 111], &[111]]),
         any(Operation::Select, &[&[300, 1], &[300, 111], &[]]).with_domain(0, Domain::Mask),
-        small(Operation::Reduce(Reduce::Sum, 0), &[&[70_001]]),
+        small(Operation::Reduce(Reduce::Sum, 0), &[&[140_003]]),
         small(Operation::Reduce(Reduce::Sum, 0), &[&[20_001, 3]]),
         small(Operation::Reduce(Reduce::Sum, 1), &[&[5, 300, 33]]),
         small(Operation::Reduce(Reduce::Sum, 1), &[&[3, 20_001]]),
@@ -27,6 +27,8 @@ pub fn large() -> Vec<Case> {
         any(Operation::Concat(1), &[&[300, 101], &[300, 30]]),
         any(Operation::Slice { axis: 1, start: 3, length: 120 }, &[&[300, 131]]),
         any(Operation::Gather { axis: 0, index: (0..700).map(|i| i * 37 % 300).collect() }, &[&[300, 61]]),
+        // Indices beyond 16 bits, and the scatter of them as its derivative.
+        any(Operation::Gather { axis: 0, index: (0..700).map(|i| i * 9_973 % 70_001).collect() }, &[&[70_001]]),
         any(Operation::ScatterAdd { axis: 0, index: (0..700).map(|i| i * 37 % 50).collect(), length: 50 }, &[&[700, 61]]),
     ];
     for transpose in TRANSPOSES {
@@ -35,7 +37,7 @@ pub fn large() -> Vec<Case> {
             let right = if transpose.right { [n, k] } else { [k, n] };
             small(Operation::MatMul(transpose), &[&left, &right])
         };
-        cases.extend([product(600, 37, 33), product(3, 2100, 5), product(65, 130, 64)]);
+        cases.extend([product(600, 37, 33), product(3, 5003, 5), product(65, 130, 64)]);
     }
     cases.push(small(Operation::MatMul(Transpose::RIGHT), &[&[3, 300, 33], &[3, 40, 33]]));
     cases.push(small(Operation::MatMul(Transpose::NONE), &[&[5, 130, 33], &[33, 40]]));
