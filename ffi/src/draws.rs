@@ -145,7 +145,8 @@ impl<B: Backend> AnySession for Run<B> {
         let (x, states) = (self.items(x, "x")?, self.items(states, "the states")?);
         let time = |time| self.device.full(time, Shape::new(&[1])?);
         let query = mfm_core::Query { s: time(s)?, u: time(u)?, x, t: time(t)?, x_t: states, condition: condition(labels, guidance) };
-        write::<B>(&self.model.network.velocity(&query)?, velocity, "the velocity")
+        let made = self.model.coordinates().leave_velocity(&self.model.network.velocity(&query)?)?;
+        write::<B>(&made, velocity, "the velocity")
     }
 
     fn value(
@@ -162,7 +163,7 @@ impl<B: Backend> AnySession for Run<B> {
         of_states(&draw, count)?;
         let flow = self.flow(draw.labels, draw.guidance)?;
         let (states_length, states) = (states.len(), self.items(states, "the states")?);
-        let reward = HostReward::new(callbacks, &self.device);
+        let reward = self.model.coordinates().reward(HostReward::new(callbacks, &self.device));
         callbacks.say(format_args!("the value of {count} states at t = {time} by {draws} draws each"));
         let (draws, noise) = (Draws::new(draws), draw.noise());
         let blocks = draws.blocks(states.shape())?.len();
@@ -187,7 +188,7 @@ impl<B: Backend> AnySession for Run<B> {
         })?;
         // Both are written, or neither.
         let found = written::<B>(&value, values.len(), possible, "the value")?;
-        write::<B>(&gradient, place, "the value's gradient")?;
+        write::<B>(&self.model.coordinates().leave_gradient(&gradient)?, place, "the value's gradient")?;
         values.copy_from_slice(&found);
         Ok(())
     }

@@ -128,13 +128,14 @@ impl<B: Backend> Run<B> {
         Ok(Shape::new(&[count, self.dimension()])?)
     }
 
-    /// Items of the host's as a tensor.
+    /// Items of the host's as a tensor, in the model's coordinates.
     pub(crate) fn items(&self, values: &[f32], what: &str) -> Result<B::Tensor> {
         let count = rows(values.len(), self.dimension(), what)?;
-        Ok(self.device.from_slice(values, self.shape(count)?)?)
+        let items = self.device.precise().from_slice(values, self.shape(count)?)?;
+        Ok(self.model.coordinates().enter(&items)?)
     }
 
-    /// States of the host's as a tensor.
+    /// States of the host's as a tensor, likewise.
     pub(crate) fn input(&self, input: Input<'_>) -> Result<B::Tensor> {
         match input {
             Input::Span(values) => self.items(values, "the states"),
@@ -145,7 +146,7 @@ impl<B: Backend> Run<B> {
                     return Err(Failure::new(Code::Length, format!("the states have the shape {shape}, but must be [n, {dimension}]")));
                 }
                 rows(shape.elements(), self.dimension(), "the states")?;
-                self.device.import(tensor, self.stream)
+                Ok(self.model.coordinates().enter(&self.device.import(tensor, self.stream)?)?)
             }
         }
     }
@@ -159,9 +160,10 @@ impl<B: Backend> Run<B> {
         }
     }
 
-    /// Hands a result over, if all of it is finite: into the host's memory, or as a new tensor. In the order of the host's stream a tensor's numbers
+    /// Hands samples over in the units of the data, if all of them are finite: into the host's memory, or as a new tensor. In the order of the host's stream a tensor's numbers
     /// are still to come, so nobody looks at them.
     pub(crate) fn deliver(&self, result: &B::Tensor, output: Output<'_>) -> Result<()> {
+        let result = &self.model.coordinates().leave(result)?;
         match output {
             Output::Span(place) => write::<B>(result, place, "the result"),
             Output::DlPack(_, place) => {

@@ -84,7 +84,7 @@ pub fn steer<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, options: &Stee
         return Err(Failure::new(Code::Unsupported, message));
     }
     let flow = run.flow(options.draw.labels, options.draw.guidance)?;
-    let reward = HostReward::new(callbacks, &run.device);
+    let reward = run.model.coordinates().reward(HostReward::new(callbacks, &run.device));
     callbacks.say(format_args!("steering {count} samples by {}, {} steps, {} draws", plan.estimator.name(), plan.steps, plan.draws));
     let noise = options.draw.noise();
     let x = mfm_core::Device::normal(&run.device, &noise.fork(0), run.shape(count)?)?;
@@ -115,7 +115,7 @@ pub fn search<B: Backend>(
     expect(rewards.len(), Some(particles), "the rewards")?;
     shared(&options.draw)?;
     let flow = run.flow(options.draw.labels, options.draw.guidance)?;
-    let reward = HostReward::new(callbacks, &run.device);
+    let reward = run.model.coordinates().reward(HostReward::new(callbacks, &run.device));
     let grid = TimeGrid { power: options.power, ..TimeGrid::uniform(options.steps) };
     let keep = if options.keep_overall { Keep::Overall } else { Keep::PerParticle };
     let search = Search { grid, draws: Draws::new(options.draws), keep, coupling: coupling(options.coupling)? };
@@ -125,7 +125,7 @@ pub fn search<B: Backend>(
     let found = search.run(&flow, &reward, &x, &noise.fork(1), &mut |index, best_reward| {
         callbacks.step(&Progress { best_reward, ..progress(index + 1, options.steps) })
     })?;
-    write::<B>(&found.samples, samples, "the samples")?;
+    write::<B>(&run.model.coordinates().leave(&found.samples)?, samples, "the samples")?;
     rewards.iter_mut().zip(&found.rewards).for_each(|(place, reward)| *place = *reward as f32);
     Ok(())
 }

@@ -184,7 +184,7 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     let rows = if data.is_empty() { None } else { Some(run.items(data, "the data")?) };
     let base = moved(&run.model.network, &run.device)?;
     let flow = Flow::new(&base, run.model.path);
-    let reward = HostReward::new(callbacks, &run.device);
+    let reward = run.model.coordinates().reward(HostReward::new(callbacks, &run.device));
     let (slope, usual) = if callbacks.has_gradient() { (WeightSlope::Pathwise, 1) } else { (WeightSlope::Covariance, 4) };
     let draws = if options.draws == 0 { usual } else { options.draws };
     let tuning = FineTuning { strength: options.strength, slope, draws, ..FineTuning::default() };
