@@ -4,12 +4,16 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <new>
+#include <string_view>
 #include <utility>
 
 #include "mfm-ffi/src/bridge.rs.h"
 
 namespace detail = mfm::detail;
+
+static_assert(std::string_view(MFM_VERSION) == MFM_CRATE_VERSION, "mfm.h and Cargo.toml tell different versions");
 
 struct mfm_error {
   mfm_code code;
@@ -143,6 +147,12 @@ Options read(const Options* given, Options options) {
   return options;
 }
 
+/// A switch of the host's.
+bool is_on(std::uint32_t given, const char* message) {
+  if (given > 1) throw Mistake{MFM_RANGE, message};
+  return given == 1;
+}
+
 /// A reward, whichever version of the header it was built with.
 mfm_reward read_reward(const mfm_reward* given) {
   const mfm_reward reward = read(&need(given, "the reward is null"), mfm_reward{});
@@ -158,7 +168,7 @@ rust::Slice<const std::uint8_t> text(const char* text) {
 /// Where a model is to live, of the options that say so.
 template <class Options>
 detail::Place place(const Options& options) {
-  return {text(options.device), options.precision, options.graphs != 0};
+  return {text(options.device), options.precision, is_on(options.graphs, "graphs must be 0 or 1")};
 }
 
 rust::Slice<const std::uint8_t> path_of(const char* path, std::size_t length) {
@@ -187,20 +197,23 @@ detail::Query bridged(const mfm_query* given) {
   return {q.s, q.u, q.t, labels_of(q.labels, q.label_count), guidance_of(q.guidance, q.guidance_count)};
 }
 
-detail::ValueOptions bridged(const mfm_value_options* given) {
-  const auto o = read(given, mfm_value_options_default());
-  return {draw(o.draw), o.time, o.draws};
+detail::ValueOptions bridged(const mfm_value_options& o) { return {draw(o.draw), o.time, o.draws}; }
+
+/// Where the effective sample sizes go, if anywhere.
+rust::Slice<float> sizes_of(const mfm_value_options& o, std::size_t states) {
+  return o.effective_sample_sizes ? slice(o.effective_sample_sizes, states, "") : rust::Slice<float>{};
 }
 
 detail::SteerOptions bridged(const mfm_steer_options* given) {
   const auto o = read(given, mfm_steer_options_default());
-  return {draw(o.draw), o.estimator,    o.steps,      o.draws,   o.moves,   o.coupling, o.sde != 0, o.heun != 0,
-          o.start,      o.window_start, o.window_end, o.damping, o.rescale, o.clip,     o.power,    o.threshold};
+  const bool sde = is_on(o.sde, "sde must be 0 or 1"), heun = is_on(o.heun, "heun must be 0 or 1");
+  return {draw(o.draw), o.estimator,    o.steps,      o.draws,   o.moves,   o.coupling, sde,     heun,
+          o.start,      o.window_start, o.window_end, o.damping, o.rescale, o.clip,     o.power, o.threshold};
 }
 
 detail::SearchOptions bridged(const mfm_search_options* given) {
   const auto o = read(given, mfm_search_options_default());
-  return {draw(o.draw), o.steps, o.draws, o.coupling, o.keep_overall != 0, o.power};
+  return {draw(o.draw), o.steps, o.draws, o.coupling, is_on(o.keep_overall, "keep_overall must be 0 or 1"), o.power};
 }
 
 detail::TrainingOptions bridged(const mfm_training_options* given, const mfm_training_options& defaults) {
@@ -250,6 +263,14 @@ extern "C" {
 
 uint32_t mfm_abi_version(void) noexcept { return MFM_ABI_VERSION; }
 const char* mfm_version(void) noexcept { return MFM_VERSION; }
+const char* mfm_code_name(int code) noexcept {
+  static constexpr const char* names[] = {
+      "MFM_OK",         "MFM_CANCELLED", "MFM_CALLBACK_FAILED", "MFM_CALLBACK_THREW", "MFM_CALLBACK_THREW_OTHER", "MFM_NOT_FINITE", "MFM_NULL_POINTER",
+      "MFM_LENGTH",     "MFM_EMPTY",     "MFM_RANGE",           "MFM_FILE",           "MFM_BAD_MODEL",            "MFM_OUT_OF_MEMORY",
+      "MFM_UNSUPPORTED", "MFM_BUSY",     "MFM_DLPACK",          "MFM_DEVICE",         "MFM_INTERNAL",             "MFM_STOP"};
+  static_assert(std::size(names) == MFM_STOP + 1);
+  return code >= 0 && code <= MFM_STOP ? names[code] : "unknown";
+}
 
 mfm_code mfm_error_code(const mfm_error* error) noexcept { return error ? error->code : MFM_OK; }
 const char* mfm_error_message(const mfm_error* error) noexcept { return error ? error->message.c_str() : ""; }
@@ -349,8 +370,9 @@ mfm_error* mfm_value(mfm_session* session, const mfm_reward* reward, const float
   return call([&] {
     mfm_session& s = session_of(session);
     const mfm_reward r = read_reward(reward);
-    s.session->value(detail::Host(s.options, &r), slice(states, states_length, "the states are null"), bridged(options),
-                     slice(values, values_length, "the place for the values is null"));
+    const auto o = read(options, mfm_value_options_default());
+    s.session->value(detail::Host(s.options, &r), slice(states, states_length, "the states are null"), bridged(o),
+                     slice(values, values_length, "the place for the values is null"), sizes_of(o, values_length));
   });
 }
 
@@ -360,9 +382,10 @@ mfm_error* mfm_value_and_gradient(mfm_session* session, const mfm_reward* reward
   return call([&] {
     mfm_session& s = session_of(session);
     const mfm_reward r = read_reward(reward);
-    s.session->value_and_gradient(detail::Host(s.options, &r), slice(states, states_length, "the states are null"), bridged(options),
+    const auto o = read(options, mfm_value_options_default());
+    s.session->value_and_gradient(detail::Host(s.options, &r), slice(states, states_length, "the states are null"), bridged(o),
                                   slice(values, values_length, "the place for the values is null"),
-                                  slice(gradients, gradients_length, "the place for the gradients is null"));
+                                  slice(gradients, gradients_length, "the place for the gradients is null"), sizes_of(o, values_length));
   });
 }
 

@@ -3,7 +3,7 @@
 use crate::bridge::ffi::Place;
 use crate::dlpack::{DlDevice, Imported, ManagedTensor, export};
 use crate::failure::{Code, Failure, Result};
-use mfm_core::{Device, Error, Tensor};
+use mfm_core::{Device, Error, Shape, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_gpu_cuda::{CudaDevice, CudaTensor, ForeignStream, Options, Precision};
 use std::borrow::Cow;
@@ -83,6 +83,12 @@ pub trait Backend: Device<Tensor: Send + Sync> + Send + Sync {
     /// [`Code::DlPack`] if it lives elsewhere.
     fn import(&self, tensor: Imported, stream: usize) -> Result<Self::Tensor>;
 
+    /// That there is room for a tensor of this shape beside what there is, before it is made piece by piece.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn check_room(&self, shape: Shape) -> Result<()>;
+
     /// That tensors of this device can be handed out.
     ///
     /// # Errors
@@ -116,6 +122,13 @@ impl Backend for CpuDevice<f32> {
         }
         check_threads(threads)?;
         Ok(Self::with_threads(threads)?)
+    }
+
+    fn check_room(&self, shape: Shape) -> Result<()> {
+        // Nothing is written, so it costs nothing.
+        let (elements, bytes) = (shape.elements(), shape.elements().saturating_mul(size_of::<f32>()));
+        Vec::<f32>::new().try_reserve_exact(elements).map_err(|_| Error::OutOfMemory { op: "the result", bytes })?;
+        Ok(())
     }
 
     fn host(tensor: &CpuTensor<f32>) -> mfm_core::Result<Cow<'_, [f32]>> {
@@ -164,6 +177,11 @@ impl Backend for CudaDevice {
         let owner = Borrowed { _tensor: tensor, device: self.clone(), stream };
         // SAFETY: on this GPU and row-major, as was checked; it stays as it is until it is given back, as `mfm.h` has the host promise.
         Ok(unsafe { self.wrap(address as u64, owner, shape) }?)
+    }
+
+    fn check_room(&self, shape: Shape) -> Result<()> {
+        self.zeros(shape)?.contiguous()?;
+        Ok(())
     }
 
     fn check_export(&self) -> Result<()> {

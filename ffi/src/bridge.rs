@@ -145,7 +145,7 @@ pub mod ffi {
         fn sample(self: &Session, host: &Host, options: &SampleOptions, samples: &mut [f32]) -> Result<()>;
         fn posterior(self: &Session, host: &Host, states: &[f32], options: &PosteriorOptions, draws: &mut [f32]) -> Result<()>;
         fn velocity(self: &Session, query: &Query, x: &[f32], states: &[f32], velocity: &mut [f32]) -> Result<()>;
-        fn value(self: &Session, host: &Host, states: &[f32], options: &ValueOptions, values: &mut [f32]) -> Result<()>;
+        fn value(self: &Session, host: &Host, states: &[f32], options: &ValueOptions, values: &mut [f32], sizes: &mut [f32]) -> Result<()>;
         fn value_and_gradient(
             self: &Session,
             host: &Host,
@@ -153,6 +153,7 @@ pub mod ffi {
             options: &ValueOptions,
             values: &mut [f32],
             gradients: &mut [f32],
+            sizes: &mut [f32],
         ) -> Result<()>;
         fn steer(self: &Session, host: &Host, options: &SteerOptions, samples: &mut [f32]) -> Result<()>;
         fn search(self: &Session, host: &Host, options: &SearchOptions, samples: &mut [f32], rewards: &mut [f32]) -> Result<()>;

@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::bridge::ffi::{Draw, PosteriorOptions, Query, SampleOptions, SearchOptions, SteerOptions, TrainingOptions, ValueOptions};
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Callbacks, HostReward, Watched, progress};
+use crate::host::{Callbacks, HostReward, Watched, parts, progress};
 use crate::model::{Model, rows};
 use crate::session::{AnySession, Input, Output, Run, condition, expect, write, written};
 use crate::{steering, training};
@@ -69,6 +69,31 @@ pub(crate) fn shared(draw: &Draw<'_>) -> Result<()> {
     Ok(())
 }
 
+/// That there are draws.
+pub(crate) fn check_draws(draws: usize) -> Result<()> {
+    if draws == 0 {
+        return Err(Failure::new(Code::Range, "the number of draws is 0, but must be at least 1"));
+    }
+    Ok(())
+}
+
+/// How many evaluations a [`Watched`] map makes of one for the draws of all states.
+pub(crate) fn evaluations(draws: &Draws, states: Shape) -> Result<usize> {
+    let of_block = |(_, states_in_it): &(usize, usize)| parts(states_in_it.saturating_mul(draws.count), states.item());
+    Ok(draws.blocks(states)?.iter().map(of_block).fold(0, usize::saturating_add))
+}
+
+/// The effective sample size 1/Σw² of the draws of each state, where there is a place for it.
+fn effective_sizes<T: Tensor>(weights: &T, place: &mut [f32]) -> Result<()> {
+    if !place.is_empty() {
+        let draws = weights.shape().item().max(1);
+        let host = weights.to_vec::<f64>()?;
+        let sizes = host.chunks_exact(draws).map(|weights| 1.0 / weights.iter().map(|weight| weight * weight).sum::<f64>());
+        place.iter_mut().zip(sizes).for_each(|(place, size)| *place = size as f32);
+    }
+    Ok(())
+}
+
 /// What a value may be: −∞ is that of a state all of whose draws are forbidden, which is no reason to refuse the others.
 fn possible(value: f32) -> bool {
     value < f32::INFINITY
@@ -93,10 +118,16 @@ impl<B: Backend> AnySession for Run<B> {
         shared(&options.draw)?;
         let method = Method::new(options)?;
         let flow = self.flow(options.draw.labels, options.draw.guidance)?;
-        let map = Watched::new(flow.map, callbacks, method.evaluations().saturating_mul(count.div_ceil(BLOCK)));
+        let (blocks, last) = (count / BLOCK, count % BLOCK);
+        let item = self.dimension();
+        let parts = blocks.saturating_mul(parts(BLOCK, item)).saturating_add(if last == 0 { 0 } else { parts(last, item) });
+        let map = Watched::new(flow.map, callbacks, method.evaluations().saturating_mul(parts));
         let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
-        // That all of it can be addressed is known before the first block is made.
-        self.shape(count)?;
+        // What there is no room for in the end is refused before the first block is made.
+        let all = self.shape(count)?;
+        if count > BLOCK {
+            self.device.check_room(all)?;
+        }
         callbacks.say(format_args!("{count} samples, {} network evaluations each", method.evaluations()));
         let mut blocks = Vec::new();
         for (k, first) in (0..count).step_by(BLOCK).enumerate() {
@@ -114,15 +145,19 @@ impl<B: Backend> AnySession for Run<B> {
     fn posterior(&self, callbacks: &Callbacks<'_>, states: Input<'_>, options: &PosteriorOptions<'_>, output: Output<'_>) -> Result<()> {
         let states = self.input(states)?;
         let &PosteriorOptions { draw, time, draws, steps } = options;
+        check_draws(draws)?;
         match &output {
             Output::Span(place) => expect(place.len(), states.shape().elements().checked_mul(draws), "the draws")?,
-            Output::DlPack(..) => self.device.check_export()?,
+            Output::DlPack(..) => {
+                self.device.check_export()?;
+                self.device.check_room(self.shape(states.shape().batch().saturating_mul(draws))?)?;
+            }
         }
         mfm_core::interpolant::check_time("the time of the states", time)?;
         of_states(&draw, states.shape().batch())?;
         let flow = self.flow(draw.labels, draw.guidance)?;
         let (draws, grid, noise) = (Draws::new(draws), TimeGrid::uniform(steps), draw.noise());
-        let map = Watched::new(flow.map, callbacks, steps.saturating_mul(draws.blocks(states.shape())?.len()));
+        let map = Watched::new(flow.map, callbacks, steps.saturating_mul(evaluations(&draws, states.shape())?));
         let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
         callbacks.say(format_args!("{} draws of the posterior of each of {} states at t = {time}", draws.count, states.shape().batch()));
         let [made] = draws.for_blocks(&states, |block, part| {
@@ -156,40 +191,52 @@ impl<B: Backend> AnySession for Run<B> {
         options: &ValueOptions<'_>,
         values: &mut [f32],
         gradients: Option<&mut [f32]>,
+        sizes: &mut [f32],
     ) -> Result<()> {
         let count = rows(states.len(), self.dimension(), "the states")?;
         expect(values.len(), Some(count), "the values")?;
+        if !sizes.is_empty() {
+            expect(sizes.len(), Some(count), "the effective sample sizes")?;
+        }
         let &ValueOptions { draw, time, draws } = options;
         of_states(&draw, count)?;
+        check_draws(draws)?;
         let flow = self.flow(draw.labels, draw.guidance)?;
         let (states_length, states) = (states.len(), self.items(states, "the states")?);
-        let reward = self.model.coordinates().reward(HostReward::new(callbacks, &self.device));
+        let reward = HostReward::new(callbacks, &self.device).of_draws(count, draws);
+        let reward = self.model.coordinates().reward(reward);
         callbacks.say(format_args!("the value of {count} states at t = {time} by {draws} draws each"));
         let (draws, noise) = (Draws::new(draws), draw.noise());
-        let blocks = draws.blocks(states.shape())?.len();
         let Some(place) = gradients else {
-            let map = Watched::new(flow.map, callbacks, blocks);
+            let map = Watched::new(flow.map, callbacks, evaluations(&draws, states.shape())?);
             let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
-            let value = estimate_value(&flow, &reward, time, &states, draws, &noise)?.value;
-            values.copy_from_slice(&written::<B>(&value, values.len(), possible, "the value")?);
+            let found = estimate_value(&flow, &reward, time, &states, draws, &noise)?;
+            let value = written::<B>(&found.value, values.len(), possible, "the value")?;
+            effective_sizes(&found.weights, sizes)?;
+            values.copy_from_slice(&value);
             return Ok(());
         };
         expect(place.len(), Some(states_length), "the gradients")?;
         mfm_core::interpolant::check_time("t", time)?;
         // As `estimate_value_gradient` has it, block by block: what is lifted cannot be watched, so the host is told of each block.
         let lifted = flow.map.lift(&mut |p| Ok(Var::constant(p.clone())))?;
-        let mut made = 0;
-        let [value, gradient] = draws.for_blocks(&states, |block, part| {
+        let (blocks, mut made) = (draws.blocks(states.shape())?.len(), 0);
+        let [value, gradient, weights] = draws.for_blocks(&states, |block, part| {
             let flow = Flow { map: &lifted, path: flow.path, condition: flow.condition.states(block.0, block.1) };
             let found = gradient_of_draws(&flow, &reward, time, part, &draws.noise(&noise, part, block)?)?;
             made += 1;
             callbacks.step(&progress(made, blocks))?;
-            Ok([found.value, found.gradient])
+            Ok([found.value, found.gradient, found.weights])
         })?;
-        // Both are written, or neither.
-        let found = written::<B>(&value, values.len(), possible, "the value")?;
-        write::<B>(&self.model.coordinates().leave_gradient(&gradient)?, place, "the value's gradient")?;
-        values.copy_from_slice(&found);
+        let gradient = self.model.coordinates().leave_gradient(&gradient)?;
+        // All are written, or none.
+        let (value, gradient) = (
+            written::<B>(&value, values.len(), possible, "the value")?,
+            written::<B>(&gradient, place.len(), f32::is_finite, "the value's gradient")?,
+        );
+        effective_sizes(&weights, sizes)?;
+        values.copy_from_slice(&value);
+        place.copy_from_slice(&gradient);
         Ok(())
     }
 

@@ -56,6 +56,7 @@ impl<B: Backend> Loaded<B> {
         let file = ModelFile::parse(bytes)?;
         let network = file.to_model(&backend)?;
         let mut header = file.header().clone();
+        header.provenance.steps = header.steps_made();
         header.training = None;
         Self::new(backend, network, header)
     }
@@ -115,14 +116,21 @@ fn parse(device: AnyDevice, bytes: &[u8]) -> Result<Box<Model>> {
     })
 }
 
-fn utf8(path: &[u8]) -> Result<&str> {
-    std::str::from_utf8(path).map_err(|_| Failure::new(Code::File, "the path is not UTF-8"))
+/// The path of a file, which the system could take.
+fn path_of(bytes: &[u8]) -> Result<&str> {
+    if bytes.is_empty() {
+        return Err(Failure::new(Code::File, "the path is empty"));
+    }
+    if let Some(place) = bytes.iter().position(|byte| *byte == 0) {
+        return Err(Failure::new(Code::File, format!("the path has a zero byte at {place}, where the system would take it to end")));
+    }
+    std::str::from_utf8(bytes).map_err(|_| Failure::new(Code::File, "the path is not UTF-8"))
 }
 
 /// Loads a file.
 pub(crate) fn load_model(path: &[u8], place: &Place<'_>) -> Result<Box<Model>> {
     guard(|| {
-        let (path, device) = (utf8(path)?, AnyDevice::open(place)?);
+        let (path, device) = (path_of(path)?, AnyDevice::open(place)?);
         let bytes = file::load(path)?;
         let named = |failure: Failure| Failure { message: format!("{path}: {}", failure.message), ..failure };
         parse(device, &bytes).map_err(named)
@@ -232,7 +240,7 @@ impl Model {
     }
 
     pub(crate) fn save(&self, path: &[u8]) -> Result<()> {
-        guard(|| Ok(file::save(utf8(path)?, &self.0.bytes()?)?))
+        guard(|| Ok(file::save(path_of(path)?, &self.0.bytes()?)?))
     }
 
     pub(crate) fn save_to_memory(&self) -> Result<Vec<u8>> {

@@ -51,7 +51,7 @@ pub trait AnySession: Send + Sync {
     /// # Errors
     /// See `mfm_velocity`.
     fn velocity(&self, query: &Query<'_>, x: &[f32], states: &[f32], velocity: &mut [f32]) -> Result<()>;
-    /// The value of states, and its gradient if `gradients` are asked for.
+    /// The value of states, its gradient if `gradients` are asked for, and effective sample sizes if there is a place for them.
     ///
     /// # Errors
     /// See `mfm_value`.
@@ -62,6 +62,7 @@ pub trait AnySession: Send + Sync {
         options: &ValueOptions<'_>,
         values: &mut [f32],
         gradients: Option<&mut [f32]>,
+        sizes: &mut [f32],
     ) -> Result<()>;
     /// Steered samples.
     ///
@@ -128,14 +129,15 @@ impl<B: Backend> Run<B> {
         Ok(Shape::new(&[count, self.dimension()])?)
     }
 
-    /// Items of the host's as a tensor, in the model's coordinates.
+    /// Items of the host's, all of them finite, as a tensor in the model's coordinates.
     pub(crate) fn items(&self, values: &[f32], what: &str) -> Result<B::Tensor> {
         let count = rows(values.len(), self.dimension(), what)?;
+        finite(values, self.dimension(), what)?;
         let items = self.device.precise().from_slice(values, self.shape(count)?)?;
         Ok(self.model.coordinates().enter(&items)?)
     }
 
-    /// States of the host's as a tensor, likewise.
+    /// States of the host's as a tensor, likewise. In the order of a stream of the host's, the numbers of one that is handed in are still to come, so nobody looks at them.
     pub(crate) fn input(&self, input: Input<'_>) -> Result<B::Tensor> {
         match input {
             Input::Span(values) => self.items(values, "the states"),
@@ -146,7 +148,11 @@ impl<B: Backend> Run<B> {
                     return Err(Failure::new(Code::Length, format!("the states have the shape {shape}, but must be [n, {dimension}]")));
                 }
                 rows(shape.elements(), self.dimension(), "the states")?;
-                Ok(self.model.coordinates().enter(&self.device.import(tensor, self.stream)?)?)
+                let states = self.device.import(tensor, self.stream)?;
+                if self.stream == 0 {
+                    finite(&B::host(&states)?, self.dimension(), "the states")?;
+                }
+                Ok(self.model.coordinates().enter(&states)?)
             }
         }
     }
@@ -246,8 +252,15 @@ impl Session {
         self.alone(|run| run.velocity(query, x, states, velocity))
     }
 
-    pub(crate) fn value(&self, host: &Host, states: &[f32], options: &ValueOptions<'_>, values: &mut [f32]) -> Result<()> {
-        self.call(host, |run, callbacks| run.value(callbacks, states, options, values, None))
+    pub(crate) fn value(
+        &self,
+        host: &Host,
+        states: &[f32],
+        options: &ValueOptions<'_>,
+        values: &mut [f32],
+        sizes: &mut [f32],
+    ) -> Result<()> {
+        self.call(host, |run, callbacks| run.value(callbacks, states, options, values, None, sizes))
     }
 
     pub(crate) fn value_and_gradient(
@@ -257,8 +270,9 @@ impl Session {
         options: &ValueOptions<'_>,
         values: &mut [f32],
         gradients: &mut [f32],
+        sizes: &mut [f32],
     ) -> Result<()> {
-        self.call(host, |run, callbacks| run.value(callbacks, states, options, values, Some(gradients)))
+        self.call(host, |run, callbacks| run.value(callbacks, states, options, values, Some(gradients), sizes))
     }
 
     pub(crate) fn steer(&self, host: &Host, options: &SteerOptions<'_>, samples: &mut [f32]) -> Result<()> {

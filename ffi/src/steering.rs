@@ -2,7 +2,7 @@
 
 use crate::backend::Backend;
 use crate::bridge::ffi::{Progress, SearchOptions, SteerOptions};
-use crate::draws::shared;
+use crate::draws::{check_draws, evaluations, shared};
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, Watched, progress};
 use crate::model::rows;
@@ -18,7 +18,7 @@ fn coupling(number: u32) -> Result<Coupling> {
         0 => Ok(Coupling::Bridge),
         1 => Ok(Coupling::SameNoise),
         2 => Ok(Coupling::FreshNoise),
-        _ => Err(Failure::new(Code::Range, format!("there is no coupling {number}"))),
+        _ => refuse(format!("there is no coupling {number}")),
     }
 }
 
@@ -27,8 +27,40 @@ fn option(number: f64, what: &str) -> Result<Option<f64>> {
     match number {
         0.0 => Ok(None),
         number if number > 0.0 && number.is_finite() => Ok(Some(number)),
-        _ => Err(Failure::new(Code::Range, format!("{what} is {number}, but must be positive, or 0 for none"))),
+        _ => refuse(format!("{what} is {number:?}, but must be positive and finite, or 0 for none")),
     }
+}
+
+fn refuse<T>(message: impl Into<String>) -> Result<T> {
+    Err(Failure::new(Code::Range, message))
+}
+
+/// That the options are in their ranges, also those that the estimator does not read.
+fn check(options: &SteerOptions<'_>, estimator: Estimator) -> Result<()> {
+    let &SteerOptions { start, window_start, window_end, damping, moves, threshold, .. } = options;
+    if !(damping >= 0.0 && damping.is_finite()) {
+        return refuse(format!("the damping is {damping:?}, but must be at least 0 and finite"));
+    }
+    if !(0.0..1.0).contains(&start) {
+        return refuse(format!("the start is {start:?}, but must be at least 0 and below 1"));
+    }
+    if !(window_start >= 0.0 && window_start <= window_end && window_end <= 1.0) {
+        return refuse(format!("the window of times is {window_start:?} to {window_end:?}, but must lie between 0 and 1, its start first"));
+    }
+    if !(0.0..=1.0).contains(&threshold) {
+        return refuse(format!("the resampling threshold is {threshold:?}, but must be between 0 and 1"));
+    }
+    if moves == 0 && estimator == Estimator::Mcmc {
+        return refuse("the number of chain moves is 0, but must be at least 1");
+    }
+    let guided = matches!(estimator, Estimator::Unsteered | Estimator::Dps | Estimator::MfmG | Estimator::MfmGf);
+    if options.heun && !guided {
+        return refuse(format!("heun is 1, but {} integrates no equation by it", estimator.name()));
+    }
+    if options.sde && !guided && !matches!(estimator, Estimator::Smc | Estimator::MfmSmc) {
+        return refuse(format!("sde is 1, but {} follows no stochastic equation", estimator.name()));
+    }
+    Ok(())
 }
 
 /// The plan of the host's options, its defaults filled in.
@@ -37,9 +69,7 @@ fn plan(options: &SteerOptions<'_>) -> Result<Plan> {
     // In the order of `mfm_estimator`. A search is a call of its own.
     let known = Estimator::ALL.get(estimator as usize).copied().filter(|estimator| *estimator != Estimator::Search);
     let estimator = known.ok_or_else(|| Failure::new(Code::Range, format!("there is no estimator {estimator}")))?;
-    if !(damping >= 0.0 && damping.is_finite()) {
-        return Err(Failure::new(Code::Range, format!("the damping is {damping}, but must be at least 0 and finite")));
-    }
+    check(options, estimator)?;
     let or_usual = |given: usize, usual: usize| if given == 0 { usual } else { given };
     let (steps, draws) = estimator.usual();
     Ok(Plan {
@@ -84,19 +114,37 @@ pub fn steer<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, options: &Stee
         return Err(Failure::new(Code::Unsupported, message));
     }
     let flow = run.flow(options.draw.labels, options.draw.guidance)?;
-    let reward = run.model.coordinates().reward(HostReward::new(callbacks, &run.device));
-    callbacks.say(format_args!("steering {count} samples by {}, {} steps, {} draws", plan.estimator.name(), plan.steps, plan.draws));
+    let reward = HostReward::new(callbacks, &run.device);
+    let reward = match plan.estimator {
+        // These ask for the draws of all samples in their order, at each time.
+        Estimator::MfmG | Estimator::MfmGf | Estimator::Resampled | Estimator::BestOfN => reward.of_draws(count, plan.draws),
+        Estimator::Smc | Estimator::MfmSmc => reward.of_particles(),
+        _ => reward,
+    };
+    let of_samples = run.model.coordinates().reward(&reward);
+    let draws = if plan.estimator.has_draws() { format!(", {} draws", plan.draws) } else { String::new() };
+    callbacks.say(format_args!("steering {count} samples by {}, {} steps{draws}", plan.estimator.name(), plan.steps));
     let noise = options.draw.noise();
     let x = mfm_core::Device::normal(&run.device, &noise.fork(0), run.shape(count)?)?;
     let noise = noise.fork(1);
-    let mut on_step = |step: Diagnostics| callbacks.step(&told(&step, plan.steps));
+    // Guides are led by what is allowed anywhere on the way; those who choose, by what is in the last step.
+    let (mut allowed, guided) = (None, matches!(plan.estimator, Estimator::Dps | Estimator::MfmG | Estimator::MfmGf));
+    let mut on_step = |step: Diagnostics| {
+        allowed = reward.take_allowed().max(if guided { allowed } else { None });
+        callbacks.step(&told(&step, plan.steps))
+    };
     let samples = if plan.estimator == Estimator::BestOfN {
         // It has no steps of its own: the host is told of each evaluation.
-        let map = Watched::new(flow.map, callbacks, plan.steps.saturating_mul(Draws::new(plan.draws).blocks(run.shape(count)?)?.len()));
-        plan.run(&Flow { map: &map, path: flow.path, condition: flow.condition }, &reward, &x, &noise, &mut on_step)?
+        let evaluations = evaluations(&Draws::new(plan.draws), run.shape(count)?)?;
+        let map = Watched::new(flow.map, callbacks, plan.steps.saturating_mul(evaluations));
+        plan.run(&Flow { map: &map, path: flow.path, condition: flow.condition }, &of_samples, &x, &noise, &mut on_step)?
     } else {
-        plan.run(&flow, &reward, &x, &noise, &mut on_step)?
+        let map = Watched::within_steps(flow.map, callbacks, plan.steps);
+        plan.run(&Flow { map: &map, path: flow.path, condition: flow.condition }, &of_samples, &x, &noise, &mut on_step)?
     };
+    if allowed.max(reward.take_allowed()) == Some(false) {
+        return Err(Failure::new(Code::NotFinite, "the reward is -infinity for all that could have become a sample"));
+    }
     run.deliver(&samples, output)
 }
 
@@ -114,8 +162,12 @@ pub fn search<B: Backend>(
     let particles = rows(samples.len(), run.dimension(), "the output")?;
     expect(rewards.len(), Some(particles), "the rewards")?;
     shared(&options.draw)?;
+    check_draws(options.draws)?;
     let flow = run.flow(options.draw.labels, options.draw.guidance)?;
-    let reward = run.model.coordinates().reward(HostReward::new(callbacks, &run.device));
+    let map = Watched::within_steps(flow.map, callbacks, options.steps);
+    let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
+    let reward = HostReward::new(callbacks, &run.device).of_draws(particles, options.draws);
+    let reward = run.model.coordinates().reward(reward);
     let grid = TimeGrid { power: options.power, ..TimeGrid::uniform(options.steps) };
     let keep = if options.keep_overall { Keep::Overall } else { Keep::PerParticle };
     let search = Search { grid, draws: Draws::new(options.draws), keep, coupling: coupling(options.coupling)? };

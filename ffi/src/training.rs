@@ -3,8 +3,8 @@
 use crate::backend::Backend;
 use crate::bridge::ffi::{Progress, TrainingOptions};
 use crate::failure::{Code, Failure, Result};
-use crate::host::{Callbacks, HostReward, progress};
-use crate::model::{Loaded, Model, finite, moved};
+use crate::host::{Callbacks, HostReward, Wish, progress};
+use crate::model::{Loaded, Model, moved};
 use crate::session::Run;
 use mfm_core::posterior_velocity::AsDrift;
 use mfm_core::sample::sample_by_steps;
@@ -30,6 +30,7 @@ fn settings(options: &TrainingOptions, seed: u64, dimension: usize, draws: usize
         seed,
     };
     config.check()?;
+    consistency(options.consistency)?;
     // Lists of a batch's length are made that cannot fail politely; none is longer than this one.
     let numbers = options.batch.saturating_mul(dimension.max(2)).saturating_mul(draws);
     let bytes = numbers.saturating_mul(size_of::<f64>());
@@ -54,14 +55,25 @@ fn consistency(number: u32) -> Result<Consistency> {
     }
 }
 
+/// What a model was trained by, in words.
+fn objective_in_words(consistency: Consistency) -> &'static str {
+    match consistency {
+        Consistency::Semigroup => "diagonal and semigroup losses from data",
+        Consistency::MeanFlow => "diagonal and mean-flow losses from data",
+        Consistency::Eulerian => "diagonal and eulerian losses from data",
+        Consistency::Lagrangian(_) => "diagonal and lagrangian losses from data",
+        Consistency::None => "diagonal loss from data: a flow model, whose jumps mean nothing",
+    }
+}
+
 /// Tells the host of a step, whose loss must be finite.
-fn watch<T: mfm_core::Tensor>(callbacks: &Callbacks<'_>, step: &Step<T>, more: Progress) -> Result<()> {
+fn watch<T: mfm_core::Tensor>(callbacks: &Callbacks<'_>, step: &Step<T>, more: Progress) -> Result<Wish> {
     let loss = step.loss_value()?;
     if !loss.is_finite() {
         let what = format!("step {}: the loss is {loss}; try a lower learning rate, or data of usual size", step.step);
         return Err(Failure::new(Code::NotFinite, what));
     }
-    Ok(callbacks.step(&Progress {
+    Ok(callbacks.step_of_run(&Progress {
         step: step.step as usize,
         steps: step.steps as usize,
         loss,
@@ -70,14 +82,15 @@ fn watch<T: mfm_core::Tensor>(callbacks: &Callbacks<'_>, step: &Step<T>, more: P
     })?)
 }
 
-/// What stopped a run from a callback, which can only break.
+/// What broke a run from a callback: a failure, or none if the host wants to keep what there is.
 #[derive(Default)]
 struct Stop(Option<Failure>);
 
 impl Stop {
-    fn flow(&mut self, outcome: Result<()>) -> ControlFlow<()> {
+    fn flow(&mut self, outcome: Result<Wish>) -> ControlFlow<()> {
         match outcome {
-            Ok(()) => ControlFlow::Continue(()),
+            Ok(Wish::GoOn) => ControlFlow::Continue(()),
+            Ok(Wish::Stop) => ControlFlow::Break(()),
             Err(failure) => {
                 self.0 = Some(failure);
                 ControlFlow::Break(())
@@ -102,7 +115,7 @@ fn finish<B: Backend>(
     }
     outcome?;
     let mut header = run.model.header.clone();
-    header.provenance.steps = trainer.steps_made();
+    header.provenance.steps += trainer.steps_made();
     header.provenance.seed = seed;
     header.provenance.objective = objective.into();
     header.provenance.data = data;
@@ -123,7 +136,6 @@ pub fn train<B: Backend>(
     options: &TrainingOptions,
 ) -> Result<Box<Model>> {
     let rows = run.items(data, "the data")?;
-    finite(data, run.dimension(), "the data")?;
     let count = mfm_core::Tensor::shape(&rows).batch();
     let known = run.model.header.labels();
     let labels = Some(labels).filter(|labels| !labels.is_empty());
@@ -140,10 +152,11 @@ pub fn train<B: Backend>(
         }
     }
     if !(0.0..=1.0).contains(&options.label_dropout) {
-        return Err(Failure::new(Code::Range, format!("the label dropout is {}, but must be between 0 and 1", options.label_dropout)));
+        return Err(Failure::new(Code::Range, format!("the label dropout is {:?}, but must be between 0 and 1", options.label_dropout)));
     }
     let guided = Guided { null_label: known, dropout: options.label_dropout, scale: 1.0, plain: None };
-    let objective = Objective { consistency: consistency(options.consistency)?, guided: labels.map(|_| guided), ..Objective::default() };
+    let consistency = consistency(options.consistency)?;
+    let objective = Objective { consistency, guided: labels.map(|_| guided), ..Objective::default() };
     let mut trainer = Trainer::new(settings(options, options.seed, run.dimension(), 1)?, &moved(&run.model.network, &run.device)?)?;
     callbacks.say(format_args!("training on {count} items, {} steps of {}", options.steps, options.batch));
     let mut stop = Stop::default();
@@ -161,7 +174,7 @@ pub fn train<B: Backend>(
         outcome.map_err(Failure::from),
         stop,
         options.seed,
-        "diagonal and consistency losses from data",
+        objective_in_words(consistency),
         format!("{count} items of the host's"),
     )
 }
@@ -172,19 +185,19 @@ pub fn train<B: Backend>(
 /// See `mfm_fine_tune`.
 pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f32], options: &TrainingOptions) -> Result<Box<Model>> {
     if !(options.strength > 0.0 && options.strength.is_finite()) {
-        return Err(Failure::new(Code::Range, format!("the strength is {}, but must be positive and finite", options.strength)));
+        return Err(Failure::new(Code::Range, format!("the strength is {:?}, but must be positive and finite", options.strength)));
     }
     if !(options.follow >= 0.0 && options.follow.is_finite()) {
         return Err(Failure::new(
             Code::Range,
-            format!("the weight of what follows is {}, but must be at least 0 and finite", options.follow),
+            format!("the weight of what follows is {:?}, but must be at least 0 and finite", options.follow),
         ));
     }
-    finite(data, run.dimension(), "the data")?;
     let rows = if data.is_empty() { None } else { Some(run.items(data, "the data")?) };
     let base = moved(&run.model.network, &run.device)?;
     let flow = Flow::new(&base, run.model.path);
-    let reward = run.model.coordinates().reward(HostReward::new(callbacks, &run.device));
+    let reward = HostReward::new(callbacks, &run.device);
+    let of_samples = run.model.coordinates().reward(&reward);
     let (slope, usual) = if callbacks.has_gradient() { (WeightSlope::Pathwise, 1) } else { (WeightSlope::Covariance, 4) };
     let draws = if options.draws == 0 { usual } else { options.draws };
     let tuning = FineTuning { strength: options.strength, slope, draws, ..FineTuning::default() };
@@ -204,7 +217,7 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
         },
         |input: LossInput<'_, B::Tensor, Network<B>>| {
             let maps = FineTuningMaps { base: flow, sampler: flow, student: input.student };
-            let loss = tuning.loss(&maps, &reward, input.samples.batch(), Some(&mut normaliser), &input.noise.fork(0))?;
+            let loss = tuning.loss(&maps, &of_samples, input.samples.batch(), Some(&mut normaliser), &input.noise.fork(0))?;
             let (mean_reward, effective_sample_size) = (loss.mean_reward, loss.effective_sample_size);
             told.set(Progress { mean_reward, effective_sample_size, ..progress(0, 0) });
             if options.follow == 0.0 {
@@ -217,6 +230,9 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
         },
         |_, step| stop.flow(watch(callbacks, step, told.get())),
     );
+    if stop.0.is_none() && outcome.is_ok() && reward.take_allowed() == Some(false) {
+        return Err(Failure::new(Code::NotFinite, "the reward is -infinity for every draw of the run, so there is nothing to tune to"));
+    }
     let data =
         rows.map_or_else(|| "its own samples".into(), |rows| format!("{} items of the host's", mfm_core::Tensor::shape(&rows).batch()));
     finish(run, &trainer, outcome.map_err(Failure::from), stop, options.seed, "fine-tuning to a reward of the host's", data)

@@ -203,6 +203,20 @@ void steering() {
   CHECK(seen.last.best_reward >= rewards[0]);
 }
 
+/// What a model was trained by is told as it was, and steps add up.
+void provenance(const mfm::model& trained, const numbers& data) {
+  const char* words[] = {"semigroup", "mean-flow", "eulerian", "lagrangian", "flow model"};
+  mfm::training_options options;
+  options.steps = 2;
+  options.batch = 8;
+  for (options.consistency = MFM_SEMIGROUP; options.consistency <= MFM_NO_CONSISTENCY; ++options.consistency) {
+    mfm::model further;
+    CHECK(a_session(trained).try_train(data, further, options).ok());
+    CHECK(std::string(further.info().objective).find(words[options.consistency]) != std::string::npos);
+    CHECK(further.info().training_steps == trained.info().training_steps + 2);
+  }
+}
+
 void training() {
   // Two labelled points; after some steps samples with a label lie near their point.
   numbers data;
@@ -238,6 +252,7 @@ void training() {
   CHECK(a_session(fresh, {2, nullptr, {}, {}}).try_train(data, again, options, labels).ok());
   std::vector<unsigned char> one, other;
   CHECK(trained.try_save_memory(one).ok() && again.try_save_memory(other).ok() && one == other);
+  provenance(trained, data);
   for (std::size_t label : {0, 1}) {
     mfm::sample_options draw;
     draw.draw.labels = &label;
@@ -253,7 +268,7 @@ void training() {
   tuning.steps = 20;
   tuning.batch = 64;
   CHECK(a_session(trained).try_fine_tune(target(), tuned, tuning).ok());
-  CHECK(tuned.info().training_steps == 20 && std::string(tuned.info().data) == "its own samples" && tuned.info().seed == tuning.seed);
+  CHECK(tuned.info().training_steps == 320 && std::string(tuned.info().data) == "its own samples" && tuned.info().seed == tuning.seed);
 
   // A reward of values alone, exp r being e^2 at one point and e^-2 at the other: of a tuned model without labels most samples are at the first.
   form.labels = 0;

@@ -43,6 +43,88 @@ void while_another_thread_asks(mfm::session& session, mfm::span<float> samples, 
   CHECK(lost == 0);
 }
 
+/// That a call fails, with these words in its message.
+void names(const mfm::status& outcome, const char* words) {
+  std::printf("    %s\n", outcome.message());
+  CHECK(!outcome.ok() && std::strstr(outcome.message(), words));
+}
+
+/// Options that mean nothing are no options.
+void options_out_of_range(mfm::session& session) {
+  numbers samples(2 * dimension), rewards(2);
+  const auto refused = [&](const char* words, auto change) {
+    mfm::steer_options options;
+    options.estimator = MFM_GRADIENT_FREE;
+    options.steps = 2;
+    options.draws = 2;
+    change(options);
+    const mfm::status outcome = session.try_steer(target(), samples, options);
+    CHECK(outcome.code() == MFM_RANGE && std::strstr(outcome.message(), words));
+    std::printf("    %s\n", outcome.message());
+  };
+  using options = mfm::steer_options;
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  refused("window of times is 0.9 to 0.1", [](options& o) { o.window_start = 0.9, o.window_end = 0.1; });
+  refused("window of times is NaN", [&](options& o) { o.window_start = nan; });
+  refused("sde", [](options& o) { o.sde = 2; });
+  refused("heun", [](options& o) { o.heun = 7; });
+  refused("sde is 1, but resampled", [](options& o) { o.estimator = MFM_RESAMPLED, o.sde = 1; });
+  refused("heun is 1, but smc", [](options& o) { o.estimator = MFM_SEQUENTIAL_MONTE_CARLO, o.heun = 1; });
+  refused("chain moves is 0", [](options& o) { o.estimator = MFM_MCMC, o.moves = 0; });
+  refused("threshold is 2", [](options& o) { o.threshold = 2; });
+  refused("start is 1", [](options& o) { o.start = 1; });
+  refused("the grid's power is 1e300", [](options& o) { o.power = 1e300; });
+  refused("damping is -1e300", [](options& o) { o.damping = -1e300; });
+  mfm::search_options search;
+  search.keep_overall = 2;
+  expect(session.try_search(target(), samples, rewards, search), MFM_RANGE, "a switch that is neither on nor off");
+  search.keep_overall = 0;
+  search.draws = 0;
+  expect(session.try_search(target(), samples, rewards, search), MFM_RANGE, "a search without draws");
+}
+
+/// A reward that forbids everything leaves nothing to choose; one that forbids something does not.
+void forbidden(mfm::session& session) {
+  numbers samples(2 * dimension);
+  const auto all = [](mfm::batch x, mfm::span<float> values, mfm::span<float> slopes) {
+    target()(x, values, slopes);
+    for (float& value : values) value = -INFINITY;
+  };
+  const auto most = [](mfm::batch x, mfm::span<float> values, mfm::span<float> slopes) {
+    target()(x, values, slopes);
+    for (std::size_t i = 1; i < x.size(); ++i) values[i] = -INFINITY;
+  };
+  for (std::uint32_t estimator = MFM_DPS; estimator <= MFM_VALUE_SEQUENTIAL_MONTE_CARLO; ++estimator) {
+    mfm::steer_options options;
+    options.estimator = estimator;
+    options.steps = 3;
+    options.draws = 2;
+    expect(session.try_steer(all, samples, options), MFM_NOT_FINITE, "a reward that forbids everything");
+    CHECK(session.try_steer(most, samples, options).ok());
+  }
+  // What was allowed on the way is of no use to a population that is forbidden at the end.
+  std::size_t asked = 0, last = 0;
+  for (int round = 0; round < 2; ++round) {
+    asked = 0;
+    mfm::steer_options population;
+    population.estimator = MFM_SEQUENTIAL_MONTE_CARLO;
+    population.steps = 3;
+    const auto at_the_end = [&](mfm::batch x, mfm::span<float> values, mfm::span<float> slopes) {
+      target()(x, values, slopes);
+      if (++asked == last)
+        for (float& value : values) value = -INFINITY;
+    };
+    CHECK(session.try_steer(at_the_end, samples, population).code() == (round == 0 ? MFM_OK : MFM_NOT_FINITE));
+    last = asked;
+  }
+  // Nobody asks for a reward outside the window.
+  mfm::steer_options nowhere;
+  nowhere.estimator = MFM_GRADIENT_FREE;
+  nowhere.steps = 3;
+  nowhere.window_end = 0;
+  CHECK(session.try_steer(all, samples, nowhere).ok());
+}
+
 }  // namespace
 
 int main() {
@@ -65,6 +147,9 @@ int main() {
     expect(session.try_steer(target(), samples, steer), MFM_OK, "and the session goes on");
   };
 
+  options_out_of_range(session);
+  forbidden(session);
+
   // Callbacks.
   const auto throws_exception = [](mfm::batch, mfm::span<float>) { throw std::out_of_range("the host's own words"); };
   const auto throws_int = [](mfm::batch, mfm::span<float>) { throw 42; };
@@ -73,6 +158,22 @@ int main() {
   fails(session.try_steer([](mfm::batch, mfm::span<float> v) { for (float& x : v) x = std::nanf(""); }, samples, steer), MFM_NOT_FINITE,
         "a reward returns NaN");
   fails(session.try_steer([](mfm::batch, mfm::span<float>) {}, samples, steer), MFM_NOT_FINITE, "a reward writes nothing");
+  // It is said which reward it was: of which draw, of which state.
+  const auto one_is_not = [](mfm::batch x, mfm::span<float> v) {
+    for (std::size_t i = 0; i < x.size(); ++i) v[i] = i == 5 ? std::nanf("") : 0;
+  };
+  mfm::value_options three;
+  three.draws = 3;
+  names(session.try_value(one_is_not, states, values, three), "draw 2 of state 1");
+  names(session.try_steer(one_is_not, samples, steer), "draw 1 of state 2");
+  // A draw of a state in a later block.
+  numbers row(3 * dimension), of_row(3);
+  three.draws = 10000;
+  std::size_t block = 0;
+  names(session.try_value([&](mfm::batch x, mfm::span<float> v) {
+    for (std::size_t i = 0; i < x.size(); ++i) v[i] = block == 2 && i == 7 ? std::nanf("") : 0;
+    ++block;
+  }, row, of_row, three), "draw 7 of state 2");
   fails(session.try_steer([](mfm::batch, mfm::span<float>) { return false; }, samples, steer), MFM_CANCELLED, "a reward cancels");
   fails(session.try_steer([](mfm::batch, mfm::span<float>) { return -7; }, samples, steer), MFM_CALLBACK_FAILED, "a reward returns -7");
   cancel = true;
@@ -121,6 +222,7 @@ int main() {
   mfm_reward raw{sizeof(mfm_reward), nullptr, [](void*, const float*, size_t, size_t, float*) -> int { throw std::domain_error("raw"); },
                  nullptr};
   mfm::status escaped(mfm_steer(session.get(), &raw, &steer, samples.data(), samples.size()));
+  names(session.try_steer(throws_exception, samples, steer), "the reward threw an exception: the host's own words");
   CHECK(escaped.code() == MFM_CALLBACK_THREW && std::string(escaped.message()).find("raw") != std::string::npos);
 
   // Pointers and lengths.
@@ -134,8 +236,20 @@ int main() {
   fails(session.try_sample({samples.data(), 0}), MFM_EMPTY, "a zero batch");
   expect(session.try_posterior({states.data(), 0}, samples), MFM_EMPTY, "no states");
 
+  // States that are no numbers are not blamed on the reward or the result.
+  numbers broken = states;
+  broken[dimension + 3] = std::nanf("");
+  numbers room(states.size());
+  names(session.try_posterior(broken, room), "the states: number 3 of item 1 is NaN");
+  names(session.try_value(target(), broken, values), "the states: number 3 of item 1 is NaN");
+  names(session.try_velocity(mfm::query(), states, broken, room), "the states: number 3 of item 1 is NaN");
+  names(session.try_velocity(mfm::query(), broken, states, room), "x: number 3 of item 1 is NaN");
+
   // Options.
   mfm::posterior_options posterior;
+  posterior.draws = 0;
+  expect(session.try_posterior(states, room, posterior), MFM_RANGE, "no draws");
+  posterior = {};
   posterior.time = 1.5;
   fails(session.try_posterior(states, {samples.data(), states.size()}, posterior), MFM_RANGE, "a time above 1");
   const double scales[3] = {1, 1, 1};
@@ -177,6 +291,8 @@ int main() {
   expect(mfm::model::try_load_memory(bytes, loaded), MFM_BAD_MODEL, "a corrupt model");
   fails(mfm::model::try_load("no/such/file.mfm", loaded), MFM_FILE, "a file that is not there");
   expect(model.try_save("no/such/folder/x.mfm"), MFM_FILE, "a folder that is not there");
+  expect(model.try_save(""), MFM_FILE, "an empty path");
+  names(mfm::model::try_load(std::string("a\0b", 3), loaded), "zero byte at 1");
   mfm::model_options elsewhere;
   elsewhere.device = "tpu:7";
   expect(mfm::model::try_load(MODEL, loaded, elsewhere), MFM_UNSUPPORTED, "a device that is not there");
@@ -195,6 +311,7 @@ int main() {
   expect(session.try_value(target(), states, values, huge), MFM_OUT_OF_MEMORY, "more draws than can be addressed");
   DLManagedTensorVersioned* tensor = nullptr;
   expect(session.try_steer_dlpack(target(), std::size_t{1} << 46, tensor, steer), MFM_OUT_OF_MEMORY, "more samples than there is memory");
+  expect(session.try_sample_dlpack(std::size_t{1} << 42, tensor), MFM_OUT_OF_MEMORY, "the same without a reward, at once");
   mfm::architecture wide(1 << 24);
   wide.width = 1 << 24;
   expect(mfm::model::try_create(wide, {}, loaded), MFM_OUT_OF_MEMORY, "a network larger than memory");
@@ -209,7 +326,13 @@ int main() {
   mfm::training_options large;
   large.batch = std::size_t{1} << 46;
   expect(session.try_train(data, loaded, large), MFM_OUT_OF_MEMORY, "a batch larger than memory");
-  expect(session.try_train(data, loaded, none), MFM_RANGE, "training without steps");
+  names(session.try_train(data, loaded, none), "the number of steps is 0");
+  none.steps = 1;
+  none.batch = 0;
+  names(session.try_train(data, loaded, none), "the batch size is 0");
+  mfm::fine_tuning_options unknown_loss;
+  unknown_loss.consistency = 99;
+  expect(session.try_fine_tune(target(), loaded, unknown_loss, data), MFM_RANGE, "a consistency loss that does not exist");
   for (double dropout : {-0.1, 1.5, std::numeric_limits<double>::quiet_NaN()}) {
     mfm::training_options dropped;
     dropped.label_dropout = dropout;
@@ -225,6 +348,11 @@ int main() {
     tuning.follow = follow;
     expect(session.try_fine_tune(target(), loaded, tuning, data), MFM_RANGE, "a weight that is negative or not finite");
   }
+  mfm::fine_tuning_options hopeless;
+  hopeless.steps = 2;
+  hopeless.batch = 4;
+  expect(session.try_fine_tune([](mfm::batch, mfm::span<float> v) { for (float& x : v) x = -INFINITY; }, loaded, hopeless, data), MFM_NOT_FINITE,
+         "a reward that forbids everything");
   cancel = true;
   expect(session.try_train(data, loaded), MFM_CANCELLED, "training is cancelled");
   cancel = false;

@@ -14,7 +14,8 @@
  * exception and no panic leaves the library; whatever failed, handles stay usable, and outputs may be half-written only where that is said.
  *
  * Threads. A model is immutable and may be used by any number of threads. A session is for one call at a time: a second one answers ::MFM_BUSY.
- * Callbacks run on the thread of the call. Results do not depend on the number of threads.
+ * Callbacks run on the thread of the call. Results do not depend on the number of threads. They do depend on the batch size, by rounding alone. After fork(),
+ * which is for when no call is under way, the child opens sessions of its own, and uses no model that is on a GPU.
  *
  * The library writes to no stream, reads no environment variable, installs no signal handler and has no global thread pool.
  *
@@ -41,6 +42,15 @@ extern "C" {
 #define MFM_NOEXCEPT
 #endif
 
+/** The first number of the library's version, for `#if`. */
+#define MFM_VERSION_MAJOR 0
+/** The second. */
+#define MFM_VERSION_MINOR 1
+/** The third. */
+#define MFM_VERSION_PATCH 0
+/** All three, as of these headers; mfm_version() is that of the library that runs. */
+#define MFM_VERSION "0.1.0"
+
 /** The version of this interface. It grows by appending; it changes only with the shared library's SONAME. */
 #define MFM_ABI_VERSION 1u
 
@@ -55,7 +65,7 @@ typedef struct mfm_bytes mfm_bytes;
 /** A tensor as any dlpack.h of major version 1 defines it. */
 struct DLManagedTensorVersioned;
 
-/** What kind of failure it was. Callbacks answer with these too: ::MFM_OK to go on, ::MFM_CANCELLED to stop. */
+/** What kind of failure it was. Callbacks answer with these too: ::MFM_OK to go on, ::MFM_CANCELLED to stop, ::MFM_STOP to stop and keep what there is. */
 typedef enum mfm_code {
   MFM_OK = 0,                   /**< Success. */
   MFM_CANCELLED = 1,            /**< A callback asked to stop. */
@@ -74,7 +84,9 @@ typedef enum mfm_code {
   MFM_BUSY = 14,                /**< The session is in another call, on this or another thread. */
   MFM_DLPACK = 15,              /**< A DLPack tensor of a version, type, layout or device that cannot be used here. */
   MFM_DEVICE = 16,              /**< The device reported an error. */
-  MFM_INTERNAL = 17             /**< A bug in the library; the message says where. The session stays usable. */
+  MFM_INTERNAL = 17,            /**< A bug in the library; the message says where. The session stays usable. */
+  MFM_STOP = 18                 /**< An answer of the progress callback alone, never an error: training ends after this step, with ::MFM_OK and the model so
+                                     far. A call that has nothing to keep takes it as ::MFM_CANCELLED. */
 } mfm_code;
 
 /** @name The library
@@ -83,6 +95,8 @@ typedef enum mfm_code {
 MFM_API uint32_t mfm_abi_version(void) MFM_NOEXCEPT;
 /** The library's version, such as "0.1.0". */
 MFM_API const char* mfm_version(void) MFM_NOEXCEPT;
+/** The name of an ::mfm_code, such as "MFM_RANGE"; "unknown" for a number that is none. */
+MFM_API const char* mfm_code_name(int code) MFM_NOEXCEPT;
 /** @} */
 
 /** @name Errors
@@ -181,8 +195,8 @@ typedef struct mfm_model_info {
   size_t dimension;        /**< Numbers in one item. */
   size_t labels;           /**< Number of labels, 0 for none. */
   size_t parameters;       /**< Numbers that were learned. */
-  uint64_t training_steps; /**< Steps it was trained for. */
-  uint64_t seed;           /**< The seed of that run. */
+  uint64_t training_steps; /**< Steps of all runs of training and fine-tuning that led to it, added up. */
+  uint64_t seed;           /**< The seed of the last of these runs; likewise `objective` and `data`. */
   const char* path;        /**< The path from noise to data, such as "linear". Lives as long as the model. */
   const char* objective;   /**< What it was trained by, in words. */
   const char* data;        /**< What it was trained on, in words. */
@@ -244,7 +258,9 @@ typedef struct mfm_session_options {
   void* stream;   /**< On CUDA a CUstream (cudaStream_t) of the device's primary context in whose order DLPack tensors come and go; see there. Must
                        outlive the session and its tensors. NULL, the default, for none; on the CPU it must be. */
   void* context;  /**< Handed to the callbacks. */
-  /** Called after each step; ::MFM_OK goes on, ::MFM_CANCELLED stops the call. May be NULL. */
+  /** Called after each step, and of steps in which more rows are evaluated than a block holds (see ::mfm_reward) also within them, with the number of steps
+   * that are done, and nothing else known. ::MFM_OK goes on, ::MFM_CANCELLED stops the call, and ::MFM_STOP does, too, but for training and fine-tuning, which
+   * then end after this step with ::MFM_OK and the model so far. Anything else is a failure. May be NULL. */
   int (*progress)(void* context, const mfm_progress* progress);
   /** Called with a line of UTF-8, terminated, without a newline. Must not throw. May be NULL. */
   void (*log)(void* context, mfm_log_level level, const char* message);
@@ -300,7 +316,7 @@ static inline mfm_draw mfm_draw_default(void) {
 
 /** How samples of the model are made. */
 typedef enum mfm_method {
-  MFM_METHOD_MAP = 0,        /**< Steps of the map; one is enough. */
+  MFM_METHOD_MAP = 0,        /**< Steps of the map; one is enough, but of flow models (::MFM_NO_CONSISTENCY) and of tuned ones (mfm_fine_tune()). */
   MFM_METHOD_REFINEMENT = 1, /**< Rounds of posterior draw and renoising. */
   MFM_METHOD_ODE = 2,        /**< Heun steps along the ordinary differential equation. */
   MFM_METHOD_SDE = 3         /**< Euler-Maruyama steps along the stochastic one. */
@@ -393,11 +409,11 @@ MFM_API mfm_error* mfm_velocity(mfm_session* session, const mfm_query* query, co
  * @{ */
 
 /** A reward r(x) of the host's. Samplers aim at the density p1(x) exp r(x). Called with [n, dimension]; answers ::MFM_OK, ::MFM_CANCELLED, or
- * anything else for failure. Runs on the thread that made the call, and must not call the same session.
+ * anything else for failure (also 1 is ::MFM_CANCELLED: these are codes, no truth values). Runs on the thread that made the call, and must not call the same session.
  *
  * x, values and gradients are host memory, also where the model is on a GPU, from which x is copied then. Draws come in blocks of whole states: n is at most
- * 16384 and n * dimension at most 2^20, unless the draws of one state are more. ::MFM_DPS asks for all states at once, the two sequential Monte Carlo
- * methods for all particles, and fine-tuning for all draws of a batch. */
+ * 16384 and n * dimension at most 2^20, unless the draws of one state are more. The two sequential Monte Carlo methods ask for
+ * all particles at once, and fine-tuning for all draws of a batch. */
 typedef struct mfm_reward {
   size_t size;   /**< sizeof(mfm_reward). */
   void* context; /**< Handed to the callbacks. */
@@ -413,6 +429,8 @@ typedef struct mfm_value_options {
   mfm_draw draw; /**< Noise and condition. */
   double time;   /**< The time t of the states, in [0, 1]; default 0.5. */
   size_t draws;  /**< Posterior draws for each state; default 256. */
+  float* effective_sample_sizes; /**< Where the effective sample size of the draws of each state goes, [n]: from 1, where one draw has all the weight and
+                                      the value is worth little, to `draws`. NULL, the default, for nowhere. */
 } mfm_value_options;
 
 /** 256 draws at t = 0.5. */
@@ -422,11 +440,12 @@ static inline mfm_value_options mfm_value_options_default(void) {
   o.draw = mfm_draw_default();
   o.time = 0.5;
   o.draws = 256;
+  o.effective_sample_sizes = NULL;
   return o;
 }
 
 /** V_t(x) = log E[exp r(X1) | x_t = x] of each state; biased low at few draws; -infinity where the reward forbids all draws of a state.
- * @param states [n, dimension] @param[out] values [n] Errors: those of mfm_posterior(), and of the reward. */
+ * @param states [n, dimension] @param[out] values [n] Errors: those of mfm_posterior(), and of the reward; ::MFM_NOT_FINITE also for states. */
 MFM_API mfm_error* mfm_value(mfm_session* session, const mfm_reward* reward, const float* states, size_t states_length,
                              const mfm_value_options* options, float* values, size_t values_length) MFM_NOEXCEPT;
 
@@ -502,7 +521,16 @@ static inline mfm_steer_options mfm_steer_options_default(void) {
   return o;
 }
 
-/** Samples of p1(x) exp r(x). @param[out] samples [length / dimension, dimension]
+/** Samples of p1(x) exp r(x).
+ *
+ * Where the reward is -infinity a sample is forbidden, as far as the estimator can see it. ::MFM_RESAMPLED and ::MFM_BEST_OF_N choose a forbidden draw only for a
+ * sample all of whose draws in the last step are forbidden, ::MFM_MCMC starts from none otherwise and moves to none; a particle of ::MFM_SEQUENTIAL_MONTE_CARLO and
+ * ::MFM_VALUE_SEQUENTIAL_MONTE_CARLO that is forbidden has no offspring while another is allowed. ::MFM_GRADIENT and ::MFM_GRADIENT_FREE give forbidden draws
+ * no weight, which leads away from them but promises nothing of the end. ::MFM_DPS follows the gradient alone and does not see it. If all that could have become
+ * a sample is forbidden, of all samples, the call fails with ::MFM_NOT_FINITE; if that holds for some, these come out forbidden without an error.
+ *
+ * Errors of the range also for options that mean nothing: a window that ends before it starts, `sde` or `heun` for an estimator that has neither.
+ * @param[out] samples [length / dimension, dimension]
  * Errors: those of mfm_sample(), and of the reward; ::MFM_UNSUPPORTED for an estimator that needs a gradient which the reward lacks. */
 MFM_API mfm_error* mfm_steer(mfm_session* session, const mfm_reward* reward, const mfm_steer_options* options, float* samples,
                              size_t length) MFM_NOEXCEPT;
@@ -546,7 +574,8 @@ typedef enum mfm_consistency {
   MFM_MEAN_FLOW = 1,  /**< The average velocity from the data's and a derivative along the path. */
   MFM_EULERIAN = 2,   /**< The same with the model's own velocity. */
   MFM_LAGRANGIAN = 3, /**< The end of a jump moves with the velocity there. */
-  MFM_NO_CONSISTENCY = 4 /**< A flow model, whose jumps mean nothing. */
+  MFM_NO_CONSISTENCY = 4 /**< None: a flow model, whose jumps mean nothing. Sample it by ::MFM_METHOD_ODE or ::MFM_METHOD_SDE; the map, whose one step is the
+                              default, and all that rests on posterior draws give numbers without an error. */
 } mfm_consistency;
 
 /** How to train. */
@@ -595,14 +624,16 @@ static inline mfm_training_options mfm_fine_tuning_options_default(void) {
   return o;
 }
 
-/** Trains from the session's model, which stays as it is, on data of the host's.
+/** Trains from the session's model, which stays as it is, on data of the host's, whose columns should have similar scales near 1 if the model
+ * has the coordinates of its data. A progress callback
+ * that answers ::MFM_STOP ends it after that step, with the model so far.
  * @param data [length / dimension, dimension] @param labels one for each item, or NULL @param[out] trained a new model
  * Errors: ::MFM_LENGTH, ::MFM_EMPTY, ::MFM_RANGE, ::MFM_NOT_FINITE for data or losses, ::MFM_CANCELLED. */
 MFM_API mfm_error* mfm_train(mfm_session* session, const float* data, size_t length, const size_t* labels, size_t label_count,
                              const mfm_training_options* options, mfm_model** trained) MFM_NOEXCEPT;
 
 /** Tunes a copy of the session's model to p1(x) exp(strength r(x)), off policy: its drift becomes that of the tilted model. Sample it along the
- * ODE or SDE: without `follow` its jumps and posteriors are left as they fall, and values and posterior draws are those of the model it came from alone.
+ * ODE or SDE, not by the default of mfm_sample(): without `follow` its jumps and posteriors are left as they fall, and values and posterior draws are those of the model it came from alone.
  * Of a model with labels the drift without a label is tuned, and nothing is learned about labels.
  * @param reward with a gradient, which is followed through the map; or without: then the weights of several draws and where these lie tell the way,
  * which is better for rewards that are flat in most places, such as that of a sure classifier

@@ -15,19 +15,25 @@
 #include <functional>
 #include <memory>
 #include <new>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "answer.hpp"
 #include "mfm.h"
 #include "options.hpp"
+#include "path.hpp"
 #include "reward.hpp"
 #include "span.hpp"
 #include "status.hpp"
 
 namespace mfm {
 inline namespace v1 {
+
+/** The version of the library that runs, such as "0.1.0"; ::MFM_VERSION is that of the headers. */
+inline const char* version() noexcept { return mfm_version(); }
+/** The name of a code, such as "MFM_RANGE". */
+inline const char* name(mfm_code code) noexcept { return mfm_code_name(code); }
 
 /** Gives a DLPack tensor back by its own deleter, whoever made it. Needs no dlpack.h: all versions of the structure begin alike. */
 struct tensor_deleter {
@@ -42,7 +48,7 @@ struct tensor_deleter {
     if (head.deleter) head.deleter(done);
   }
 };
-/** The owner of a DLPack tensor: `mfm::tensor samples(session.sample_dlpack(16));`, and `.release()` to hand it on. */
+/** The owner of a DLPack tensor, `.release()` of which hands it on. */
 using tensor = std::unique_ptr<DLManagedTensorVersioned, tensor_deleter>;
 
 }  // namespace v1
@@ -54,22 +60,22 @@ struct session_options {
   std::size_t threads = 1;
   /** A CUDA stream of the host's, in whose order DLPack tensors come and go; null for none, as it must be on the CPU. */
   void* stream = nullptr;
-  /** Called after each step; false stops the call with ::MFM_CANCELLED. */
-  std::function<bool(const mfm_progress&)> progress;
+  /** Called after each step, and within long ones; see mfm::progress_callback for its answers, of which `false` stops the call with ::MFM_CANCELLED. */
+  progress_callback progress;
   /** Called with a line for the log. What it throws is lost. */
   std::function<void(mfm_log_level, const char*)> log;
 };
 
-/** A model. Moves, and is shared between threads freely: it never changes. A default-constructed one is empty. */
+/** A model, which never changes, and is shared between threads freely. Copies are of the handle: there is one network. A default-constructed one is empty. */
 class model {
  public:
   /** No model. */
   model() noexcept = default;
   /** Takes a handle over. */
-  explicit model(mfm_model* handle) noexcept : handle_(handle) {}
+  explicit model(mfm_model* handle) : handle_(handle, free()) {}
 
   /** mfm_model_load() */
-  static status try_load(std::string_view path, model& loaded, const mfm_model_options& options = model_options()) noexcept {
+  static status try_load(path_view path, model& loaded, const mfm_model_options& options = model_options()) noexcept {
     return loaded.take([&](mfm_model** out) { return mfm_model_load(path.data(), path.size(), &options, out); });
   }
   /** mfm_model_load_memory() */
@@ -81,7 +87,7 @@ class model {
     return created.take([&](mfm_model** out) { return mfm_model_create(&form, data.data(), data.size(), out); });
   }
   /** mfm_model_save() */
-  status try_save(std::string_view path) const noexcept { return status(mfm_model_save(get(), path.data(), path.size())); }
+  status try_save(path_view path) const noexcept { return status(mfm_model_save(get(), path.data(), path.size())); }
   /** mfm_model_save_memory(): `bytes` is replaced. */
   status try_save_memory(std::vector<unsigned char>& bytes) const noexcept {
     mfm_bytes* handle = nullptr;
@@ -110,7 +116,7 @@ class model {
 
 #if MFM_EXCEPTIONS
   /** mfm_model_load() */
-  static model load(std::string_view path, const mfm_model_options& options = model_options()) {
+  static model load(path_view path, const mfm_model_options& options = model_options()) {
     model loaded;
     detail::check(try_load(path, loaded, options));
     return loaded;
@@ -128,7 +134,7 @@ class model {
     return created;
   }
   /** mfm_model_save() */
-  void save(std::string_view path) const { detail::check(try_save(path)); }
+  void save(path_view path) const { detail::check(try_save(path)); }
   /** mfm_model_save_memory() */
   std::vector<unsigned char> save_memory() const {
     std::vector<unsigned char> bytes;
@@ -149,14 +155,26 @@ class model {
   status take(Load&& load) noexcept {
     mfm_model* made = nullptr;
     status outcome(load(&made));
-    if (outcome.ok()) handle_.reset(made);
-    return outcome;
+    return outcome.ok() ? own(made) : std::move(outcome);
+  }
+  /// Takes a handle over, which is given back if there is no memory for that.
+  status own(mfm_model* made) noexcept {
+#if MFM_EXCEPTIONS
+    try {
+      handle_ = std::shared_ptr<mfm_model>(made, free());
+    } catch (const std::bad_alloc&) {
+      return status::out_of_memory();
+    }
+#else
+    handle_ = std::shared_ptr<mfm_model>(made, free());
+#endif
+    return status();
   }
   friend class session;
   struct free {
     void operator()(mfm_model* handle) const noexcept { mfm_model_free(handle); }
   };
-  std::unique_ptr<mfm_model, free> handle_;
+  std::shared_ptr<mfm_model> handle_;
 };
 
 /** What one thread needs beside a model: one call at a time. Keeps the model alive. A default-constructed one is empty. */
@@ -229,8 +247,7 @@ class session {
                    span<const std::size_t> labels = {}) noexcept {
     mfm_model* made = nullptr;
     status outcome = settle(mfm_train(get(), data.data(), data.size(), labels.data(), labels.size(), &options, &made));
-    if (outcome.ok()) trained = model(made);
-    return outcome;
+    return outcome.ok() ? trained.own(made) : std::move(outcome);
   }
   /** mfm_fine_tune() */
   template <class R>
@@ -239,23 +256,35 @@ class session {
     mfm_model* made = nullptr;
     status outcome =
         with(host, [&](const mfm_reward* r) { return mfm_fine_tune(get(), r, data.data(), data.size(), &options, &made); });
-    if (outcome.ok()) tuned = model(made);
-    return outcome;
+    return outcome.ok() ? tuned.own(made) : std::move(outcome);
   }
   /** mfm_sample_dlpack() */
   status try_sample_dlpack(std::size_t count, DLManagedTensorVersioned*& samples, const mfm_sample_options& options = sample_options()) noexcept {
     return settle(mfm_sample_dlpack(get(), &options, count, &samples));
+  }
+  /** mfm_sample_dlpack() */
+  status try_sample_dlpack(std::size_t count, tensor& samples, const mfm_sample_options& options = sample_options()) noexcept {
+    return owned(samples, [&](DLManagedTensorVersioned*& made) { return try_sample_dlpack(count, made, options); });
   }
   /** mfm_posterior_dlpack(): `states` is consumed, also on failure. */
   status try_posterior_dlpack(DLManagedTensorVersioned* states, DLManagedTensorVersioned*& draws,
                               const mfm_posterior_options& options = posterior_options()) noexcept {
     return settle(mfm_posterior_dlpack(get(), states, &options, &draws));
   }
+  /** mfm_posterior_dlpack() */
+  status try_posterior_dlpack(tensor states, tensor& draws, const mfm_posterior_options& options = posterior_options()) noexcept {
+    return owned(draws, [&](DLManagedTensorVersioned*& made) { return try_posterior_dlpack(states.release(), made, options); });
+  }
   /** mfm_steer_dlpack() */
   template <class R>
   status try_steer_dlpack(R&& host, std::size_t count, DLManagedTensorVersioned*& samples,
                           const mfm_steer_options& options = steer_options()) noexcept {
     return with(host, [&](const mfm_reward* r) { return mfm_steer_dlpack(get(), r, &options, count, &samples); });
+  }
+  /** mfm_steer_dlpack() */
+  template <class R>
+  status try_steer_dlpack(R&& host, std::size_t count, tensor& samples, const mfm_steer_options& options = steer_options()) noexcept {
+    return owned(samples, [&](DLManagedTensorVersioned*& made) { return try_steer_dlpack(host, count, made, options); });
   }
 
 #if MFM_EXCEPTIONS
@@ -305,22 +334,26 @@ class session {
     detail::check(try_fine_tune(host, tuned, options, data));
     return tuned;
   }
-  /** mfm_sample_dlpack(), for an mfm::tensor to own; likewise below. */
-  DLManagedTensorVersioned* sample_dlpack(std::size_t count, const mfm_sample_options& options = sample_options()) {
-    DLManagedTensorVersioned* samples = nullptr;
+  /** mfm_sample_dlpack() */
+  [[nodiscard]] tensor sample_dlpack(std::size_t count, const mfm_sample_options& options = sample_options()) {
+    tensor samples;
     detail::check(try_sample_dlpack(count, samples, options));
     return samples;
   }
   /** mfm_posterior_dlpack(): `states` is consumed, also on failure. */
-  DLManagedTensorVersioned* posterior_dlpack(DLManagedTensorVersioned* states, const mfm_posterior_options& options = posterior_options()) {
-    DLManagedTensorVersioned* draws = nullptr;
-    detail::check(try_posterior_dlpack(states, draws, options));
+  [[nodiscard]] tensor posterior_dlpack(DLManagedTensorVersioned* states, const mfm_posterior_options& options = posterior_options()) {
+    return posterior_dlpack(tensor(states), options);
+  }
+  /** mfm_posterior_dlpack() */
+  [[nodiscard]] tensor posterior_dlpack(tensor states, const mfm_posterior_options& options = posterior_options()) {
+    tensor draws;
+    detail::check(try_posterior_dlpack(std::move(states), draws, options));
     return draws;
   }
   /** mfm_steer_dlpack() */
   template <class R>
-  DLManagedTensorVersioned* steer_dlpack(R&& host, std::size_t count, const mfm_steer_options& options = steer_options()) {
-    DLManagedTensorVersioned* samples = nullptr;
+  [[nodiscard]] tensor steer_dlpack(R&& host, std::size_t count, const mfm_steer_options& options = steer_options()) {
+    tensor samples;
     detail::check(try_steer_dlpack(host, count, samples, options));
     return samples;
   }
@@ -333,13 +366,13 @@ class session {
 
  private:
   struct callbacks {
-    std::function<bool(const mfm_progress&)> progress;
+    progress_callback progress;
     std::function<void(mfm_log_level, const char*)> log;
     detail::catcher caught;
 
     static int tell(void* context, const mfm_progress* told) {
       auto& self = *static_cast<callbacks*>(context);
-      return self.caught.run([&] { return static_cast<int>(self.progress(*told) ? MFM_OK : MFM_CANCELLED); });
+      return self.caught.run([&] { return self.progress(*told); });
     }
     static void say(void* context, mfm_log_level level, const char* message) {
       detail::catcher lost;
@@ -350,7 +383,16 @@ class session {
     }
   };
 
-  status settle(mfm_error* error) noexcept { return host_ ? host_->caught.settle(error) : status(error); }
+  status settle(mfm_error* failure) noexcept { return host_ ? host_->caught.settle(failure) : status(failure); }
+
+  /// A tensor that a call made, in the place of its owner.
+  template <class Call>
+  static status owned(tensor& place, Call&& call) noexcept {
+    DLManagedTensorVersioned* made = nullptr;
+    status outcome = call(made);
+    if (outcome.ok()) place.reset(made);
+    return outcome;
+  }
 
   template <class R, class Call>
   status with(R& host, Call&& call) noexcept {

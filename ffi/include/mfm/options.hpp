@@ -68,8 +68,8 @@ struct fine_tuning_options : mfm_training_options {
 
 /** ::mfm_architecture with its defaults. */
 struct architecture : mfm_architecture {
-  /** For items of `dimension` numbers. */
-  explicit architecture(std::size_t dimension) noexcept : mfm_architecture(mfm_architecture_default(dimension)) {}
+  /** For items of so many numbers. */
+  explicit architecture(std::size_t numbers) noexcept : mfm_architecture(mfm_architecture_default(numbers)) {}
 };
 
 }  // namespace v1

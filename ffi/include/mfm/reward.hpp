@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <type_traits>
 
+#include "answer.hpp"
 #include "mfm.h"
 #include "span.hpp"
 #include "status.hpp"
@@ -16,7 +17,9 @@ namespace mfm {
 inline namespace v1 {
 
 /** A reward r(x) of the host's: samplers aim at p1(x) exp r(x). Anything callable as `f(batch, span<float> values)` serves as well, or as
- * `f(batch, span<float> values, span<float> gradients)`; the latter is called with empty gradients where none are needed. */
+ * `f(batch, span<float> values, span<float> gradients)`; the latter is called with empty gradients where none are needed. Such a function returns nothing,
+ * to go on; a bool, `true` to go on and `false` to cancel the call; or an int or ::mfm_code, ::MFM_OK to go on, ::MFM_CANCELLED to cancel, anything else for
+ * failure. Rewards go into `values`: one that returns a number does not compile. */
 class reward {
  public:
   virtual ~reward() = default;
@@ -46,20 +49,7 @@ struct reward_call {
   static constexpr bool is_value = std::is_invocable_v<R&, batch, span<float>>;
   static constexpr bool is_both = std::is_invocable_v<R&, batch, span<float>, span<float>>;
   static_assert(is_reward || is_value || is_both, "a reward is a mfm::reward, or callable with (batch, span) or (batch, span, span)");
-
-  /// What a callback answers: nothing, whether to go on, or a code.
-  template <class Callback>
-  static int answer(Callback&& callback) {
-    using answered = decltype(callback());
-    if constexpr (std::is_void_v<answered>) {
-      callback();
-      return MFM_OK;
-    } else if constexpr (std::is_same_v<answered, bool>) {
-      return callback() ? MFM_OK : MFM_CANCELLED;
-    } else {
-      return static_cast<int>(callback());
-    }
-  }
+  static_assert(!is_reward || !std::is_const_v<R>, "a mfm::reward may change as it is called, so it cannot be const; a lambda can");
 
   static int value(void* context, const float* x, std::size_t n, std::size_t dimension, float* values) {
     auto& self = *static_cast<reward_call*>(context);

@@ -16,14 +16,17 @@ inline namespace v1 {
 
 class batch;
 
-/** A view of `size()` elements that somebody else owns: of a std::vector, std::array, std::span or anything with data() and size(). */
+/** A view of `size()` elements that somebody else owns: of a std::vector, std::array, std::span, an array or anything with data() and size(). */
 template <class T>
 class span {
  public:
   /** No elements. */
   constexpr span() noexcept = default;
-  /** `size` elements at `data`. */
-  constexpr span(T* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  /** `count` elements, of which this is the first. */
+  constexpr span(T* first, std::size_t count) noexcept : data_(first), size_(count) {}
+  /** All of an array. */
+  template <std::size_t N>
+  constexpr span(T (&array)[N]) noexcept : data_(array), size_(N) {}
   /** All of a container; of a batch, whose size() counts items, see batch::numbers(). */
   template <class Container, class = std::enable_if_t<!std::is_same_v<std::remove_cv_t<std::remove_reference_t<Container>>, batch> &&
                                                       std::is_convertible_v<
@@ -33,6 +36,8 @@ class span {
   constexpr T* data() const noexcept { return data_; }
   /** How many there are. */
   constexpr std::size_t size() const noexcept { return size_; }
+  /** Whether there are none. */
+  constexpr bool empty() const noexcept { return size_ == 0; }
   /** An element, which must be there. */
   constexpr T& operator[](std::size_t i) const noexcept { return data_[i]; }
   /** For loops. */
@@ -48,8 +53,29 @@ class span {
 /** Items in a row, as rewards receive them: [size(), dimension()]. */
 class batch {
  public:
-  /** `size` items of `dimension` numbers at `data`. */
-  constexpr batch(const float* data, std::size_t size, std::size_t dimension) noexcept : data_(data), size_(size), dimension_(dimension) {}
+  /** Goes from item to item. */
+  class iterator {
+   public:
+    /** At an item of `numbers` numbers. */
+    constexpr iterator(const float* item, std::size_t numbers) noexcept : item_(item), numbers_(numbers) {}
+    /** The item. */
+    constexpr span<const float> operator*() const noexcept { return {item_, numbers_}; }
+    /** To the next. */
+    constexpr iterator& operator++() noexcept {
+      item_ += numbers_;
+      return *this;
+    }
+    /** Whether two are apart. */
+    constexpr bool operator!=(const iterator& other) const noexcept { return item_ != other.item_; }
+
+   private:
+    const float* item_;
+    std::size_t numbers_;
+  };
+
+  /** `count` items of so many numbers each, of which this is the first. */
+  constexpr batch(const float* first, std::size_t count, std::size_t numbers_in_each) noexcept
+      : data_(first), size_(count), dimension_(numbers_in_each) {}
   /** The first number of the first item. */
   constexpr const float* data() const noexcept { return data_; }
   /** How many items there are. */
@@ -60,6 +86,10 @@ class batch {
   constexpr span<const float> numbers() const noexcept { return {data_, size_ * dimension_}; }
   /** An item, which must be there. */
   constexpr span<const float> operator[](std::size_t item) const noexcept { return {data_ + item * dimension_, dimension_}; }
+  /** For loops over items. */
+  constexpr iterator begin() const noexcept { return {data_, dimension_}; }
+  /** For loops over items. */
+  constexpr iterator end() const noexcept { return {data_ + size_ * dimension_, dimension_}; }
 
  private:
   const float* data_;

@@ -17,6 +17,7 @@
 #define MFM_NAMESPACE v1
 #include <exception>
 #include <stdexcept>
+#include <string>
 #else
 #define MFM_EXCEPTIONS 0
 #define MFM_NAMESPACE v1_without_exceptions
@@ -31,7 +32,7 @@ class [[nodiscard]] status {
   /** Success. */
   status() noexcept = default;
   /** Takes an error of mfm.h over; null is success. */
-  explicit status(mfm_error* error) noexcept : error_(error) {}
+  explicit status(mfm_error* failure) noexcept : error_(failure) {}
   /** That there is no memory left on the host's side. */
   static status out_of_memory() noexcept {
     status failed;
@@ -45,22 +46,40 @@ class [[nodiscard]] status {
   /** The kind of failure. */
   mfm_code code() const noexcept { return memory_ ? mfm_error_code(error_.get()) : MFM_OUT_OF_MEMORY; }
   /** One sentence; lives as long as the status. */
-  const char* message() const noexcept { return memory_ ? mfm_error_message(error_.get()) : "there is no memory left"; }
+  const char* message() const noexcept {
+    if (!memory_) return "there is no memory left";
 #if MFM_EXCEPTIONS
-  /** The same with what a callback threw. */
-  status(mfm_error* error, std::exception_ptr exception) noexcept : error_(error), exception_(std::move(exception)) {}
+    if (!words_.empty()) return words_.c_str();
+#endif
+    return mfm_error_message(error_.get());
+  }
+#if MFM_EXCEPTIONS
+  /** The same with what a callback threw, whose words are part of the message. */
+  status(mfm_error* failure, std::exception_ptr thrown) noexcept : error_(failure), exception_(std::move(thrown)) {
+    if (!exception_) return;
+    try {
+      std::rethrow_exception(exception_);
+    } catch (const std::exception& exception) {
+      try {
+        words_ = std::string(mfm_error_message(error_.get())) + ": " + exception.what();
+      } catch (const std::exception&) {  // The library's own sentence must do.
+      }
+    } catch (...) {
+    }
+  }
   /** What a callback threw, if that is why the call failed. */
   std::exception_ptr exception() const noexcept { return exception_; }
 #endif
 
  private:
   struct free {
-    void operator()(mfm_error* error) const noexcept { mfm_error_free(error); }
+    void operator()(mfm_error* done) const noexcept { mfm_error_free(done); }
   };
   std::unique_ptr<mfm_error, free> error_;
   bool memory_ = true;
 #if MFM_EXCEPTIONS
   std::exception_ptr exception_;
+  std::string words_;
 #endif
 };
 
@@ -106,10 +125,10 @@ class catcher {
     }
   }
   /// Looks for what was thrown only if something was: a call on another thread may be under way, and ours was refused.
-  status settle(mfm_error* error) noexcept {
-    const mfm_code code = mfm_error_code(error);
-    if (code != MFM_CALLBACK_THREW && code != MFM_CALLBACK_THREW_OTHER) return status(error);
-    return status(error, std::exchange(kept_, nullptr));
+  status settle(mfm_error* failure) noexcept {
+    const mfm_code code = mfm_error_code(failure);
+    if (code != MFM_CALLBACK_THREW && code != MFM_CALLBACK_THREW_OTHER) return status(failure);
+    return status(failure, std::exchange(kept_, nullptr));
   }
 
  private:
@@ -120,7 +139,7 @@ class catcher {
   int run(Callback&& callback) noexcept {
     return callback();
   }
-  status settle(mfm_error* error) noexcept { return status(error); }
+  status settle(mfm_error* failure) noexcept { return status(failure); }
 #endif
 };
 

@@ -70,7 +70,7 @@ structures! {
         s: f64, u: f64, t: f64, labels: *const usize, label_count: usize, guidance: *const f64, guidance_count: usize,
     }
     Reward { context: *mut c_void, value: Option<Value>, value_and_gradient: Option<ValueAndGradient> }
-    ValueOptions { draw: Draw, time: f64, draws: usize }
+    ValueOptions { draw: Draw, time: f64, draws: usize, effective_sample_sizes: *mut f32 }
     SteerOptions {
         draw: Draw, estimator: u32, steps: usize, draws: usize, moves: usize, coupling: u32, sde: u32, heun: u32, start: f64,
         window_start: f64, window_end: f64, damping: f64, rescale: f64, clip: f64, power: f64, threshold: f64,

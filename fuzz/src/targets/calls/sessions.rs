@@ -36,7 +36,8 @@ impl Run<'_> {
     fn value_options(&mut self, open: Open, states: usize) -> *const c::ValueOptions {
         let draw = self.draw(open, states);
         let (time, draws) = (self.given.number(), self.given.count(true));
-        self.given.options(c::ValueOptions { size: 0, draw, time, draws })
+        let effective_sample_sizes = if draws % 2 == 0 { std::ptr::null_mut() } else { self.given.memory.list(&vec![0.0; states]) };
+        self.given.options(c::ValueOptions { size: 0, draw, time, draws, effective_sample_sizes })
     }
 
     fn steer_options(&mut self, open: Open) -> *const c::SteerOptions {

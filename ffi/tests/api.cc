@@ -1,0 +1,92 @@
+// What the headers take and give beside the calls themselves: paths, views, copies, tensors, answers of callbacks. Compiled with every warning that a host
+// may have on, and with exceptions and without.
+#include "check.hpp"
+
+#include <array>
+#include <filesystem>
+
+namespace {
+
+constexpr std::size_t dimension = 64;
+
+void names() {
+  CHECK(std::strcmp(mfm_code_name(MFM_OK), "MFM_OK") == 0 && std::strcmp(mfm::name(MFM_STOP), "MFM_STOP") == 0);
+  CHECK(std::strcmp(mfm_code_name(-1), "unknown") == 0 && std::strcmp(mfm_code_name(MFM_STOP + 1), "unknown") == 0);
+  const std::string numbers =
+      std::to_string(MFM_VERSION_MAJOR) + "." + std::to_string(MFM_VERSION_MINOR) + "." + std::to_string(MFM_VERSION_PATCH);
+  CHECK(numbers == MFM_VERSION && numbers == mfm::version());
+}
+
+void views() {
+  const std::filesystem::path path(MODEL);
+  const std::string text(MODEL);
+  const std::string_view view(text);
+  mfm::model model;
+  CHECK(mfm::model::try_load(path, model).ok() && mfm::model::try_load(text, model).ok() && mfm::model::try_load(view, model).ok());
+
+  const mfm::model copy = model;
+  model = mfm::model();
+  CHECK(!model && copy && copy.dimension() == dimension);
+  mfm::session session = a_session(copy);
+  float plain[dimension];
+  std::array<float, dimension> array{};
+  CHECK(session.try_sample(plain).ok() && session.try_sample(array).ok() && std::equal(array.begin(), array.end(), plain));
+  CHECK(mfm::span<float>().empty() && !mfm::span<const float>(plain).empty());
+  std::size_t items = 0;
+  for (const mfm::span<const float> item : mfm::batch(plain, 4, 16)) CHECK(item.data() == plain + 16 * items++ && item.size() == 16);
+  CHECK(items == 4);
+}
+
+void tensors() {
+  mfm::session session = a_session(the_model());
+  mfm::tensor samples, draws, steered;
+  CHECK(session.try_sample_dlpack(2, samples).ok() && samples);
+  CHECK(session.try_posterior_dlpack(std::move(samples), draws).ok() && draws);
+  CHECK(session.try_steer_dlpack(target(), 2, steered).ok() && steered);
+#if MFM_EXCEPTIONS
+  const mfm::tensor again = session.posterior_dlpack(session.sample_dlpack(2));
+  CHECK(again != nullptr);
+#endif
+}
+
+/// How sampling ends with a progress callback.
+template <class F>
+mfm_code ends_with(F&& progress) {
+  mfm::session_options how;
+  how.progress = std::forward<F>(progress);
+  std::vector<float> samples(dimension);
+  return a_session(the_model(), std::move(how)).try_sample(samples).code();
+}
+
+void answers() {
+  int told = 0;
+  CHECK(ends_with([&](const mfm_progress&) { ++told; }) == MFM_OK && told == 1);
+  CHECK(ends_with([](const mfm_progress&) { return true; }) == MFM_OK);
+  CHECK(ends_with([](const mfm_progress&) { return false; }) == MFM_CANCELLED);
+  CHECK(ends_with([](const mfm_progress&) { return MFM_OK; }) == MFM_OK);
+  CHECK(ends_with([](const mfm_progress&) { return MFM_CANCELLED; }) == MFM_CANCELLED);
+  CHECK(ends_with([](const mfm_progress&) { return MFM_STOP; }) == MFM_CANCELLED);
+  CHECK(ends_with([](const mfm_progress&) { return 5; }) == MFM_CALLBACK_FAILED);
+  CHECK(ends_with(std::function<bool(const mfm_progress&)>()) == MFM_OK && ends_with(nullptr) == MFM_OK);
+
+  mfm::session session = a_session(the_model());
+  std::vector<float> samples(dimension);
+  const auto zero = [](mfm::batch, mfm::span<float> values) {
+    for (float& value : values) value = 0;
+    return MFM_OK;
+  };
+  CHECK(session.try_steer(zero, samples).ok());
+  CHECK(session.try_steer([](mfm::batch, mfm::span<float>) { return MFM_CANCELLED; }, samples).code() == MFM_CANCELLED);
+  static_assert(mfm::detail::is_answer<void> && mfm::detail::is_answer<bool> && mfm::detail::is_answer<int> && mfm::detail::is_answer<mfm_code>);
+  static_assert(!mfm::detail::is_answer<float> && !mfm::detail::is_answer<mfm::status> && !mfm::detail::is_answer<char>);
+}
+
+}  // namespace
+
+int main() {
+  names();
+  views();
+  tensors();
+  answers();
+  return finish();
+}
