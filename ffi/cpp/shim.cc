@@ -27,7 +27,7 @@ struct mfm_bytes {
 struct mfm_model {
   rust::Box<detail::Model> model;
   std::string path, objective, data, device;  // What mfm_model_describe() points to.
-  rust::Vec<double> guidance;
+  rust::Vec<double> guidance, mean, scale;
   mfm_model_info info;
 };
 
@@ -222,14 +222,18 @@ detail::TrainingOptions bridged(const mfm_training_options* given, const mfm_tra
           o.average, o.clip,  o.consistency, o.label_dropout, o.strength, o.draws, o.follow};
 }
 
+/// Where numbers are, if there are any.
+const double* numbers(const rust::Vec<double>& all) { return all.empty() ? nullptr : all.data(); }
+
 /// The handle of a model, with what is told about it.
 mfm_model* handle(rust::Box<detail::Model> model) {
   detail::Info info = model->info();
   auto* made = new mfm_model{std::move(model),       std::string(info.path),   std::string(info.objective),
-                             std::string(info.data), std::string(info.device), std::move(info.guidance),    {}};
+                             std::string(info.data), std::string(info.device), std::move(info.guidance),
+                             std::move(info.mean),   std::move(info.scale),    {}};
   made->info = {sizeof(mfm_model_info),  info.dimension,          info.labels,        info.parameters,      info.training_steps, info.seed,
                 made->path.c_str(), made->objective.c_str(), made->data.c_str(), made->device.c_str(),
-                made->guidance.empty() ? nullptr : made->guidance.data(), made->guidance.size()};
+                numbers(made->guidance), made->guidance.size(), numbers(made->mean), numbers(made->scale)};
   return made;
 }
 
@@ -293,7 +297,7 @@ mfm_error* mfm_model_create(const mfm_architecture* architecture, const float* d
   return call([&] {
     mfm_model*& out = need(model, "the place for the model is null");
     const auto a = read(&need(architecture, "the architecture is null"), mfm_architecture_default(0));
-    const detail::Architecture form{a.dimension, a.width, a.depth, a.frequencies, a.labels, a.seed};
+    const detail::Architecture form{a.dimension, a.width, a.depth, a.frequencies, a.labels, a.seed, a.raw != 0};
     out = handle(detail::create_model(form, slice(data, length, "the data is null"), place(a)));
   });
 }

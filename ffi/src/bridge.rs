@@ -99,6 +99,7 @@ pub mod ffi {
         frequencies: usize,
         labels: usize,
         seed: u64,
+        raw: bool,
     }
 
     struct Info {
@@ -112,6 +113,8 @@ pub mod ffi {
         data: String,
         device: String,
         guidance: Vec<f64>,
+        mean: Vec<f64>,
+        scale: Vec<f64>,
     }
 
     #[derive(Clone, Copy)]

@@ -180,7 +180,8 @@ impl<B: Backend> AnySession for Run<B> {
         let (x, states) = (self.items(x, "x")?, self.items(states, "the states")?);
         let time = |time| self.device.full(time, Shape::new(&[1])?);
         let query = mfm_core::Query { s: time(s)?, u: time(u)?, x, t: time(t)?, x_t: states, condition: condition(labels, guidance) };
-        write::<B>(&self.model.network.velocity(&query)?, velocity, "the velocity")
+        let made = self.model.coordinates().leave_velocity(&self.model.network.velocity(&query)?)?;
+        write::<B>(&made, velocity, "the velocity")
     }
 
     fn value(
@@ -203,6 +204,7 @@ impl<B: Backend> AnySession for Run<B> {
         let flow = self.flow(draw.labels, draw.guidance)?;
         let (states_length, states) = (states.len(), self.items(states, "the states")?);
         let reward = HostReward::new(callbacks, &self.device).of_draws(count, draws);
+        let reward = self.model.coordinates().reward(reward);
         callbacks.say(format_args!("the value of {count} states at t = {time} by {draws} draws each"));
         let (draws, noise) = (Draws::new(draws), draw.noise());
         let Some(place) = gradients else {
@@ -226,6 +228,7 @@ impl<B: Backend> AnySession for Run<B> {
             callbacks.step(&progress(made, blocks))?;
             Ok([found.value, found.gradient, found.weights])
         })?;
+        let gradient = self.model.coordinates().leave_gradient(&gradient)?;
         // All are written, or none.
         let (value, gradient) = (
             written::<B>(&value, values.len(), possible, "the value")?,

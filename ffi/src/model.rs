@@ -8,7 +8,7 @@ use crate::session::{AnySession, Run, Session};
 use mfm_core::{Interpolant, Noise, Shape, Tensor, interpolant};
 use mfm_nn::file::{self, write_model};
 use mfm_nn::layer::settled;
-use mfm_nn::{GaussianConfig, MlpConfig, ModelConfig, ModelFile, ModelHeader, Module};
+use mfm_nn::{Coordinates, GaussianConfig, MlpConfig, ModelConfig, ModelFile, ModelHeader, Module};
 use std::sync::Arc;
 
 /// A model on some device.
@@ -64,6 +64,11 @@ impl<B: Backend> Loaded<B> {
     /// The handle to it.
     pub fn handle(self) -> Box<Model> {
         Box::new(Model(Arc::new(self)))
+    }
+
+    /// Those in which the network works.
+    pub fn coordinates(&self) -> &Coordinates {
+        &self.header.coordinates
     }
 
     /// The dimension of the data.
@@ -140,29 +145,37 @@ pub(crate) fn load_model_from_memory(bytes: &[u8], place: &Place<'_>) -> Result<
 /// A fresh model.
 pub(crate) fn create_model(architecture: &Architecture, data: &[f32], place: &Place<'_>) -> Result<Box<Model>> {
     guard(|| {
-        let &Architecture { dimension, width, depth, frequencies, labels, seed } = architecture;
+        let &Architecture { dimension, width, depth, frequencies, labels, seed, raw } = architecture;
         let network = MlpConfig { width, depth, frequencies, labels, ..MlpConfig::new(dimension) };
         network.check()?;
-        let mut config = ModelConfig::mlp(network);
-        let mut mean = Vec::new();
+        let mut coordinates = Coordinates::default();
         if !data.is_empty() {
             rows(data.len(), dimension, "the data")?;
             finite(data, dimension, "the data")?;
-            let (gaussian, centre) = GaussianConfig::of_data(data, dimension);
-            config = config.preconditioned(gaussian);
-            mean = centre;
+            if !raw {
+                coordinates = Coordinates::of_data(data, dimension)?;
+            }
         }
         match AnyDevice::open(place)? {
-            AnyDevice::Cpu(device) => fresh(device, config, &mean, seed),
-            AnyDevice::Cuda(device) => fresh(device, config, &mean, seed),
+            AnyDevice::Cpu(device) => fresh(device, network, coordinates, data, seed),
+            AnyDevice::Cuda(device) => fresh(device, network, coordinates, data, seed),
         }
     })
 }
 
-fn fresh<B: Backend>(device: B, config: ModelConfig, mean: &[f64], seed: u64) -> Result<Box<Model>> {
-    let shape = Shape::new(&[config.network.data()])?;
-    let network = mfm_nn::Model::new(&device, &config, mean, &Noise::new(seed).fork(0))?;
+fn fresh<B: Backend>(device: B, network: MlpConfig, coordinates: Coordinates, data: &[f32], seed: u64) -> Result<Box<Model>> {
+    let dimension = network.data;
+    let (mut config, mut mean) = (ModelConfig::mlp(network), Vec::new());
+    if !data.is_empty() {
+        let rows = device.precise().from_slice(data, Shape::new(&[data.len() / dimension, dimension])?)?;
+        let (gaussian, centre) = GaussianConfig::of_data(&B::host(&coordinates.enter(&rows)?)?, dimension);
+        config = config.preconditioned(gaussian);
+        mean = centre;
+    }
+    let shape = Shape::new(&[dimension])?;
+    let network = mfm_nn::Model::new(&device, &config, &mean, &Noise::new(seed).fork(0))?;
     let mut header = ModelHeader::new(config, interpolant::Linear.name(), shape);
+    header.coordinates = coordinates;
     header.provenance.seed = seed;
     header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
     Ok(Loaded::new(device, network, header)?.handle())
@@ -220,6 +233,8 @@ impl Model {
                 data: from.data.clone(),
                 device: self.0.device(),
                 guidance: header.model.network.guidance().to_vec(),
+                mean: header.coordinates.mean().to_vec(),
+                scale: header.coordinates.scale().to_vec(),
             })
         })
     }

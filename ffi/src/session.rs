@@ -129,14 +129,15 @@ impl<B: Backend> Run<B> {
         Ok(Shape::new(&[count, self.dimension()])?)
     }
 
-    /// Items of the host's, all of them finite, as a tensor.
+    /// Items of the host's, all of them finite, as a tensor in the model's coordinates.
     pub(crate) fn items(&self, values: &[f32], what: &str) -> Result<B::Tensor> {
         let count = rows(values.len(), self.dimension(), what)?;
         finite(values, self.dimension(), what)?;
-        Ok(self.device.from_slice(values, self.shape(count)?)?)
+        let items = self.device.precise().from_slice(values, self.shape(count)?)?;
+        Ok(self.model.coordinates().enter(&items)?)
     }
 
-    /// States of the host's as a tensor. In the order of a stream of the host's, the numbers of one that is handed in are still to come, so nobody looks at them.
+    /// States of the host's as a tensor, likewise. In the order of a stream of the host's, the numbers of one that is handed in are still to come, so nobody looks at them.
     pub(crate) fn input(&self, input: Input<'_>) -> Result<B::Tensor> {
         match input {
             Input::Span(values) => self.items(values, "the states"),
@@ -151,7 +152,7 @@ impl<B: Backend> Run<B> {
                 if self.stream == 0 {
                     finite(&B::host(&states)?, self.dimension(), "the states")?;
                 }
-                Ok(states)
+                Ok(self.model.coordinates().enter(&states)?)
             }
         }
     }
@@ -165,9 +166,10 @@ impl<B: Backend> Run<B> {
         }
     }
 
-    /// Hands a result over, if all of it is finite: into the host's memory, or as a new tensor. In the order of the host's stream a tensor's numbers
+    /// Hands samples over in the units of the data, if all of them are finite: into the host's memory, or as a new tensor. In the order of the host's stream a tensor's numbers
     /// are still to come, so nobody looks at them.
     pub(crate) fn deliver(&self, result: &B::Tensor, output: Output<'_>) -> Result<()> {
+        let result = &self.model.coordinates().leave(result)?;
         match output {
             Output::Span(place) => write::<B>(result, place, "the result"),
             Output::DlPack(_, place) => {

@@ -121,6 +121,7 @@ pub fn steer<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, options: &Stee
         Estimator::Smc | Estimator::MfmSmc => reward.of_particles(),
         _ => reward,
     };
+    let of_samples = run.model.coordinates().reward(&reward);
     let draws = if plan.estimator.has_draws() { format!(", {} draws", plan.draws) } else { String::new() };
     callbacks.say(format_args!("steering {count} samples by {}, {} steps{draws}", plan.estimator.name(), plan.steps));
     let noise = options.draw.noise();
@@ -136,10 +137,10 @@ pub fn steer<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, options: &Stee
         // It has no steps of its own: the host is told of each evaluation.
         let evaluations = evaluations(&Draws::new(plan.draws), run.shape(count)?)?;
         let map = Watched::new(flow.map, callbacks, plan.steps.saturating_mul(evaluations));
-        plan.run(&Flow { map: &map, path: flow.path, condition: flow.condition }, &reward, &x, &noise, &mut on_step)?
+        plan.run(&Flow { map: &map, path: flow.path, condition: flow.condition }, &of_samples, &x, &noise, &mut on_step)?
     } else {
         let map = Watched::within_steps(flow.map, callbacks, plan.steps);
-        plan.run(&Flow { map: &map, path: flow.path, condition: flow.condition }, &reward, &x, &noise, &mut on_step)?
+        plan.run(&Flow { map: &map, path: flow.path, condition: flow.condition }, &of_samples, &x, &noise, &mut on_step)?
     };
     if allowed.max(reward.take_allowed()) == Some(false) {
         return Err(Failure::new(Code::NotFinite, "the reward is -infinity for all that could have become a sample"));
@@ -166,6 +167,7 @@ pub fn search<B: Backend>(
     let map = Watched::within_steps(flow.map, callbacks, options.steps);
     let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
     let reward = HostReward::new(callbacks, &run.device).of_draws(particles, options.draws);
+    let reward = run.model.coordinates().reward(reward);
     let grid = TimeGrid { power: options.power, ..TimeGrid::uniform(options.steps) };
     let keep = if options.keep_overall { Keep::Overall } else { Keep::PerParticle };
     let search = Search { grid, draws: Draws::new(options.draws), keep, coupling: coupling(options.coupling)? };
@@ -175,7 +177,7 @@ pub fn search<B: Backend>(
     let found = search.run(&flow, &reward, &x, &noise.fork(1), &mut |index, best_reward| {
         callbacks.step(&Progress { best_reward, ..progress(index + 1, options.steps) })
     })?;
-    write::<B>(&found.samples, samples, "the samples")?;
+    write::<B>(&run.model.coordinates().leave(&found.samples)?, samples, "the samples")?;
     rewards.iter_mut().zip(&found.rewards).for_each(|(place, reward)| *place = *reward as f32);
     Ok(())
 }

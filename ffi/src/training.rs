@@ -197,6 +197,7 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     let base = moved(&run.model.network, &run.device)?;
     let flow = Flow::new(&base, run.model.path);
     let reward = HostReward::new(callbacks, &run.device);
+    let of_samples = run.model.coordinates().reward(&reward);
     let (slope, usual) = if callbacks.has_gradient() { (WeightSlope::Pathwise, 1) } else { (WeightSlope::Covariance, 4) };
     let draws = if options.draws == 0 { usual } else { options.draws };
     let tuning = FineTuning { strength: options.strength, slope, draws, ..FineTuning::default() };
@@ -216,7 +217,7 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
         },
         |input: LossInput<'_, B::Tensor, Network<B>>| {
             let maps = FineTuningMaps { base: flow, sampler: flow, student: input.student };
-            let loss = tuning.loss(&maps, &reward, input.samples.batch(), Some(&mut normaliser), &input.noise.fork(0))?;
+            let loss = tuning.loss(&maps, &of_samples, input.samples.batch(), Some(&mut normaliser), &input.noise.fork(0))?;
             let (mean_reward, effective_sample_size) = (loss.mean_reward, loss.effective_sample_size);
             told.set(Progress { mean_reward, effective_sample_size, ..progress(0, 0) });
             if options.follow == 0.0 {

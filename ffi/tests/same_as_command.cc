@@ -165,8 +165,7 @@ int main(int arguments, char** values) {
   search.keep_overall = 1;
   CHECK(session.try_search(linear, samples, rewards, search).ok() && same(samples, "steered.npy"));
 
-  // Training: the same model comes out, seen by its samples.
-  run("train same.npy --out trained.mfm --width 16 --depth 2 --steps 5 --batch 8");
+  // Training: the same model comes out, seen by its samples, in either kind of coordinates.
   mfm::architecture form(dimension);
   form.width = 16;
   form.depth = 2;
@@ -176,11 +175,14 @@ int main(int arguments, char** values) {
   training.steps = 5;
   training.batch = 8;
   mfm::model fresh, ours, theirs;
-  CHECK(mfm::model::try_create(form, states, fresh).ok());
-  CHECK(a_session(fresh).try_train(states, ours, training).ok());
-  CHECK(mfm::model::try_load("trained.mfm", theirs).ok());
   numbers a(count * dimension), b(a.size());
-  CHECK(a_session(ours).try_sample(a).ok() && a_session(theirs).try_sample(b).ok() && same(a, b));
+  for (form.raw = 0; form.raw < 2; ++form.raw) {
+    run(std::string("train same.npy --out trained.mfm --width 16 --depth 2 --steps 5 --batch 8") + (form.raw ? " --raw" : ""));
+    CHECK(mfm::model::try_create(form, states, fresh).ok());
+    CHECK(a_session(fresh).try_train(states, ours, training).ok());
+    CHECK(mfm::model::try_load("trained.mfm", theirs).ok());
+    CHECK(a_session(ours).try_sample(a).ok() && a_session(theirs).try_sample(b).ok() && same(a, b));
+  }
 
   // Fine-tuning, on the model's own samples and on data: also the seed that it is made from is the command's.
   for (bool own : {true, false}) {

@@ -68,24 +68,23 @@ impl Coordinates {
     /// # Errors
     /// [`Error::Length`] for items of another size, and whatever the device reports.
     pub fn enter<T: Tensor>(&self, x: &T) -> Result<T> {
-        let z = self.by_columns(&x.to_precise()?, |x, mean, scale| x.sub(mean)?.div(scale))?;
-        z.to_working()
+        self.by_columns(x, |x, mean, scale| x.sub(mean)?.div(scale))?.to_working()
     }
 
-    /// x = mean + scale ∘ z, precise: `[n, ...]` → `[n, ...]`.
+    /// x = mean + scale ∘ z, precise but for z = x: `[n, ...]` → `[n, ...]`.
     ///
     /// # Errors
     /// As [`enter`](Self::enter).
     pub fn leave<T: Tensor>(&self, z: &T) -> Result<T> {
-        self.by_columns(&z.to_precise()?, |z, mean, scale| z.mul(scale)?.add(mean))
+        self.by_columns(z, |z, mean, scale| z.mul(scale)?.add(mean))
     }
 
-    /// Velocities by x of those by z, scale ∘ v, precise: `[n, ...]` → `[n, ...]`.
+    /// Velocities by x of those by z, scale ∘ v, likewise: `[n, ...]` → `[n, ...]`.
     ///
     /// # Errors
     /// As [`enter`](Self::enter).
     pub fn leave_velocity<T: Tensor>(&self, velocity: &T) -> Result<T> {
-        self.by_columns(&velocity.to_precise()?, |velocity, _, scale| velocity.mul(scale))
+        self.by_columns(velocity, |velocity, _, scale| velocity.mul(scale))
     }
 
     /// Gradients by z of those by x, scale ∘ ∇: `[n, ...]` → `[n, ...]`.
@@ -96,12 +95,12 @@ impl Coordinates {
         self.leave_velocity(gradient)?.to_working()
     }
 
-    /// Gradients by x of those by z, ∇/scale, precise: `[n, ...]` → `[n, ...]`.
+    /// Gradients by x of those by z, ∇/scale, likewise: `[n, ...]` → `[n, ...]`.
     ///
     /// # Errors
     /// As [`enter`](Self::enter).
     pub fn leave_gradient<T: Tensor>(&self, gradient: &T) -> Result<T> {
-        self.by_columns(&gradient.to_precise()?, |gradient, _, scale| gradient.div(scale))
+        self.by_columns(gradient, |gradient, _, scale| gradient.div(scale))
     }
 
     /// The reward z ↦ r(mean + scale ∘ z) of a reward r of the data.
@@ -109,7 +108,7 @@ impl Coordinates {
         InCoordinates { reward, coordinates: self }
     }
 
-    /// What `change` makes of items as rows, the mean and the scale.
+    /// What `change` makes of items as precise rows, the mean and the scale; nothing, where these are the data's own.
     fn by_columns<T: Tensor>(&self, items: &T, change: impl FnOnce(&T, &T, &T) -> Result<T>) -> Result<T> {
         if self.is_identity() {
             return Ok(items.clone());
@@ -118,6 +117,7 @@ impl Coordinates {
         if shape.item() != expected {
             return Err(Error::Length { op: "an item in its coordinates", expected, found: shape.item() });
         }
+        let items = items.to_precise()?;
         let device = items.device();
         let row = |values: &[f64]| device.from_slice(values, Shape::new(&[1, expected])?);
         change(&items.reshape(Shape::new(&[shape.batch(), expected])?)?, &row(&self.mean)?, &row(&self.scale)?)?.reshape(shape)

@@ -6,6 +6,10 @@
  * is always a number of floats, so `length = items * dimension`. What is written to may overlap nothing else that is handed in. All of it, and what a
  * reward is given and writes, is host memory, also where the model is on a GPU; only DLPack tensors live there.
  *
+ * Units. A model works in coordinates z = (x - mean) / scale of its own, number by number, or in those of the data, where mean is 0 and scale 1:
+ * ::mfm_model_info has both. Whatever crosses this interface is in the units of the data: items, states x_t = mean + scale z_t at any time,
+ * velocities by x, and a reward's x and gradients. In these units the noise that a flow starts from is N(mean, diag(scale^2)).
+ *
  * Errors. Functions that can fail return NULL for success, or an ::mfm_error that the caller owns and gives back to mfm_error_free(). No
  * exception and no panic leaves the library; whatever failed, handles stay usable, and outputs may be half-written only where that is said.
  *
@@ -157,6 +161,8 @@ typedef struct mfm_architecture {
   const char* device;    /**< As in ::mfm_model_options; likewise below. */
   uint32_t precision;    /**< How a GPU keeps its numbers. */
   uint32_t graphs;       /**< Whether work goes there as CUDA graphs. */
+  uint32_t raw;          /**< 1 for a model in the coordinates of its data, whose noise is N(0, I) in their units; 0 (the default) for one that standardises
+                              each number of an item by the mean and the deviation of the data that it is created from. */
 } mfm_architecture;
 
 /** Four hidden layers of 256 for items of `dimension` numbers. */
@@ -172,12 +178,14 @@ static inline mfm_architecture mfm_architecture_default(size_t dimension) {
   a.device = NULL;
   a.precision = MFM_F32;
   a.graphs = 0;
+  a.raw = 0;
   return a;
 }
 
 /** A fresh model, to be trained.
- * @param data [length / dimension, dimension]: clean items whose mean and deviation precondition the network, so that it learns only what a
- * Gaussian does not know; NULL with length 0 for a bare network. Errors: ::MFM_RANGE, ::MFM_LENGTH, ::MFM_NOT_FINITE. */
+ * @param data [length / dimension, dimension]: clean items by which each number is standardised (by 1 where it does not vary), unless
+ * `architecture->raw`, and whose mean and deviation precondition the network, so that it learns only what a Gaussian does not know; NULL with
+ * length 0 for a bare network in the coordinates of the data. Errors: ::MFM_RANGE, ::MFM_LENGTH, ::MFM_NOT_FINITE. */
 MFM_API mfm_error* mfm_model_create(const mfm_architecture* architecture, const float* data, size_t length, mfm_model** model) MFM_NOEXCEPT;
 
 /** What is known about a model. */
@@ -194,6 +202,8 @@ typedef struct mfm_model_info {
   const char* device;      /**< Where it lives. */
   const double* guidance;  /**< The scales of guidance that it takes, 1 first, which stands for none; NULL if it takes none. Lives as long as the model. */
   size_t guidance_count;   /**< How many. */
+  const double* mean;      /**< The mean of its coordinates, `dimension` numbers; NULL if they are those of the data. Lives as long as the model. */
+  const double* scale;     /**< Their scale, likewise. */
 } mfm_model_info;
 
 /** Fills in the first `info->size` bytes of `info`. */
@@ -386,7 +396,7 @@ static inline mfm_query mfm_query_default(void) {
   return q;
 }
 
-/** The average velocity v_{s,u}(x; t, x_t); at s = u the velocity itself. The map is x + (u - s) v. It is one evaluation of the network, of which neither
+/** The average velocity v_{s,u}(x; t, x_t), in the units of the data; at s = u the velocity itself. The map is x + (u - s) v. It is one evaluation of the network, of which neither
  * callback of the session is told.
  * @param x [n * k, dimension], k rows for each state @param states [n, dimension] @param[out] velocity of the shape of x
  * Errors: ::MFM_LENGTH, ::MFM_EMPTY, ::MFM_RANGE, ::MFM_NOT_FINITE. */
@@ -438,7 +448,8 @@ static inline mfm_value_options mfm_value_options_default(void) {
 MFM_API mfm_error* mfm_value(mfm_session* session, const mfm_reward* reward, const float* states, size_t states_length,
                              const mfm_value_options* options, float* values, size_t values_length) MFM_NOEXCEPT;
 
-/** The value and its gradient by the state, through the network; where the value is -infinity, the gradient takes all draws of the state alike.
+/** The value and its gradient by the state, in the units of the data, through the network; where the value is -infinity, the gradient takes all draws
+ * of the state alike.
  * @param states [n, dimension] @param[out] values [n] @param[out] gradients [n, dimension]
  * Errors: those of mfm_value(); ::MFM_UNSUPPORTED for a reward without gradient. */
 MFM_API mfm_error* mfm_value_and_gradient(mfm_session* session, const mfm_reward* reward, const float* states, size_t states_length,
@@ -612,7 +623,8 @@ static inline mfm_training_options mfm_fine_tuning_options_default(void) {
   return o;
 }
 
-/** Trains from the session's model, which stays as it is, on data of the host's, whose columns should have similar scales near 1. A progress callback
+/** Trains from the session's model, which stays as it is, on data of the host's, whose columns should have similar scales near 1 if the model
+ * has the coordinates of its data. A progress callback
  * that answers ::MFM_STOP ends it after that step, with the model so far.
  * @param data [length / dimension, dimension] @param labels one for each item, or NULL @param[out] trained a new model
  * Errors: ::MFM_LENGTH, ::MFM_EMPTY, ::MFM_RANGE, ::MFM_NOT_FINITE for data or losses, ::MFM_CANCELLED. */

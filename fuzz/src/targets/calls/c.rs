@@ -49,7 +49,7 @@ pub type ValueAndGradient = unsafe extern "C" fn(*mut c_void, *const f32, usize,
 structures! {
     ModelOptions { device: *const c_char, precision: u32, graphs: u32 }
     Architecture {
-        dimension: usize, width: usize, depth: usize, frequencies: usize, labels: usize, seed: u64, device: *const c_char, precision: u32, graphs: u32,
+        dimension: usize, width: usize, depth: usize, frequencies: usize, labels: usize, seed: u64, device: *const c_char, precision: u32, graphs: u32, raw: u32,
     }
     ModelInfo {
         dimension: usize, labels: usize, parameters: usize, training_steps: u64, seed: u64,

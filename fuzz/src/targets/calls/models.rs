@@ -18,7 +18,9 @@ impl Run<'_> {
             device: given.device(),
             precision: 0,
             graphs: 0,
+            raw: 0,
         };
+        form.raw = form.seed as u32 % 2;
         // What the processor cannot do, seldom.
         match form.seed {
             0xfd.. => form.precision = form.seed as u32 - 0xfc,
