@@ -177,7 +177,7 @@ fn the_command() {
     // All weight on one draw is said, not only shown.
     let (_, err) = common::texts(&folder.run(&tune));
     assert!(!err.contains("collapsed"), "{err}");
-    let (_, err) = common::texts(&folder.run(&[&tune[..], &["--strength", "40"]].concat()));
+    let (_, err) = common::texts(&folder.run(&[&tune[..], &["--strength", "20"]].concat()));
     assert!(err.contains("warning: the weights have collapsed: 1.") && err.contains(" of 64 posterior draws"), "{err}");
     folder.refuses(&[&tune[..], &["--strength", "1e6"]].concat(), &["the weight of a posterior draw"]);
     let reward = ["finetune", "model.mfm", "--reward", "linear:1e200,0", "-o", "t.mfm", "--steps", "3", "--batch", "8", "--raw"];
