@@ -32,7 +32,7 @@ macro_rules! conformance {
                 special_movement special_movement(tolerances), special_hooks special_hooks(tolerances),
                 select_without_nan select_without_nan(tolerances), maximum_ties maximum_ties(tolerances),
                 saturated_derivatives saturated_derivatives(tolerances),
-                errors errors(), wild_arguments wild_arguments(tolerances),
+                errors errors(), room room(), wild_arguments wild_arguments(tolerances),
                 devices devices(), tapes tapes(), independence independence(),
                 large large(tolerances), sentinels sentinels(), repeatable repeatable(),
                 programs programs(tolerances), program_gradients program_gradients(tolerances));
