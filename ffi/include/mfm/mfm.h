@@ -487,7 +487,8 @@ typedef struct mfm_steer_options {
   uint32_t coupling;   /**< An ::mfm_coupling; default ::MFM_BRIDGE. */
   uint32_t sde;        /**< 1 to integrate the SDE instead of the ODE (default 0), for the first four estimators, and instead of bridges for the last. */
   uint32_t heun;       /**< 1 for Heun instead of Euler (default 0), for the first four estimators. */
-  double start;        /**< The first time of an ODE or SDE, at which noise stands for the state; default 0.01. */
+  double start;        /**< The first time of an ODE or SDE, at which noise stands for the state; default 0.01. An ODE keeps an error of first order in it,
+                            and may start at 0; an SDE forgets it, and may not. */
   double window_start; /**< Steer only from this time, for the first four estimators; default 0. */
   double window_end;   /**< Steer only until this time, likewise; default 1. */
   double damping;      /**< A factor on the correction, likewise; default 1. */
