@@ -105,6 +105,7 @@ pub struct Tensor {
 unsafe extern "C" {
     pub fn mfm_abi_version() -> u32;
     pub fn mfm_version() -> *const c_char;
+    pub fn mfm_code_name(code: c_int) -> *const c_char;
     pub fn mfm_error_code(error: *const Error) -> c_int;
     pub fn mfm_error_message(error: *const Error) -> *const c_char;
     pub fn mfm_error_free(error: *mut Error);

@@ -90,6 +90,7 @@ impl Run<'_> {
         // SAFETY: these take no pointers but null and errors of ours.
         unsafe {
             assert!(c::mfm_abi_version() == 1 && !c::mfm_version().is_null());
+            assert!([i32::MIN, -1, 0, 1, 18, 19, i32::MAX].into_iter().all(|code| !c::mfm_code_name(code).is_null()));
             assert!(c::mfm_error_code(ptr::null()) == 0 && *c::mfm_error_message(ptr::null()) == 0);
             c::mfm_error_free(ptr::null_mut());
             assert!(c::mfm_bytes_data(ptr::null()).is_null() && c::mfm_bytes_size(ptr::null()) == 0);
