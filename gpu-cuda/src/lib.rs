@@ -22,6 +22,7 @@ mod abi;
 mod buffer;
 mod constants;
 mod copy;
+mod cublaslt;
 mod device;
 mod elementwise;
 mod exchange;

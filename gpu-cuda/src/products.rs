@@ -3,104 +3,25 @@
 //! cuBLASLt counts in columns. The rows of our C = A B are the columns of its Cᵀ = Bᵀ Aᵀ, so it is given B first, and writes C as we want it.
 
 use crate::abi::Address;
+use crate::cublaslt::{Api, Handle, Library, Proposal, check, number, set};
 use crate::device::{CudaDevice, locked};
 use crate::matmul::Stack;
 use crate::options::{Precision, Storage};
 use crate::quick::BuildQuick;
 use crate::space::Axes;
 use crate::stream::Stream;
-use core::ffi::{c_int, c_void};
+use core::ffi::c_int;
 use core::ptr::null_mut;
 use mfm_core::{Error, Result};
-use mfm_cuda_dl::CUBLASLT;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// An opaque handle of the library's.
-type Handle = *mut c_void;
-
-/// Numbers of the library's headers.
-mod number {
-    use core::ffi::c_int;
-    pub const COMPUTE_F32: c_int = 68;
-    pub const COMPUTE_TF32: c_int = 77;
-    pub const TYPE_F32: c_int = 0;
-    pub const TYPE_BF16: c_int = 14;
-    pub const TRANSPOSE_FIRST: c_int = 3;
-    pub const TRANSPOSE_SECOND: c_int = 4;
-    pub const EPILOGUE: c_int = 7;
-    /// The vector of an epilogue: a bias, or sums.
-    pub const VECTOR: c_int = 8;
-    /// Its matrix, and the distance between the columns of that.
-    pub const MATRIX: c_int = 11;
-    pub const MATRIX_LEADING: c_int = 12;
-    pub const EPILOGUE_NONE: u32 = 1;
-    pub const EPILOGUE_BIAS: u32 = 4;
-    pub const EPILOGUE_GELU: u32 = 32;
-    /// With what goes into GELU written to the matrix.
-    pub const EPILOGUE_KEEP: u32 = 128;
-    /// Of the second operand, which is our left one.
-    pub const EPILOGUE_SUMS: u32 = 512;
-    pub const BATCH_COUNT: c_int = 5;
-    pub const BATCH_STRIDE: c_int = 6;
-    pub const MOST_WORKSPACE: c_int = 1;
-    pub const REDUCTIONS: c_int = 3;
-    /// Partial sums of a split product are added in the type of the arithmetic, which is f32.
-    pub const REDUCE_IN_F32: u32 = 2;
-    /// Of the first operand; those of the second, of C and of D follow.
-    pub const ALIGNMENT: c_int = 5;
-    /// An operation as such, its parts not fitting, or nothing for this GPU.
-    pub const REFUSALS: [c_int; 3] = [15, 7, 8];
-}
 
 /// The least elements of what an epilogue goes over, beyond a bias: a small pass of our own costs little, and is exact.
 const LARGE: usize = 1 << 16;
 
 /// The largest workspace that a plan may use.
 const WORKSPACE: usize = 32 << 20;
-
-/// What the heuristics propose.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct Proposal {
-    algorithm: [u64; 8],
-    workspace: usize,
-    state: c_int,
-    waves: f32,
-    reserved: [c_int; 4],
-}
-
-macro_rules! api {
-    ($($field:ident = $name:literal: fn($($kind:ty),*);)*) => {
-        struct Api { $($field: unsafe extern "C" fn($($kind),*) -> c_int),* }
-
-        impl Api {
-            fn open() -> Option<Self> {
-                // SAFETY: the functions of these names have these types in cuBLASLt 12 and 13.
-                Some(Self { $($field: unsafe { CUBLASLT.function($name) }?),* })
-            }
-        }
-    };
-}
-
-api! {
-    create = "cublasLtCreate": fn(*mut Handle);
-    destroy = "cublasLtDestroy": fn(Handle);
-    operation_create = "cublasLtMatmulDescCreate": fn(*mut Handle, c_int, c_int);
-    operation_set = "cublasLtMatmulDescSetAttribute": fn(Handle, c_int, *const c_void, usize);
-    operation_destroy = "cublasLtMatmulDescDestroy": fn(Handle);
-    layout_create = "cublasLtMatrixLayoutCreate": fn(*mut Handle, c_int, u64, u64, i64);
-    layout_set = "cublasLtMatrixLayoutSetAttribute": fn(Handle, c_int, *const c_void, usize);
-    layout_destroy = "cublasLtMatrixLayoutDestroy": fn(Handle);
-    preference_create = "cublasLtMatmulPreferenceCreate": fn(*mut Handle);
-    preference_set = "cublasLtMatmulPreferenceSetAttribute": fn(Handle, c_int, *const c_void, usize);
-    preference_destroy = "cublasLtMatmulPreferenceDestroy": fn(Handle);
-    propose = "cublasLtMatmulAlgoGetHeuristic":
-        fn(Handle, Handle, Handle, Handle, Handle, Handle, Handle, c_int, *mut Proposal, *mut c_int);
-    multiply = "cublasLtMatmul":
-        fn(Handle, Handle, *const f32, u64, Handle, u64, Handle, *const f32, u64, Handle, u64, Handle, *const [u64; 8], u64, usize, *mut c_void);
-}
 
 /// What a product may do besides, on its way. Vectors and matrices are contiguous and of the operands' type; 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,24 +132,6 @@ impl Key {
     }
 }
 
-/// The library, opened in a context.
-struct Library {
-    api: Api,
-    handle: Handle,
-}
-
-// SAFETY: any thread may use the handle.
-unsafe impl Send for Library {}
-// SAFETY: as above.
-unsafe impl Sync for Library {}
-
-impl Drop for Library {
-    fn drop(&mut self) {
-        // SAFETY: created by `open`, destroyed once.
-        unsafe { (self.api.destroy)(self.handle) };
-    }
-}
-
 /// A product, planned.
 pub(crate) struct Plan {
     library: Arc<Library>,
@@ -321,19 +224,6 @@ impl Multiplication {
 pub(crate) struct Products {
     library: Arc<Library>,
     plans: Mutex<HashMap<Key, Option<Arc<Plan>>, BuildQuick>>,
-}
-
-/// A status of the library's.
-fn check(op: &'static str, status: c_int) -> Result<()> {
-    match status {
-        0 => Ok(()),
-        code => Err(Error::Device { op, code, message: "of cuBLASLt" }),
-    }
-}
-
-fn set<V>(setter: unsafe extern "C" fn(Handle, c_int, *const c_void, usize) -> c_int, of: Handle, which: c_int, value: &V) -> Result<()> {
-    // SAFETY: the attribute has the size of `V`, which the library checks.
-    check("matmul", unsafe { setter(of, which, core::ptr::from_ref(value).cast(), size_of::<V>()) })
 }
 
 /// Tells an operation where its epilogue's vector and matrix are.

@@ -59,7 +59,7 @@ impl Case {
     /// What the case is, in one line.
     pub fn name(&self) -> String {
         let shapes: Vec<String> = self.inputs.iter().map(|input| input.shape.to_string()).collect();
-        format!("{:?} of {}", self.operation, shapes.join(", "))
+        format!("{} of {}", self.operation.name(), shapes.join(", "))
     }
 
     /// Every operand that is differentiated by: all but a mask.

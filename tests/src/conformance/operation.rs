@@ -109,6 +109,17 @@ impl Operation {
         }
     }
 
+    /// The operation in few words: a long list of indices by its length.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Gather { axis, index } if index.len() > 12 => format!("Gather of {} entries along axis {axis}", index.len()),
+            Self::ScatterAdd { axis, index, length } if index.len() > 12 => {
+                format!("ScatterAdd of {} entries to {length} along axis {axis}", index.len())
+            }
+            _ => format!("{self:?}"),
+        }
+    }
+
     /// The hook, if it is one.
     pub fn hook(&self) -> Option<Fused> {
         match self {

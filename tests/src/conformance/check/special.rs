@@ -50,7 +50,7 @@ fn both<D: Device>(
 /// The operation and the shapes, in a few words: the values may be many.
 fn name(operation: &Operation, inputs: &[Operand<'_>]) -> String {
     let shapes: Vec<String> = inputs.iter().map(|(_, shape)| shape.to_string()).collect();
-    format!("{operation:?} of special values, {}", shapes.join(" and "))
+    format!("{} of special values, {}", operation.name(), shapes.join(" and "))
 }
 
 /// The operation of host values, on the device as on the judge's.
