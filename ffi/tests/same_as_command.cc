@@ -128,7 +128,10 @@ int main(int arguments, char** values) {
 
   const char* names[] = {"unsteered", "dps", "mfm-g", "mfm-gf", "resampled", "mcmc", "best-of-n", "smc", "mfm-smc"};
   for (std::uint32_t estimator = 0; estimator < 9; ++estimator) {
-    run("steer " + file + n + " --reward " + text + " --estimator " + names[estimator] + " --steps 3 --draws 4 -o steered.npy");
+    // The command refuses draws where none are read.
+    const bool draws_are_read = estimator != MFM_UNSTEERED && estimator != MFM_DPS && estimator != MFM_SEQUENTIAL_MONTE_CARLO;
+    const std::string four = draws_are_read ? " --draws 4" : "";
+    run("steer " + file + n + " --reward " + text + " --estimator " + names[estimator] + " --steps 3" + four + " -o steered.npy");
     mfm::steer_options options;
     options.draw.seed = 7;
     options.estimator = estimator;
