@@ -7,7 +7,7 @@ use crate::device::CpuDevice;
 use crate::float::Float;
 use crate::tensor::CpuTensor;
 use crate::{copy, device, elementwise, fused, indexing, matmul, optimiser, reduce, ternary};
-use mfm_core::tensor::{Binary, Compare, Fused, OptimiserState, OptimiserStep, Pullback, Reduce, Transpose, Unary};
+use mfm_core::tensor::{Binary, Compare, Fused, OptimiserState, OptimiserStep, OptimiserUpdate, Pullback, Reduce, Transpose, Unary};
 use mfm_core::{Noise, Result, Shape};
 
 /// One line for each operation: its name, the function that does it, and the type of that function.
@@ -41,6 +41,6 @@ kernels! {
     fused = fused::value: (op: &Fused, inputs: &[&CpuTensor<Self>]) -> Option<CpuTensor<Self>>;
     fused_vjp = fused::vjp: (op: &Fused, inputs: &[&CpuTensor<Self>], needed: &[bool]) -> Option<(CpuTensor<Self>, Pullback<CpuTensor<Self>>)>;
     fused_jvp = fused::jvp: (op: &Fused, inputs: &[&CpuTensor<Self>], tangents: &[Option<&CpuTensor<Self>>]) -> Option<(CpuTensor<Self>, CpuTensor<Self>)>;
-    optimise = optimiser::optimise: (step: &OptimiserStep, state: &OptimiserState<CpuTensor<Self>>, gradient: &CpuTensor<Self>) -> OptimiserState<CpuTensor<Self>>;
+    optimise = optimiser::optimise: (step: &OptimiserStep, state: &OptimiserState<CpuTensor<Self>>, gradient: &CpuTensor<Self>) -> OptimiserUpdate<CpuTensor<Self>>;
     normal = device::normal: (device: &CpuDevice<Self>, noise: &Noise, shape: Shape) -> CpuTensor<Self>;
 }

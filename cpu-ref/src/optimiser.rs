@@ -5,7 +5,7 @@ use crate::float::Float;
 use crate::simd::{Kernel, vectorise};
 use crate::tensor::CpuTensor;
 use crate::walk::TASK;
-use mfm_core::tensor::{OptimiserState, OptimiserStep};
+use mfm_core::tensor::{OptimiserState, OptimiserStep, OptimiserUpdate};
 use mfm_core::{Result, Tensor};
 
 const NAME: &str = "optimiser";
@@ -91,7 +91,7 @@ pub(crate) fn optimise<E: Float>(
     step: &OptimiserStep,
     state: &OptimiserState<CpuTensor<E>>,
     gradient: &CpuTensor<E>,
-) -> Result<OptimiserState<CpuTensor<E>>> {
+) -> Result<OptimiserUpdate<CpuTensor<E>>> {
     let OptimiserState { parameters, first, second, average } = state;
     let (device, shape) = (parameters.home(), parameters.shape());
     let whole = [parameters.contiguous()?, first.contiguous()?, second.contiguous()?, gradient.contiguous()?];
@@ -116,10 +116,11 @@ pub(crate) fn optimise<E: Float>(
         vectorise(Step { factors, old, gradient, new });
         Ok(())
     })?;
-    Ok(OptimiserState {
+    let new = OptimiserState {
         parameters: CpuTensor::new(new_parameters, shape),
         first: CpuTensor::new(new_first, shape),
         second: CpuTensor::new(new_second, shape),
         average: new_average.map(|buffer| CpuTensor::new(buffer, shape)),
-    })
+    };
+    new.into_update()
 }

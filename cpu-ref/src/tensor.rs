@@ -5,7 +5,9 @@ use crate::device::{CpuDevice, Shared};
 use crate::float::Float;
 use alloc::vec::Vec;
 use core::fmt;
-use mfm_core::tensor::{Binary, Compare, Element, Fused, OptimiserState, OptimiserStep, Pullback, Reduce, Transpose, Unary};
+use mfm_core::tensor::{
+    Binary, Compare, Element, Fused, OptimiserState, OptimiserStep, OptimiserUpdate, Pullback, Reduce, Transpose, Unary,
+};
 use mfm_core::{Error, Layout, Result, Shape, Tensor};
 
 /// An array of f32 or f64 on the [`CpuDevice`]: a buffer that may be shared, an offset, a shape, and a stride for each axis.
@@ -176,7 +178,7 @@ impl<E: Float> Tensor for CpuTensor<E> {
         E::fused_jvp(op, inputs, tangents)
     }
 
-    fn optimise(step: &OptimiserStep, state: &OptimiserState<Self>, gradient: &Self) -> Result<OptimiserState<Self>> {
+    fn optimise(step: &OptimiserStep, state: &OptimiserState<Self>, gradient: &Self) -> Result<OptimiserUpdate<Self>> {
         E::optimise(step, state, gradient)
     }
 }

@@ -1,6 +1,6 @@
 //! A step of an optimiser in one pass is, bit by bit, the step composed of operations.
 
-use mfm_core::tensor::{OptimiserState, OptimiserStep};
+use mfm_core::tensor::{OptimiserState, OptimiserStep, OptimiserUpdate};
 use mfm_core::{Device, Noise, Operations, Result, Shape, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor, Float};
 
@@ -19,11 +19,16 @@ fn agrees<E: Float>(device: &CpuDevice<E>) -> Result<()> {
             // Also a gradient that is one number, stretched.
             for gradient in [normal(4)?, device.full(0.3, Shape::new(&[elements])?)?] {
                 let (native, composed) = (step.apply(&state, &gradient)?, step.composed(&state, &gradient)?);
-                let numbers = |state: &OptimiserState<CpuTensor<E>>| -> Result<Vec<Vec<f64>>> {
-                    [&state.parameters, &state.first, &state.second].into_iter().chain(&state.average).map(Tensor::to_vec).collect()
+                let numbers = |update: &OptimiserUpdate<CpuTensor<E>>| -> Result<Vec<Vec<f64>>> {
+                    let OptimiserUpdate { state, working, sum } = update;
+                    [working, sum, &state.parameters, &state.first, &state.second]
+                        .into_iter()
+                        .chain(&state.average)
+                        .map(Tensor::to_vec)
+                        .collect()
                 };
                 let (native, composed) = (numbers(&native)?, numbers(&composed)?);
-                assert_eq!(native.len(), 3 + usize::from(averaged));
+                assert_eq!(native.len(), 5 + usize::from(averaged));
                 assert!(native == composed, "{elements} elements, ε {epsilon:?}");
             }
         }

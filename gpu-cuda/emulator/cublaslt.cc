@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <vector>
 
 int emulator_submit(void* stream, std::function<void()> work);
 void emulator_disturb();
@@ -13,7 +14,8 @@ namespace {
 
 constexpr int SUCCESS = 0, INVALID_VALUE = 7, NOT_SUPPORTED = 15;
 constexpr int F32 = 0, BF16 = 14, COMPUTE_F32 = 68, COMPUTE_TF32 = 77;
-constexpr uint32_t EPILOGUE_DEFAULT = 1, EPILOGUE_BIAS = 4, EPILOGUE_GELU = 32, EPILOGUE_AUX = 128, EPILOGUE_BGRADB = 512;
+constexpr uint32_t EPILOGUE_DEFAULT = 1, EPILOGUE_BIAS = 4, EPILOGUE_GELU = 32, EPILOGUE_AUX = 128, EPILOGUE_BGRADB = 512,
+                   EPILOGUE_DGELU = 64 | 128, EPILOGUE_DGELU_BGRAD = EPILOGUE_DGELU | 16;
 
 struct Operation {
   int compute, scale;
@@ -87,8 +89,9 @@ bool fits(const Operation& op, const Layout& a, const Layout& b, const Layout& d
 // Whether the epilogue is one of those here, with what it needs.
 bool has_its_operands(const Operation& op, const Layout& d) {
   const uint32_t gelu = op.epilogue & EPILOGUE_GELU, bias = op.epilogue & EPILOGUE_BIAS, aux = op.epilogue & EPILOGUE_AUX;
-  const bool sums = op.epilogue == EPILOGUE_BGRADB;
-  const bool known = op.epilogue == EPILOGUE_DEFAULT || sums || op.epilogue == EPILOGUE_BIAS || (gelu && op.epilogue == (gelu | bias | aux));
+  const bool slope = op.epilogue == EPILOGUE_DGELU || op.epilogue == EPILOGUE_DGELU_BGRAD;
+  const bool sums = op.epilogue == EPILOGUE_BGRADB || op.epilogue == EPILOGUE_DGELU_BGRAD;
+  const bool known = op.epilogue == EPILOGUE_DEFAULT || sums || slope || op.epilogue == EPILOGUE_BIAS || (gelu && op.epilogue == (gelu | bias | aux));
   const bool vector = (!bias && !sums) || (op.bias != 0 && op.bias % 16 == 0);
   const bool matrix = !aux || (op.aux != 0 && op.aux % 16 == 0 && op.aux_leading % 8 == 0 && op.aux_leading >= int64_t(d.rows));
   return known && vector && matrix && (op.epilogue == EPILOGUE_DEFAULT || d.batch == 1);
@@ -99,6 +102,11 @@ std::atomic<int> refusal{0};
 std::atomic<bool> is_late{false};
 
 int refused(const Operation& op, bool late) { return op.epilogue != EPILOGUE_DEFAULT && late == is_late ? refusal.load() : SUCCESS; }
+
+float gelu_slope(float x) {
+  const float t = tanhf(0.7978845608f * (x + 0.044715f * x * x * x));
+  return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * 0.7978845608f * (1.0f + 3.0f * 0.044715f * x * x);
+}
 
 float gelu(float x) { return 0.5f * x * (1.0f + tanhf(0.7978845608f * (x + 0.044715f * x * x * x))); }
 
@@ -177,6 +185,8 @@ API cublasLtMatmul(void*, const Operation* op, const float* alpha, uint64_t a, c
       for (int64_t k = 0; k < depth; ++k) sum += load(pb, B.type, place_in_b(k, j));
       store(vector, D.type, j, float(sum));
     }
+    const bool slope = copy.epilogue == EPILOGUE_DGELU || copy.epilogue == EPILOGUE_DGELU_BGRAD;
+    std::vector<double> sums(D.rows);
     for (int64_t batch = 0; batch < D.batch; ++batch)
       for (int64_t j = 0; j < int64_t(D.columns); ++j)
         for (int64_t i = 0; i < int64_t(D.rows); ++i) {
@@ -187,9 +197,12 @@ API cublasLtMatmul(void*, const Operation* op, const float* alpha, uint64_t a, c
           }
           float value = factor * float(sum);
           if (copy.epilogue & EPILOGUE_BIAS) value += load(vector, D.type, i);
-          if (copy.epilogue & EPILOGUE_AUX) store(aux, D.type, i + j * copy.aux_leading, value);
+          if (slope) value *= gelu_slope(load(aux, D.type, i + j * copy.aux_leading));
+          sums[i] += value;
+          if (!slope && (copy.epilogue & EPILOGUE_AUX)) store(aux, D.type, i + j * copy.aux_leading, value);
           if (copy.epilogue & EPILOGUE_GELU) value = gelu(value);
           store(pd, D.type, batch * D.apart + i + j * D.leading, value);
         }
+    for (size_t i = 0; copy.epilogue == EPILOGUE_DGELU_BGRAD && i < D.rows; ++i) store(vector, D.type, int64_t(i), float(sums[i]));
   });
 }

@@ -27,7 +27,7 @@ struct View {
 enum UnaryOp { UNARY_NEG, UNARY_ABS, UNARY_EXP, UNARY_LOG, UNARY_SQRT, UNARY_RECIP, UNARY_SQUARE, UNARY_SIN, UNARY_COS, UNARY_TANH,
                UNARY_SIGMOID, UNARY_SCALE, UNARY_SHIFT };
 enum BinaryOp { BINARY_ADD, BINARY_SUB, BINARY_MUL, BINARY_DIV, BINARY_EQUAL, BINARY_LESS, BINARY_LESS_EQUAL };
-enum ReduceOp { REDUCE_SUM, REDUCE_MAX };
+enum ReduceOp { REDUCE_SUM, REDUCE_MAX, REDUCE_SQUARES }; // REDUCE_SQUARES: Σ x², of reduce_rows alone
 enum ActivationOp { ACTIVATION_IDENTITY, ACTIVATION_SILU, ACTIVATION_GELU, ACTIVATION_TANH };
 enum OptimiserOp { OPTIMISER_ADAM, OPTIMISER_RADAM, OPTIMISER_RADAM_PLAIN };
 
@@ -298,6 +298,8 @@ struct OptimiserArgs {
   void* new_first;
   void* new_second;
   void* new_average;
+  void* working; // new_parameters in bf16, of states in f32; 0: not asked for
+  float* sums; // one for each block: Σ new_parameters of its share
   float first_decay, second_decay;
   float epsilon, step, keep;
   float average_decay;

@@ -4,9 +4,6 @@
 // How many keys a tile holds, in eights: as many as registers and 48 KB of shared memory allow.
 template <class T, int C>
 constexpr int VALUE_TILES = sizeof(T) == 4 && C > 64 ? 2 : 4;
-// How often a warp takes 16 queries: twice where registers allow, so that what it reads of a tile serves for both. The adapter knows it too.
-template <class T, int C>
-constexpr int GROUPS = sizeof(T) == 2 && C <= 80 ? 2 : 1;
 template <class T, int C>
 constexpr int RESIDENT = GROUPS<T, C>;
 template <class T, int C>

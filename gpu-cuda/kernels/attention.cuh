@@ -129,6 +129,11 @@ __device__ __forceinline__ void load_of_rows(const float* from, int first, int c
 template <class T>
 constexpr int STAGES = sizeof(T) == 2 ? 2 : 1;
 
+// How often a warp takes 16 queries, for their value and their gradient: twice where registers allow, so that what it reads of a tile serves for both. The
+// adapter knows it too.
+template <class T, int C>
+constexpr int GROUPS = sizeof(T) == 2 && C <= 80 ? 2 : 1;
+
 // Calls of(type, suffix, C) for the widths of heads up to which there are kernels.
 // Those of f32 are for exactness, and come in fewer widths.
 #define ATTENTION_WIDTHS(of)                                                        \

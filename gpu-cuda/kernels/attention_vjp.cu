@@ -7,8 +7,11 @@ template <class T, int C>
 constexpr int QUERY_TILES = sizeof(T) == 4 && C > 64 ? 2 : 4;
 template <class T, int C>
 constexpr int KEY_TILES = C > 96 || (sizeof(T) == 4 && C > 64) ? 2 : 4;
+// Of how many of them a warp takes the scores at a time: where it takes its queries twice, there are registers for sixteen keys.
 template <class T, int C>
-constexpr int QUERY_RESIDENT = sizeof(T) == 2 && C <= 80 ? 3 : 1;
+constexpr int QUERY_STEP = GROUPS<T, C> == 2 ? 2 : QUERY_TILES<T, C>;
+template <class T, int C>
+constexpr int QUERY_RESIDENT = GROUPS<T, C>;
 template <class T, int C>
 constexpr int KEY_RESIDENT = sizeof(T) == 2 && C <= 64 ? 3 : 1;
 // A second stage would cost registers that the widest head does not have.
@@ -52,51 +55,58 @@ __device__ __forceinline__ void dot_rows(const Left<float, C>& g, const Left<flo
 // delta = Σ_c g out, and gq = scale Σ_k w (g·v − delta) k.
 template <class T, int C>
 __device__ __forceinline__ void attention_vjp_query(const AttentionArgs& args) {
-  constexpr int TILES = QUERY_TILES<T, C>, KEYS = 8 * TILES;
+  constexpr int TILES = QUERY_TILES<T, C>, KEYS = 8 * TILES, R = GROUPS<T, C>, STEP = QUERY_STEP<T, C>;
   SHARED(T, k_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
   SHARED(T, v_tile, [STAGES<T>][KEYS][PITCH<T, C>]);
-  ATTENTION_EXCHANGE(T, TILES);
-  const int row = warp_rows();
+  ATTENTION_EXCHANGE(T, STEP);
+  const int row = warp_rows(R);
   const float scale = root_share(args.width), rate = LOG2_E * scale;
   const int queries = static_cast<int>(args.queries), keys = static_cast<int>(args.keys), width = args.width;
   for (long long entry = blockIdx.y; entry < args.batch.elements; entry += gridDim.y) {
     RowsOf<T> q, k, v, g, out, gq;
     find_rows<T, 5>(args.batch, entry, {&args.q, &args.k, &args.v, &args.g, &args.out}, {&q, &k, &v, &g, &out});
-    const Left<T, C> left(q, row, queries, width), right(g, row, queries, width);
-    float logsum[2], delta[2];
-    load_of_rows(args.logsum + entry * queries, row, queries, logsum);
-    dot_rows<C>(right, Left<T, C>(out, row, queries, width), delta);
-    store_of_rows(args.delta + entry * queries, row, queries, delta);
+    Left<T, C> left[R], right[R];
+    float logsum[R][2], delta[R][2];
+#pragma unroll
+    for (int r = 0; r < R; ++r) {
+      const int first = row + 16 * r;
+      left[r] = Left<T, C>(q, first, queries, width), right[r] = Left<T, C>(g, first, queries, width);
+      load_of_rows(args.logsum + entry * queries, first, queries, logsum[r]);
+      dot_rows<C>(right[r], Left<T, C>(out, first, queries, width), delta[r]);
+      store_of_rows(args.delta + entry * queries, first, queries, delta[r]);
+    }
     if (args.gq.batch.data == nullptr) continue;
-    float sum[C / 8][4] = {};
+    float sum[R][C / 8][4] = {};
     const auto fetch = [&](int stage, int first) {
       begin_tile<C>(k_tile[stage], k, first, keys, width);
       begin_tile<C>(v_tile[stage], v, first, keys, width);
     };
     for_each_tile<STAGES<T>, KEYS>(keys, fetch, [&](int stage, int first) {
       if (row >= queries) return;
-      float weights[TILES][4], slopes[TILES][4];
-      add_scores<C, Start::Zero>(weights, left, k_tile[stage]);
-      add_scores<C, Start::Zero>(slopes, right, v_tile[stage]);
+#pragma unroll 1
+      for (int part = 0; part < KEYS; part += 8 * STEP) {
+        const auto& some_keys = rows_from<T, C, 8 * STEP>(k_tile[stage], part);
+        float weights[R][STEP][4], slopes[R][STEP][4];
+        add_scores<C, Start::Zero>(weights, left, some_keys);
+        add_scores<C, Start::Zero>(slopes, right, rows_from<T, C, 8 * STEP>(v_tile[stage], part));
 #pragma unroll
-      for (int j = 0; j < TILES; ++j) {
+        for (int r = 0; r < R; ++r) {
 #pragma unroll
-        for (int e = 0; e < 4; ++e) slopes[j][e] = fast_exp2(fmaf(rate, weights[j][e], -logsum[e / 2])) * (slopes[j][e] - delta[e / 2]);
-      }
-      if (first + KEYS > keys) {
+          for (int j = 0; j < STEP; ++j) {
 #pragma unroll
-        for (int j = 0; j < TILES; ++j) {
-#pragma unroll
-          for (int e = 0; e < 4; ++e) {
-            if (first + column_of(j, e) >= keys) slopes[j][e] = 0.0f;
+            for (int e = 0; e < 4; ++e) {
+              slopes[r][j][e] = fast_exp2(fmaf(rate, weights[r][j][e], -logsum[r][e / 2])) * (slopes[r][j][e] - delta[r][e / 2]);
+              if (first + part + column_of(j, e) >= keys) slopes[r][j][e] = 0.0f;
+            }
           }
         }
+        add_weighted<C>(sum, slopes, some_keys, exchange);
       }
-      add_weighted<C>(sum, slopes, k_tile[stage], exchange);
     });
     const float factor[2] = {scale, scale};
     find_rows<T, 1>(args.batch, entry, {&args.gq}, {&gq});
-    store_rows(gq, row, queries, width, sum, factor);
+#pragma unroll
+    for (int r = 0; r < R; ++r) store_rows(gq, row + 16 * r, queries, width, sum[r], factor);
   }
 }
 

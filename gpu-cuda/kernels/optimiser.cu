@@ -1,5 +1,6 @@
 // One step of mfm_nn::Optimiser, and the moving average of the parameters, in one pass.
 #include "storage.cuh"
+#include "warp.cuh"
 
 // The new state of one parameter, and its moving average.
 struct Step {
@@ -26,8 +27,11 @@ __device__ __forceinline__ void optimiser(const OptimiserArgs& args) {
   T* const new_first = static_cast<T*>(args.new_first);
   T* const new_second = static_cast<T*>(args.new_second);
   T* const new_average = static_cast<T*>(args.new_average);
+  bf16* const working = static_cast<bf16*>(args.working);
   const bool aligned = is_aligned(parameters) && is_aligned(gradient) && is_aligned(first) && is_aligned(second) && is_aligned(average) &&
-                       is_aligned(new_parameters) && is_aligned(new_first) && is_aligned(new_second) && is_aligned(new_average);
+                       is_aligned(new_parameters) && is_aligned(new_first) && is_aligned(new_second) && is_aligned(new_average) && is_aligned(working);
+  // In f64, as all long sums are.
+  double sum = 0.0;
   const long long fours = aligned ? args.elements / 4 : 0;
   for (long long four = grid_start(); four < fours; four += grid_stride()) {
     // All that is read is under way before the first of it is looked at; a warp's accesses are whole lines.
@@ -44,12 +48,18 @@ __device__ __forceinline__ void optimiser(const OptimiserArgs& args) {
     }
     store_four(new_parameters + i, p), store_four(new_first + i, m), store_four(new_second + i, v);
     if (average != nullptr) store_four(new_average + i, a);
+    if (working != nullptr) store_four(working + i, p);
+    sum += static_cast<double>(sum_of(p));
   }
   for (long long i = 4 * fours + grid_start(); i < args.elements; i += grid_stride()) {
     const Step step(args, load(parameters + i), load(gradient + i), load(first + i), load(second + i), average != nullptr ? load(average + i) : 0.0f);
     store(new_parameters + i, step.parameter), store(new_first + i, step.first), store(new_second + i, step.second);
     if (average != nullptr) store(new_average + i, step.average);
+    if (working != nullptr) store(working + i, step.parameter);
+    sum += static_cast<double>(step.parameter);
   }
+  const float total = static_cast<float>(fold_block(sum, 0.0, Sum()));
+  if (threadIdx.x == 0) args.sums[blockIdx.x] = total;
 }
 KERNEL(optimiser_f32_f32, OptimiserArgs, POINTWISE_THREADS) { optimiser<float, float>(args); }
 KERNEL(optimiser_bf16_bf16, OptimiserArgs, POINTWISE_THREADS) { optimiser<bf16, bf16>(args); }

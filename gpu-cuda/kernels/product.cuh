@@ -16,6 +16,12 @@ constexpr int PITCH = C + LANES<T>;
 template <class T, int C, int ROWS>
 using Tile = T[ROWS][PITCH<T, C>];
 
+// ROWS rows of a larger tile, from `first` on.
+template <class T, int C, int ROWS>
+__device__ __forceinline__ const Tile<T, C, ROWS>& rows_from(const T (*tile)[PITCH<T, C>], int first) {
+  return *reinterpret_cast<const Tile<T, C, ROWS>*>(tile + first);
+}
+
 // Rows of `width` numbers, `row` apart; none if data is 0.
 template <class T>
 struct RowsOf {

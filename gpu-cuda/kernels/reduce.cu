@@ -16,6 +16,18 @@ struct RunningSum {
   __device__ __forceinline__ float result() const { return static_cast<float>(value); }
 };
 
+// That of squares.
+struct RunningSquares : RunningSum {
+  __device__ __forceinline__ void add(float x) { RunningSum::add(x * x); }
+  template <int N>
+  __device__ __forceinline__ void add_all(const float (&x)[N]) {
+    float squares[N];
+#pragma unroll
+    for (int k = 0; k < N; ++k) squares[k] = x[k] * x[k];
+    RunningSum::add_all(squares);
+  }
+};
+
 // A running maximum.
 struct RunningMaximum {
   float value = -infinity();
@@ -86,6 +98,8 @@ template <class S, class T>
 __device__ __forceinline__ void reduce_rows(const ReduceArgs& args) {
   if (args.op == REDUCE_SUM) {
     reduce_rows_by<RunningSum, S, T>(args);
+  } else if (args.op == REDUCE_SQUARES) {
+    reduce_rows_by<RunningSquares, S, T>(args);
   } else {
     reduce_rows_by<RunningMaximum, S, T>(args);
   }

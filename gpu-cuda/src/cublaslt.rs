@@ -29,6 +29,10 @@ pub(crate) mod number {
     pub const EPILOGUE_KEEP: u32 = 128;
     /// Of the second operand, which is our left one.
     pub const EPILOGUE_SUMS: u32 = 512;
+    /// The result times the slope of GELU at the matrix.
+    pub const EPILOGUE_GELU_SLOPE: u32 = 64 | 128;
+    /// With the sums of that.
+    pub const EPILOGUE_RESULT_SUMS: u32 = 16;
     pub const BATCH_COUNT: c_int = 5;
     pub const BATCH_STRIDE: c_int = 6;
     pub const MOST_WORKSPACE: c_int = 1;

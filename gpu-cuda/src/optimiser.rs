@@ -4,18 +4,21 @@ use crate::abi::OptimiserArgs;
 use crate::copy::converted;
 use crate::kernels::{Grid, OPTIMISER, Suffix};
 use crate::options::Storage;
+use crate::reduce::sum_of_parts;
 use crate::tensor::{CudaTensor, one_device};
-use mfm_core::tensor::{OptimiserState, OptimiserStep};
-use mfm_core::{Error, Result, Tensor};
+use mfm_core::tensor::{OptimiserState, OptimiserStep, OptimiserUpdate};
+use mfm_core::{Error, Result, Shape, Tensor};
 
 const NAME: &str = "optimiser";
+/// More blocks than any GPU has under way at once, by far, each of which leaves a sum.
+const MOST_BLOCKS: usize = 1 << 14;
 
 /// As [`mfm_core::Tensor::optimise`].
 pub(crate) fn optimise(
     step: &OptimiserStep,
     state: &OptimiserState<CudaTensor>,
     gradient: &CudaTensor,
-) -> Result<OptimiserState<CudaTensor>> {
+) -> Result<OptimiserUpdate<CudaTensor>> {
     let OptimiserState { parameters, first, second, average } = state;
     let device = parameters.home();
     let kept: Vec<&CudaTensor> = [parameters, first, second].into_iter().chain(average).collect();
@@ -33,8 +36,18 @@ pub(crate) fn optimise(
     let new_average = average.as_ref().map(|_| fresh()).transpose()?;
     let new = OptimiserState { parameters: fresh()?, first: fresh()?, second: fresh()?, average: new_average };
     if shape.elements() == 0 {
-        return Ok(new);
+        return new.into_update();
     }
+    let device_of_work = device.working();
+    let working = if device_of_work.storage() == device.storage() {
+        None
+    } else {
+        Some(CudaTensor::new(device_of_work.elements(NAME, shape.elements())?, shape))
+    };
+    // Four elements at a time.
+    let grid = Grid::new([shape.elements().div_ceil(4 * 256).min(MOST_BLOCKS), 1, 1], 256);
+    let blocks = grid.blocks[0] as usize;
+    let sums = device.buffer(NAME, 4 * blocks)?;
     let address = |x: &Option<CudaTensor>| x.as_ref().map_or(0, CudaTensor::address);
     let arguments = OptimiserArgs {
         elements: shape.elements() as i64,
@@ -47,6 +60,8 @@ pub(crate) fn optimise(
         new_first: new.first.address(),
         new_second: new.second.address(),
         new_average: address(&new.average),
+        working: address(&working),
+        sums: sums.address(),
         first_decay: step.first_decay as f32,
         second_decay: step.second_decay as f32,
         epsilon: step.epsilon.unwrap_or(0.0) as f32,
@@ -56,10 +71,10 @@ pub(crate) fn optimise(
         op: if step.epsilon.is_some() { ADAM } else { PLAIN },
         reserved: 0,
     };
-    // Four elements at a time.
     let suffix = Suffix::FromTo(gradient.home().storage(), device.storage());
-    device.launch(NAME, OPTIMISER, suffix, Grid::vectors(4 * shape.elements()), &arguments)?;
-    Ok(new)
+    device.launch(NAME, OPTIMISER, suffix, grid, &arguments)?;
+    let sum = sum_of_parts(device, sums.address(), (blocks, 1), 1)?.reshape(Shape::SCALAR)?;
+    Ok(OptimiserUpdate { working: working.unwrap_or_else(|| new.parameters.clone()), state: new, sum })
 }
 
 /// Divided by √v + ε, or along m, as `abi.h` numbers them.

@@ -36,6 +36,11 @@ pub(crate) enum Epilogue {
     },
     /// Writes the sum of each row of the left operand.
     RowSums(Address),
+    /// Times the slope of GELU at `pre`; the sum of each column of that goes to `sums`.
+    GeluSlope {
+        pre: Address,
+        sums: Address,
+    },
 }
 
 impl Epilogue {
@@ -49,6 +54,10 @@ impl Epilogue {
                 (number::EPILOGUE_GELU | biased | keeps, bias, pre)
             }
             Self::RowSums(sums) => (number::EPILOGUE_SUMS, sums, 0),
+            Self::GeluSlope { pre, sums } => {
+                let summed = if sums == 0 { 0 } else { number::EPILOGUE_RESULT_SUMS };
+                (number::EPILOGUE_GELU_SLOPE | summed, sums, pre)
+            }
         }
     }
 
@@ -56,6 +65,7 @@ impl Epilogue {
     fn simpler(self) -> Self {
         match self {
             Self::Gelu { bias, .. } if bias != 0 => Self::Bias(bias),
+            Self::GeluSlope { pre, sums } if sums != 0 => Self::GeluSlope { pre, sums: 0 },
             _ => Self::None,
         }
     }
@@ -70,7 +80,7 @@ impl Epilogue {
         let is_worth_it = match self {
             Self::None => return true,
             Self::Bias(_) => return fits && device.options().epilogues,
-            Self::Gelu { .. } => rows * columns >= LARGE,
+            Self::Gelu { .. } | Self::GeluSlope { .. } => rows * columns >= LARGE,
             // Which reads the left operand once more, unless much of it is in the cache.
             Self::RowSums(_) => rows * terms >= LARGE && 4 * rows * terms * storage.bytes() <= 3 * device.properties().cache,
         };
@@ -345,7 +355,7 @@ impl Products {
         set(api.operation_set, operation, number::TRANSPOSE_FIRST, &c_int::from(first.transposed))?;
         set(api.operation_set, operation, number::TRANSPOSE_SECOND, &c_int::from(second.transposed))?;
         set(api.operation_set, operation, number::EPILOGUE, &key.epilogue.0)?;
-        if key.epilogue.0 & number::EPILOGUE_KEEP != 0 {
+        if matches!(epilogue.parts(), (_, _, matrix) if matrix != 0) {
             set(api.operation_set, operation, number::MATRIX_LEADING, &(n as i64))?;
         }
         // The heuristics look at the addresses' alignment.

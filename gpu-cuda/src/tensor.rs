@@ -6,7 +6,9 @@ use crate::device::CudaDevice;
 use crate::host::decode;
 use crate::{copy, elementwise, fused, indexing, matmul, optimiser, reduce};
 use core::fmt;
-use mfm_core::tensor::{Binary, Compare, Element, Fused, OptimiserState, OptimiserStep, Pullback, Reduce, Transpose, Unary};
+use mfm_core::tensor::{
+    Binary, Compare, Element, Fused, OptimiserState, OptimiserStep, OptimiserUpdate, Pullback, Reduce, Transpose, Unary,
+};
 use mfm_core::{Device, Error, Layout, Result, Shape, Tensor};
 use std::sync::Arc;
 
@@ -184,7 +186,7 @@ impl Tensor for CudaTensor {
         indexing::scatter_add(self, axis, index, length)
     }
 
-    fn optimise(step: &OptimiserStep, state: &OptimiserState<Self>, gradient: &Self) -> Result<OptimiserState<Self>> {
+    fn optimise(step: &OptimiserStep, state: &OptimiserState<Self>, gradient: &Self) -> Result<OptimiserUpdate<Self>> {
         optimiser::optimise(step, state, gradient)
     }
 

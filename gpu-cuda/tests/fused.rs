@@ -95,6 +95,64 @@ fn the_rest_of_a_linear_layer_goes_with_its_products() -> Result<()> {
     Ok(())
 }
 
+/// Between two layers the slope of GELU, and the gradient of the bias before it, go with the product that pulls back through the second, in large products in
+/// bf16; whatever is needed of the layers, the gradients are those of one layer after another.
+#[test]
+fn the_slope_between_layers_goes_with_their_product() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    const ROWS: usize = 512;
+    for (precision, tolerance, is_whole) in [(Precision::F32, 2e-6, false), (Precision::Bf16, 1e-2, true)] {
+        let device = device(precision, true);
+        let x = normal(&device, 1, &[ROWS, 8]);
+        let widths = [8, 128, 16, 8];
+        let of = |seed: u64, axes: &[usize]| normal(&device, seed, axes).scale(0.5);
+        let weights = (0..3).map(|i| of(10 + i as u64, &[widths[i + 1], widths[i]])).collect::<Result<Vec<_>>>()?;
+        let biases = (0..3).map(|i| of(20 + i as u64, &[widths[i + 1]])).collect::<Result<Vec<_>>>()?;
+        for (between, count) in
+            [(Activation::Gelu, 2), (Activation::Gelu, 3), (Activation::Silu, 3), (Activation::Identity, 2), (Activation::Gelu, 1)]
+        {
+            let g = normal(&device, 4, &[ROWS, widths[count]]);
+            let parameters: Vec<&CudaTensor> = weights.iter().zip(&biases).take(count).flat_map(|(w, b)| [w, b]).collect();
+            let inputs: Vec<&CudaTensor> = core::iter::once(&x).chain(parameters).collect();
+            let op = Fused::Layers { between, last: Activation::Tanh };
+            let (found, kernels) = pull(&op, &inputs, &g)?;
+            // One after another, without cuBLASLt.
+            let tape = mfm_core::autodiff::Tape::new();
+            let variables: Vec<_> = inputs.iter().map(|&input| tape.variable(input.clone())).collect();
+            let mut y = variables[0].clone();
+            for (i, layer) in variables[1..].chunks(2).enumerate() {
+                let activation = if i + 1 < count { between } else { Activation::Tanh };
+                y = y.linear(&layer[0], Some(&layer[1]), activation)?;
+            }
+            let gradients = tape.backward(&y, g.clone())?;
+            let mut wanted = vec![Some(y.value().clone())];
+            for variable in &variables {
+                wanted.push(Some(gradients.of(variable)?));
+            }
+            agree(&found, &wanted, tolerance)?;
+            if is_whole && between == Activation::Gelu && count == 2 {
+                // The last activation's slope, and the sum of the last bias in two; the first layer's cost nothing.
+                assert_eq!(kernels[1], 3, "{precision:?}");
+            }
+            if count > 2 || between != Activation::Gelu {
+                continue;
+            }
+            for mask in 0..1 << inputs.len() {
+                let needed: Vec<bool> = (0..inputs.len()).map(|k| mask >> k & 1 == 1).collect();
+                let some = CudaTensor::fused_vjp(&op, &inputs, &needed)?.unwrap().1(&g)?;
+                assert_eq!(some.len(), inputs.len());
+                for ((some, all), needed) in some.iter().zip(&found[1..]).zip(&needed) {
+                    assert_eq!(some.is_some(), *needed, "{op:?} {mask:b}");
+                    if let Some(some) = some {
+                        agree(&[Some(some.clone())], core::slice::from_ref(all), tolerance)?;
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What cuBLASLt refuses, whenever it says so, kernels of our own do.
 #[test]
 fn epilogues_that_are_refused() -> Result<()> {
@@ -103,6 +161,12 @@ fn epilogues_that_are_refused() -> Result<()> {
     let layer = |device: &CudaDevice, rows: usize| {
         let (x, w, b) = (normal(device, 1, &[rows, 8]), normal(device, 2, &[128, 8]), normal(device, 3, &[128]));
         pull(&Fused::Linear { activation: Activation::Gelu }, &[&x, &w, &b], &normal(device, 4, &[rows, 128]))
+    };
+    let both = |device: &CudaDevice, rows: usize| {
+        let of = |seed, axes: &[usize]| normal(device, seed, axes);
+        let (x, first, second) = (of(1, &[rows, 8]), (of(2, &[128, 8]), of(3, &[128])), (of(5, &[16, 128]), of(6, &[16])));
+        let op = Fused::Layers { between: Activation::Gelu, last: Activation::Identity };
+        pull(&op, &[&x, &first.0, &first.1, &second.0, &second.1], &of(4, &[rows, 16]))
     };
     for (case, (late, code)) in [false, true].into_iter().flat_map(|late| [7, 8, 15, 14].map(|code| (late, code))).enumerate() {
         let rows = 512 + 8 * case;
@@ -116,6 +180,10 @@ fn epilogues_that_are_refused() -> Result<()> {
         }
         let (found, kernels) = outcome?;
         agree(&found, &layer(&device(Precision::Bf16, false), rows)?.0, 1e-2)?;
+        refuse_epilogues(code, late);
+        let outcome = both(&device(Precision::Bf16, true), rows);
+        refuse_epilogues(0, false);
+        agree(&outcome?.0, &both(&device(Precision::Bf16, false), rows)?.0, 1e-2)?;
         assert_eq!(kernels, [1, 3], "the bias and GELU in one, a slope, a sum in two: {code} {late}");
     }
     let unasked = CudaDevice::with_options(0, Options { precision: Precision::Bf16, epilogues: false, ..Options::default() }).unwrap();

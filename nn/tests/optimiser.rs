@@ -56,7 +56,7 @@ fn twenty_steps_equal_the_scalar_rules() {
                 for (scalar, gradient) in scalars.iter_mut().zip(values(&gradient)) {
                     scalar.step(&config, gradient, rate, k as i32);
                 }
-                parameters = optimiser.update(&parameters, None, &gradient, rate).unwrap().0;
+                parameters = optimiser.update(&parameters, None, &gradient, rate).unwrap().parameters;
                 close(&values(&parameters), &scalars.iter().map(|s| s.value).collect::<Vec<_>>(), 1e-12);
                 // A saved and restored state goes on alike.
                 let (first, second) = optimiser.moments();
@@ -101,9 +101,9 @@ fn averages() {
     let gradient = tensor(&device, &[1.0, -1.0], &[2]);
     let mut optimiser = Optimiser::new(OptimiserConfig { epsilon: 1e-30, ..OptimiserConfig::default() }, &parameters).unwrap();
     // The first step of Adam goes the whole rate along the gradient's sign.
-    let (new, average) = optimiser.update(&parameters, Some((&old, 0.999)), &gradient, 0.5).unwrap();
-    close(&values(&new), &[3.0, -2.0], 1e-14);
+    let updated = optimiser.update(&parameters, Some((&old, 0.999)), &gradient, 0.5).unwrap();
+    close(&values(&updated.parameters), &[3.0, -2.0], 1e-14);
     // At step 1 the average's decay is 2/11; in the long run the one asked for.
-    close(&values(&average.unwrap()), &[1.0 * 2.0 / 11.0 + 3.0 * 9.0 / 11.0, 4.0 / 11.0 - 18.0 / 11.0], 1e-14);
+    close(&values(&updated.average.unwrap()), &[1.0 * 2.0 / 11.0 + 3.0 * 9.0 / 11.0, 4.0 / 11.0 - 18.0 / 11.0], 1e-14);
     assert_eq!(ema::decay_at(0.999, 1_000_000), 0.999);
 }

@@ -81,6 +81,8 @@ pub enum Fused {
     Attention,
     /// x + g y of `[x, g, y]`, any of which broadcasts.
     GatedResidual,
+    /// ‖x‖² of each item of `[x]`: Σ x² over all axes but the first, [n, ..] → `[n]`.
+    SquareNorm,
 }
 
 impl Fused {
@@ -96,6 +98,7 @@ impl Fused {
             Self::LayerNorm { .. } => "layer_norm",
             Self::Attention => "attention",
             Self::GatedResidual => "gated_residual",
+            Self::SquareNorm => "square_norm",
         }
     }
 
@@ -158,6 +161,8 @@ impl Fused {
             (Self::Attention, _) => Err(wrong(3)),
             (Self::GatedResidual, [x, gate, branch]) => x.add(&gate.mul(branch)?),
             (Self::GatedResidual, _) => Err(wrong(3)),
+            (Self::SquareNorm, [x]) => x.square()?.sum_items(),
+            (Self::SquareNorm, _) => Err(wrong(1)),
         }
     }
 

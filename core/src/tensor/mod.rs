@@ -12,7 +12,7 @@ pub use device::Device;
 pub use element::Element;
 pub use fused::{Activation, Fused, MAX_INPUTS, MAX_LAYERS, Pullback};
 pub use operations::{Operations, sum_to};
-pub use optimiser::{OptimiserState, OptimiserStep};
+pub use optimiser::{OptimiserState, OptimiserStep, OptimiserUpdate};
 
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -292,7 +292,7 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
     ///
     /// # Errors
     /// As the composed body.
-    fn optimise(step: &OptimiserStep, state: &OptimiserState<Self>, gradient: &Self) -> Result<OptimiserState<Self>> {
+    fn optimise(step: &OptimiserStep, state: &OptimiserState<Self>, gradient: &Self) -> Result<OptimiserUpdate<Self>> {
         step.composed(state, gradient)
     }
 

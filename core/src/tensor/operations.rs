@@ -90,7 +90,7 @@ pub trait Operations: Tensor {
 
     /// ‖x‖² of each item: `[n, ...]` → `[n]`.
     fn square_norm_items(&self) -> Result<Self> {
-        self.square()?.sum_items()
+        Fused::SquareNorm.apply(&[self])
     }
 
     /// `[n]` → [n, 1, ...] of the rank of `like`, so that it multiplies item by item.

@@ -1,4 +1,4 @@
-//! One step of an optimiser on a vector of parameters: seven operations, or one pass of a backend that has a kernel for it.
+//! One step of an optimiser on a vector of parameters: a handful of operations, or one pass of a backend that has a kernel for it.
 
 use super::{Operations, Tensor};
 use crate::error::{Error, Result};
@@ -14,6 +14,28 @@ pub struct OptimiserState<T> {
     pub second: T,
     /// θ̄, the moving average of the parameters, if there is one.
     pub average: Option<T>,
+}
+
+/// What a step leaves.
+#[derive(Clone, Debug)]
+pub struct OptimiserUpdate<T> {
+    /// What is kept.
+    pub state: OptimiserState<T>,
+    /// θ as [`Tensor::to_working`] gives it.
+    pub working: T,
+    /// Σ θ, a scalar, in whatever order: not finite unless every parameter is.
+    pub sum: T,
+}
+
+impl<T: Tensor> OptimiserState<T> {
+    /// The update whose state this is.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn into_update(self) -> Result<OptimiserUpdate<T>> {
+        let (working, sum) = (self.parameters.to_working()?, self.parameters.sum_all()?);
+        Ok(OptimiserUpdate { state: self, working, sum })
+    }
 }
 
 /// The factors of one step against a gradient g:
@@ -38,11 +60,11 @@ pub struct OptimiserStep {
 }
 
 impl OptimiserStep {
-    /// The state after the step, by the backend's kernel if it has one.
+    /// What the step leaves, by the backend's kernel if it has one.
     ///
     /// # Errors
     /// [`Error::Shape`] if the state or the gradient differ in shape, and whatever the device reports.
-    pub fn apply<T: Tensor>(&self, state: &OptimiserState<T>, gradient: &T) -> Result<OptimiserState<T>> {
+    pub fn apply<T: Tensor>(&self, state: &OptimiserState<T>, gradient: &T) -> Result<OptimiserUpdate<T>> {
         let shape = state.parameters.shape();
         for other in [Some(gradient), Some(&state.first), Some(&state.second), state.average.as_ref()].into_iter().flatten() {
             if other.shape() != shape {
@@ -56,7 +78,7 @@ impl OptimiserStep {
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn composed<T: Tensor>(&self, state: &OptimiserState<T>, gradient: &T) -> Result<OptimiserState<T>> {
+    pub fn composed<T: Tensor>(&self, state: &OptimiserState<T>, gradient: &T) -> Result<OptimiserUpdate<T>> {
         let mean = |decay: f64, old: &T, new: &T| T::linear_combination(&[(decay, old), (1.0 - decay, new)]);
         let first = mean(self.first_decay, &state.first, gradient)?;
         let second = mean(self.second_decay, &state.second, &gradient.square()?)?;
@@ -66,6 +88,6 @@ impl OptimiserStep {
         };
         let parameters = T::linear_combination(&[(self.keep, &state.parameters), (-self.size, direction)])?;
         let average = state.average.as_ref().map(|average| mean(self.average_decay, average, &parameters)).transpose()?;
-        Ok(OptimiserState { parameters, first, second, average })
+        OptimiserState { parameters, first, second, average }.into_update()
     }
 }

@@ -34,6 +34,7 @@ pub(crate) fn value<E: Float>(op: &Fused, inputs: &[&CpuTensor<E>]) -> Result<Op
         Fused::LayerNorm { epsilon } => layer_norm::value(*epsilon, inputs),
         Fused::GatedResidual => residual::value(inputs),
         Fused::Attention => attention::value(inputs),
+        Fused::SquareNorm => Ok(None),
     }
 }
 
@@ -49,6 +50,7 @@ pub(crate) fn vjp<E: Float>(op: &Fused, inputs: &[&CpuTensor<E>], needed: &[bool
         Fused::LayerNorm { epsilon } => layer_norm::vjp(*epsilon, inputs, needed),
         Fused::GatedResidual => residual::vjp(inputs, needed),
         Fused::Attention => attention::vjp(inputs),
+        Fused::SquareNorm => Ok(None),
     }
 }
 
@@ -64,5 +66,6 @@ pub(crate) fn jvp<E: Float>(op: &Fused, inputs: &[&CpuTensor<E>], tangents: &[Op
         Fused::LayerNorm { epsilon } => layer_norm::jvp(*epsilon, inputs, tangents),
         Fused::GatedResidual => residual::jvp(inputs, tangents),
         Fused::Attention => attention::jvp(inputs, tangents),
+        Fused::SquareNorm => Ok(None),
     }
 }

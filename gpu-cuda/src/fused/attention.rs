@@ -15,7 +15,7 @@ const NAME: &str = "attention";
 const MOST: usize = 128;
 /// Queries (or keys) of a block.
 const TILE: usize = 64;
-/// The largest head dimension in bf16 for which a block of the value's kernel takes twice as many.
+/// The largest head dimension in bf16 for which a block takes twice as many queries, for their value and their gradient.
 const MOST_TWICE: usize = 80;
 
 /// The steps in which kernels for larger head dimensions come.
@@ -142,8 +142,8 @@ impl Heads {
         Ok(Some(Self { q, k, v, batch, queries, keys, width }))
     }
 
-    /// The blocks of the value's kernel.
-    fn blocks_of_value(&self) -> usize {
+    /// The blocks of the value's kernel, and of that of the queries' gradient.
+    fn blocks_of_queries(&self) -> usize {
         let is_twice = self.q.home().storage() == Storage::Bf16 && self.width <= MOST_TWICE;
         self.queries.div_ceil(if is_twice { 2 * TILE } else { TILE })
     }
@@ -213,7 +213,7 @@ impl Heads {
 pub(super) fn value(inputs: &[&CudaTensor]) -> Result<Option<CudaTensor>> {
     let Some(heads) = Heads::new(inputs)? else { return Ok(None) };
     let out = heads.fresh_out()?;
-    heads.launch(ATTENTION, heads.blocks_of_value(), Others { out: Some(&out), ..Others::default() })?;
+    heads.launch(ATTENTION, heads.blocks_of_queries(), Others { out: Some(&out), ..Others::default() })?;
     Ok(Some(out))
 }
 
@@ -222,14 +222,14 @@ pub(super) fn vjp(inputs: &[&CudaTensor], needed: &[bool]) -> Result<Pulled> {
     let (Some(heads), &[need_q, need_k, need_v]) = (Heads::new(inputs)?, needed) else { return Ok(None) };
     let shapes = [inputs[0].shape(), inputs[1].shape(), inputs[2].shape()];
     let (out, logsum) = (heads.fresh_out()?, heads.per_query()?);
-    heads.launch(ATTENTION, heads.blocks_of_value(), Others { out: Some(&out), logsum: logsum.address(), ..Others::default() })?;
+    heads.launch(ATTENTION, heads.blocks_of_queries(), Others { out: Some(&out), logsum: logsum.address(), ..Others::default() })?;
     let value = out.clone();
     let pull = move |g: &CudaTensor| {
         let (g, out, delta) = (rows_of(g, heads.batch)?, rows_of(&out, heads.batch)?, heads.per_query()?);
         let [gq, gk, gv] = heads.fresh_gradients([need_q, need_k, need_v])?;
         let common = Others { g: Some(&g), out: Some(&out), logsum: logsum.address(), delta: delta.address(), ..Others::default() };
         // Also without gq: it leaves `delta`.
-        heads.launch(ATTENTION_VJP_QUERY, heads.queries.div_ceil(TILE), Others { gradients: [gq.as_ref(), None, None], ..common })?;
+        heads.launch(ATTENTION_VJP_QUERY, heads.blocks_of_queries(), Others { gradients: [gq.as_ref(), None, None], ..common })?;
         if need_k || need_v {
             heads.launch(ATTENTION_VJP_KEY, heads.keys.div_ceil(TILE), Others { gradients: [None, gk.as_ref(), gv.as_ref()], ..common })?;
         }

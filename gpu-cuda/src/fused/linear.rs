@@ -1,7 +1,7 @@
 //! act(x Wᵀ + b): a product with bias and activation in its epilogue, or in one pass over it.
 
-use super::activation::{push, slope};
-use super::{Pulled, Pushed, contiguous_view, fresh, number_of};
+use super::activation::push;
+use super::{Pulled, Pushed, contiguous_view, fresh, layers, number_of};
 use crate::abi::EpilogueArgs;
 use crate::kernels::{EPILOGUE, Grid, Suffix};
 use crate::matmul::{matmul, product};
@@ -13,20 +13,21 @@ use mfm_core::{Operations, Result, Shape, Tensor};
 const NAME: &str = "linear";
 
 /// The layer's operands: x as rows.
-struct Layer {
-    activation: Activation,
+pub(super) struct Layer {
+    pub activation: Activation,
     x: CudaTensor,
-    weight: CudaTensor,
+    pub weight: CudaTensor,
     bias: Option<CudaTensor>,
-    rows: usize,
-    inner: usize,
-    out: usize,
+    pub rows: usize,
+    pub inner: usize,
+    pub out: usize,
     /// Of the result.
     shape: Shape,
 }
 
 impl Layer {
-    fn new(activation: Activation, inputs: &[&CudaTensor]) -> Result<Option<Self>> {
+    /// `None` for the wrong number of inputs.
+    pub fn new(activation: Activation, inputs: &[&CudaTensor]) -> Result<Option<Self>> {
         let (x, weight, bias) = match *inputs {
             [x, weight] => (x, weight, None),
             [x, weight, bias] => (x, weight, Some(bias)),
@@ -46,7 +47,7 @@ impl Layer {
     }
 
     /// act(x Wᵀ + b), and x Wᵀ + b if `keep`.
-    fn forward(&self, keep: bool) -> Result<(CudaTensor, Option<CudaTensor>)> {
+    pub fn forward(&self, keep: bool) -> Result<(CudaTensor, Option<CudaTensor>)> {
         let flat = Shape::new(&[self.rows, self.out])?;
         let pre = if keep && self.activation != Activation::Identity { Some(fresh(&self.x, NAME, flat)?) } else { None };
         let address = |x: &Option<CudaTensor>| x.as_ref().map_or(0, CudaTensor::address);
@@ -61,7 +62,7 @@ impl Layer {
         let (bias, activation) = match done {
             Epilogue::Gelu { .. } => (0, Activation::Identity),
             Epilogue::Bias(_) => (0, self.activation),
-            Epilogue::None | Epilogue::RowSums(_) => (bias, self.activation),
+            _ => (bias, self.activation),
         };
         if (bias != 0 || activation != Activation::Identity) && flat.elements() > 0 {
             let arguments = EpilogueArgs {
@@ -82,7 +83,7 @@ impl Layer {
     }
 
     /// The gradients of W and of b, which is Σ g over the rows, from that of x Wᵀ + b.
-    fn parameters(&self, g: &CudaTensor, need_bias: bool) -> Result<(CudaTensor, Option<CudaTensor>)> {
+    pub fn parameters(&self, g: &CudaTensor, need_bias: bool) -> Result<(CudaTensor, Option<CudaTensor>)> {
         let sums = if need_bias { Some(fresh(g, NAME, Shape::new(&[self.out])?)?) } else { None };
         let wanted = sums.as_ref().map_or(Epilogue::None, |sums| Epilogue::RowSums(sums.address()));
         let (gw, done) = product(g, &self.x, Transpose::LEFT, wanted)?;
@@ -91,7 +92,7 @@ impl Layer {
     }
 
     /// Σ g over the rows.
-    fn sums(&self, g: &CudaTensor) -> Result<CudaTensor> {
+    pub fn sums(&self, g: &CudaTensor) -> Result<CudaTensor> {
         g.sum(0)?.reshape(Shape::new(&[self.out])?)
     }
 }
@@ -108,34 +109,8 @@ pub(super) fn value(activation: Activation, inputs: &[&CudaTensor]) -> Result<Op
 
 /// act(x Wᵀ + b) with its pullback.
 pub(super) fn vjp(activation: Activation, inputs: &[&CudaTensor], needed: &[bool]) -> Result<Pulled> {
-    let Some(layer) = Layer::new(activation, inputs)?.filter(|layer| layer.inner > 0 && needed.len() == inputs.len()) else {
-        return Ok(None);
-    };
-    let x_shape = inputs[0].shape();
-    let (need_x, need_weight, need_bias) = (needed[0], needed[1], needed.get(2).copied());
-    let (y, pre) = layer.forward(true)?;
-    let pull = move |g: &CudaTensor| {
-        let g = g.contiguous()?;
-        let g = contiguous_view(&g, Shape::new(&[layer.rows, layer.out])?);
-        let g = match &pre {
-            Some(pre) => slope(layer.activation, pre, &g)?,
-            None => g,
-        };
-        let gx = if need_x { Some(matmul(&g, &layer.weight, Transpose::NONE)?.reshape(x_shape)?) } else { None };
-        let bias_too = need_bias == Some(true);
-        let (gw, gb) = if need_weight {
-            let (gw, gb) = layer.parameters(&g, bias_too)?;
-            (Some(gw), gb)
-        } else {
-            (None, if bias_too { Some(layer.sums(&g)?) } else { None })
-        };
-        let mut all = vec![gx, gw];
-        if need_bias.is_some() {
-            all.push(gb);
-        }
-        Ok(all)
-    };
-    Ok(Some((y, Box::new(pull))))
+    let &[x, ref layer @ ..] = inputs else { return Ok(None) };
+    layers::vjp(x, &[(activation, layer)], needed)
 }
 
 /// act(x Wᵀ + b) with its tangent act'(z) (x' Wᵀ + x W'ᵀ + b').

@@ -6,9 +6,11 @@ mod activation;
 mod attention;
 mod combination;
 mod layer_norm;
+mod layers;
 mod linear;
 mod residual;
 mod softmax;
+mod square_norm;
 mod sums;
 
 use crate::tensor::CudaTensor;
@@ -32,6 +34,7 @@ pub(crate) fn value(op: &Fused, inputs: &[&CudaTensor]) -> Result<Option<CudaTen
         Fused::LayerNorm { epsilon } => layer_norm::value(*epsilon, inputs),
         Fused::Attention => attention::value(inputs),
         Fused::GatedResidual => residual::value(inputs),
+        Fused::SquareNorm => square_norm::value(inputs),
     }
 }
 
@@ -39,7 +42,7 @@ pub(crate) fn value(op: &Fused, inputs: &[&CudaTensor]) -> Result<Option<CudaTen
 pub(crate) fn vjp(op: &Fused, inputs: &[&CudaTensor], needed: &[bool]) -> Result<Pulled> {
     let found = match op {
         Fused::Linear { activation } => linear::vjp(*activation, inputs, needed),
-        Fused::Layers { .. } => Ok(None),
+        Fused::Layers { between, last } => layers::vjp_of_all(*between, *last, inputs, needed),
         Fused::Activate { activation } => activation::vjp(*activation, inputs),
         Fused::LinearCombination { factors } => combination::vjp(factors, inputs, needed),
         Fused::Softmax { axis } => softmax::vjp(*axis, inputs),
@@ -47,6 +50,7 @@ pub(crate) fn vjp(op: &Fused, inputs: &[&CudaTensor], needed: &[bool]) -> Result
         Fused::LayerNorm { epsilon } => layer_norm::vjp(*epsilon, inputs, needed),
         Fused::Attention => attention::vjp(inputs, needed),
         Fused::GatedResidual => residual::vjp(inputs, needed),
+        Fused::SquareNorm => square_norm::vjp(inputs),
     }?;
     let Some((value, pull)) = found else { return Ok(None) };
     // Kernels take a cotangent's address as it is.
@@ -82,6 +86,7 @@ pub(crate) fn jvp(op: &Fused, inputs: &[&CudaTensor], tangents: &[Option<&CudaTe
         Fused::LayerNorm { epsilon } => layer_norm::jvp(*epsilon, inputs, tangents),
         Fused::Attention => attention::jvp(inputs, tangents),
         Fused::GatedResidual => residual::jvp(inputs, tangents),
+        Fused::SquareNorm => Ok(None),
     }
 }
 

@@ -71,7 +71,8 @@ impl<T: Tensor> Block<T> {
         let y = x.layer_norm(&k1, &b1, EPSILON)?.reshape(tokens.rows)?;
         let x = x.gated_residual(&g1, &self.attention.apply(config, &y)?.reshape(tokens.groups)?)?;
         let y = x.layer_norm(&k2, &b2, EPSILON)?;
-        let y = self.leave.apply(&self.enter.apply(&y, Activation::Gelu)?, Activation::Identity)?;
+        let perceptron = [(&self.enter.weight, &self.enter.bias), (&self.leave.weight, &self.leave.bias)];
+        let y = y.layers(perceptron, Activation::Gelu, Activation::Identity)?;
         x.gated_residual(&g2, &y)
     }
 

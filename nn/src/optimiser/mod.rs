@@ -3,7 +3,7 @@
 mod rate;
 
 use crate::ema::decay_at;
-use mfm_core::tensor::{OptimiserState, OptimiserStep};
+use mfm_core::tensor::{OptimiserState, OptimiserStep, OptimiserUpdate};
 use mfm_core::{Error, Operations, Result, Tensor};
 use rate::rectification;
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,19 @@ impl OptimiserConfig {
     }
 }
 
+/// What [`Optimiser::update`] makes.
+#[derive(Clone, Debug)]
+pub struct Updated<T> {
+    /// The parameters.
+    pub parameters: T,
+    /// The same as the device works with them ([`Tensor::to_working`]).
+    pub working: T,
+    /// Their sum, a scalar: not finite unless all of them are.
+    pub sum: T,
+    /// Their moving average, if there is one.
+    pub average: Option<T>,
+}
+
 /// An optimiser and its state.
 #[derive(Clone, Debug)]
 pub struct Optimiser<T> {
@@ -123,7 +136,7 @@ impl<T: Tensor> Optimiser<T> {
     ///
     /// # Errors
     /// [`Error::Shape`] if the shapes differ from the moments'; nothing is changed then.
-    pub fn update(&mut self, parameters: &T, average: Option<(&T, f64)>, gradient: &T, rate: f64) -> Result<(T, Option<T>)> {
+    pub fn update(&mut self, parameters: &T, average: Option<(&T, f64)>, gradient: &T, rate: f64) -> Result<Updated<T>> {
         let OptimiserConfig { method, first_decay, second_decay, epsilon, weight_decay } = self.config;
         let k = self.steps + 1;
         let left_first = 1.0 - libm::pow(first_decay, k as f64);
@@ -151,8 +164,8 @@ impl<T: Tensor> Optimiser<T> {
             second: self.second.clone(),
             average: average.map(|(average, _)| average.clone()),
         };
-        let OptimiserState { parameters, first, second, average } = step.apply(&state, gradient)?;
-        (self.first, self.second, self.steps) = (first, second, k);
-        Ok((parameters, average))
+        let OptimiserUpdate { state, working, sum } = step.apply(&state, gradient)?;
+        (self.first, self.second, self.steps) = (state.first, state.second, k);
+        Ok(Updated { parameters: state.parameters, working, sum, average: state.average })
     }
 }

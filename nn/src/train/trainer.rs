@@ -2,7 +2,7 @@
 
 use super::{DataSource, Flat, LossInput, Samples, StepLoss, TrainError, TrainingConfig};
 use crate::module::Module;
-use crate::optimiser::Optimiser;
+use crate::optimiser::{Optimiser, Updated};
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 use mfm_core::autodiff::Tape;
@@ -294,7 +294,7 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
             });
         }
         let Evaluation { loss, parts, gradient } = sum.ok_or(Error::Length { op: "batch", expected: 1, found: 0 })?;
-        let square = gradient.square()?.sum_all()?;
+        let square = gradient.reshape(Shape::new(&[1, self.flat.length()])?)?.square_norm_items()?;
         let scalars = || core::iter::once(("loss", &loss)).chain(parts.iter().map(|(name, value)| (*name, value)));
         let values = numbers(scalars().map(|(_, value)| value).chain([&square]))?;
         // A part may be NaN where the gradient is finite: a weight of zero on a residual that overflows.
@@ -318,14 +318,13 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         // All that can fail comes before anything is changed.
         let mut optimiser = self.optimiser.clone();
         let average = self.average.as_ref().zip(self.config.average);
-        let (parameters, average) = optimiser.update(&self.parameters, average, &clipped, rate)?;
-        // A sum with what is not finite is not finite.
-        if !number(&parameters.sum_all()?)?.is_finite()
+        let Updated { parameters, working, sum, average } = optimiser.update(&self.parameters, average, &clipped, rate)?;
+        if !number(&sum)?.is_finite()
             && let Some((parameter, index)) = self.flat.first_non_finite(&parameters)?
         {
             return Err(TrainError::Parameter { parameter: parameter.into(), index, step });
         }
-        let module = self.module.with_parameters(&self.flat.split(&parameters.to_working()?)?)?;
+        let module = self.module.with_parameters(&self.flat.split(&working)?)?;
         (self.module, self.parameters, self.optimiser, self.average, self.step) = (module, parameters, optimiser, average, step);
         Ok(Step { step, steps: self.config.steps, loss, parts, rate, gradient_norm: norm })
     }

@@ -22,7 +22,8 @@ macro_rules! conformance {
                 scatter_add ScatterAdd);
             $crate::conformance_groups!(hook, $device, $tolerances;
                 linear Linear, layers Layers, activate Activate, linear_combination LinearCombination, softmax Softmax,
-                log_mean_exp LogMeanExp, layer_norm LayerNorm, attention Attention, gated_residual GatedResidual);
+                log_mean_exp LogMeanExp, layer_norm LayerNorm, attention Attention, gated_residual GatedResidual,
+                square_norm SquareNorm);
             $crate::conformance_tests!($device, $tolerances;
                 transfer transfer(tolerances), creation creation(), noise noise(tolerances), optimiser optimiser(tolerances),
                 precise precise(),

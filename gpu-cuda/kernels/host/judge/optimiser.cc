@@ -7,6 +7,7 @@ namespace {
 // Gradients in G for a state in T.
 template <class G, class T>
 void test_optimiser() {
+  constexpr unsigned BLOCKS = 2;
   Random random(1);
   for (int op : {OPTIMISER_ADAM, OPTIMISER_RADAM, OPTIMISER_RADAM_PLAIN}) {
     for (bool in_place : {false, true}) {
@@ -26,9 +27,13 @@ void test_optimiser() {
           if (in_place) std::memcpy(out.back().data(), in[k]->buffer.data(), std::size_t(n) * sizeof(T));
         }
         for (int k = 0; k < 4; ++k) from[k] = in_place ? out[std::size_t(k)].data() : in[k]->buffer.data();
+        // A state in f32 may be asked for its parameters in bf16.
+        Buffer<Bf16> working(n);
+        Buffer<float> sums(BLOCKS);
+        void* const asked = sizeof(T) == 4 && n != 8 ? working.data() : nullptr;
         const OptimiserArgs args{n, from[0], gradient.buffer.data(), from[1], from[2], averaged ? from[3] : nullptr, out[0].data(), out[1].data(),
-                                 out[2].data(), averaged ? out[3].data() : nullptr, 0.9f, 0.99f, 1e-4f, 0.01f, 0.999f, 0.95f, op, 0};
-        launch(std::string("optimiser") + SUFFIX<G> + SUFFIX<T>, {2}, {256}, args);
+                                 out[2].data(), averaged ? out[3].data() : nullptr, asked, sums.data(), 0.9f, 0.99f, 1e-4f, 0.01f, 0.999f, 0.95f, op, 0};
+        launch(std::string("optimiser") + SUFFIX<G> + SUFFIX<T>, {BLOCKS}, {256}, args);
         const double b1 = args.first_decay, b2 = args.second_decay;
         const auto new_first = [&](Index i) { return b1 * first.at(i) + (1 - b1) * gradient.at(i); };
         const auto new_second = [&](Index i) { return b2 * second.at(i) + (1 - b2) * std::pow(gradient.at(i), 2); };
@@ -41,6 +46,12 @@ void test_optimiser() {
         agree<T>("first", out[1], [&](Index i) { return Wanted{new_first(i), size(i)}; });
         agree<T>("second", out[2], [&](Index i) { return Wanted{new_second(i), new_second(i)}; });
         agree<T>("parameters", out[0], [&](Index i) { return Wanted{parameter(i), std::fabs(parameters.at(i)) + change(i)}; });
+        if (asked != nullptr) agree<Bf16>("working", working, [&](Index i) { return Wanted{number(rounded<Bf16>(number(out[0][i]))), 0}; });
+        Wanted sum{0, 0};
+        for (Index i = 0; i < n; ++i) sum.value += parameter(i), sum.unit += std::fabs(parameters.at(i)) + change(i);
+        sums[0] += sums[1];
+        sums[1] = 0;
+        agree<float>("sum", sums, [&](Index i) { return i == 0 ? sum : Wanted{0, 0}; }, 2e-6);
         if (!averaged) continue;
         agree<T>("average", out[3], [&](Index i) {
           const double d = args.average_decay;

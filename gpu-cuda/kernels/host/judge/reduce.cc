@@ -12,7 +12,7 @@ void test_reduce(const char* types) {
     for (Index length : {0, 1, 3, 31, 33, 256, 1025, 2100}) {
       if (elements(kept) * length > 12000) continue;
       for (Layout layout : {Layout::Contiguous, Layout::Unaligned, Layout::Reversed, Layout::Gaps, Layout::PaddedByVectors, Layout::StretchedInner}) {
-        for (int op : {REDUCE_SUM, REDUCE_MAX}) {
+        for (int op : {REDUCE_SUM, REDUCE_MAX, REDUCE_SQUARES}) {
           Shape whole = kept;
           const bool last = random.below(2);
           whole.insert(last ? whole.end() : whole.begin(), std::max<Index>(length, 1));
@@ -28,11 +28,13 @@ void test_reduce(const char* types) {
             std::vector<Index> at = coordinates(kept, i % elements(kept));
             at.insert(last ? at.end() : at.begin(), 0);
             const Index first = x.offset(at);
-            Wanted result{op == REDUCE_SUM ? 0.0 : -INFINITY, 0};
+            Wanted result{op == REDUCE_MAX ? -INFINITY : 0.0, 0};
             for (Index j = part * run; j < std::min(length, (part + 1) * run); ++j) {
               const double value = number(x.buffer[first + j * x.place.stride[axis]]);
               if (op == REDUCE_SUM) {
                 result.value += value, result.unit += std::fabs(value);
+              } else if (op == REDUCE_SQUARES) {
+                result.value += value * value, result.unit += value * value;
               } else if (!(result.value >= value) && !std::isnan(result.value)) {
                 result.value = value, result.unit = std::fabs(value);
               }
@@ -44,6 +46,7 @@ void test_reduce(const char* types) {
           args.out = rows.data();
           launch(std::string("reduce_rows_") + types, {3, unsigned(args.parts)}, {length == 1025 ? 512u : 64u}, args);
           agree<T>("rows", rows, wanted, tolerance);
+          if (op == REDUCE_SQUARES) continue;
           args.out = columns.data();
           launch(std::string("reduce_columns_") + types, {1, unsigned(args.parts)}, {256}, args);
           agree<T>("columns", columns, wanted, tolerance);

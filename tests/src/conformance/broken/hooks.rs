@@ -34,6 +34,7 @@ fn body<T: Tensor>(fault: Fault, op: &Fused, inputs: &[&T]) -> Result<T> {
         (Fault::ResidualForgetsGate, Fused::GatedResidual, [x, gate, branch]) => {
             op.composed(&[*x, &gate.sub(&gate.detach())?.shift(1.0)?, *branch])
         }
+        (Fault::SquareNormTakesRoot, Fused::SquareNorm, [_]) => op.composed(inputs)?.sqrt(),
         (Fault::CombinationForgetsThird, Fused::LinearCombination { mut factors }, [_, _, _]) => {
             factors[2] = 0.0;
             Fused::LinearCombination { factors }.composed(inputs)

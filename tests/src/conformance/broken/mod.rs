@@ -87,6 +87,9 @@ pub enum Fault {
     // The optimiser.
     OptimiserAveragesBefore,
     OptimiserForgetsEpsilon,
+    /// The parameters to work with, and their sum, are those of before.
+    OptimiserWorksWithOld,
+    OptimiserSumsOld,
     // Hooks, in all faces alike.
     SoftmaxWithoutMaximum,
     GeluApproximate,
@@ -95,6 +98,7 @@ pub enum Fault {
     AttentionUnscaled,
     LinearForgetsBias,
     ResidualForgetsGate,
+    SquareNormTakesRoot,
     CombinationForgetsThird,
     HookBroadcastsBias,
     // Hooks, in one face.

@@ -15,7 +15,7 @@ const T: Tolerances = Tolerances::F64;
 #[rustfmt::skip]
 pub fn mutants() -> Vec<(Fault, Examination)> {
     use Group::{Activate, Attention, Binary, Broadcast, Compare, Concat, Gather, GatedResidual, LayerNorm, Linear, LinearCombination};
-    use Group::{LogMeanExp, MatMul, Permute, ReduceMax, ReduceSum, Reshape, ScatterAdd, Slice, Softmax, Split, Unary};
+    use Group::{LogMeanExp, MatMul, Permute, ReduceMax, ReduceSum, Reshape, ScatterAdd, Slice, Softmax, Split, SquareNorm, Unary};
     vec![
         (Fault::TanhApproximate, |d| check::values(d, &T, Unary)),
         (Fault::SigmoidOverflows, |d| check::special_unary(d, &T)),
@@ -74,6 +74,8 @@ pub fn mutants() -> Vec<(Fault, Examination)> {
         (Fault::FullOverflows, |d| check::creation(d)),
         (Fault::OptimiserAveragesBefore, |d| check::optimiser(d, &T)),
         (Fault::OptimiserForgetsEpsilon, |d| check::optimiser(d, &T)),
+        (Fault::OptimiserWorksWithOld, |d| check::optimiser(d, &T)),
+        (Fault::OptimiserSumsOld, |d| check::optimiser(d, &T)),
         (Fault::SliceClamps, |d| check::errors(d)),
         (Fault::SliceClamps, |d| check::wild_arguments(d, &T)),
         (Fault::GatherClamps, |d| check::errors(d)),
@@ -91,6 +93,7 @@ pub fn mutants() -> Vec<(Fault, Examination)> {
         (Fault::AttentionUnscaled, |d| check::values(d, &T, Attention)),
         (Fault::LinearForgetsBias, |d| check::values(d, &T, Linear)),
         (Fault::ResidualForgetsGate, |d| check::values(d, &T, GatedResidual)),
+        (Fault::SquareNormTakesRoot, |d| check::values(d, &T, SquareNorm)),
         (Fault::CombinationForgetsThird, |d| check::values(d, &T, LinearCombination)),
         (Fault::HookBroadcastsBias, |d| check::errors(d)),
         (Fault::JvpDropsTangent, |d| check::faces(d, &T, Attention)),

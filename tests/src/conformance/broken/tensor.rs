@@ -2,7 +2,9 @@
 
 use super::{BrokenDevice, Fault, hooks};
 use crate::conformance::reference::Reference;
-use mfm_core::tensor::{Binary, Compare, Element, Fused, OptimiserState, OptimiserStep, Pullback, Reduce, Transpose, Unary};
+use mfm_core::tensor::{
+    Binary, Compare, Element, Fused, OptimiserState, OptimiserStep, OptimiserUpdate, Pullback, Reduce, Transpose, Unary,
+};
 use mfm_core::{Device, Error, Operations, Result, Shape, Tensor};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -293,20 +295,25 @@ impl Tensor for BrokenTensor {
         }
     }
 
-    fn optimise(step: &OptimiserStep, state: &OptimiserState<Self>, gradient: &Self) -> Result<OptimiserState<Self>> {
+    fn optimise(step: &OptimiserStep, state: &OptimiserState<Self>, gradient: &Self) -> Result<OptimiserUpdate<Self>> {
         match state.parameters.fault() {
             Fault::OptimiserAveragesBefore => {
                 let (d, old) = (step.average_decay, &state.parameters);
                 let average =
                     state.average.as_ref().map(|average| Self::linear_combination(&[(d, average), (1.0 - d, old)])).transpose()?;
-                Ok(OptimiserState { average, ..step.composed(state, gradient)? })
+                let next = step.composed(state, gradient)?;
+                Ok(OptimiserUpdate { state: OptimiserState { average, ..next.state }, ..next })
             }
             Fault::OptimiserForgetsEpsilon => OptimiserStep { epsilon: step.epsilon.map(|_| 0.0), ..*step }.composed(state, gradient),
             Fault::PreciseRounds => {
-                let next = step.composed(state, gradient)?;
+                let next = step.composed(state, gradient)?.state;
                 let rounded: Vec<f64> = next.parameters.to_vec::<f64>()?.into_iter().map(|value| (value * 256.0).round() / 256.0).collect();
-                Ok(OptimiserState { parameters: next.parameters.rebuilt(next.parameters.shape(), &rounded)?, ..next })
+                OptimiserState { parameters: next.parameters.rebuilt(next.parameters.shape(), &rounded)?, ..next }.into_update()
             }
+            Fault::OptimiserWorksWithOld => {
+                Ok(OptimiserUpdate { working: state.parameters.to_working()?, ..step.composed(state, gradient)? })
+            }
+            Fault::OptimiserSumsOld => Ok(OptimiserUpdate { sum: state.parameters.sum_all()?, ..step.composed(state, gradient)? }),
             _ => step.composed(state, gradient),
         }
     }

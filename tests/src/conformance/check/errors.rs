@@ -147,6 +147,7 @@ fn hooks() -> Vec<Mistake> {
         (fused(Fused::Softmax { axis: 0 }), &[&[3], &[3]], &[Length]),
         (fused(Fused::LogMeanExp { axis: MAX }), &[&[3]], &[Axis]),
         (fused(Fused::LogMeanExp { axis: 0 }), &[], &[Length]),
+        (fused(Fused::SquareNorm), &[&[3], &[3]], &[Length]),
         (norm.clone(), &[&[2, 3], &[3]], &[Length]),
         (norm.clone(), &[&[], &[], &[]], &[Rank, Axis]),
         (norm.clone(), &[&[2, 3], &[4], &[3]], &[Shape]),

@@ -60,7 +60,7 @@ fn steps<D: Device>(device: &D, length: usize) -> Check {
     let mut state = OptimiserState { parameters: one.clone(), first: zero, second: of(&precise, 2.0)?, average: Some(one) };
     let (mut second, mut average) = (2.0f64, 1.0f64);
     for k in 1..=STEPS {
-        state = step.apply(&state, &gradient)?;
+        state = step.apply(&state, &gradient)?.state;
         second = step.second_decay * second + (1.0 - step.second_decay);
         average = step.average_decay * average + (1.0 - step.average_decay) * (1.0 - f64::from(k) * SIZE);
     }

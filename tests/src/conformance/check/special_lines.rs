@@ -134,6 +134,7 @@ fn hooks_of_nan<D: Device>(device: &D, tolerances: &Tolerances) -> Check {
         hook(layers, &[of(&spikes, &[rows, LENGTH]), first[0], first[1], second[0], second[1]])?;
     }
     hook(Fused::LayerNorm { epsilon: 1e-3 }, &[of(&spikes, &square), line, line])?;
+    hook(Fused::SquareNorm, &[of(&spikes, &square)])?;
     // A batch of lists of keys, or values, with NaN in another place of each.
     let spread: Vec<f64> = spikes.iter().flat_map(|&number| [number, 0.5]).collect();
     let (queries, lists) = (of(&small, &[3, 2]), [LENGTH, LENGTH, 2]);

@@ -60,7 +60,7 @@ impl Wild {
             14 => Operation::Fused(Fused::LogMeanExp { axis: a }),
             15 => Operation::Fused(Fused::Linear { activation: ACTIVATIONS[small(a) % 4] }),
             16 => Operation::Fused(Fused::LayerNorm { epsilon: 0.1 }),
-            _ => Operation::Fused(if small(a) % 2 == 0 { Fused::Attention } else { Fused::GatedResidual }),
+            _ => Operation::Fused([Fused::Attention, Fused::GatedResidual, Fused::SquareNorm][small(a) % 3]),
         };
         let shapes: Vec<&[usize]> = self.shapes.iter().map(Vec::as_slice).collect();
         Some(Case::new(operation, Domain::Small, &shapes))

@@ -180,3 +180,9 @@ pub fn gated_residual() -> Vec<Case> {
     ];
     shapes.map(|shapes| case(Fused::GatedResidual, &shapes)).into()
 }
+
+pub fn square_norm() -> Vec<Case> {
+    let shapes: [&[usize]; 9] = [&[], &[1], &[0], &[5], &[3, 0], &[4, 1, 3], &[2, 3, 1, 5], &[1, 2, 3, 2, 2], &[2, 1, 3, 2, 1, 2]];
+    let shapes = SIZES.iter().map(<[usize; 2]>::as_slice).chain(shapes);
+    shapes.map(|axes| case(Fused::SquareNorm, &[axes])).collect()
+}

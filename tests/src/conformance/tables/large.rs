@@ -54,6 +54,7 @@ pub fn large() -> Vec<Case> {
         hook(Fused::LayerNorm { epsilon: 1e-3 }, &[&[4, 80, 131], &[4, 1, 131], &[4, 1, 131]]),
         hook(Fused::Attention, &[&[2, 130, 17], &[2, 131, 17], &[2, 131, 16]]),
         hook(Fused::Attention, &[&[257, 3], &[257, 3], &[257, 3]]),
+        hook(Fused::SquareNorm, &[&[3, 15_001]]),
         hook(Fused::GatedResidual, &[&[4, 80, 131], &[4, 1, 131], &[4, 80, 131]]),
     ]);
     cases

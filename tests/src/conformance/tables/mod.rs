@@ -39,10 +39,11 @@ pub enum Group {
     LayerNorm,
     Attention,
     GatedResidual,
+    SquareNorm,
 }
 
 /// The groups that are hooks.
-pub const HOOKS: [Group; 9] = [
+pub const HOOKS: [Group; 10] = [
     Group::Linear,
     Group::Layers,
     Group::Activate,
@@ -52,6 +53,7 @@ pub const HOOKS: [Group; 9] = [
     Group::LayerNorm,
     Group::Attention,
     Group::GatedResidual,
+    Group::SquareNorm,
 ];
 
 /// The groups that are primitives with a derivative, and a split, which is made of them.
@@ -101,6 +103,7 @@ impl Group {
             Self::LayerNorm => hooks::layer_norm(),
             Self::Attention => hooks::attention(),
             Self::GatedResidual => hooks::gated_residual(),
+            Self::SquareNorm => hooks::square_norm(),
         }
     }
 }
