@@ -2,6 +2,7 @@
 #include "check.hpp"
 
 #include <cmath>
+#include <cstring>
 
 namespace {
 
@@ -145,6 +146,14 @@ void progress_of_values() {
   told = 0;
   CHECK(session.try_value(target(), states, value, options).ok() && told == 3);
   CHECK(session.try_velocity(mfm::query(), states, states, gradients).ok() && told == 3);
+  // A reward that is not finite is named by its draw and its state, of later blocks too.
+  std::size_t block = told = 0;
+  const auto broken = [&](mfm::batch x, mfm::span<float> v) {
+    for (std::size_t i = 0; i < x.size(); ++i) v[i] = block == 2 && i == 7 ? std::nanf("") : 0;
+    ++block;
+  };
+  const mfm::status outcome = session.try_value(broken, states, value, options);
+  CHECK(outcome.code() == MFM_NOT_FINITE && std::strstr(outcome.message(), "draw 7 of state 2"));
 }
 
 float mean_reward(const numbers& samples) {
