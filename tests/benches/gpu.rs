@@ -188,9 +188,10 @@ fn kernels(bench: &Bench) -> Result<()> {
     let of = |index| normal(&device.precise(), index, &[numbers]);
     let state = OptimiserState { parameters: of(11)?, first: of(12)?, second: of(13)?.square()?, average: Some(of(14)?) };
     let gradient = normal(&device, 15, &[numbers])?;
-    kernel("rounding of parameters in f32", (4 + 2) * numbers, &|| state.parameters.to_working().map(drop))?;
+    let row = gradient.reshape(Shape::new(&[1, numbers])?)?;
+    kernel("square norm of the gradient", 2 * numbers, &|| row.square_norm_items().map(drop))?;
     let step = OptimiserStep { first_decay: 0.9, second_decay: 0.999, epsilon: Some(1e-8), size: 1e-4, keep: 1.0, average_decay: 0.999 };
-    kernel("optimiser", (8 * 4 + 2) * numbers, &|| CudaTensor::optimise(&step, &state, &gradient).map(drop))
+    kernel("optimiser", (8 * 4 + 2 + 2) * numbers, &|| CudaTensor::optimise(&step, &state, &gradient).map(drop))
 }
 
 /// Seconds of a training step in bf16: the loss of a flow model, its gradient, Adam and the moving average, whose state is in f32.

@@ -161,10 +161,11 @@ pub fn steered(problem: &Problem, sets: &[Set], out: &Directory) -> Result<()> {
         let all = points(samples);
         let beyond = all.iter().filter(|point| point.iter().any(|x| x.abs() > REACH)).count();
         let share = 100.0 * beyond as f64 / all.len() as f64;
+        let share = if share < 0.1 { "less than 0.1".into() } else { format!("{share:.1}") };
         let beyond = match (beyond, row.lost) {
             (0, 0) => String::new(),
-            (_, 0) => format!("\n{share:.1} % beyond the edges"),
-            (_, lost) => format!("\n{share:.1} % beyond the edges, {} lost", count(lost)),
+            (_, 0) => format!("\n{share} % beyond the edges"),
+            (_, lost) => format!("\n{share} % beyond the edges, {} lost", count(lost)),
         };
         let title = format!("{}\n{}{beyond}", row.run.way(), row.run.effort());
         let shown = all.into_iter().take(SHOWN).collect();
