@@ -4,12 +4,12 @@ use crate::context::Context;
 use crate::data::Dataset;
 use crate::failure::{Failure, Place, Result};
 use crate::table::number;
-use mfm_core::Tensor;
+use mfm_core::{Device, Tensor};
 use mfm_nn::file::{ClassifierFile, ClassifierHeader, FileError};
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::random_rows;
 use mfm_nn::train::{LossInput, StepLoss, TrainError};
-use mfm_nn::{Classifier, ClassifierConfig, LearningRate, Module, Trainer, TrainingConfig};
+use mfm_nn::{Classifier, ClassifierConfig, Coordinates, LearningRate, Module, Trainer, TrainingConfig};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -26,11 +26,13 @@ pub struct Settings {
     pub batch: usize,
     /// The seed; classifiers of different seeds judge independently.
     pub seed: u64,
+    /// Whether it learns from the columns of a table as they are, not standardised.
+    pub raw: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { width: 128, depth: 2, steps: 600, batch: 256, seed: 1 }
+        Self { width: 128, depth: 2, steps: 600, batch: 256, seed: 1, raw: false }
     }
 }
 
@@ -45,7 +47,8 @@ pub fn load<T: Tensor>(path: &Path, device: &T::Device) -> Result<(Classifier<T>
     Ok((file.to_classifier(device).map_err(fail)?, file.header().clone()))
 }
 
-/// Trains a classifier on labelled data by cross-entropy, with a moving average of its weights.
+/// Trains a classifier on labelled data by cross-entropy, with a moving average of its weights. It learns from standardised columns of a table, and takes what the
+/// table has.
 ///
 /// # Errors
 /// If the data have no labels, or training fails.
@@ -62,7 +65,12 @@ pub fn train<T: Tensor>(context: &Context<T>, data: &Dataset, settings: &Setting
         average: Some(0.99),
         seed: settings.seed,
     };
-    let rows = data.tensor(&context.device)?;
+    let coordinates = if data.image.is_some() || settings.raw {
+        Coordinates::default()
+    } else {
+        Coordinates::of_data(&data.rows, data.dimension).at(&data.source)?
+    };
+    let rows = coordinates.enter(&data.tensor(&context.device.precise())?).at(&data.source)?;
     let progress = context.progress("training a classifier", settings.steps);
     let mut trainer = Trainer::new(config, &classifier)?;
     let run = trainer.run(
@@ -78,7 +86,7 @@ pub fn train<T: Tensor>(context: &Context<T>, data: &Dataset, settings: &Setting
         },
     );
     run.map_err(failure).at(format!("training a classifier on {}", data.source))?;
-    let classifier = trainer.averaged_precisely()?;
+    let classifier = trainer.averaged_precisely()?.leaving(&coordinates)?;
     drop(progress);
     let share = accuracy(context, &classifier.to_working()?, data)?;
     context.detail(format!("the classifier names {} % of {} rightly", number(100.0 * share, 4), data.source));

@@ -210,6 +210,24 @@ fn a_table_that_does_not_vary_is_learnt_as_it_is() {
     assert!(info.contains("the data's own"), "{info}");
 }
 
+/// The class is where a number of deviation 0.01 lies, beside one of 1,000 that says nothing, both far from zero.
+#[test]
+fn a_classifier_learns_from_columns_of_any_scale() {
+    let folder = Folder::new();
+    let line = |k: u32| {
+        let (class, k) = (k % 2, f64::from(k));
+        format!("{},{},{class}\n", 5.0 + 0.01 * f64::from(class) + 0.002 * (1.7 * k).sin(), -20_000.0 + 1000.0 * (0.9 * k).cos())
+    };
+    folder.write("x.csv", (0..200).map(line).collect::<String>().as_bytes());
+    let accuracy = |more: &[&str]| {
+        let options = ["classifier", "x.csv", "-o", "c.mfm", "--steps", "200", "--width", "16", "--batch", "64", "--json", "-"];
+        let report: Value = serde_json::from_str(&folder.succeeds(&[&options, more].concat())).unwrap();
+        report["held_out_accuracy"].as_f64().unwrap()
+    };
+    assert!(accuracy(&[]) > 0.95);
+    assert!(accuracy(&["--raw"]) < 0.8);
+}
+
 #[test]
 fn images_stay_as_they_are() {
     let folder = Folder::new();

@@ -1,12 +1,13 @@
 //! A classifier of clean data, and the reward that asks for a mixture of its classes.
 
+use crate::coordinates::Coordinates;
 use crate::layer::{Linear, Source, fresh};
 use crate::module::Module;
 use alloc::format;
 use alloc::vec::Vec;
 use mfm_core::autodiff::Var;
 use mfm_core::reward::differentiate;
-use mfm_core::tensor::Activation;
+use mfm_core::tensor::{Activation, Transpose};
 use mfm_core::{Device, Error, Noise, Operations, Result, Reward, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +76,24 @@ impl<T: Tensor> Classifier<T> {
         }
         let output = Linear::build("output", inputs, config.classes, source)?;
         Ok(Self { config: config.clone(), hidden, output })
+    }
+
+    /// From a classifier of z = (x − mean)/scale that of x: the first layer's W z + b is (W/scale) x + b − (W/scale) mean. A product that is large beside the
+    /// deviation of its number is rounded as itself, so x whose mean is many times its scale is told less exactly than z.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for coordinates of items of another size, and whatever the device reports.
+    pub fn leaving(mut self, coordinates: &Coordinates) -> Result<Self> {
+        if coordinates.is_identity() {
+            return Ok(self);
+        }
+        let first = self.hidden.first_mut().unwrap_or(&mut self.output);
+        let weight = coordinates.leave_gradient(&first.weight)?;
+        let device = weight.device();
+        let mean = device.from_slice(coordinates.mean(), Shape::new(&[coordinates.mean().len(), 1])?)?;
+        let moved = weight.matmul(&mean, Transpose::NONE)?.reshape(first.bias.shape())?;
+        (first.bias, first.weight) = (first.bias.sub(&moved)?, weight);
+        Ok(self)
     }
 
     /// The classifier's form.

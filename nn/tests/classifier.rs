@@ -6,7 +6,7 @@ mod common;
 use common::{Device64, Tensor64, close, normal, tensor, values};
 use mfm_core::autodiff::gradient;
 use mfm_core::{Error, Noise, Reward, Shape, Tensor};
-use mfm_nn::{ClassMixtureReward, Classifier, ClassifierConfig, Module};
+use mfm_nn::{ClassMixtureReward, Classifier, ClassifierConfig, Coordinates, Module};
 
 fn classifier() -> Classifier<Tensor64> {
     let config = ClassifierConfig { data: 3, width: 6, depth: 2, classes: 4 };
@@ -36,6 +36,22 @@ fn probabilities_and_cross_entropy() {
     // An image is flattened.
     let image = x.reshape(Shape::new(&[5, 1, 3]).unwrap()).unwrap();
     assert_eq!(values(&classifier.logits(&image).unwrap()), values(&classifier.logits(&x).unwrap()));
+}
+
+#[test]
+fn data_in_other_units() {
+    let device = Device64::new();
+    let coordinates = Coordinates::new(vec![3.0, -20.0, 0.5], vec![2.0, 0.25, 1.0]).unwrap();
+    for depth in [0, 2] {
+        let config = ClassifierConfig { data: 3, width: 6, depth, classes: 4 };
+        let of_z = Classifier::<Tensor64>::new(&device, &config, &Noise::new(4)).unwrap();
+        let (of_x, z) = (of_z.clone().leaving(&coordinates).unwrap(), normal(&device, 1, &[5, 3]));
+        let x = coordinates.leave(&z).unwrap();
+        close(&values(&of_x.logits(&x).unwrap()), &values(&of_z.logits(&z).unwrap()), 1e-13);
+        let same = of_z.clone().leaving(&Coordinates::default()).unwrap();
+        assert_eq!(values(&same.logits(&z).unwrap()), values(&of_z.logits(&z).unwrap()));
+        assert!(matches!(of_z.leaving(&Coordinates::new(vec![0.0], vec![1.0]).unwrap()), Err(Error::Length { .. })));
+    }
 }
 
 #[test]

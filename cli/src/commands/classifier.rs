@@ -25,6 +25,9 @@ pub struct Arguments {
     /// The column of a table that holds the labels: first, last, or a number counted from 1 [default: last]
     #[arg(long, value_name = "COLUMN")]
     pub label_column: Option<LabelColumn>,
+    /// Learn from the columns of a table as they are. Otherwise they are standardised for training, and the file takes the data's units all the same
+    #[arg(long)]
+    pub raw: bool,
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
     pub out: PathBuf,
@@ -80,8 +83,8 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         let what = format!("the label {} is among the held-out samples alone; try --held-out 0", label - 1);
         return Err(Failure::input(format!("{}: {what}", train.source)));
     }
-    let &Arguments { width, depth, steps, batch, .. } = arguments;
-    let settings = Settings { width, depth, steps, batch, seed: context.seed };
+    let &Arguments { width, depth, steps, batch, raw, .. } = arguments;
+    let settings = Settings { width, depth, steps, batch, seed: context.seed, raw };
     let classifier = classifier::train(context, &train, &settings)?;
     let judged = classifier.to_working()?;
     let accuracy = classifier::accuracy(context, &judged, &train)?;
