@@ -100,8 +100,13 @@ bool has_its_operands(const Operation& op, const Layout& d) {
 // What is answered to a product with an epilogue, 0 for nothing of that kind: at the heuristics, or when it is multiplied.
 std::atomic<int> refusal{0};
 std::atomic<bool> is_late{false};
+// The epilogue that it is answered to; 0 for all.
+std::atomic<uint32_t> refused_epilogue{0};
 
-int refused(const Operation& op, bool late) { return op.epilogue != EPILOGUE_DEFAULT && late == is_late ? refusal.load() : SUCCESS; }
+int refused(const Operation& op, bool late) {
+  const uint32_t which = refused_epilogue;
+  return op.epilogue != EPILOGUE_DEFAULT && (which == 0 || which == op.epilogue) && late == is_late ? refusal.load() : SUCCESS;
+}
 
 float gelu_slope(float x) {
   const float t = tanhf(0.7978845608f * (x + 0.044715f * x * x * x));
@@ -114,7 +119,9 @@ float gelu(float x) { return 0.5f * x * (1.0f + tanhf(0.7978845608f * (x + 0.044
 
 #define API extern "C" __attribute__((visibility("default"))) int
 
-extern "C" __attribute__((visibility("default"))) void emulator_refuse_epilogues(int code, int late) { refusal = code, is_late = late != 0; }
+extern "C" __attribute__((visibility("default"))) void emulator_refuse_epilogues(int code, int late, uint32_t which) {
+  refusal = code, is_late = late != 0, refused_epilogue = which;
+}
 
 API cublasLtCreate(void** handle) { return *handle = new char, SUCCESS; }
 // The library waits for the whole device.

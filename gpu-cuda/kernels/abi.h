@@ -283,7 +283,7 @@ struct NoiseArgs {
 // optimiser.cu ---------------------------------------------------------------------------------------------------------------------------
 
 // optimiser_G_T: one step of mfm_nn::Optimiser on all parameters, `elements` of them, and the moving average, in one pass; the gradient is
-// in G, all else in T.
+// in G, the state in T.
 // Outputs may be the inputs.
 //   m = β₁ m + (1 − β₁) g;  v = β₂ v + (1 − β₂) g²;  θ = keep θ − step d;  average = decay average + (1 − decay) θ
 //   d = m/(√v + ε) of OPTIMISER_ADAM and OPTIMISER_RADAM, m of OPTIMISER_RADAM_PLAIN; `step`, `keep`, `epsilon` come ready from the host.
@@ -299,7 +299,7 @@ struct OptimiserArgs {
   void* new_second;
   void* new_average;
   void* working; // new_parameters in bf16, of states in f32; 0: not asked for
-  float* sums; // one for each block: Σ new_parameters of its share
+  float* sums; // [gridDim.x]: of each block, Σ new_parameters of its share, in f32
   float first_decay, second_decay;
   float epsilon, step, keep;
   float average_decay;

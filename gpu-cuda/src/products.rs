@@ -355,7 +355,7 @@ impl Products {
         set(api.operation_set, operation, number::TRANSPOSE_FIRST, &c_int::from(first.transposed))?;
         set(api.operation_set, operation, number::TRANSPOSE_SECOND, &c_int::from(second.transposed))?;
         set(api.operation_set, operation, number::EPILOGUE, &key.epilogue.0)?;
-        if matches!(epilogue.parts(), (_, _, matrix) if matrix != 0) {
+        if epilogue.parts().2 != 0 {
             set(api.operation_set, operation, number::MATRIX_LEADING, &(n as i64))?;
         }
         // The heuristics look at the addresses' alignment.

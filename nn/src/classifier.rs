@@ -7,7 +7,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use mfm_core::autodiff::Var;
 use mfm_core::reward::differentiate;
-use mfm_core::tensor::{Activation, Transpose};
+use mfm_core::tensor::Activation;
 use mfm_core::{Device, Error, Noise, Operations, Result, Reward, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -89,9 +89,9 @@ impl<T: Tensor> Classifier<T> {
         }
         let first = self.hidden.first_mut().unwrap_or(&mut self.output);
         let weight = coordinates.leave_gradient(&first.weight)?;
-        let device = weight.device();
-        let mean = device.from_slice(coordinates.mean(), Shape::new(&[coordinates.mean().len(), 1])?)?;
-        let moved = weight.matmul(&mean, Transpose::NONE)?.reshape(first.bias.shape())?;
+        let mean = weight.device().from_slice(coordinates.mean(), Shape::new(&[coordinates.mean().len()])?)?;
+        // No matrix product, whose factors a device may round.
+        let moved = weight.mul(&mean)?.sum_items()?;
         (first.bias, first.weight) = (first.bias.sub(&moved)?, weight);
         Ok(self)
     }

@@ -147,7 +147,8 @@ fn kernels(bench: &Bench) -> Result<()> {
     );
     let (up, g_up) = (normal(&device, 4, &[rows, wide])?, normal(&device, 5, &[rows, wide])?);
     let (scale, shift) = (normal(&device, 6, &[batch, 1, hidden])?, normal(&device, 7, &[batch, 1, hidden])?);
-    let flat = x.reshape(Shape::new(&[rows, hidden])?)?;
+    let [flat, g_flat] = [&x, &g].map(|x| x.reshape(Shape::new(&[rows, hidden])?));
+    let (flat, g_flat) = (flat?, g_flat?);
     let (weight, bias) = (normal(&device, 8, &[wide, hidden])?, normal(&device, 9, &[wide])?);
     let by_head = x.reshape(Shape::new(&[batch, tokens, heads, hidden / heads])?)?.permute(&[0, 2, 1, 3])?;
     let norm = Fused::LayerNorm { epsilon: 1e-6 };
@@ -175,6 +176,10 @@ fn kernels(bench: &Bench) -> Result<()> {
     kernel("linear with gelu", narrow_bytes + 2 * wide * hidden + wide_bytes, &|| linear.apply(&[&flat, &weight, &bias]).map(drop))?;
     let pull = pullback(&linear, &[&flat, &weight, &bias])?;
     kernel("linear with gelu, pullback", 2 * narrow_bytes + 4 * wide * hidden + 2 * wide_bytes, &|| pull(&g_up).map(drop))?;
+    let (down, down_bias) = (normal(&device, 20, &[hidden, wide])?, normal(&device, 21, &[hidden])?);
+    let both = Fused::Layers { between: Activation::Gelu, last: Activation::Identity };
+    let pull = pullback(&both, &[&flat, &weight, &bias, &down, &down_bias])?;
+    kernel("perceptron, pullback", 3 * narrow_bytes + 8 * wide * hidden + 4 * wide_bytes, &|| pull(&g_flat).map(drop))?;
     kernel("sum over rows", narrow_bytes, &|| flat.sum(0).map(drop))?;
     kernel("sum over wide rows", wide_bytes, &|| up.sum(0).map(drop))?;
     kernel("sum over tokens", narrow_bytes, &|| x.sum(1).map(drop))?;

@@ -164,6 +164,7 @@ pub fn steered(problem: &Problem, sets: &[Set], out: &Directory) -> Result<()> {
         let share = if share < 0.1 { "less than 0.1".into() } else { format!("{share:.1}") };
         let beyond = match (beyond, row.lost) {
             (0, 0) => String::new(),
+            (0, lost) => format!("\n{} lost", count(lost)),
             (_, 0) => format!("\n{share} % beyond the edges"),
             (_, lost) => format!("\n{share} % beyond the edges, {} lost", count(lost)),
         };

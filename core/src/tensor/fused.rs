@@ -41,8 +41,8 @@ pub enum Fused {
         /// The non-linearity.
         activation: Activation,
     },
-    /// Linear layers one after another, each with its bias, of `[x, W₁, b₁, W₂, b₂, ...]`: for a few rows, where what lies between two
-    /// products would take as long as they do.
+    /// Linear layers one after another, each with its bias, of `[x, W₁, b₁, W₂, b₂, ...]`: a backend sees what lies between two products, which for a few rows takes
+    /// as long as they do, and for many is a pass over memory that may go with one of them.
     Layers {
         /// The non-linearity after each layer but the last.
         between: Activation,

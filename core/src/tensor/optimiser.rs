@@ -23,7 +23,7 @@ pub struct OptimiserUpdate<T> {
     pub state: OptimiserState<T>,
     /// θ as [`Tensor::to_working`] gives it.
     pub working: T,
-    /// Σ θ, a scalar, in whatever order: not finite unless every parameter is.
+    /// Σ θ, a scalar, in whatever order: not finite unless every parameter is, as the device computes it (one that overflows when it is stored need not count).
     pub sum: T,
 }
 

@@ -2,7 +2,7 @@
 //! Tests open it in libcuda's place, so the whole backend runs through cust on a machine without a GPU.
 
 use mfm_cuda_dl::{CUBLASLT, DRIVER};
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_uint};
 use std::path::Path;
 
 /// The library, if there was a C++ compiler to build it with.
@@ -78,11 +78,16 @@ pub fn be_strict(whether: bool) {
 /// From now on the stand-in for cuBLASLt answers `code` to products with an epilogue, 0 for no refusal: when it proposes how to make them, or, if `late`, when
 /// it is to make them.
 pub fn refuse_epilogues(code: i32, late: bool) {
+    refuse_epilogue(code, late, 0);
+}
+
+/// As [`refuse_epilogues`], for the one epilogue of this number alone.
+pub fn refuse_epilogue(code: i32, late: bool, which: u32) {
     // SAFETY: the library's function of this name has this type.
-    let function = unsafe { DRIVER.function::<unsafe extern "C" fn(c_int, c_int)>("emulator_refuse_epilogues") };
+    let function = unsafe { DRIVER.function::<unsafe extern "C" fn(c_int, c_int, c_uint)>("emulator_refuse_epilogues") };
     if let Some(function) = function {
         // SAFETY: plain numbers.
-        unsafe { function(code, late.into()) };
+        unsafe { function(code, late.into(), which) };
     }
 }
 

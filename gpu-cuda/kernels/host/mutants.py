@@ -23,6 +23,7 @@ FAULTS = [
     ("copy", "copy.cu", "if (axis == without) continue;", "", 0),
     ("reduce", "reduce.cu", "first + run < args.length ? first + run : args.length", "first + run", 0),
     ("reduce", "reduce.cu", "if (j + r >= part.end) continue;", "", 0),
+    ("reduce", "reduce.cu", "void add(float x) { RunningSum::add(x * x); }", "void add(float x) { RunningSum::add(x); }", 0),
     ("reduce", "functions.cuh", "b > a || b != b ? b : a", "b > a ? b : a", 0),
     ("index", "index.cu", "p < args.start[coordinate + 1]", "p <= args.start[coordinate + 1]", 0),
     ("index", "index.cu", "axis == space.rank - 1 ||", "", 0),
@@ -39,10 +40,13 @@ FAULTS = [
     ("noise", "noise.cu", "i >= 0 && i < args.elements", "i >= 0 && i <= args.elements", 0),
     ("noise", "noise.cu", "round < 4", "round < 3", 0),
     ("optimiser", "optimiser.cu", "args.second_decay * second", "args.first_decay * second", 0),
+    ("optimiser", "optimiser.cu", "sum += static_cast<double>(step.parameter);", "", 0),
+    ("optimiser", "optimiser.cu", "store(working + i, step.parameter)", "store(working + i, step.average)", 0),
     ("attention", "attention.cuh", ">= keys) scores", "> keys) scores", 0),
     ("attention", "attention.cuh", "fast_exp2(rate * (base[half] - higher))", "1.0f", 0),
     ("attention", "attention.cu", "tangent[j][e] -= drift[e / 2] * sum[j][e]", "tangent[j][e] -= 0.0f * sum[j][e]", 0),
     ("attention", "attention_vjp.cu", "(slopes[j][e] - (e % 2 == 0 ? mean.x : mean.y))", "(slopes[j][e])", 0),
+    ("attention", "attention_vjp.cu", "first + part + column_of(j, e) >= keys", "first + part + column_of(j, e) > keys", 0),
     ("attention", "product.cuh", "if (row >= count) continue;", "if (row > count) continue;", 0),
 ]
 BARRIER = re.compile(r"__sync(?:threads|warp)\(\);")

@@ -9,7 +9,8 @@ use mfm_core::{Operations, Result, Shape, Tensor};
 pub(super) fn value(inputs: &[&CudaTensor]) -> Result<Option<CudaTensor>> {
     let &[x] = inputs else { return Ok(None) };
     let (items, item) = (x.shape().batch(), x.shape().item());
-    if items == 0 || item == 0 {
+    // Of single numbers there is nothing to add up.
+    if items == 0 || item <= 1 {
         return Ok(None);
     }
     sum_of_squares(&x.reshape(Shape::new(&[items, item])?)?).map(Some)

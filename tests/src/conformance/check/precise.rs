@@ -5,7 +5,7 @@ use crate::conformance::case::shape;
 use crate::conformance::failure::{Check, Within, require};
 use crate::conformance::input::LAYOUTS;
 use crate::conformance::tables::Group;
-use mfm_core::tensor::{OptimiserState, OptimiserStep};
+use mfm_core::tensor::{OptimiserState, OptimiserStep, OptimiserUpdate};
 use mfm_core::{Device, Tensor};
 
 /// Values go to precise numbers and back unchanged, from every layout; and of a precise state with a gradient of the device's own numbers, each of many small
@@ -60,7 +60,13 @@ fn steps<D: Device>(device: &D, length: usize) -> Check {
     let mut state = OptimiserState { parameters: one.clone(), first: zero, second: of(&precise, 2.0)?, average: Some(one) };
     let (mut second, mut average) = (2.0f64, 1.0f64);
     for k in 1..=STEPS {
-        state = step.apply(&state, &gradient)?.state;
+        let OptimiserUpdate { state: next, working, sum } = step.apply(&state, &gradient)?;
+        state = next;
+        same_bits(&state.parameters.to_working()?.to_vec::<f64>()?, &working.to_vec::<f64>()?).within(|| "θ to work with")?;
+        // It is one of the device's own.
+        working.add(&gradient)?;
+        let (sum, expected) = (sum.to_vec::<f64>()?[0], length as f64 * (1.0 - f64::from(k) * SIZE));
+        require((sum - expected).abs() <= 1e-2 * expected, || format!("the sum of θ is {sum}, and should be {expected}"))?;
         second = step.second_decay * second + (1.0 - step.second_decay);
         average = step.average_decay * average + (1.0 - step.average_decay) * (1.0 - f64::from(k) * SIZE);
     }

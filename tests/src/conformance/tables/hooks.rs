@@ -53,6 +53,18 @@ pub fn linear() -> Vec<Case> {
     cases
 }
 
+/// Layers of these widths for x, with the non-linearity between them and that after the last.
+fn chain(x: &[usize], widths: &[usize], between: Activation, last: Activation) -> Case {
+    let mut inner = x.last().copied().unwrap_or(0);
+    let mut inputs = vec![Input::new(shape(x), Domain::Small)];
+    for &out in widths {
+        inputs.push(Input::new(shape(&[out, inner]), Domain::Small));
+        inputs.push(Input::new(shape(&[out]), Domain::Small));
+        inner = out;
+    }
+    Case { operation: Operation::Fused(Fused::Layers { between, last }), inputs }
+}
+
 pub fn layers() -> Vec<Case> {
     let mut cases = Vec::new();
     for activation in ACTIVATIONS {
@@ -66,19 +78,12 @@ pub fn layers() -> Vec<Case> {
             (&[2, 0], &[3, 4]),
             (&[300, 3], &[17, 2]),
         ] {
-            let mut inner = x.last().copied().unwrap_or(0);
-            let mut inputs = vec![Input::new(shape(x), Domain::Small)];
-            for &out in widths {
-                inputs.push(Input::new(shape(&[out, inner]), Domain::Small));
-                inputs.push(Input::new(shape(&[out]), Domain::Small));
-                inner = out;
-            }
-            let both = [(activation, Activation::Identity), (Activation::Tanh, activation)];
-            for (between, last) in both {
-                cases.push(Case { operation: Operation::Fused(Fused::Layers { between, last }), inputs: inputs.clone() });
-            }
+            cases.push(chain(x, widths, activation, Activation::Identity));
+            cases.push(chain(x, widths, Activation::Tanh, activation));
         }
     }
+    // So much between the layers that a library of products is asked to do what lies there.
+    cases.push(chain(&[512, 8], &[128, 16], Activation::Gelu, Activation::Identity));
     cases
 }
 
