@@ -6,7 +6,7 @@ use crate::conformance::failure::{Check, Within, require};
 use crate::conformance::input::LAYOUTS;
 use crate::conformance::tables::Group;
 use mfm_core::tensor::{OptimiserState, OptimiserStep, OptimiserUpdate};
-use mfm_core::{Device, Tensor};
+use mfm_core::{Device, Operations, Tensor};
 
 /// Values go to precise numbers and back unchanged, from every layout; and of a precise state with a gradient of the device's own numbers, each of many small
 /// steps counts, as do the moments and the average.
