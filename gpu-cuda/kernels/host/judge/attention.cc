@@ -116,13 +116,26 @@ bool is_built(Index width) {
 #endif
 }
 
+// All the same number.
 template <class T>
-void test_attention(Index batch, Index queries, Index keys, Index width, Layout layout, int missing, Random& random) {
+void fill(Operand<T>& x, double value) {
+  for (Index e = 0; e < x.shape[0]; ++e) {
+    for (Index r = 0; r < x.shape[1]; ++r) {
+      for (Index c = 0; c < x.shape[2]; ++c) x.buffer[x.offset({e, r, c})] = rounded<T>(value);
+    }
+  }
+}
+
+// Queries and keys are `opposed` numbers if that is not 0: so far below zero, scores have a weight of nearly 0 beside that of a key that is not there.
+template <class T>
+void test_attention(Index batch, Index queries, Index keys, Index width, Layout layout, int missing, Random& random, double opposed = 0) {
   if (!is_built(width)) return;
   const Shape q_shape{batch, queries, width}, k_shape{batch, keys, width};
   const auto of_queries = [&] { return filled<T>(q_shape, layout, random); };
   const auto of_keys = [&] { return filled<T>(k_shape, layout == Layout::Contiguous && batch > 1 ? Layout::StretchedOuter : layout, random); };
-  const Operand<T> q = of_queries(), k = of_keys(), v = of_keys(), tq = of_queries(), tk = of_keys(), tv = of_keys(), g = of_queries();
+  Operand<T> q = of_queries(), k = of_keys();
+  if (opposed != 0) fill(q, opposed), fill(k, -opposed);
+  const Operand<T> v = of_keys(), tq = of_queries(), tk = of_keys(), tv = of_keys(), g = of_queries();
   Exact<T> exact(q, k, v);
   context.text = "attention" + std::string(SUFFIX<T>) + " of " + std::to_string(queries) + " queries, " + std::to_string(keys) + " keys, width " + std::to_string(width);
 
@@ -222,6 +235,14 @@ void test_all() {
   }
   for (int missing = 1; missing < 8; ++missing) test_attention<T>(2, 9, 20, 24, Layout::Contiguous, missing, random);
 }
+// Where there are more keys in a tile than there are, and 2^(−logsum) overflows.
+template <class T>
+void test_far_below_zero() {
+  Random random(2);
+  for (Index keys : {9, 17, 40}) test_attention<T>(1, 9, keys, 24, Layout::Contiguous, 0, random, 6);
+}
+TEST(attention, far_below_zero) { test_far_below_zero<float>(), test_far_below_zero<Bf16>(); }
+
 TEST(attention, value_and_derivatives) { test_all<float>(), test_all<Bf16>(); }
 
 } // namespace
