@@ -44,13 +44,11 @@ impl Kept {
 
     /// From the cotangent of the next layer's x Wᵀ + b to that of this one's.
     fn pull_through(&self, next: &Layer, g: &CudaTensor) -> Result<Cotangent> {
-        let sums = if self.need_bias == Some(true) { Some(fresh(g, NAME, Shape::new(&[self.layer.out])?)?) } else { None };
-        let wanted = match &self.pre {
-            Some(pre) if self.layer.activation == Activation::Gelu => {
-                Epilogue::GeluSlope { pre: pre.address(), sums: sums.as_ref().map_or(0, CudaTensor::address) }
-            }
-            _ => Epilogue::None,
-        };
+        let pre = self.pre.as_ref().filter(|_| self.layer.activation == Activation::Gelu);
+        let need_sums = pre.is_some() && self.need_bias == Some(true);
+        let sums = if need_sums { Some(fresh(g, NAME, Shape::new(&[self.layer.out])?)?) } else { None };
+        let place = sums.as_ref().map_or(0, CudaTensor::address);
+        let wanted = pre.map_or(Epilogue::None, |pre| Epilogue::GeluSlope { pre: pre.address(), sums: place });
         let (g, done) = product(g, &next.weight, Transpose::NONE, wanted)?;
         match done {
             Epilogue::GeluSlope { sums: place, .. } => Ok(Cotangent { g, sums: sums.filter(|_| place != 0) }),
