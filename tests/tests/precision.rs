@@ -1,4 +1,4 @@
-//! Training on a device that works in bf16 keeps what it learns in f32.
+//! What is learned on a device that rounds, products or all numbers, is kept in f32.
 #![allow(clippy::unwrap_used)]
 
 use mfm_core::tensor::Device;
@@ -8,7 +8,10 @@ use mfm_cpu_ref::CpuDevice;
 use mfm_gpu_cuda::{CudaDevice, Options, Precision};
 use mfm_nn::file::{TrainingRecord, write_model};
 use mfm_nn::train::{LossInput, Samples};
-use mfm_nn::{LearningRate, MlpConfig, Model, ModelConfig, ModelFile, ModelHeader, Trainer, TrainingConfig, TrainingState};
+use mfm_nn::{
+    Classifier, ClassifierConfig, Coordinates, LearningRate, MlpConfig, Model, ModelConfig, ModelFile, ModelHeader, Module, Trainer,
+    TrainingConfig, TrainingState,
+};
 
 const STEPS: u64 = 24;
 
@@ -54,18 +57,38 @@ fn moved<D: Device>(device: &D) -> Result<[Vec<f64>; 3]> {
     Ok([before, state.parameters.to_vec()?, state.average.unwrap().to_vec()?])
 }
 
-fn gpu() -> Option<CudaDevice> {
+fn gpu(precision: Precision) -> Option<CudaDevice> {
     // Says why where there is no compiler for the emulated driver; a real one is used where there is one.
     if let Err(reason) = mfm_cuda_emulator::install() {
-        eprintln!("NOT TESTED: training in bf16: {reason}");
+        eprintln!("NOT TESTED: training on a GPU: {reason}");
         return None;
     }
-    Some(CudaDevice::with_options(0, Options { precision: Precision::Bf16, ..Options::default() }).unwrap())
+    Some(CudaDevice::with_options(0, Options { precision, ..Options::default() }).unwrap())
+}
+
+/// A mean of a thousand deviations is taken into the first layer's bias without a rounding of products.
+#[test]
+fn a_classifier_takes_in_large_means() -> Result<()> {
+    let coordinates = Coordinates::new(vec![3.3, -20_000.0], vec![0.003, 17.0])?;
+    fn biases<D: Device>(device: &D, coordinates: &Coordinates) -> Result<Vec<f64>> {
+        let form = ClassifierConfig { data: 2, width: 16, depth: 1, classes: 3 };
+        let classifier = Classifier::new(&device.precise(), &form, &Noise::new(3))?.leaving(coordinates)?;
+        classifier.parameters()[1].1.to_vec()
+    }
+    let wanted = biases(&CpuDevice::<f64>::new(), &coordinates)?;
+    for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
+        let Some(device) = gpu(precision) else { return Ok(()) };
+        let found = biases(&device, &coordinates)?;
+        for (found, wanted) in found.iter().zip(&wanted) {
+            assert!(wanted.abs() > 1.0 && (found - wanted).abs() < 1e-3, "{precision:?}: {found} for {wanted}");
+        }
+    }
+    Ok(())
 }
 
 #[test]
 fn small_steps_count() -> Result<()> {
-    let Some(device) = gpu() else { return Ok(()) };
+    let Some(device) = gpu(Precision::Bf16) else { return Ok(()) };
     let [here, there] = [moved(&CpuDevice::<f32>::new())?, moved(&device)?];
     for k in [1, 2] {
         // Of weights at which bf16 has no room for the step.
@@ -85,7 +108,7 @@ fn small_steps_count() -> Result<()> {
 
 #[test]
 fn a_run_goes_on_from_a_file_bit_by_bit() -> Result<()> {
-    let Some(device) = gpu() else { return Ok(()) };
+    let Some(device) = gpu(Precision::Bf16) else { return Ok(()) };
     let mut whole = Trainer::new(settings(), &model(&device))?;
     train(&device, &mut whole, 4);
     let mut header = ModelHeader::new(whole.module().config(), "linear", Shape::new(&[2])?);
