@@ -3,66 +3,17 @@
 //! The header alone is kept. A row is read from the file when it is asked for, so a set may be of any size; nothing is mapped, so a file that is
 //! cut off meanwhile gives an error and not a signal, and address space is not taken either.
 
+use super::read_at::ReadAt;
 use crate::failure::{Failure, Result, reason};
 use mfm_nn::file::safetensors::numbers;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
-use std::fmt::Debug;
-use std::fs::File;
 use std::io;
-use std::path::Path;
 
 /// The longest header that is read.
 const LONGEST_HEADER: u64 = 16 << 20;
 /// The bytes of the header's length.
 const PREFIX: u64 = 8;
-
-/// Bytes that can be read from any place.
-pub trait ReadAt: Debug {
-    /// How many there are.
-    ///
-    /// # Errors
-    /// The system's.
-    fn length(&self) -> io::Result<u64>;
-
-    /// Fills `bytes` from `offset` on.
-    ///
-    /// # Errors
-    /// The system's; [`io::ErrorKind::UnexpectedEof`] if there are not enough.
-    fn fill(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
-}
-
-impl ReadAt for File {
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
-    }
-
-    #[cfg(unix)]
-    fn fill(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(self, bytes, offset)
-    }
-
-    #[cfg(not(unix))]
-    fn fill(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        use io::{Read, Seek};
-        let mut file = self;
-        file.seek(io::SeekFrom::Start(offset))?;
-        file.read_exact(bytes)
-    }
-}
-
-impl ReadAt for Vec<u8> {
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.len() as u64)
-    }
-
-    fn fill(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let found = self.get(start..).and_then(|rest| rest.get(..bytes.len())).ok_or(io::ErrorKind::UnexpectedEof)?;
-        bytes.copy_from_slice(found);
-        Ok(())
-    }
-}
 
 /// A shard; all rows have the same shape.
 #[derive(Debug)]
@@ -85,15 +36,6 @@ struct Block {
 }
 
 impl Shard {
-    /// The shard in a file.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| Failure::file("read", path, &error))?;
-        Self::read(file, &path.display().to_string())
-    }
-
     /// The shard in the bytes of a file named `source`, of which only the header is read. Latents are f16, bf16, f32 or f64, labels whole numbers.
     ///
     /// # Errors

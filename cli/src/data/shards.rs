@@ -2,10 +2,11 @@
 
 use super::folder::entries;
 use super::permutation::Permutation;
+use super::read_at::OpenFiles;
 use super::shard::Shard;
 use crate::failure::{Failure, Result};
 use mfm_core::Noise;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A set of latents in shards, of which no row is kept in memory.
 #[derive(Debug)]
@@ -43,7 +44,12 @@ impl Shards {
     /// One sentence naming the shard that is damaged, or differs from the first in shape or in having labels.
     pub fn open(folder: &Path) -> Result<Self> {
         let paths = entries(folder)?;
-        let shards: Vec<Shard> = paths.iter().filter(|path| is_shard(path)).map(|path| Shard::open(path)).collect::<Result<_>>()?;
+        let files = OpenFiles::default();
+        let open = |path: &PathBuf| {
+            let file = files.file(path).map_err(|error| Failure::file("read", path, &error))?;
+            Shard::read(file, &path.display().to_string())
+        };
+        let shards: Vec<Shard> = paths.iter().filter(|path| is_shard(path)).map(open).collect::<Result<_>>()?;
         Self::new(shards, &folder.display().to_string())
     }
 
