@@ -125,7 +125,7 @@ pub fn steer_by_mcmc<T: Tensor, M: Lift<T>>(
     }
     let mut step_size = options.step_size;
     let mut x = x.clone();
-    for (k, pair) in options.grid.times()?.windows(2).enumerate() {
+    for (k, pair) in options.grid.times(flow.path)?.windows(2).enumerate() {
         let noise = noise.fork(k as u64);
         let start = fresh_start(flow, reward, options.fresh, pair[0], &x, &noise)?;
         let (end, acceptance) = if options.moves == 0 {

@@ -92,7 +92,7 @@ pub fn steer_by_resampling<T: Tensor, M: MetaFlowMap<T>>(
 ) -> Result<T> {
     let draws = resampling.draws;
     let mut x = x.clone();
-    for (k, pair) in resampling.grid.times()?.windows(2).enumerate() {
+    for (k, pair) in resampling.grid.times(flow.path)?.windows(2).enumerate() {
         let noise = noise.fork(k as u64);
         let mut uniforms = vec![0.0; x.shape().batch()];
         noise.stream(1).fill_uniform(&mut uniforms);

@@ -3,9 +3,10 @@
 use crate::error::{Error, Result};
 use crate::flow_map::{Condition, Flow, MetaFlowMap, Query, time};
 use crate::guidance::Unsteered;
+use crate::interpolant::StraightStep;
 use crate::noise::Noise;
 use crate::posterior_velocity::{AsDrift, posterior_velocity};
-use crate::steer::{Steering, steer};
+use crate::steer::{Steering, steer, straightened};
 use crate::tensor::{Device, Operations, Tensor};
 use crate::times::TimeGrid;
 use alloc::vec::Vec;
@@ -18,7 +19,7 @@ use alloc::vec::Vec;
 pub fn posterior_by_steps<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid: &TimeGrid, noise: &T, t: f64, x_t: &T) -> Result<T> {
     let device = noise.device();
     let t = time(&device, t)?;
-    grid.times()?.windows(2).try_fold(noise.clone(), |x, pair| {
+    grid.times(flow.path)?.windows(2).try_fold(noise.clone(), |x, pair| {
         let (s, u) = (time(&device, pair[0])?, time(&device, pair[1])?);
         flow.map.map(&Query { s, u, x, t: t.clone(), x_t: x_t.clone(), condition: flow.condition })
     })
@@ -42,15 +43,18 @@ pub fn posterior_by_rollout<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, gr
     let scales: Option<Vec<f64>> = scales.map(|scales| scales.iter().flat_map(|&scale| core::iter::repeat_n(scale, draws)).collect());
     let condition =
         Condition { labels: labels.as_deref().or(flow.condition.labels), guidance: scales.as_deref().or(flow.condition.guidance) };
-    let velocity = |s: f64, x: &T| posterior_velocity(&AsDrift(flow.map), flow.path, &[s], x, &[t], &x_t, condition);
-    grid.times()?.windows(2).try_fold(noise.clone(), |x, pair| {
+    let slope = |s: f64, x: &T| {
+        let velocity = posterior_velocity(&AsDrift(flow.map), flow.path, &[s], x, &[t], &x_t, condition)?;
+        straightened(&flow.path.coefficients(s), &velocity, x)
+    };
+    grid.times(flow.path)?.windows(2).try_fold(noise.clone(), |x, pair| {
         let (s, u) = (pair[0], pair[1]);
-        let first = velocity(s, &x)?;
-        let end = T::linear_combination(&[(1.0, &x), (u - s, &first)])?;
+        let (step, first) = (StraightStep::new(flow.path, s, u), slope(s, &x)?);
+        let end = T::linear_combination(&[(step.state, &x), (step.slope, &first)])?;
         if u >= 1.0 {
             return Ok(end);
         }
-        T::linear_combination(&[(1.0, &x), (0.5 * (u - s), &first), (0.5 * (u - s), &velocity(u, &end)?)])
+        T::linear_combination(&[(step.state, &x), (0.5 * step.slope, &first), (0.5 * step.slope, &slope(u, &end)?)])
     })
 }
 
@@ -73,7 +77,7 @@ pub fn sample_by_steps<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid: &
 pub fn sample_by_refinement<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid: &TimeGrid, x: &T, noise: &Noise) -> Result<T> {
     let device = x.device();
     let mut x = x.clone();
-    for (k, pair) in grid.times()?.windows(2).enumerate() {
+    for (k, pair) in grid.times(flow.path)?.windows(2).enumerate() {
         let noise = noise.fork(k as u64);
         let end = flow.posterior(&device.normal(&noise, x.shape())?, pair[0], &x)?;
         let at = flow.path.coefficients(pair[1]);
@@ -110,7 +114,7 @@ pub fn sample_by_diffusion<T: Tensor, M: MetaFlowMap<T>>(
         return Err(Error::Range { what: "the last time of a diffusion", value: grid.end, range: "below 1, where the score is infinite" });
     }
     let mut x = x.clone();
-    for (k, pair) in grid.times()?.windows(2).enumerate() {
+    for (k, pair) in grid.times(flow.path)?.windows(2).enumerate() {
         let (t, span) = (pair[0], pair[1] - pair[0]);
         let at = flow.path.coefficients(t);
         let drift = flow.drift(t, &x)?;

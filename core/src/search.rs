@@ -66,7 +66,7 @@ impl Search {
         let particles = x.shape().batch();
         let mut x = x.clone();
         let mut found: Option<Found<T>> = None;
-        for (k, pair) in self.grid.times()?.windows(2).enumerate() {
+        for (k, pair) in self.grid.times(flow.path)?.windows(2).enumerate() {
             let noise = noise.fork(k as u64);
             let mut rewards = vec![0.0; particles];
             let [mut kept] = self.draws.for_blocks(&x, |(start, states), block| {

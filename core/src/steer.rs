@@ -4,7 +4,7 @@ use crate::draws::check_samples;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::guidance::{Guidance, Guide};
-use crate::interpolant::Coefficients;
+use crate::interpolant::{Coefficients, StraightStep};
 use crate::noise::Noise;
 use crate::tensor::{Device, Operations, Tensor};
 use crate::times::TimeGrid;
@@ -18,7 +18,7 @@ pub enum Dynamics {
     Sde,
 }
 
-/// How it is integrated.
+/// How it is integrated: along the straight path of the same signal-to-noise ratios ([`StraightStep`]), whatever the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Scheme {
     /// One evaluation a step, order 1.
@@ -83,7 +83,7 @@ pub fn steer<T: Tensor, M: MetaFlowMap<T>>(
     noise: &Noise,
     on_step: &mut dyn FnMut(&Step<'_, T>) -> Result<()>,
 ) -> Result<T> {
-    let times = steering.grid.times()?;
+    let times = steering.grid.times(flow.path)?;
     check_samples(x.shape())?;
     if steering.dynamics == Dynamics::Sde && times[0] == 0.0 {
         return Err(Error::Range { what: "the first time of an SDE", value: 0.0, range: "above 0" });
@@ -94,32 +94,38 @@ pub fn steer<T: Tensor, M: MetaFlowMap<T>>(
         let noise = noise.fork(index as u64);
         let at = flow.path.coefficients(from);
         let guidance = guide.guide(flow, from, &x, &noise.stream(1))?;
-        let slope = slope(steering.dynamics, &at, &guidance, &x)?;
-        let span = to - from;
+        let slope = straightened(&at, &slope(steering.dynamics, &at, &guidance, &x)?, &x)?;
+        let step = StraightStep::new(flow.path, from, to);
         let kick = match steering.dynamics {
             Dynamics::Ode => None,
-            Dynamics::Sde => {
-                let deviation = libm::sqrt(2.0 * at.half_sigma_squared() * span);
-                Some(x.device().normal(&noise, x.shape())?.scale(deviation)?)
-            }
+            Dynamics::Sde => Some(x.device().normal(&noise, x.shape())?.scale(step.deviation)?),
         };
         let advance = |slope: &T| -> Result<T> {
             match &kick {
-                None => T::linear_combination(&[(1.0, &x), (span, slope)]),
-                Some(kick) => T::linear_combination(&[(1.0, &x), (span, slope), (1.0, kick)]),
+                None => T::linear_combination(&[(step.state, &x), (step.slope, slope)]),
+                Some(kick) => T::linear_combination(&[(step.state, &x), (step.slope, slope), (1.0, kick)]),
             }
         };
         let mut next = advance(&slope)?;
         if steering.scheme == Scheme::Heun && to < 1.0 {
             let at = flow.path.coefficients(to);
             let there = guide.guide(flow, to, &next, &noise.stream(1))?;
-            let there = self::slope(steering.dynamics, &at, &there, &next)?;
+            let there = straightened(&at, &self::slope(steering.dynamics, &at, &there, &next)?, &next)?;
             next = advance(&T::linear_combination(&[(0.5, &slope), (0.5, &there)])?)?;
         }
         x = next;
         on_step(&Step { index, from, to, guidance: &guidance, x: &x })?;
     }
     Ok(x)
+}
+
+/// The slope dy/dτ along the straight path of a slope dx/dt at x.
+///
+/// # Errors
+/// [`Error::Shape`] if the shapes differ.
+pub(crate) fn straightened<T: Tensor>(at: &Coefficients, slope: &T, x: &T) -> Result<T> {
+    let (of_slope, of_state) = at.straight_weights();
+    T::linear_combination(&[(of_slope, slope), (of_state, x)])
 }
 
 /// The drift of the guided equation: b + (σ²/2)∇V, or 2b − (β̇/β) x + σ²∇V.

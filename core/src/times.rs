@@ -1,11 +1,13 @@
 //! Grids of times.
 
 use crate::error::{Error, Result};
-use crate::interpolant::check_time;
+use crate::interpolant::{Interpolant, check_time};
 use alloc::vec::Vec;
 use libm::pow;
 
-/// A strictly increasing grid of times, t_k = start + (end − start)(k/steps)^power for k = 0 … steps.
+/// A strictly increasing grid of times, for k = 0 … steps. On the linear path t_k = start + (end − start)(k/steps)^power; on another they are the times of
+/// the same signal-to-noise ratios, from its own start to its own end ([`Coefficients::straight_time`](crate::interpolant::Coefficients::straight_time)), so that an
+/// exact map gives the same samples on every path.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimeGrid {
     /// The first time, in [0, 1).
@@ -30,11 +32,11 @@ impl TimeGrid {
         Self { start, ..self }
     }
 
-    /// The times, one more than there are steps.
+    /// The times on a path, one more than there are steps.
     ///
     /// # Errors
     /// [`Error::Range`] if a field is out of its range, [`Error::OutOfMemory`] for more steps than there is memory for.
-    pub fn times(&self) -> Result<Vec<f64>> {
+    pub fn times(&self, path: &dyn Interpolant) -> Result<Vec<f64>> {
         check_time("the grid's start", self.start)?;
         check_time("the grid's end", self.end)?;
         if self.end <= self.start {
@@ -47,11 +49,14 @@ impl TimeGrid {
             return Err(Error::Range { what: "the grid's power", value: self.power, range: "positive and finite" });
         }
         let last = self.steps;
-        let at = |k: usize| self.start + (self.end - self.start) * pow(k as f64 / last as f64, self.power);
+        let [start, end] = [self.start, self.end].map(|time| path.coefficients(time).straight_time());
+        let at = |k: usize| path.time_of_straight(start + (end - start) * pow(k as f64 / last as f64, self.power));
         let mut times = Vec::new();
         let (count, bytes) = (last.saturating_add(1), last.saturating_mul(size_of::<f64>()));
         times.try_reserve_exact(count).map_err(|_| Error::OutOfMemory { op: "a grid of times", bytes })?;
-        times.extend((0..=last).map(|k| if k == last { self.end } else { at(k) }));
+        times.push(self.start);
+        times.extend((1..last).map(at));
+        times.push(self.end);
         // Steps of no length would divide by zero.
         match times.windows(2).all(|pair| pair[0] < pair[1]) {
             true => Ok(times),

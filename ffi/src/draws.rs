@@ -12,7 +12,7 @@ use mfm_core::guidance::{estimate_value, gradient_of_draws};
 use mfm_core::plan::FIRST_TIME;
 use mfm_core::sample::{posterior_by_steps, sample_by_integration, sample_by_refinement, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
-use mfm_core::{Draws, Flow, Lift, MetaFlowMap, Noise, Shape, Tensor, TimeGrid};
+use mfm_core::{Draws, Flow, Interpolant, Lift, MetaFlowMap, Noise, Shape, Tensor, TimeGrid};
 
 /// Samples made at once, each block with noise of its own, as the command `mfm sample` has it.
 const BLOCK: usize = 8192;
@@ -33,9 +33,9 @@ enum Method {
 }
 
 impl Method {
-    fn new(options: &SampleOptions<'_>) -> Result<Self> {
+    fn new(options: &SampleOptions<'_>, path: &dyn Interpolant) -> Result<Self> {
         let grid = TimeGrid::uniform(options.steps);
-        grid.times()?;
+        grid.times(path)?;
         Ok(match options.method {
             0 => Self::Map(grid),
             1 => Self::Refinement(grid),
@@ -116,8 +116,8 @@ impl<B: Backend> AnySession for Run<B> {
     fn sample(&self, callbacks: &Callbacks<'_>, options: &SampleOptions<'_>, output: Output<'_>) -> Result<()> {
         let count = self.wanted(&output)?;
         shared(&options.draw)?;
-        let method = Method::new(options)?;
         let flow = self.flow(options.draw.labels, options.draw.guidance)?;
+        let method = Method::new(options, flow.path)?;
         let (blocks, last) = (count / BLOCK, count % BLOCK);
         let item = self.dimension();
         let parts = blocks.saturating_mul(parts(BLOCK, item)).saturating_add(if last == 0 { 0 } else { parts(last, item) });

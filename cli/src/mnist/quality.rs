@@ -61,7 +61,7 @@ pub fn measure<T: Tensor>(
             progress.advance(1);
             Ok(())
         })?;
-        rows.push(row(name, plan.evaluations(), &samples)?);
+        rows.push(row(name, plan.evaluations(&Linear), &samples)?);
     }
     let flow = Flow::new(map, &Linear);
     for (name, steps) in [("map, 1 step", 1), ("map, 2 steps", 2), ("map, 4 steps", 4)] {

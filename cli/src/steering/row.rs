@@ -2,6 +2,7 @@
 
 use super::Plan;
 use crate::table::things;
+use mfm_core::Interpolant;
 use serde::Serialize;
 
 /// What was run: the part of a line that every table of estimators has.
@@ -24,9 +25,9 @@ pub struct Row {
 }
 
 impl Row {
-    /// A plan under a name, and how long it took.
-    pub fn new(estimator: &'static str, plan: &Plan, seconds: f64) -> Self {
-        let (sampler, evaluations) = (plan.sampler(), plan.evaluations());
+    /// A plan under a name along a path, and how long it took.
+    pub fn new(estimator: &'static str, plan: &Plan, path: &dyn Interpolant, seconds: f64) -> Self {
+        let (sampler, evaluations) = (plan.sampler(), plan.evaluations(path));
         Self { estimator, sampler, draws: plan.draws, steps: plan.steps, moves: plan.moves, evaluations, seconds }
     }
 }

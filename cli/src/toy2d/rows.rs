@@ -88,7 +88,7 @@ impl Job {
         let over = |of: fn(&Distance) -> f64| Spread::of(&distances.iter().map(of).collect::<Vec<_>>());
         let sliced = over(|d| d.sliced_wasserstein);
         let row = Row {
-            run: steering::Row::new(name, plan, seconds / self.seeds as f64),
+            run: steering::Row::new(name, plan, flow.path, seconds / self.seeds as f64),
             sw2: sliced.mean,
             sw2_deviation: if self.seeds > 1 { sliced.deviation } else { 0.0 },
             mmd: over(|d| d.mmd).mean,

@@ -6,9 +6,11 @@
 
 mod latent;
 mod paths;
+mod straight;
 
 pub use latent::{Components, LatentScale, WithLatent};
 pub use paths::{Linear, Trigonometric, VariancePreserving};
+pub use straight::StraightStep;
 
 use crate::error::{Error, Result};
 use core::fmt::Debug;
@@ -107,6 +109,11 @@ pub trait Interpolant: Debug + Send + Sync {
     /// The inverse of the signal-to-noise ratio: the time at which β/α = `ratio` (in [0, ∞]; the *root* of the
     /// signal-to-noise ratio, so that no precision is lost by squaring).
     fn time_at(&self, ratio: f64) -> f64;
+
+    /// The time at which the linear path would be at `tau` in [0, 1]: the inverse of [`Coefficients::straight_time`].
+    fn time_of_straight(&self, tau: f64) -> f64 {
+        self.time_at(tau / (1.0 - tau))
+    }
 
     /// The name that model files use.
     fn name(&self) -> &'static str;

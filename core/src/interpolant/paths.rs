@@ -17,6 +17,10 @@ impl Interpolant for Linear {
         if ratio.is_infinite() { 1.0 } else { ratio / (1.0 + ratio) }
     }
 
+    fn time_of_straight(&self, tau: f64) -> f64 {
+        tau
+    }
+
     fn name(&self) -> &'static str {
         "linear"
     }

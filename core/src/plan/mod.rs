@@ -9,6 +9,7 @@ use crate::draws::Draws;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, Lift};
 use crate::guidance::{Adjusted, Dps, Guide, MfmGradient, MfmGradientFree, Unsteered};
+use crate::interpolant::Interpolant;
 use crate::noise::Noise;
 use crate::population::{Bridged, Generation, GuidedSde, Potential, SequentialMonteCarlo};
 use crate::posterior_mcmc::{PosteriorMcmc, steer_by_mcmc};
@@ -213,13 +214,13 @@ impl Plan {
         Search { grid: self.grid(), draws: self.draws(), keep: self.keep, coupling: self.coupling }
     }
 
-    /// Network evaluations for each sample; a backward pass counts two.
-    pub fn evaluations(&self) -> usize {
+    /// Network evaluations for each sample along a path; a backward pass counts two.
+    pub fn evaluations(&self, path: &dyn Interpolant) -> usize {
         match self.estimator {
-            Estimator::Unsteered => self.guided_evaluations(1),
-            Estimator::Dps => self.guided_evaluations(3),
-            Estimator::MfmG => self.guided_evaluations(self.draws.saturating_mul(3).saturating_add(1)),
-            Estimator::MfmGf => self.guided_evaluations(self.draws.saturating_add(1)),
+            Estimator::Unsteered => self.guided_evaluations(path, 1),
+            Estimator::Dps => self.guided_evaluations(path, 3),
+            Estimator::MfmG => self.guided_evaluations(path, self.draws.saturating_mul(3).saturating_add(1)),
+            Estimator::MfmGf => self.guided_evaluations(path, self.draws.saturating_add(1)),
             Estimator::Resampled => self.resampling().evaluations(),
             Estimator::Mcmc => self.mcmc().evaluations(),
             Estimator::BestOfN => self.steps.saturating_mul(self.draws),
@@ -230,10 +231,10 @@ impl Plan {
     }
 
     /// Those of an ODE or SDE under a guide that costs `of_guide`; outside the window the drift alone is asked.
-    fn guided_evaluations(&self, of_guide: usize) -> usize {
+    fn guided_evaluations(&self, path: &dyn Interpolant, of_guide: usize) -> usize {
         let steering = self.steering();
         let all = steering.evaluations(of_guide);
-        let Ok(times) = steering.grid.times() else { return all };
+        let Ok(times) = steering.grid.times(path) else { return all };
         let corrector = times[1..].iter().filter(|t| steering.scheme == Scheme::Heun && **t < 1.0);
         let asked = || times[..times.len() - 1].iter().chain(corrector.clone());
         let outside = asked().filter(|t| !self.window.contains(t)).count();

@@ -73,7 +73,7 @@ impl SequentialMonteCarlo {
         noise: &Noise,
         on_step: &mut dyn FnMut(Generation) -> Result<()>,
     ) -> Result<T> {
-        let times = self.grid.times()?;
+        let times = self.grid.times(flow.path)?;
         check_samples(x.shape())?;
         if let Potential::Value(draws) = &self.potential {
             draws.check()?;

@@ -3,9 +3,10 @@
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::guidance::{Guidance, Guide};
+use crate::interpolant::StraightStep;
 use crate::noise::Noise;
 use crate::resample::{Coupling, renoise};
-use crate::steer::{Dynamics, slope};
+use crate::steer::{Dynamics, slope, straightened};
 use crate::tensor::{Device, Operations, Tensor};
 use alloc::vec::Vec;
 
@@ -29,21 +30,21 @@ impl<T: Tensor, M: MetaFlowMap<T>, G: Guide<T, M>> Proposal<T, M> for GuidedSde<
         if t == 0.0 {
             return Err(Error::Range { what: "the first time of an SDE", value: t, range: "above 0" });
         }
-        let (span, at) = (u - t, flow.path.coefficients(t));
+        let (step, at) = (StraightStep::new(flow.path, t, u), flow.path.coefficients(t));
         let guidance = self.0.guide(flow, t, x, &noise.stream(1))?;
-        let deviation = libm::sqrt(2.0 * at.half_sigma_squared() * span);
         let kick = x.device().normal(noise, x.shape())?;
-        let guided = slope(Dynamics::Sde, &at, &guidance, x)?;
-        let next = T::linear_combination(&[(1.0, x), (span, &guided), (deviation, &kick)])?;
-        Ok((next, ratio(&guidance, span, deviation, &kick)?))
+        let guided = straightened(&at, &slope(Dynamics::Sde, &at, &guidance, x)?, x)?;
+        let next = T::linear_combination(&[(step.state, x), (step.slope, &guided), (step.deviation, &kick)])?;
+        Ok((next, ratio(&guidance, 2.0 * step.slope * at.straight_weights().0 / step.deviation, &kick)?))
     }
 }
 
-/// log N(x'; unguided) − log N(x'; guided) for x' = guided mean + deviation·kick; empty without a correction.
-fn ratio<T: Tensor>(guidance: &Guidance<T>, span: f64, deviation: f64, kick: &T) -> Result<Vec<f64>> {
+/// log N(x'; unguided) − log N(x'; guided) for x' = guided mean + deviation·kick, where the guided mean lies `reach` deviations times the correction further;
+/// empty without a correction.
+fn ratio<T: Tensor>(guidance: &Guidance<T>, reach: f64, kick: &T) -> Result<Vec<f64>> {
     let Some(correction) = &guidance.correction else { return Ok(Vec::new()) };
-    // The guided mean lies 2 span c further; in units of the deviation, that is δ, and the log ratio is −δ·kick − ‖δ‖²/2.
-    let shift = correction.scale(2.0 * span / deviation)?;
+    // That is δ, and the log ratio is −δ·kick − ‖δ‖²/2.
+    let shift = correction.scale(reach)?;
     let cross = shift.mul(kick)?.sum_items()?;
     T::linear_combination(&[(-1.0, &cross), (-0.5, &shift.square_norm_items()?)])?.to_vec()
 }

@@ -4,6 +4,7 @@ use super::objective::{Guided, States, vector};
 use crate::autodiff::{Dual, Var};
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, Lift, MetaFlowMap, Query};
+use crate::interpolant::{Interpolant, StraightStep};
 use crate::posterior_velocity::{Drift, posterior_velocity};
 use crate::tensor::{Operations, Tensor};
 use alloc::vec::Vec;
@@ -64,6 +65,18 @@ impl Consistency {
         };
         let query = off.states.query(off.s, off.u, off.place)?.constant();
         off.student.velocity(&query)?.sub(&Var::constant(target))
+    }
+}
+
+impl Consistency {
+    /// By what its residual is multiplied to be that of the straight path: of an average velocity from s to u, or of the velocity at u.
+    pub(super) fn straight_weight(&self, path: &dyn Interpolant, s: f64, u: f64) -> f64 {
+        let slope = StraightStep::new(path, s, u).slope;
+        match self {
+            Self::Lagrangian(_) => path.coefficients(u).straight_weights().0,
+            _ if slope > 0.0 => (u - s) / slope,
+            _ => path.coefficients(s).straight_weights().0,
+        }
     }
 }
 

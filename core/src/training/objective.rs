@@ -3,7 +3,7 @@
 use super::choices::{Choices, Place};
 use super::consistency::{Consistency, OffDiagonal};
 use super::times::TimeLaw;
-use super::weighting::{AdaptiveWeight, LossScale, Weighed, learned_mean_square, weighted_mean_square};
+use super::weighting::{AdaptiveWeight, LossScale, Weighed, factors, learned_mean_square, weighted_mean_square};
 use crate::autodiff::Var;
 use crate::error::{Error, Result};
 use crate::flow_map::{Condition, Flow, Lift, MetaFlowMap, Query};
@@ -17,7 +17,9 @@ use alloc::vec::Vec;
 /// What a Meta Flow Map is trained by.
 ///
 /// The diagonal loss is ‖v_{s,s}(I_s; t, x_t) − target‖², the target being İ_s = α̇_s x0 + β̇_s x1 (from data) or the posterior velocity of a
-/// teacher. The consistency loss makes the jumps agree with the diagonal.
+/// teacher. The consistency loss makes the jumps agree with the diagonal. On another path than the linear one both are measured along that
+/// ([`straight_weights`](Coefficients::straight_weights)): weights by s and u alone, which move no minimiser, and without which the mean square of İ is infinite
+/// where α̇ is so at t = 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Objective {
     /// The consistency loss.
@@ -169,7 +171,8 @@ impl Objective {
         }
         let query = states.query(s, s, &place)?.constant();
         let residual = student.velocity(&query)?.sub(&Var::constant(target))?;
-        let weights = flow.map.loss_weight(s, t);
+        let straight = s.iter().map(|&s| flow.path.coefficients(s).straight_weights().0);
+        let weights = factors(flow.map.loss_weight(s, t), straight);
         let Weighed { total, plain: diagonal } = match scale {
             Some(scale) => learned_mean_square(&residual, weights.as_deref(), &scale.logarithm(&query.s, &query.t)?)?,
             None => {
@@ -188,7 +191,9 @@ impl Objective {
         let states = States::new(choices, jump, &time, &x_t);
         let off = OffDiagonal { flow, student, teacher, states: &states, s, u, split, place: &place, from_data: &from_data, guided };
         let residual = self.consistency.residual(&off)?;
-        let consistency = weighted_mean_square(&residual, self.consistency_weight, flow.map.loss_weight(s, t).as_deref())?;
+        let straight = s.iter().zip(u).map(|(&s, &u)| self.consistency.straight_weight(flow.path, s, u));
+        let weights = factors(flow.map.loss_weight(s, t), straight);
+        let consistency = weighted_mean_square(&residual, self.consistency_weight, weights.as_deref())?;
         Ok(Losses { diagonal, consistency: consistency.value().clone(), total: total.add(&consistency)? })
     }
 }

@@ -79,7 +79,8 @@ impl TimeLaw {
             FlowTimes::LogitNormal { mean, deviation } => {
                 noise.fill_normal(&mut s);
                 for s in &mut s {
-                    *s = 1.0 / (1.0 + libm::exp(-mean - deviation * *s));
+                    // Below 1, where α̇ of a path may be infinite.
+                    *s = (1.0 / (1.0 + libm::exp(-mean - deviation * *s))).min(1.0_f64.next_down());
                 }
             }
         }

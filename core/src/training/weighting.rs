@@ -4,6 +4,7 @@ use crate::autodiff::Var;
 use crate::error::Result;
 use crate::shape::Shape;
 use crate::tensor::{Device, Operations, Tensor};
+use alloc::vec::Vec;
 
 /// The weight (‖Δ‖² + c)^(−p) of a residual Δ, detached (*Mean Flows*, section 4.3). p = 0 is the plain mean square. Of a map with a loss
 /// weight of its own, Δ is the residual so weighted.
@@ -47,6 +48,15 @@ pub(super) fn learned_mean_square<T: Tensor>(residual: &Var<T>, weights: Option<
     let size = squares.value().scale(1.0 / item)?.shift(1e-6)?;
     let own = Var::constant(size).mul(&inverse)?.add(logarithms)?.mean_all()?;
     Ok(Weighed { plain: squares.value().mean_all()?, total: squares.mul(&Var::constant(share))?.mean_all()?.add(&own)? })
+}
+
+/// The factors on squared residuals: the map's own, times the squares of those that make a residual one of the straight path. `None` for ones, as on that path itself.
+pub(super) fn factors(own: Option<Vec<f64>>, straight: impl Iterator<Item = f64>) -> Option<Vec<f64>> {
+    let squares: Vec<f64> = straight.map(|weight| weight * weight).collect();
+    match own {
+        Some(own) => Some(own.iter().zip(&squares).map(|(own, square)| own * square).collect()),
+        None => Some(squares).filter(|squares| squares.iter().any(|square| *square != 1.0)),
+    }
 }
 
 /// weightᵢ ‖Δᵢ‖², for each item.

@@ -69,7 +69,7 @@ pub fn check<E: Real>(bench: &Bench<'_, E>) -> Result<()> {
         let one = student.posterior(&eps, t, x_t, inputs.condition())?;
         // Each state has a time of its own, and a grid of flow times serves all.
         let device = &bench.device;
-        let times = TimeGrid::uniform(steps).times()?;
+        let times = TimeGrid::uniform(steps).times(&Linear)?;
         let last = times.windows(2).try_fold(eps.clone(), |x, pair| {
             let (s, u) = (mfm_core::flow_map::time(device, pair[0])?, mfm_core::flow_map::time(device, pair[1])?);
             student.map(&Query { s, u, x, t: t.clone(), x_t: x_t.clone(), condition: inputs.condition() })

@@ -5,5 +5,6 @@ mod consistent;
 mod fine_tuning;
 mod gaussian_map;
 mod learned;
+mod paths;
 #[path = "../support/mod.rs"]
 mod support;

@@ -5,6 +5,7 @@ use crate::support::counting::Counting;
 use crate::support::{F64, device, normal};
 use mfm_core::best_of::best_of;
 use mfm_core::guidance::{Dps, Guide, MfmGradient, MfmGradientFree, Unsteered};
+use mfm_core::interpolant::Linear;
 use mfm_core::plan::{Estimator, Plan};
 use mfm_core::population::{Bridged, GuidedSde, Potential, SequentialMonteCarlo};
 use mfm_core::posterior_mcmc::{PosteriorMcmc, steer_by_mcmc};
@@ -78,11 +79,11 @@ fn plans_cost_what_they_say() -> Result<()> {
                 let start = if estimator == Estimator::Smc { 0.1 } else { start };
                 let plan = Plan { window: window.clone(), scheme, moves: 1, start, ..Plan::new(estimator, 3, 4) };
                 plan.run(&meter.flow(), &meter.paper.reward, &x, &Noise::new(2), &mut |_| Ok(()))?;
-                meter.expect(plan.evaluations(), &format!("{plan:?}"));
+                meter.expect(plan.evaluations(meter.flow().path), &format!("{plan:?}"));
             }
         }
-        assert_eq!(Plan::new(estimator, 3, 0).evaluations(), 0, "{estimator:?}");
-        let _ = Plan { moves: usize::MAX, ..Plan::new(estimator, usize::MAX, usize::MAX) }.evaluations();
+        assert_eq!(Plan::new(estimator, 3, 0).evaluations(&Linear), 0, "{estimator:?}");
+        let _ = Plan { moves: usize::MAX, ..Plan::new(estimator, usize::MAX, usize::MAX) }.evaluations(&Linear);
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod costs;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod paths;
 mod populations;
 mod refusals;
 mod starts;

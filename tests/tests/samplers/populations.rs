@@ -68,7 +68,7 @@ fn what_looked_impossible_may_still_be() -> Result<()> {
     let (flow, noise, n) = (paper.flow(), Noise::new(5), 256);
     let start: F64 = normal(&device(), n, 2, 6)?;
     let grid = TimeGrid::uniform(12).from(0.05);
-    let times = grid.times()?;
+    let times = grid.times(flow.path)?;
     let (mut x, mut once) = (start.clone(), vec![false; n]);
     let reward = Above(0.5);
     for (k, pair) in times.windows(2).enumerate() {

@@ -2,7 +2,7 @@
 
 use crate::Paper;
 use crate::support::{F64, PATHS, device, distance_and_floor, normal, random_mixture};
-use mfm_core::interpolant::Interpolant;
+use mfm_core::interpolant::{Interpolant, Linear};
 use mfm_core::sample::{posterior_by_steps, sample_by_diffusion, sample_by_integration, sample_by_refinement, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
 use mfm_core::{Condition, Error, Flow, MetaFlowMap, Noise, Operations, Result, Tensor, TimeGrid};
@@ -78,7 +78,7 @@ fn error_of(mixture: &GaussianMixture, path: &'static dyn Interpolant, scheme: S
 #[test]
 fn euler_is_of_order_one_and_heun_of_order_two() -> Result<()> {
     for mixture in [GaussianMixture::paper(), random_mixture(3, 4, 11)?] {
-        for path in [PATHS[0], PATHS[1]] {
+        for path in PATHS {
             for (scheme, order) in [(Scheme::Euler, 1.0), (Scheme::Heun, 2.0)] {
                 let (coarse, fine) = (error_of(&mixture, path, scheme, 128)?, error_of(&mixture, path, scheme, 256)?);
                 let found = (coarse / fine).log2();
@@ -140,7 +140,7 @@ fn a_bad_grid_is_an_error() -> Result<()> {
     ] {
         assert!(matches!(sample_by_steps(&paper.flow(), &grid, &noise), Err(Error::Range { .. })), "{grid:?}");
     }
-    let times = TimeGrid { power: 2.0, ..uniform }.times()?;
+    let times = TimeGrid { power: 2.0, ..uniform }.times(&Linear)?;
     assert_eq!(times, [0.0, 0.0625, 0.25, 0.5625, 1.0]);
     Ok(())
 }
