@@ -232,7 +232,25 @@ fn files_are_written_once() {
         &["posterior", "model.mfm", "--state", "state.csv", "--time", "0.5", "--json", "state.csv"],
         &["state.csv: --json would", "state"],
     );
-    assert_eq!(folder.read("state.csv"), b"0.5,0.5\n");
+    // Nor does any other result take the place of what it is made from.
+    let read = ["state.csv", "points.csv", "model.mfm"].map(|name| (name, folder.read(name)));
+    folder.refuses(
+        &["posterior", "model.mfm", "--state", "state.csv", "--time", "0.5", "-o", "state.csv"],
+        &["state.csv: --out would write over what is read there, the state"],
+    );
+    folder.refuses(&["train", "points.csv", "-o", "points.csv"], &["points.csv: --out would", "data"]);
+    folder.refuses(&["train", "points.csv", "-o", "m.mfm", "--checkpoint", "points.csv"], &["points.csv: --checkpoint would", "data"]);
+    folder.refuses(&["sample", "model.mfm", "-o", "model.mfm"], &["model.mfm: --out would", "the model"]);
+    folder.refuses(
+        &["finetune", "model.mfm", "--reward", "linear:1,0", "--out", "m.mfm", "--data", "m.mfm"],
+        &["m.mfm: --out would", "the data"],
+    );
+    folder.refuses(&["steer", "model.mfm", "--reward", "classes:c.mfm:1,2", "-o", "c.mfm"], &["c.mfm: --out would", "the reward"]);
+    for (name, bytes) in read {
+        assert_eq!(folder.read(name), bytes, "{name}");
+    }
+    // A model may be tuned where it is.
+    folder.succeeds(&["finetune", "model.mfm", "--reward", "linear:1,0", "--out", "model.mfm", "--steps", "1", "--batch", "4"]);
     // What goes nowhere may go there twice.
     folder.succeeds(&["posterior", "model.mfm", "--state", "state.csv", "--time", "0.5", "-o", "/dev/null", "--json", "/dev/null"]);
 }

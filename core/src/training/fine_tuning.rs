@@ -261,13 +261,20 @@ impl FineTuning {
             }
         };
 
+        let path = base.path;
         let base = base.map.drift(&time, &x_t, condition)?;
         let prediction = student.drift(&Var::constant(time), &Var::constant(x_t), condition)?;
         let ahead = prediction.value().sub(&base)?;
         let excess: Vec<f64> = weights.of_states(draws).map(|own| mean(own) - 1.0).collect();
         let target = base.sub(&ahead.mul(&vector(&device, &excess)?.per_item(ahead.shape())?)?)?.add(&push)?;
         let residual = prediction.sub(&Var::constant(target))?;
-        let total = weighted_mean_square(&residual, self.weight, None)?;
+        let factors = match self.slope {
+            WeightSlope::Pathwise => None,
+            WeightSlope::Covariance => {
+                Some(t.iter().map(|&t| kappa(path, t).map(|kappa| 1.0 / (kappa * kappa))).collect::<Result<Vec<_>>>()?)
+            }
+        };
+        let total = weighted_mean_square(&residual, self.weight, factors.as_deref())?;
         let Weights { mean_reward, effective_sample_size, .. } = weights;
         Ok(FineTuningLoss { total, mean_reward, effective_sample_size })
     }
