@@ -83,7 +83,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let initial = arguments.initial.as_ref().map(|path| form::initial::<T>(path, device, &data)).transpose()?;
     let from: Vec<&LoadedModel<T>> = teacher.iter().chain(&initial).collect();
     let coordinates = form::coordinates(arguments, &data, &from)?;
-    let data = data.entering(&coordinates, device)?;
+    let data = data.entering(&coordinates)?;
     let (config, mean) = form::form(arguments, &data)?;
     let (model, steps_before) = match initial {
         Some(initial) => {
