@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::data::Dataset;
 use crate::failure::{Failure, Place, Result};
+use crate::model::{check_near_zero, shape};
 use crate::table::number;
 use mfm_core::{Device, Tensor};
 use mfm_nn::file::{ClassifierFile, ClassifierHeader, FileError};
@@ -65,12 +66,10 @@ pub fn train<T: Tensor>(context: &Context<T>, data: &Dataset, settings: &Setting
         average: Some(0.99),
         seed: settings.seed,
     };
-    let coordinates = if data.image.is_some() || settings.raw {
-        Coordinates::default()
-    } else {
-        Coordinates::of_data(&data.rows, data.dimension).at(&data.source)?
-    };
-    let rows = coordinates.enter(&data.tensor(&context.device.precise())?).at(&data.source)?;
+    let coordinates = if data.image.is_some() || settings.raw { Coordinates::default() } else { data.coordinates()? };
+    // It takes the numbers as they are.
+    check_near_zero(&coordinates, "a classifier").at(&data.source)?;
+    let rows = context.device.from_slice(&data.entering(&coordinates)?, shape(data.len(), data.dimension)?)?;
     let progress = context.progress("training a classifier", settings.steps);
     let mut trainer = Trainer::new(config, &classifier)?;
     let run = trainer.run(

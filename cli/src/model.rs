@@ -1,12 +1,13 @@
 //! Models in files, and what commands need of them.
 
-use crate::data::Dataset;
-use crate::failure::{Failure, Result};
+use crate::data::{Dataset, Values};
+use crate::failure::{Failure, Place as _, Result};
 use crate::output;
-use crate::table::exact;
+use crate::table::{exact, number};
 use mfm_core::{Condition, Device, Flow, Interpolant, Shape, Tensor, interpolant};
 use mfm_nn::file::{FileError, write_model};
 use mfm_nn::{Coordinates, InCoordinates, Model, ModelFile, ModelHeader};
+use std::collections::TryReserveError;
 use std::path::Path;
 
 /// What a model is told beside the state.
@@ -107,27 +108,73 @@ impl<T: Tensor> LoadedModel<T> {
     /// If the rows are of another dimension.
     pub fn states(&self, data: &Dataset, device: &T::Device) -> Result<T> {
         data.expect_dimension(self.dimension(), &self.source)?;
-        Ok(self.coordinates().enter(&data.tensor(&device.precise())?)?)
+        Ok(device.from_slice(&data.entering(self.coordinates())?, shape(data.len(), data.dimension)?)?)
     }
 
     /// A reward of data as one of what the model gives.
-    pub fn reward<'a, R>(&'a self, reward: &'a R) -> InCoordinates<'a, &'a R> {
-        self.coordinates().reward(reward)
+    ///
+    /// # Errors
+    /// If a column is too far from zero for a reward, which takes its numbers in single precision.
+    pub fn reward<'a, R>(&'a self, reward: &'a R) -> Result<InCoordinates<'a, &'a R>> {
+        check_near_zero(self.coordinates(), "a reward").at(&self.source)?;
+        Ok(self.coordinates().reward(reward))
+    }
+
+    /// Room for the numbers of so many samples.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn room(&self, samples: usize) -> Result<Values, TryReserveError> {
+        fn room<N>(count: usize) -> Result<Vec<N>, TryReserveError> {
+            let mut values = Vec::new();
+            values.try_reserve_exact(count).map(|()| values)
+        }
+        let count = samples.saturating_mul(self.dimension());
+        if self.gives_double() { room(count).map(Values::Double) } else { room(count).map(Values::Single) }
     }
 
     /// The numbers of samples in the units of the data, all of which must be finite.
     ///
     /// # Errors
     /// If the model gives NaN or infinity.
-    pub fn numbers(&self, samples: &T) -> Result<Vec<f32>> {
-        let rows = self.coordinates().leave(samples)?.to_vec::<f32>()?;
-        match rows.iter().position(|value| !value.is_finite()) {
+    pub fn numbers(&self, samples: &T) -> Result<Values> {
+        let coordinates = self.coordinates();
+        let rows = if coordinates.is_identity() {
+            Values::Single(samples.to_vec()?)
+        } else {
+            let rows = coordinates.leave_rows(&samples.to_vec::<f64>()?)?;
+            if self.gives_double() { Values::Double(rows) } else { Values::Single(rows.into_iter().map(|value| value as f32).collect()) }
+        };
+        match rows.first_not_finite() {
             None => Ok(rows),
             Some(place) => {
                 let (row, column) = (place / self.dimension() + 1, place % self.dimension() + 1);
                 Err(Failure::input(format!("{} gave a NaN or infinity in row {row}, column {column} of its samples", self.source)))
             }
         }
+    }
+
+    /// Whether its samples are given in double precision: single precision does not hold a column that is far from zero.
+    fn gives_double(&self) -> bool {
+        self.coordinates().far_from_zero().next().is_some()
+    }
+}
+
+/// That single precision, in which `what` takes its numbers, tells apart those of each column. One that does not vary, of scale 1, needs no telling apart.
+///
+/// # Errors
+/// One sentence naming the column.
+pub fn check_near_zero(coordinates: &Coordinates, what: &str) -> Result<()> {
+    let (mean, scale) = (coordinates.mean(), coordinates.scale());
+    match coordinates.far_from_zero().find(|column| scale[*column] != 1.0) {
+        None => Ok(()),
+        Some(column) => Err(Failure::input(format!(
+            "column {} of the data has the mean {} and the deviation {}, which is too far from zero for the single precision in which {what} takes it; subtract a \
+             constant from the column",
+            column + 1,
+            number(mean[column], 6),
+            number(scale[column], 3)
+        ))),
     }
 }
 

@@ -167,8 +167,7 @@ fn fresh<B: Backend>(device: B, network: MlpConfig, coordinates: Coordinates, da
     let dimension = network.data;
     let (mut config, mut mean) = (ModelConfig::mlp(network), Vec::new());
     if !data.is_empty() {
-        let rows = device.precise().from_slice(data, Shape::new(&[data.len() / dimension, dimension])?)?;
-        let (gaussian, centre) = GaussianConfig::of_data(&B::host(&coordinates.enter(&rows)?)?, dimension);
+        let (gaussian, centre) = GaussianConfig::of_data(&coordinates.enter_rows(data)?, dimension);
         config = config.preconditioned(gaussian);
         mean = centre;
     }

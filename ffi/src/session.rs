@@ -133,8 +133,11 @@ impl<B: Backend> Run<B> {
     pub(crate) fn items(&self, values: &[f32], what: &str) -> Result<B::Tensor> {
         let count = rows(values.len(), self.dimension(), what)?;
         finite(values, self.dimension(), what)?;
-        let items = self.device.precise().from_slice(values, self.shape(count)?)?;
-        Ok(self.model.coordinates().enter(&items)?)
+        let (coordinates, shape) = (self.model.coordinates(), self.shape(count)?);
+        if coordinates.is_identity() {
+            return Ok(self.device.from_slice(values, shape)?);
+        }
+        Ok(self.device.from_slice(&coordinates.enter_rows(values)?, shape)?)
     }
 
     /// States of the host's as a tensor, likewise. In the order of a stream of the host's, the numbers of one that is handed in are still to come, so nobody looks at them.
@@ -169,10 +172,10 @@ impl<B: Backend> Run<B> {
     /// Hands samples over in the units of the data, if all of them are finite: into the host's memory, or as a new tensor. In the order of the host's stream a tensor's numbers
     /// are still to come, so nobody looks at them.
     pub(crate) fn deliver(&self, result: &B::Tensor, output: Output<'_>) -> Result<()> {
-        let result = &self.model.coordinates().leave(result)?;
         match output {
-            Output::Span(place) => write::<B>(result, place, "the result"),
+            Output::Span(place) => self.write_samples(result, place, "the result"),
             Output::DlPack(_, place) => {
+                let result = &self.model.coordinates().leave(result)?;
                 if self.stream == 0 {
                     finite(&B::host(result)?, result.shape().item(), "the result")?;
                 }
@@ -180,6 +183,19 @@ impl<B: Backend> Run<B> {
                 Ok(())
             }
         }
+    }
+
+    /// Writes samples into the host's memory in the units of the data, if they are finite and fit.
+    pub(crate) fn write_samples(&self, samples: &B::Tensor, place: &mut [f32], what: &str) -> Result<()> {
+        let coordinates = self.model.coordinates();
+        if coordinates.is_identity() {
+            return write::<B>(samples, place, what);
+        }
+        let values: Vec<f32> = coordinates.leave_rows(&B::host(samples)?)?.into_iter().map(|value| value as f32).collect();
+        expect(place.len(), Some(values.len()), what)?;
+        finite(&values, self.dimension(), what)?;
+        place.copy_from_slice(&values);
+        Ok(())
     }
 }
 

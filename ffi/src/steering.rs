@@ -6,7 +6,7 @@ use crate::draws::{check_draws, evaluations, shared};
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, Watched, progress};
 use crate::model::rows;
-use crate::session::{Output, Run, expect, write};
+use crate::session::{Output, Run, expect};
 use mfm_core::plan::{Diagnostics, Estimator, Plan};
 use mfm_core::resample::Coupling;
 use mfm_core::search::{Keep, Search};
@@ -177,7 +177,7 @@ pub fn search<B: Backend>(
     let found = search.run(&flow, &reward, &x, &noise.fork(1), &mut |index, best_reward| {
         callbacks.step(&Progress { best_reward, ..progress(index + 1, options.steps) })
     })?;
-    write::<B>(&run.model.coordinates().leave(&found.samples)?, samples, "the samples")?;
+    run.write_samples(&found.samples, samples, "the samples")?;
     rewards.iter_mut().zip(&found.rewards).for_each(|(place, reward)| *place = *reward as f32);
     Ok(())
 }

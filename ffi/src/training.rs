@@ -12,7 +12,7 @@ use mfm_core::training::{Consistency, FineTuning, FineTuningMaps, Guided, LogNor
 use mfm_core::{Device, Error, Flow, Noise, Operations, Shape, TimeGrid};
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::{LossInput, Outcome, Samples, Step, random_rows};
-use mfm_nn::{LearningRate, Trainer, TrainingConfig};
+use mfm_nn::{LearningRate, ModelHeader, Trainer, TrainingConfig};
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
@@ -99,27 +99,30 @@ impl Stop {
     }
 }
 
-/// The new model, back on the device of the old one; `seed` is the one that the host gave.
+/// What the file of the new model will say, but for its steps; `seed` is the one that the host gave.
+fn header<B: Backend>(run: &Run<B>, seed: u64, objective: &str, data: String) -> ModelHeader {
+    let mut header = run.model.header.clone();
+    header.provenance.seed = seed;
+    header.provenance.objective = objective.into();
+    header.provenance.data = data;
+    header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+    header
+}
+
+/// The new model, back on the device of the old one.
 fn finish<B: Backend>(
     run: &Run<B>,
     trainer: &Trainer<B::Tensor, Network<B>>,
     outcome: Result<Outcome>,
     stop: Stop,
-    seed: u64,
-    objective: &str,
-    data: String,
+    mut header: ModelHeader,
 ) -> Result<Box<Model>> {
     // A break in the very last step leaves the run finished, and is a failure all the same.
     if let Some(failure) = stop.0 {
         return Err(failure);
     }
     outcome?;
-    let mut header = run.model.header.clone();
     header.provenance.steps += trainer.steps_made();
-    header.provenance.seed = seed;
-    header.provenance.objective = objective.into();
-    header.provenance.data = data;
-    header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
     let network = moved(&trainer.averaged_precisely()?, &run.model.backend)?;
     Ok(Loaded::new(run.model.backend.clone(), network, header)?.handle())
 }
@@ -168,15 +171,9 @@ pub fn train<B: Backend>(
         },
         |_, step| stop.flow(watch(callbacks, step, progress(0, 0))),
     );
-    finish(
-        run,
-        &trainer,
-        outcome.map_err(Failure::from),
-        stop,
-        options.seed,
-        objective_in_words(consistency),
-        format!("{count} items of the host's"),
-    )
+    let mut header = header(run, options.seed, objective_in_words(consistency), format!("{count} items of the host's"));
+    header.absorbed = 0.0;
+    finish(run, &trainer, outcome.map_err(Failure::from), stop, header)
 }
 
 /// A copy of the model tuned to the host's reward.
@@ -235,5 +232,6 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     }
     let data =
         rows.map_or_else(|| "its own samples".into(), |rows| format!("{} items of the host's", mfm_core::Tensor::shape(&rows).batch()));
-    finish(run, &trainer, outcome.map_err(Failure::from), stop, options.seed, "fine-tuning to a reward of the host's", data)
+    let header = header(run, options.seed, "fine-tuning to a reward of the host's", data);
+    finish(run, &trainer, outcome.map_err(Failure::from), stop, header)
 }

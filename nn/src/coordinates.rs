@@ -2,7 +2,11 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use mfm_core::tensor::Element;
 use mfm_core::{Device, Error, Operations, Result, Reward, Shape, Tensor};
+
+/// How many scales from zero a mean may be where single precision still tells apart numbers a thousandth of the scale from one another.
+const FARTHEST: f64 = 1e-3 / f32::EPSILON as f64;
 
 /// Coordinates z = (x − mean)/scale, number by number, of an item x of data; the default are the data's own, z = x.
 ///
@@ -10,7 +14,8 @@ use mfm_core::{Device, Error, Operations, Result, Reward, Shape, Tensor};
 /// samples and states x = mean + scale ∘ z at any time, so that the noise is N(mean, diag(scale²)) in these units; rewards r(x), and gradients
 /// by x, which are those by z divided by scale.
 ///
-/// Numbers are taken to z and back as [`Device::precise`] keeps them: beside a large mean, a short number has no digits left.
+/// Beside a large mean, a short number has no digits left. So rows on the host are taken to z and back in double precision, and tensors as
+/// [`Device::precise`] keeps them, which is not enough for the columns that are [far from zero](Self::far_from_zero).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Coordinates {
     /// Of each number of an item; none for the data's own.
@@ -37,15 +42,15 @@ impl Coordinates {
         Ok(Self { mean, scale })
     }
 
-    /// Those that standardise data in rows of `dimension` numbers: the mean and the deviation of each column, rounded to single precision. The
-    /// scale of a column that does not vary is 1.
+    /// Those that standardise data in rows of `dimension` numbers: the mean and the deviation of each column. The scale of a column that does not
+    /// vary is 1.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn of_data(rows: &[f32], dimension: usize) -> Result<Self> {
+    pub fn of_data<N: Element>(rows: &[N], dimension: usize) -> Result<Self> {
         let (mean, variance) = moments(rows, dimension);
-        let scale = variance.into_iter().map(|variance| if variance > 0.0 { single(libm::sqrt(variance)) } else { 1.0 });
-        Self::new(mean.into_iter().map(single).collect(), scale.collect())
+        let scale = variance.into_iter().map(|variance| if variance > 0.0 { libm::sqrt(variance) } else { 1.0 });
+        Self::new(mean, scale.collect())
     }
 
     /// Whether they are the data's own, z = x.
@@ -61,6 +66,51 @@ impl Coordinates {
     /// The scale of each number of an item; none if they are the data's own.
     pub fn scale(&self) -> &[f64] {
         &self.scale
+    }
+
+    /// The columns whose mean is more than some 8,000 scales from zero: numbers of theirs a thousandth of the scale apart are the same number in
+    /// single precision.
+    pub fn far_from_zero(&self) -> impl Iterator<Item = usize> + '_ {
+        let is_far = |(mean, scale): (&f64, &f64)| libm::fabs(*mean) > FARTHEST * scale;
+        self.mean.iter().zip(&self.scale).enumerate().filter(move |(_, pair)| is_far(*pair)).map(|(column, _)| column)
+    }
+
+    /// z = (x − mean)/scale of the numbers of items on the host, one item after another, in double precision until it is rounded.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for numbers that are no whole items.
+    pub fn enter_rows<N: Element>(&self, x: &[N]) -> Result<Vec<f32>> {
+        self.check_rows(x.len())?;
+        let x = x.iter().map(|x| x.to_f64());
+        Ok(if self.is_identity() {
+            x.map(|x| x as f32).collect()
+        } else {
+            x.zip(self.columns()).map(|(x, (mean, scale))| ((x - mean) / scale) as f32).collect()
+        })
+    }
+
+    /// x = mean + scale ∘ z, likewise in double precision.
+    ///
+    /// # Errors
+    /// As [`enter_rows`](Self::enter_rows).
+    pub fn leave_rows<N: Element>(&self, z: &[N]) -> Result<Vec<f64>> {
+        self.check_rows(z.len())?;
+        let z = z.iter().map(|z| z.to_f64());
+        Ok(if self.is_identity() { z.collect() } else { z.zip(self.columns()).map(|(z, (mean, scale))| mean + scale * z).collect() })
+    }
+
+    /// The mean and the scale of each number of items, one item after another without end.
+    fn columns(&self) -> impl Iterator<Item = (&f64, &f64)> {
+        self.mean.iter().zip(&self.scale).cycle()
+    }
+
+    /// That so many numbers are whole items.
+    fn check_rows(&self, found: usize) -> Result<()> {
+        match self.mean.len() {
+            0 => Ok(()),
+            item if found.is_multiple_of(item) => Ok(()),
+            item => Err(Error::Length { op: "rows in their coordinates", expected: found.next_multiple_of(item), found }),
+        }
     }
 
     /// z = (x − mean)/scale of items x, precise or not: `[n, ...]` → `[n, ...]`.
@@ -144,28 +194,23 @@ impl<T: Tensor, R: Reward<T>> Reward<T> for InCoordinates<'_, R> {
 
 /// The mean and the variance of each column of rows of `dimension` numbers. A column of one number has it as its mean and the variance 0, whatever
 /// its sum would be rounded to.
-pub(crate) fn moments(rows: &[f32], dimension: usize) -> (Vec<f64>, Vec<f64>) {
+pub(crate) fn moments<N: Element>(rows: &[N], dimension: usize) -> (Vec<f64>, Vec<f64>) {
     let d = dimension.max(1);
     let n = (rows.len() / d) as f64;
     let (mut mean, mut variance, mut varies) = (vec![0.0; d], vec![0.0; d], vec![false; d]);
     for row in rows.chunks_exact(d) {
         for (k, value) in row.iter().enumerate() {
-            mean[k] += f64::from(*value) / n;
+            mean[k] += value.to_f64() / n;
             varies[k] |= *value != rows[k];
         }
     }
     for (k, mean) in mean.iter_mut().enumerate().filter(|(k, _)| !varies[*k]) {
-        *mean = rows.get(k).copied().map_or(0.0, f64::from);
+        *mean = rows.get(k).copied().map_or(0.0, N::to_f64);
     }
     for row in rows.chunks_exact(d) {
         for (k, value) in row.iter().enumerate() {
-            variance[k] += (f64::from(*value) - mean[k]) * (f64::from(*value) - mean[k]) / n;
+            variance[k] += (value.to_f64() - mean[k]) * (value.to_f64() - mean[k]) / n;
         }
     }
     (mean, variance)
-}
-
-/// Rounded to single precision.
-fn single(value: f64) -> f64 {
-    f64::from(value as f32)
 }

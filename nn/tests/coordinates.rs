@@ -81,6 +81,30 @@ fn columns_are_standardised() {
     assert!((gaussian.deviation - (5.0f64 / 3.0).sqrt()).abs() < 1e-7 && mean == [2.0, 7.0, 12.0]);
 }
 
+/// 1.7·10⁹ ± 10 and 10⁶ ± 1, which single precision knows in steps of 128 and of 1/16; a constant; and one that is a little too far.
+#[test]
+fn columns_far_from_zero() {
+    let point = |k: i32| [1.7e9 + 10.0 * f64::from(k % 3), 1e6 + f64::from(k % 2), 1.7e9 + 1.0, 5000.0 + f64::from(k % 2)];
+    let rows: Vec<f64> = (0..12).flat_map(point).collect();
+    let found = Coordinates::of_data(&rows, 4).unwrap();
+    close(found.mean(), &[1.7e9 + 10.0, 1e6 + 0.5, 1.7e9 + 1.0, 5000.5], 1e-15);
+    close(found.scale(), &[10.0 * (2.0f64 / 3.0).sqrt(), 0.5, 1.0, 0.5], 1e-12);
+    assert_eq!(found.far_from_zero().collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!(Coordinates::new(vec![8000.0, -9000.0], vec![1.0; 2]).unwrap().far_from_zero().collect::<Vec<_>>(), [1]);
+    let z = found.enter_rows(&rows).unwrap();
+    for (z, k) in z.chunks(4).zip(0..) {
+        let expected = [f64::from(k % 3 - 1) * 1.5f64.sqrt(), f64::from(k % 2 * 2 - 1), 0.0, f64::from(k % 2 * 2 - 1)];
+        close(&z.iter().map(|z| f64::from(*z)).collect::<Vec<_>>(), &expected, 1e-6);
+    }
+    close(&found.leave_rows(&z).unwrap(), &rows, 1e-15);
+    assert!(matches!(found.enter_rows(&rows[..6]), Err(Error::Length { expected: 8, found: 6, .. })));
+    let own = Coordinates::default();
+    assert_eq!(
+        (own.enter_rows(&[0.1]).unwrap(), own.leave_rows(&[0.1]).unwrap(), own.far_from_zero().next()),
+        (vec![0.1f32], vec![0.1], None)
+    );
+}
+
 /// Sums of equal numbers are rounded, but these do not vary.
 #[test]
 fn equal_rows_do_not_vary() {

@@ -1,13 +1,12 @@
 //! Where samples go: to a `.csv`, `.npy` or `.png` file, or as text to standard output.
 
 use crate::context::Context;
-use crate::data::{save_csv, save_npy};
+use crate::data::{Row, Values, save_csv, save_npy};
 use crate::failure::{Failure, Result};
 use crate::output;
 use crate::table::count;
 use mfm_core::Tensor;
 use mfm_picture::{Axis, BLUE, Figure, ImageGrid, Layer, ORANGE, Panel, Picture, UNSEEN};
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Where samples go.
@@ -29,7 +28,7 @@ pub enum Groups<'a> {
     /// One.
     One,
     /// One for each of these states, whose numbers stand here row after row.
-    States(&'a [f32]),
+    States(&'a [f64]),
     /// One for each of these names.
     Named(&'a [&'a str]),
     /// One, with images that they are to be compared with, each under its name.
@@ -42,7 +41,7 @@ pub struct Samples<'a> {
     /// What they are.
     pub title: &'a str,
     /// The numbers, row after row.
-    pub rows: &'a [f32],
+    pub rows: &'a Values,
     /// The numbers in a row.
     pub dimension: usize,
     /// The groups, one after another.
@@ -97,13 +96,8 @@ impl Destination {
         match self {
             Self::Stdout if context.stdout_is_json() => Ok(()),
             Self::Stdout => {
-                let mut text = String::new();
-                for row in samples.rows.chunks(samples.dimension.max(1)) {
-                    let cells: Vec<String> = row.iter().map(f32::to_string).collect();
-                    // Writing to a string cannot fail.
-                    let _ = writeln!(text, "{}", cells.join(","));
-                }
-                context.print(text.trim_end())
+                let lines: Vec<String> = samples.rows.rows(samples.dimension).iter().map(Row::to_string).collect();
+                context.print(lines.join("\n"))
             }
             Self::Csv(path) => save_csv(path, samples.rows, samples.dimension),
             Self::Npy(path) => save_npy(path, samples.rows, samples.dimension),
@@ -127,17 +121,22 @@ pub fn is_drawable(dimension: usize) -> bool {
 }
 
 impl Samples<'_> {
-    /// The groups, each with its name and its state, empty where there is none.
-    fn groups(&self) -> Vec<(String, &[f32], &[f32])> {
-        let heads: Vec<(String, &[f32])> = match self.groups {
+    /// The groups of `rows`, each with its name and its state of `states`, empty where there is none.
+    fn groups<'b, N>(&self, rows: &'b [N], states: &'b [N]) -> Vec<(String, &'b [N], &'b [N])> {
+        let heads: Vec<(String, &[N])> = match self.groups {
             Groups::One | Groups::Beside(_) => vec![(String::new(), &[])],
-            Groups::States(states) => {
+            Groups::States(_) => {
                 states.chunks_exact(self.dimension).enumerate().map(|(i, state)| (format!("state {}", i + 1), state)).collect()
             }
             Groups::Named(names) => names.iter().map(|name| ((*name).to_owned(), &[][..])).collect(),
         };
-        let size = self.rows.len() / heads.len().max(1);
-        heads.into_iter().zip(self.rows.chunks_exact(size.max(1))).map(|((name, state), rows)| (name, state, rows)).collect()
+        let size = rows.len() / heads.len().max(1);
+        heads.into_iter().zip(rows.chunks_exact(size.max(1))).map(|((name, state), rows)| (name, state, rows)).collect()
+    }
+
+    /// The numbers of the states, if there are any.
+    fn states(&self) -> &[f64] {
+        if let Groups::States(states) = self.groups { states } else { &[] }
     }
 
     /// A picture of the samples.
@@ -154,25 +153,27 @@ impl Samples<'_> {
     fn images(&self, channels: usize, side: usize) -> ImageGrid {
         const ACROSS: usize = 10;
         const DOWN: usize = 16;
-        let groups = self.groups();
+        let states: Vec<f32> = self.states().iter().map(|value| *value as f32).collect();
+        let all = self.rows.single();
+        let groups = self.groups(&all, &states);
         let each = |rows: &[f32]| rows.len() / self.dimension;
         let draws = groups.first().map_or(0, |(_, _, rows)| each(rows));
         let grid = |title: String| {
             let mut grid = ImageGrid::new(title, side).with_channels(channels);
-            grid.range = grey_range(self.rows);
+            grid.range = grey_range(&all);
             grid
         };
         match self.groups {
             Groups::One => {
                 let grid = grid(self.titled(ACROSS * DOWN, draws, "samples"));
-                let rows = self.rows.chunks(ACROSS * self.dimension).take(DOWN);
+                let rows = all.chunks(ACROSS * self.dimension).take(DOWN);
                 rows.fold(grid, |grid, pixels| grid.with_row("", pixels.to_vec()))
             }
             Groups::Beside(given) => {
                 let hides = given.iter().any(|(_, image)| image.contains(&UNSEEN));
                 let title = self.titled(ACROSS * DOWN, draws, "samples") + if hides { "; pale blue: not observed" } else { "" };
                 let grid = given.iter().fold(grid(title), |grid, (name, image)| grid.with_row(*name, image.clone()));
-                let rows = self.rows.chunks(ACROSS * self.dimension).take(DOWN).enumerate();
+                let rows = all.chunks(ACROSS * self.dimension).take(DOWN).enumerate();
                 rows.fold(grid, |grid, (k, pixels)| grid.with_row(if k == 0 { "samples" } else { "" }, pixels.to_vec()))
             }
             Groups::Named(names) => {
@@ -201,11 +202,12 @@ impl Samples<'_> {
 
     fn panels(&self) -> Figure {
         const MOST: usize = 9;
-        let groups = self.groups();
+        let rows = self.rows.double();
+        let groups = self.groups(&rows, self.states());
         let shown = &groups[..groups.len().min(MOST)];
         let axis = |name: &str, k: usize| {
             let all = shown.iter().flat_map(|(_, state, rows)| state.get(k).into_iter().chain(rows.iter().skip(k).step_by(self.dimension)));
-            Axis::fit(name, all.map(|value| f64::from(*value)))
+            Axis::fit(name, all.copied())
         };
         let is_of_states = matches!(self.groups, Groups::States(_));
         let title = self.titled(MOST, groups.len(), if is_of_states { "states" } else { "groups" });
@@ -216,13 +218,13 @@ impl Samples<'_> {
                 let panel = histogram(title.clone(), axis("x", 0), draws);
                 return figure.with(match state {
                     [x, ..] => {
-                        let points = vec![[f64::from(*x), panel.y.low], [f64::from(*x), panel.y.high]];
+                        let points = vec![[*x, panel.y.low], [*x, panel.y.high]];
                         panel.with_named("the state", Layer::Curve { points, colour: ORANGE, marked: false })
                     }
                     [] => panel,
                 });
             }
-            let points = |rows: &[f32]| rows.chunks_exact(2).map(|p| [f64::from(p[0]), f64::from(p[1])]).collect::<Vec<_>>();
+            let points = |rows: &[f64]| rows.chunks_exact(2).map(|p| [p[0], p[1]]).collect::<Vec<_>>();
             let panel = Panel::new(title.clone(), axis("x₁", 0), axis("x₂", 1)).with_equal_units();
             let draws = Layer::points(points(draws), BLUE);
             figure.with(if state.is_empty() {
@@ -250,12 +252,12 @@ fn grey_range(pixels: &[f32]) -> (f32, f32) {
 }
 
 /// The density of numbers as bars.
-fn histogram(title: String, x: Axis, values: &[f32]) -> Panel {
+fn histogram(title: String, x: Axis, values: &[f64]) -> Panel {
     const BARS: usize = 40;
     let width = (x.high - x.low) / BARS as f64;
     let mut heights = vec![0.0; BARS];
     for &value in values {
-        let bar = ((f64::from(value) - x.low) / width) as usize;
+        let bar = ((value - x.low) / width) as usize;
         heights[bar.min(BARS - 1)] += 1.0 / (values.len() as f64 * width);
     }
     let highest = heights.iter().copied().fold(0.0, f64::max);

@@ -3,7 +3,7 @@
 use super::destination::{Destination, Groups, Samples};
 use crate::arguments::{at_least_one, not_negative, positive, share, time};
 use crate::context::Context;
-use crate::data::{self, LabelColumn, Source};
+use crate::data::{self, LabelColumn, Source, Values};
 use crate::failure::{Failure, Place, Result};
 use crate::finetune::{self, FineTuned, Kept, Row, Settings};
 use crate::model::{LoadedModel, Told, save, shape};
@@ -204,9 +204,9 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     if let Some(data) = &data {
         check(arguments, &model, data)?;
     }
-    let data = data.map(|data| data.entering(model.coordinates(), &context.device)).transpose()?;
+    let data = data.map(|data| data.entering(model.coordinates())).transpose()?;
     let of_data = AnyReward::new(context, wanted, dimension)?;
-    let reward = model.reward(&of_data);
+    let reward = model.reward(&of_data)?;
     let flow = model.flow(&arguments.told);
     let noise = context.device.normal(&context.noise.fork(1), shape(arguments.samples, dimension)?)?;
     let before = Drawn::new(&model, &flow, &reward, &noise)?;
@@ -238,7 +238,8 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
 
     if let Some(picture) = picture {
         let title = format!("Mean reward {} before, {} after", number(before.mean_reward, 3), number(after.mean_reward, 3));
-        let rows = [before.rows, after.rows].concat();
+        let mut rows = before.rows;
+        rows.extend(after.rows);
         picture.write(context, &Samples { title: &title, rows: &rows, dimension, groups: Groups::Named(&["before", "after"]) })?;
     }
     let out = out.display().to_string();
@@ -272,7 +273,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
 
 /// Samples by the ODE, with their mean reward.
 struct Drawn {
-    rows: Vec<f32>,
+    rows: Values,
     mean_reward: f64,
 }
 

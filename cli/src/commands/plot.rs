@@ -3,6 +3,7 @@
 use super::destination::{Groups, Samples, is_drawable};
 use super::train::LogRow;
 use crate::context::Context;
+use crate::data::Values;
 use crate::failure::{Failure, Place, Result};
 use crate::finetune::Row;
 use crate::model::{LoadedModel, Told, shape};
@@ -221,7 +222,7 @@ fn samples<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>, jumps: bool)
     let x = context.device.normal(&context.noise.fork(1), shape(size, dimension)?)?;
     // Guided as far as the model can be, which is what it was trained for.
     let guidance = model.header.model.network.guidance().iter().copied().reduce(f64::max);
-    let draw = |label: Option<usize>, steps: Option<usize>| -> Result<Vec<f32>> {
+    let draw = |label: Option<usize>, steps: Option<usize>| -> Result<Values> {
         let told = Told { label, guidance: guidance.filter(|_| label.is_some()) };
         let flow = model.flow(&told);
         let samples = match steps {
@@ -235,7 +236,7 @@ fn samples<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>, jumps: bool)
     };
     let named = |steps: Option<usize>| steps.map_or_else(|| "ODE".to_owned(), |k| things(k, "step"));
     let ways: &[Option<usize>] = if jumps { &[Some(1), Some(2), Some(4), None] } else { &[None] };
-    let (names, rows): (Vec<String>, Vec<Vec<f32>>) = match model.header.labels() {
+    let (names, rows): (Vec<String>, Vec<Values>) = match model.header.labels() {
         0 => ways.iter().map(|&steps| Ok((named(steps), draw(None, steps)?))).collect::<Result<Vec<_>>>()?.into_iter().unzip(),
         labels => (0..labels.min(if dimension <= 2 { 9 } else { 10 }))
             .map(|label| Ok((format!("label {label}"), draw(Some(label), ways[0])?)))
@@ -248,5 +249,7 @@ fn samples<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>, jumps: bool)
         _ => format!("Samples of {}, {}", model.source, named(ways[0])),
     };
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    Ok(Samples { title: &title, rows: &rows.concat(), dimension, groups: Groups::Named(&names) }.draw()?)
+    let mut all = Values::Single(Vec::new());
+    rows.into_iter().for_each(|rows| all.extend(rows));
+    Ok(Samples { title: &title, rows: &all, dimension, groups: Groups::Named(&names) }.draw()?)
 }

@@ -3,7 +3,7 @@
 use super::destination::{Destination, Groups, Samples};
 use crate::arguments::{at_least_one, time};
 use crate::context::Context;
-use crate::data::{self, LabelColumn};
+use crate::data::{self, LabelColumn, Row};
 use crate::failure::{Place, Result};
 use crate::model::{LoadedModel, Told};
 use crate::table::{Table, count, number};
@@ -49,7 +49,7 @@ struct Report<'a> {
     seconds: f64,
     /// For each state its draws, only if they went to no file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    posterior: Option<Vec<Vec<&'a [f32]>>>,
+    posterior: Option<Vec<&'a [Row<'a>]>>,
 }
 
 /// Runs `mfm posterior`.
@@ -81,14 +81,13 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let seconds = start.elapsed().as_secs_f64();
 
     let title = format!("Draws of the posterior at t = {time}");
-    destination.write(context, &Samples { title: &title, rows: &rows, dimension, groups: Groups::States(&data.rows) })?;
+    destination.write(context, &Samples { title: &title, rows: &rows, dimension, groups: Groups::States(&data.double()) })?;
     if !destination.is_stdout() {
         let mut table = Table::new(["states", "time", "draws", "steps", "seconds"]);
         table.row([count(data.len()), time.to_string(), count(draws), steps.to_string(), number(seconds, 3)]);
         context.table(&table)?;
     }
-    let posterior = destination
-        .is_stdout()
-        .then(|| rows.chunks_exact(draws * dimension).map(|group| group.chunks_exact(dimension).collect()).collect());
+    let all = if destination.is_stdout() { rows.rows(dimension) } else { Vec::new() };
+    let posterior = destination.is_stdout().then(|| all.chunks_exact(draws).collect());
     context.results(&Report { model: &model.source, states: data.len(), time, draws, steps, seconds, posterior })
 }

@@ -3,6 +3,7 @@
 use super::destination::{Destination, Groups, Samples};
 use crate::arguments::at_least_one;
 use crate::context::Context;
+use crate::data::Row;
 use crate::failure::{Failure, Place, Result};
 use crate::model::{LoadedModel, Told, shape};
 use crate::table::{Table, count, number, things};
@@ -95,7 +96,7 @@ struct Report<'a> {
     seconds: f64,
     /// Only if they went to no file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    rows: Option<Vec<&'a [f32]>>,
+    rows: Option<Vec<Row<'a>>>,
 }
 
 /// Runs `mfm sample`.
@@ -110,9 +111,8 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let (method, evaluations) = arguments.method.describe();
     let n = arguments.samples;
     shape(n, dimension)?;
-    let mut rows: Vec<f32> = Vec::new();
-    rows.try_reserve_exact(n * dimension)
-        .map_err(|_| Failure::input(format!("--samples {n}: there is no room for so many samples of {dimension} numbers")))?;
+    let mut rows =
+        model.room(n).map_err(|_| Failure::input(format!("--samples {n}: there is no room for so many samples of {dimension} numbers")))?;
 
     let start = Instant::now();
     let progress = context.progress("sampling", n as u64);
@@ -133,6 +133,6 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         table.row([count(n), method.to_owned(), evaluations.to_string(), number(seconds, 3)]);
         context.table(&table)?;
     }
-    let rows = destination.is_stdout().then(|| rows.chunks_exact(dimension).collect());
+    let rows = destination.is_stdout().then(|| rows.rows(dimension));
     context.results(&Report { model: &model.source, samples: n, dimension, method, evaluations, seconds, rows })
 }

@@ -3,6 +3,7 @@
 use super::destination::{Destination, Groups, Samples};
 use crate::arguments::{at_least_one, not_negative, part, positive, time};
 use crate::context::Context;
+use crate::data::Row;
 use crate::failure::{Failure, Place, Result};
 use crate::model::{LoadedModel, Told, shape};
 use crate::reward::{self, AnyReward};
@@ -235,7 +236,7 @@ struct Report<'a> {
     diagnostics: &'a [Diagnostics],
     /// Only if they went to no file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    rows: Option<Vec<&'a [f32]>>,
+    rows: Option<Vec<Row<'a>>>,
 }
 
 /// Runs `mfm steer`.
@@ -256,7 +257,7 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
     let destination = Destination::new(aim.out.as_deref(), dimension)?;
     model.check(&aim.told)?;
     let of_data = AnyReward::new(context, &aim.reward, dimension)?;
-    let reward = model.reward(&of_data);
+    let reward = model.reward(&of_data)?;
     let n = aim.samples;
     let x = context.device.normal(&context.noise.fork(0), shape(n, dimension)?).at(format!("--samples {n}"))?;
 
@@ -296,7 +297,7 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
         table.row([name.to_owned(), count(n), steps, draws, count(evaluations), mean, best, number(seconds, 3)]);
         context.table(&table)?;
     }
-    let rows = destination.is_stdout().then(|| rows.chunks_exact(dimension).collect());
+    let rows = destination.is_stdout().then(|| rows.rows(dimension));
     context.results(&Report {
         model: &model.source,
         reward: &aim.reward,

@@ -93,7 +93,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let data = data::load(&arguments.state, LabelColumn::None)?;
     let states = model.states(&data, &context.device)?;
     let of_data = AnyReward::new(context, &arguments.reward, model.dimension())?;
-    let reward = model.reward(&of_data);
+    let reward = model.reward(&of_data)?;
     let &Arguments { time, draws, .. } = arguments;
     let (flow, draws_each) = (model.flow(&arguments.told), Draws::new(draws));
     let (value, gradient, weights) = if arguments.gradient {

@@ -1,13 +1,17 @@
 //! Samples in rows, with labels or without.
 
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Place as _, Result};
 use mfm_core::{Device, Noise, Shape};
+use mfm_nn::Coordinates;
+use std::borrow::Cow;
 
 /// Samples, one a row, all finite.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dataset {
     /// The numbers, row after row.
     pub rows: Vec<f32>,
+    /// The same in double precision, where single precision does not hold them; else empty.
+    pub exact: Vec<f64>,
     /// The numbers in a row.
     pub dimension: usize,
     /// One label for each row.
@@ -41,6 +45,30 @@ impl Dataset {
         self.labels.iter().flatten().max().map_or(0, |largest| (largest + 1).max(self.classes.len()))
     }
 
+    /// The numbers in double precision.
+    pub fn double(&self) -> Cow<'_, [f64]> {
+        if self.exact.is_empty() { self.rows.iter().map(|value| f64::from(*value)).collect() } else { Cow::Borrowed(&self.exact) }
+    }
+
+    /// The coordinates in which the columns are standardised.
+    ///
+    /// # Errors
+    /// If a column's mean or deviation is out of range.
+    pub fn coordinates(&self) -> Result<Coordinates> {
+        let Self { rows, exact, dimension, .. } = self;
+        let found = if exact.is_empty() { Coordinates::of_data(rows, *dimension) } else { Coordinates::of_data(exact, *dimension) };
+        found.at(&self.source)
+    }
+
+    /// The rows in coordinates.
+    ///
+    /// # Errors
+    /// If they are of items of another size.
+    pub fn entering(&self, coordinates: &Coordinates) -> Result<Vec<f32>> {
+        let entered = if self.exact.is_empty() { coordinates.enter_rows(&self.rows) } else { coordinates.enter_rows(&self.exact) };
+        entered.at(&self.source)
+    }
+
     /// The rows as a tensor [n, dimension].
     ///
     /// # Errors
@@ -53,8 +81,10 @@ impl Dataset {
     #[must_use]
     pub fn subset(&self, indices: &[usize]) -> Self {
         let indices: Vec<usize> = indices.iter().copied().filter(|&i| i < self.len()).collect();
+        let exact = |i: usize| self.exact.get(i * self.dimension..(i + 1) * self.dimension).unwrap_or(&[]);
         Self {
             rows: indices.iter().flat_map(|&i| self.row(i)).copied().collect(),
+            exact: indices.iter().flat_map(|&i| exact(i)).copied().collect(),
             labels: self.labels.as_ref().map(|labels| indices.iter().map(|&i| labels[i]).collect()),
             dimension: self.dimension,
             classes: self.classes.clone(),
@@ -105,13 +135,15 @@ mod tests {
     #[test]
     fn a_split_is_a_partition() {
         let rows = (0..40).map(|v| v as f32).collect();
-        let data = Dataset { rows, dimension: 2, labels: Some((0..20).collect()), ..Dataset::default() };
+        let exact = (0..40).map(|v| f64::from(v) + 1e-9).collect();
+        let data = Dataset { rows, exact, dimension: 2, labels: Some((0..20).collect()), ..Dataset::default() };
         let (train, test) = data.split(0.25, &Noise::new(1));
         assert_eq!((train.len(), test.len()), (15, 5));
         let mut all: Vec<usize> = [train.labels.clone().unwrap(), test.labels.clone().unwrap()].concat();
         all.sort_unstable();
         assert_eq!(all, (0..20).collect::<Vec<_>>());
         assert_eq!(train.row(0)[0], 2.0 * train.labels.as_ref().unwrap()[0] as f32);
+        assert!(train.exact.len() == 30 && train.exact.iter().zip(&train.rows).all(|(exact, row)| *exact == f64::from(*row) + 1e-9));
         assert_eq!(data.split(0.25, &Noise::new(1)), (train, test));
         assert_ne!(data.split(0.25, &Noise::new(2)).0, data.split(0.25, &Noise::new(1)).0);
     }

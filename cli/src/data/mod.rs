@@ -15,6 +15,7 @@ mod shard;
 mod shards;
 mod source;
 mod text;
+mod values;
 mod write;
 
 pub use dataset::Dataset;
@@ -26,4 +27,5 @@ pub use read_at::ReadAt;
 pub use shard::Shard;
 pub use shards::{Rows, Shards};
 pub use source::{Feed, Source};
+pub use values::{Row, Values};
 pub use write::{save_csv, save_npy};

@@ -63,8 +63,8 @@ pub(super) fn into_dataset(numbers: Numbers, labels: LabelColumn, source: &str) 
         }
     }
     let mut found = Vec::new();
-    let mut rows = Vec::with_capacity(values.len());
-    for (i, &value) in values.iter().enumerate() {
+    let mut exact_rows = Vec::with_capacity(values.len());
+    for (i, value) in values.into_iter().enumerate() {
         let (row, column) = (i / columns, i % columns);
         if label == Some(column) {
             // Beyond that, an embedding of the labels would not fit anywhere.
@@ -79,9 +79,14 @@ pub(super) fn into_dataset(numbers: Numbers, labels: LabelColumn, source: &str) 
         } else if (value as f32).is_infinite() {
             return Err(Failure::input(format!("{}: {} is too large for single precision", place(row, column), exact(value))));
         } else {
-            rows.push(value as f32);
+            exact_rows.push(value);
         }
     }
+    let rows: Vec<f32> = exact_rows.iter().map(|value| *value as f32).collect();
+    if rows.iter().zip(&exact_rows).all(|(row, exact)| f64::from(*row) == *exact) {
+        exact_rows = Vec::new();
+    }
     let dimension = columns - usize::from(label.is_some());
-    Ok(Dataset { rows, dimension, labels: label.map(|_| found), source: source.to_owned(), ..Dataset::default() })
+    let labels = label.map(|_| found);
+    Ok(Dataset { rows, exact: exact_rows, dimension, labels, source: source.to_owned(), ..Dataset::default() })
 }

@@ -2,7 +2,7 @@
 
 use super::{Dataset, Shards};
 use crate::context::Context;
-use crate::failure::{Failure, Place, Result};
+use crate::failure::{Failure, Result};
 use mfm_core::{Device, Error, Noise, Shape, Tensor};
 use mfm_nn::train::{DataSource, Samples, random_rows};
 use mfm_nn::{Coordinates, GaussianConfig};
@@ -107,13 +107,10 @@ impl Source {
     ///
     /// # Errors
     /// If the items are of another size, or shards, which are never standardised.
-    pub fn entering<D: Device>(self, coordinates: &Coordinates, device: &D) -> Result<Self> {
+    pub fn entering(self, coordinates: &Coordinates) -> Result<Self> {
         match self {
             source if coordinates.is_identity() => Ok(source),
-            Self::Memory(data) => {
-                let rows = coordinates.enter(&data.tensor(&device.precise())?).at(&data.source)?.to_vec()?;
-                Ok(Self::Memory(Dataset { rows, ..data }))
-            }
+            Self::Memory(data) => Ok(Self::Memory(Dataset { rows: data.entering(coordinates)?, exact: Vec::new(), ..data })),
             Self::Shards(shards) => {
                 Err(Failure::input(format!("{}: the model was trained on standardised columns, and shards have none", shards.source())))
             }

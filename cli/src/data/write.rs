@@ -1,5 +1,6 @@
 //! Samples to files.
 
+use super::Values;
 use crate::failure::Result;
 use crate::output;
 use std::path::Path;
@@ -8,24 +9,17 @@ use std::path::Path;
 ///
 /// # Errors
 /// One sentence naming the path.
-pub fn save_csv(path: &Path, rows: &[f32], dimension: usize) -> Result<()> {
-    output::write(path, |file| {
-        for row in rows.chunks(dimension.max(1)) {
-            for (i, value) in row.iter().enumerate() {
-                write!(file, "{}{value}", if i == 0 { "" } else { "," })?;
-            }
-            writeln!(file)?;
-        }
-        Ok(())
-    })
+pub fn save_csv(path: &Path, rows: &Values, dimension: usize) -> Result<()> {
+    output::write(path, |file| rows.rows(dimension).iter().try_for_each(|row| writeln!(file, "{row}")))
 }
 
-/// Writes rows of numbers as a two-dimensional `.npy` array of f4.
+/// Writes rows of numbers as a two-dimensional `.npy` array of f4 or f8.
 ///
 /// # Errors
 /// One sentence naming the path.
-pub fn save_npy(path: &Path, rows: &[f32], dimension: usize) -> Result<()> {
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {dimension}), }}", rows.len() / dimension.max(1));
+pub fn save_npy(path: &Path, rows: &Values, dimension: usize) -> Result<()> {
+    let kind = if matches!(rows, Values::Single(_)) { "<f4" } else { "<f8" };
+    let mut header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({}, {dimension}), }}", rows.len() / dimension.max(1));
     // The data begin at a multiple of 64 bytes: magic, version and length take ten.
     let padded = (10 + header.len() + 1).next_multiple_of(64) - 10;
     header.push_str(&" ".repeat(padded - 1 - header.len()));
@@ -34,7 +28,10 @@ pub fn save_npy(path: &Path, rows: &[f32], dimension: usize) -> Result<()> {
         file.write_all(b"\x93NUMPY\x01\x00")?;
         file.write_all(&(header.len() as u16).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
-        rows.iter().try_for_each(|value| file.write_all(&value.to_le_bytes()))
+        match rows {
+            Values::Single(rows) => rows.iter().try_for_each(|value| file.write_all(&value.to_le_bytes())),
+            Values::Double(rows) => rows.iter().try_for_each(|value| file.write_all(&value.to_le_bytes())),
+        }
     })
 }
 
@@ -46,12 +43,16 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let folder = tempfile::tempdir().unwrap();
-        let rows = [0.1, -2.0, 3.0e-20, 4.0, f32::MAX, 6.0];
-        for (name, save) in [("a.csv", save_csv as fn(&Path, &[f32], usize) -> Result<()>), ("a.npy", save_npy)] {
+        let single = [0.1, -2.0, 3.0e-20, 4.0, f32::MAX, 6.0];
+        let double = [0.1, 1_700_000_000.5, 3.0e-20, 4.0, -2.0, 6.0];
+        for (name, save) in [("a.csv", save_csv as fn(&Path, &Values, usize) -> Result<()>), ("a.npy", save_npy)] {
             let path = folder.path().join(name);
-            save(&path, &rows, 3).unwrap();
+            save(&path, &Values::Single(single.to_vec()), 3).unwrap();
             let data = load(&path, LabelColumn::None).unwrap();
-            assert_eq!((data.rows.as_slice(), data.dimension), (&rows[..], 3));
+            assert_eq!((data.rows.as_slice(), data.dimension), (&single[..], 3));
+            save(&path, &Values::Double(double.to_vec()), 2).unwrap();
+            let data = load(&path, LabelColumn::None).unwrap();
+            assert_eq!((data.exact.as_slice(), data.dimension), (&double[..], 2));
         }
     }
 }

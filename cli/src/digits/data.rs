@@ -126,7 +126,7 @@ mod tests {
 
     fn data(dimension: usize, labels: Option<Vec<usize>>) -> Dataset {
         let count = labels.as_ref().map_or(300, Vec::len);
-        Dataset { rows: vec![0.5; count * dimension], dimension, labels, source: "a file".into(), classes: Vec::new(), image: None }
+        Dataset { rows: vec![0.5; count * dimension], dimension, labels, source: "a file".into(), ..Dataset::default() }
     }
 
     #[test]

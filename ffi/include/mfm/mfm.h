@@ -14,8 +14,10 @@
  * exception and no panic leaves the library; whatever failed, handles stay usable, and outputs may be half-written only where that is said.
  *
  * Threads. A model is immutable and may be used by any number of threads. A session is for one call at a time: a second one answers ::MFM_BUSY.
- * Callbacks run on the thread of the call. Results do not depend on the number of threads. They do depend on the batch size, by rounding alone. After fork(),
- * which is for when no call is under way, the child opens sessions of its own, and uses no model that is on a GPU.
+ * Callbacks run on the thread of the call. Results do not depend on the number of threads. They do depend on the batch size: by rounding alone, but for what
+ * belongs to a batch as a whole, which is the step size of MCMC's chains, the particles of both sequential Monte Carlo estimators, those of a search
+ * with `keep_overall`, and the batches of training. After fork(), which is for when no call is under way, the child opens sessions of its own, and uses no
+ * model that is on a GPU.
  *
  * The library writes to no stream, reads no environment variable, installs no signal handler and has no global thread pool.
  *

@@ -33,7 +33,8 @@ impl Header for ModelHeader {
     const WHAT: &'static str = "a model";
 
     fn complete(file: &mut Container<'_, Self>) -> Result<(), FileError> {
-        file.read_coordinates()
+        file.read_coordinates()?;
+        file.read_absorbed()
     }
 }
 
@@ -133,13 +134,17 @@ pub struct ModelHeader {
     /// The coordinates in which the model works, mostly the data's own. Others are kept in two tensors, so that a file without them is as it ever was.
     #[serde(skip)]
     pub coordinates: Coordinates,
+    /// ω = 1 − 1/w, by which what it knows of labels is guided already, w being the scale of its training; 0 for a model that was not guided, or is told
+    /// the scale ([`ClassifierFree`](mfm_core::posterior_velocity::ClassifierFree)). Another is kept in a tensor, likewise.
+    #[serde(skip)]
+    pub absorbed: f64,
 }
 
 impl ModelHeader {
     /// The header of a model for items of shape `item` on the path named `interpolant`, of unknown provenance.
     pub fn new(model: ModelConfig, interpolant: impl Into<String>, item: Shape) -> Self {
         let (interpolant, item, provenance) = (interpolant.into(), item.into(), Provenance::default());
-        Self { model, interpolant, item, provenance, training: None, coordinates: Coordinates::default() }
+        Self { model, interpolant, item, provenance, training: None, coordinates: Coordinates::default(), absorbed: 0.0 }
     }
 
     /// The training steps made in all runs so far; of a checkpoint, whose provenance is that of its finished run, those before it was written.

@@ -13,7 +13,8 @@
 //!
 //! Numbers are little-endian. An entry is name, rank, six axes, type, offset, length in bytes and CRC-32. Offsets are redundant, and must be
 //! those that the order implies, so tensors cannot overlap. A file ends with its last tensor. A model's [`Coordinates`](crate::Coordinates) are
-//! the tensors `coordinates.mean` and `coordinates.scale`; without them they are the data's own.
+//! the tensors `coordinates.mean` and `coordinates.scale`; without them they are the data's own. The guidance that it has absorbed
+//! ([`ModelHeader::absorbed`]) is the tensor `guidance.absorbed` of one number; without it there is none.
 //!
 //! [`ModelFile::parse`] borrows the bytes, so a file can be mapped, or embedded with `include_bytes!`. Whatever the bytes are, it gives a file
 //! or an error, and allocates no more than a small multiple of what is really there.

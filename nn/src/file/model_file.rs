@@ -1,7 +1,7 @@
 //! A file that has been checked, and what can be made of it.
 
 use super::container::parse;
-use super::write::{COORDINATES, MEAN, STATE, missing};
+use super::write::{ABSORBED, COORDINATES, MEAN, STATE, check_absorbed, missing};
 use super::{ClassifierHeader, FileError, Header, ModelHeader, TensorView};
 use crate::classifier::Classifier;
 use crate::coordinates::Coordinates;
@@ -112,6 +112,19 @@ impl ModelFile<'_> {
         Ok(())
     }
 
+    /// Reads the guidance that the model has absorbed into the header, if there is any.
+    ///
+    /// # Errors
+    /// [`FileError::TensorShape`] unless it is one number, [`FileError::Tensor`] if that is out of range.
+    pub(super) fn read_absorbed(&mut self) -> Result<(), FileError> {
+        if self.tensor(ABSORBED).is_some() {
+            let absorbed = self.expect(ABSORBED, Shape::new(&[1])?)?.values().sum();
+            check_absorbed(absorbed)?;
+            self.header.absorbed = absorbed;
+        }
+        Ok(())
+    }
+
     /// The model on a device: of a checkpoint, the one to be used (with the moving average, if that is how it was written).
     ///
     /// # Errors
@@ -136,6 +149,7 @@ impl ModelFile<'_> {
         self.expect_no_other(|name| {
             used.contains(name)
                 || COORDINATES.contains(&name)
+                || name == ABSORBED
                 || (name == MEAN && config.preconditioning.is_some())
                 || (STATE.contains(&name) && self.header.training.is_some())
         })?;

@@ -9,12 +9,14 @@ use crate::module::Module;
 use crate::train::TrainingState;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use mfm_core::{Shape, Tensor};
+use mfm_core::{Error, Shape, Tensor};
 
 /// The name of the data's mean in a file.
 pub(super) const MEAN: &str = "preconditioning.mean";
 /// The names of the mean and the scale of a model's coordinates in a file.
 pub(super) const COORDINATES: [&str; 2] = ["coordinates.mean", "coordinates.scale"];
+/// The name of the guidance that a model has absorbed.
+pub(super) const ABSORBED: &str = "guidance.absorbed";
 /// The names of a training state in a file.
 pub(super) const STATE: [&str; 4] = ["training.parameters", "training.first", "training.second", "training.average"];
 
@@ -47,7 +49,7 @@ impl Content {
 ///
 /// # Errors
 /// [`FileError::Malformed`] for an item or coordinates of another size than the model's, or a training state without a record in the header;
-/// [`FileError::Tensor`] if a tensor cannot be read back.
+/// [`FileError::Tensor`] for absorbed guidance out of range, or if a tensor cannot be read back.
 pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: Option<&TrainingState<T>>) -> Result<Vec<u8>, FileError> {
     let mut header = header.clone();
     header.model = model.config();
@@ -58,6 +60,7 @@ pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: 
     if !coordinates.is_identity() && coordinates.mean().len() != header.model.network.data() {
         return Err(FileError::Malformed { what: "the coordinates are not those of the model's data", offset: 0 });
     }
+    check_absorbed(header.absorbed)?;
     header.training = match (header.training, training) {
         (_, None) => None,
         (Some(record), Some(state)) => Some(super::TrainingRecord { step: state.step, average: state.average.is_some(), ..record }),
@@ -72,6 +75,9 @@ pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: 
         for (name, values) in COORDINATES.into_iter().zip(values) {
             contents.push(Content::new(name, Shape::new(&[values.len()])?, values));
         }
+    }
+    if header.absorbed != 0.0 {
+        contents.push(Content::new(ABSORBED, Shape::new(&[1])?, &[header.absorbed]));
     }
     if let Some(state) = training {
         let tensors = [Some(&state.parameters), Some(&state.first), Some(&state.second), state.average.as_ref()];
@@ -155,6 +161,14 @@ fn assemble<H: Header>(header: &H, contents: &[Content]) -> Result<Vec<u8>, File
         file.extend(&content.bytes);
     }
     Ok(file)
+}
+
+/// That so much guidance can have been absorbed.
+pub(super) fn check_absorbed(value: f64) -> mfm_core::Result<()> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::Range { what: "the guidance that a model has absorbed", value, range: "at least 0 and below 1" })
 }
 
 /// The place of `name` in an error.

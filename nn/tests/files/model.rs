@@ -212,12 +212,31 @@ fn coordinates_come_back_exactly() {
     assert_eq!(all(&file.to_model(&CpuDevice::<f32>::new()).unwrap()), all(&model));
 }
 
-/// A file that was written before there were coordinates.
+#[test]
+fn absorbed_guidance_comes_back_exactly() {
+    let model = model::<f32>(false);
+    let mut header = header(&model);
+    header.absorbed = 1.0 - 1.0 / 3.0;
+    let bytes = write_model(&model, &header, None).unwrap();
+    let file = ModelFile::parse(&bytes).unwrap();
+    assert_eq!(*file.header(), header);
+    assert_eq!(all(&file.to_model(&CpuDevice::<f32>::new()).unwrap()), all(&model));
+    for bad in [1.0f32, -0.5, f32::NAN] {
+        header.absorbed = f64::from(bad);
+        assert!(matches!(write_model(&model, &header, None), Err(FileError::Tensor(mfm_core::Error::Range { .. }))), "{bad}");
+        let forged = forge(&header, 1, vec![entry("guidance.absorbed", &[1], 0, &bad.to_le_bytes())], &bad.to_le_bytes());
+        assert!(matches!(ModelFile::parse(&forged), Err(FileError::Tensor(mfm_core::Error::Range { .. }))), "{bad}");
+    }
+    let forged = forge(&header, 1, vec![entry("guidance.absorbed", &[2], 0, &[0; 8])], &[0; 8]);
+    assert!(matches!(ModelFile::parse(&forged), Err(FileError::TensorShape { .. })));
+}
+
+/// A file that was written before there were coordinates and absorbed guidance.
 #[test]
 fn files_without_coordinates_are_as_they_were() {
     let old = include_bytes!("../../../ffi/examples/digits.mfm");
     let file = ModelFile::parse(old).unwrap();
-    assert!(file.header().coordinates.is_identity());
+    assert!(file.header().coordinates.is_identity() && file.header().absorbed == 0.0);
     let model = file.to_model(&CpuDevice::<f32>::new()).unwrap();
     assert!(write_model(&model, file.header(), None).unwrap() == old);
 }

@@ -93,7 +93,7 @@ pub struct Arguments {
     /// Distil this model: velocities are its posterior velocity instead of the data's
     #[arg(long, value_name = "MODEL", help_heading = "Objective")]
     pub teacher: Option<PathBuf>,
-    /// The guidance scale that the model learns, with --labels; a transformer takes it, or 1, as an input
+    /// The guidance scale that the model learns, with --labels, whatever that of a --teacher; a transformer takes it, or 1, as an input
     #[arg(long, value_name = "SCALE", default_value_t = 1.0, value_parser = guidance_scale, allow_negative_numbers = true, help_heading = "Objective")]
     pub guidance: f64,
     /// The law of the flow times s at which velocities are learned: uniform, logit-normal, or logit-normal:MEAN,DEVIATION

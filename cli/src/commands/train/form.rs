@@ -77,9 +77,7 @@ pub(super) fn coordinates<T: Tensor>(arguments: &Arguments, data: &Source, from:
         return Ok(own.clone());
     }
     match data {
-        Source::Memory(table) if data.has_columns() && arguments.network == Kind::Mlp && !arguments.raw => {
-            Coordinates::of_data(&table.rows, table.dimension).at(data.name())
-        }
+        Source::Memory(table) if data.has_columns() && arguments.network == Kind::Mlp && !arguments.raw => table.coordinates(),
         _ => Ok(Coordinates::default()),
     }
 }

@@ -83,7 +83,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let initial = arguments.initial.as_ref().map(|path| form::initial::<T>(path, device, &data)).transpose()?;
     let from: Vec<&LoadedModel<T>> = teacher.iter().chain(&initial).collect();
     let coordinates = form::coordinates(arguments, &data, &from)?;
-    let data = data.entering(&coordinates, device)?;
+    let data = data.entering(&coordinates)?;
     let (config, mean) = form::form(arguments, &data)?;
     let (model, steps_before) = match initial {
         Some(initial) => {
@@ -109,6 +109,8 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     }
     let mut header = ModelHeader::new(config, arguments.interpolant.interpolant().name(), Shape::new(&[data.dimension()])?);
     header.coordinates = coordinates;
+    // A network that is told the scale knows the unguided model, too.
+    header.absorbed = if header.model.network.guidance().is_empty() { 1.0 - 1.0 / arguments.guidance } else { 0.0 };
     header.provenance.steps = steps_before + arguments.steps;
     header.provenance.seed = context.seed;
     header.provenance.data = format!("{} samples of {}", data.len(), data.name());
@@ -243,7 +245,7 @@ fn train<T: Tensor>(
         map: &teacher.model,
         null_label: Some(teacher.header.labels()).filter(|labels| *labels > 0),
         scale: arguments.guidance,
-        absorbed: 0.0,
+        absorbed: teacher.header.absorbed,
         told: !teacher.header.model.network.guidance().is_empty(),
     });
     let mut times = TimeLaw { flow: arguments.flow_times, ..TimeLaw::default() };
