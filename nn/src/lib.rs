@@ -1,4 +1,63 @@
 //! Networks, optimisers, the training loop and model files of Meta Flow Maps.
+//!
+//! A model of one's own data, from training to steering. It works in standardised [`Coordinates`], which its file keeps (`mfm train` does the same with a
+//! table): states and rewards go in through them, and samples come out.
+//!
+//! ```
+//! use mfm_core::interpolant::{Interpolant, Linear};
+//! use mfm_core::plan::{Estimator, Plan};
+//! use mfm_core::reward::{ByDifferentiation, Checked, RewardFormula};
+//! use mfm_core::training::{NoTeacher, Objective};
+//! use mfm_core::{Device, Flow, Noise, Operations, Result, Shape, Tensor};
+//! use mfm_cpu_ref::{CpuDevice, CpuTensor};
+//! use mfm_nn::file::write_model;
+//! use mfm_nn::train::{LossInput, random_rows};
+//! use mfm_nn::{Coordinates, MlpConfig, Model, ModelConfig, ModelFile, ModelHeader, Trainer, TrainingConfig};
+//! use std::ops::ControlFlow;
+//!
+//! /// r(x) = −(x₀ − 2)²/2, in the units of the data. Its gradient follows.
+//! struct NearTwo;
+//!
+//! impl RewardFormula for NearTwo {
+//!     fn evaluate<T: Tensor>(&self, x: &T) -> Result<T> {
+//!         x.slice(1, 0, 1)?.shift(-2.0)?.square_norm_items()?.scale(-0.5)
+//!     }
+//! }
+//!
+//! fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+//!     let device = CpuDevice::<f32>::new();
+//!     let rows: Vec<f32> = (0..512).flat_map(|k| [(k % 16) as f32 / 4.0, (k / 16) as f32]).collect(); // two columns
+//!     let coordinates = Coordinates::of_data(&rows, 2)?;
+//!     let data = coordinates.enter(&device.from_slice(&rows, Shape::new(&[512, 2])?)?)?;
+//!
+//!     // A real run takes some thousand steps of a network 4 × 256.
+//!     let config = ModelConfig::mlp(MlpConfig { width: 16, depth: 1, ..MlpConfig::new(2) });
+//!     let model = Model::new(&device, &config, &[], &Noise::new(1))?;
+//!     let settings = TrainingConfig { steps: 20, batch: 32, ..TrainingConfig::default() };
+//!     let mut trainer = Trainer::new(settings, &model)?;
+//!     trainer.run(
+//!         &mut |_: u64, size: usize, noise: &Noise| random_rows(&data, None, size, noise),
+//!         |input: LossInput<'_, CpuTensor<f32>, Model<_>>| {
+//!             let flow = Flow::new(input.frozen, &Linear);
+//!             Objective::default().loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+//!         },
+//!         |_, _| ControlFlow::Continue(()),
+//!     )?;
+//!     let mut header = ModelHeader::new(config, Linear.name(), Shape::new(&[2])?);
+//!     header.coordinates = coordinates;
+//!     let bytes = write_model(&trainer.averaged_precisely()?, &header, None)?; // `file::save` puts them on a disk
+//!
+//!     let file = ModelFile::parse(&bytes)?; // and `file::load` reads them
+//!     let (model, coordinates) = (file.to_model(&device)?, &file.header().coordinates);
+//!     let reward = coordinates.reward(Checked(ByDifferentiation(NearTwo)));
+//!     let noise = device.normal(&Noise::new(2), Shape::new(&[100, 2])?)?;
+//!     let plan = Plan::new(Estimator::Resampled, 16, 8); // 16 draws a state, 8 steps
+//!     let samples = plan.run(&Flow::new(&model, &Linear), &reward, &noise, &Noise::new(3), &mut |_| Ok(()))?;
+//!     let samples: Vec<f64> = coordinates.leave(&samples)?.to_vec()?; // near 2 in the first column
+//!     assert!(samples.chunks(2).map(|row| (row[0] - 2.0).abs()).sum::<f64>() < 100.0);
+//!     Ok(())
+//! }
+//! ```
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;

@@ -77,7 +77,7 @@ pub struct Arguments {
     /// The earliest time that is trained
     #[arg(long, value_name = "T", default_value_t = 0.02, value_parser = time, allow_negative_numbers = true, help_heading = "Objective")]
     pub earliest: f64,
-    /// The power p of the adaptive weight (‖Δ‖² + 0.01)^−p
+    /// The power p of the adaptive weight (‖Δ‖² + 0.01)^−p: above 0 less noise, and another aim than the tilted law
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "Objective")]
     pub adaptive_power: f64,
     /// Let the rest of the map, its posteriors and jumps, follow the drift by a loss of this weight

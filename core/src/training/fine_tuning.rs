@@ -28,7 +28,7 @@ pub struct FineTuning {
     pub slope: WeightSlope,
     /// The earliest time t that is trained: σ² is infinite at 0.
     pub earliest: f64,
-    /// The adaptive weight.
+    /// The adaptive weight. The residual is random at any x, so a power above 0 has another minimiser, which depends on the number of draws: less noise for some bias.
     pub weight: AdaptiveWeight,
     /// A constant σ²/2 in place of the interpolant's own, for parity with the raw form; for [`WeightSlope::Pathwise`] alone.
     pub half_sigma_squared: Option<f64>,
