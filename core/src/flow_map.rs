@@ -1,7 +1,7 @@
 //! The sampling contract: what a Meta Flow Map is, and what one evaluation of it is asked.
 
 use crate::error::{Error, Result};
-use crate::interpolant::Interpolant;
+use crate::interpolant::{Interpolant, check_time};
 use crate::shape::Shape;
 use crate::tensor::{Device, Operations, Tensor};
 
@@ -191,29 +191,31 @@ impl<'a, M> Flow<'a, M> {
     /// The drift b_t(x) at one time for all of x.
     ///
     /// # Errors
-    /// Those of the map.
+    /// Those of the map; [`Error::Range`] for a time outside [0, 1].
     pub fn drift<T: Tensor>(&self, t: f64, x: &T) -> Result<T>
     where
         M: MetaFlowMap<T>,
     {
+        check_time("the time of a drift", t)?;
         self.map.drift(&time(&x.device(), t)?, x, self.condition)
     }
 
     /// One-step posterior draws at one time for all states.
     ///
     /// # Errors
-    /// Those of the map.
+    /// Those of the map; [`Error::Range`] for a time outside [0, 1].
     pub fn posterior<T: Tensor>(&self, noise: &T, t: f64, x_t: &T) -> Result<T>
     where
         M: MetaFlowMap<T>,
     {
+        check_time("the time of a posterior", t)?;
         self.map.posterior(noise, &time(&noise.device(), t)?, x_t, self.condition)
     }
 
     /// The posterior mean D_t(x) = (α b − α̇ x)/(α β̇ − α̇ β).
     ///
     /// # Errors
-    /// Those of the map.
+    /// As [`drift`](Self::drift).
     pub fn posterior_mean<T: Tensor>(&self, t: f64, x: &T) -> Result<T>
     where
         M: MetaFlowMap<T>,

@@ -271,7 +271,7 @@ impl FineTuning {
         let factors = match self.slope {
             WeightSlope::Pathwise => None,
             WeightSlope::Covariance => {
-                Some(t.iter().map(|&t| kappa(path, t).map(|kappa| 1.0 / (kappa * kappa))).collect::<Result<Vec<_>>>()?)
+                Some(t.iter().map(|&t| kappa(path, t).map(|kappa| (100.0 / (kappa * kappa)).min(1.0))).collect::<Result<Vec<_>>>()?)
             }
         };
         let total = weighted_mean_square(&residual, self.weight, factors.as_deref())?;
