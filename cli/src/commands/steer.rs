@@ -9,6 +9,7 @@ use crate::reward::{self, AnyReward};
 use crate::steering::{self, Counted, Diagnostics, Estimator, Plan, dash, estimators};
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
+use mfm_core::error::Number;
 use mfm_core::resample::Coupling;
 use mfm_core::search::Keep;
 use mfm_core::steer::{Dynamics, Scheme};
@@ -168,6 +169,7 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
     }
     let (from, until) = (arguments.steer_from.unwrap_or(0.0), arguments.steer_until.unwrap_or(1.0));
     if from > until {
+        let (from, until) = (Number(from), Number(until));
         return Err(Failure::input(format!("--steer-from {from}: it is later than --steer-until {until}, so nothing would be steered")));
     }
     Ok(Plan {

@@ -35,6 +35,20 @@ fn no_samples_no_steps_and_no_draws_are_refused_by_all_alike() -> Result<()> {
     Ok(())
 }
 
+/// Neither dozens of zeros nor hundreds of digits.
+#[test]
+fn a_refusal_says_its_number_with_few_digits() -> Result<()> {
+    let long = [0.0, -2.5, 1e-4, 9_999_999.5, 1e7, 9e-5, f64::from(1e-40_f32), -1e300, f64::INFINITY];
+    let short = ["0", "-2.5", "0.0001", "9999999.5", "1e7", "9e-5", "9.99994610111476e-41", "-1e300", "inf"];
+    for (value, digits) in long.into_iter().zip(short) {
+        let sentence = Error::Range { what: "the scale", value, range: "a number" }.to_string();
+        assert_eq!(sentence, format!("the scale is {digits}, but must be a number"));
+    }
+    let plan = Plan { damping: -1e-300, ..Plan::new(Estimator::MfmG, 2, 2) };
+    assert_eq!(refusal(&plan, 2)?.as_deref(), Some("the damping is -1e-300, but must be at least 0 and finite"));
+    Ok(())
+}
+
 #[test]
 fn windows_and_factors_that_mean_nothing_are_refused() -> Result<()> {
     let plan = || Plan::new(Estimator::MfmG, 2, 2);
