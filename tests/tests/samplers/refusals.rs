@@ -3,7 +3,9 @@
 use crate::Paper;
 use crate::support::{F64, device, normal};
 use mfm_core::plan::{Estimator, Plan};
-use mfm_core::{Error, Noise, Result};
+use mfm_core::resample::Coupling;
+use mfm_core::search::{Keep, Search};
+use mfm_core::{Condition, Draws, Error, Noise, Result, TimeGrid};
 
 fn refusal(plan: &Plan, samples: usize) -> Result<Option<String>> {
     let paper = Paper::linear()?;
@@ -32,6 +34,22 @@ fn no_samples_no_steps_and_no_draws_are_refused_by_all_alike() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// From the best draw of all, a particle would go on in the condition of another.
+#[test]
+fn a_search_from_the_best_of_all_is_of_one_condition() -> Result<()> {
+    let paper = Paper::linear()?;
+    let x: F64 = normal(&device(), 2, 2, 1)?;
+    let search = |keep, labels| {
+        let search = Search { grid: TimeGrid::uniform(2), draws: Draws::new(2), keep, coupling: Coupling::Bridge };
+        search.run(&paper.flow().with_condition(Condition::labels(labels)), &paper.reward, &x, &Noise::new(2), &mut |_, _| Ok(()))
+    };
+    let refused = search(Keep::Overall, &[0, 1]).err();
+    assert!(matches!(refused, Some(Error::Unsupported { op: "search", .. })), "{refused:?}");
+    search(Keep::Overall, &[1])?;
+    search(Keep::PerParticle, &[0, 1])?;
     Ok(())
 }
 
