@@ -6,6 +6,7 @@ mod support;
 
 mod populations;
 mod refusals;
+mod reports;
 mod starts;
 mod steering;
 mod unit;
