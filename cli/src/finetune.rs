@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::failure::{Failure, Place, Result};
 use crate::run::{Checkpoint, Line, Log, State, Watch};
 use crate::table::number;
+use mfm_core::error::Number;
 use mfm_core::posterior_velocity::AsDrift;
 use mfm_core::sample::{sample_by_integration, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
@@ -166,7 +167,7 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
     kept: Option<&Kept>,
 ) -> Result<FineTuned<T>> {
     if !(settings.follow >= 0.0 && settings.follow.is_finite()) {
-        return Err(Failure::input(format!("the weight of the rest of the map is {}, but must be at least 0", settings.follow)));
+        return Err(Failure::input(format!("the weight of the rest of the map is {}, but must be at least 0", Number(settings.follow))));
     }
     let steps = settings.training.steps;
     let state = match kept {

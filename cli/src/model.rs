@@ -3,7 +3,8 @@
 use crate::data::{Dataset, Values};
 use crate::failure::{Failure, Place as _, Result};
 use crate::output;
-use crate::table::{exact, number};
+use crate::table::number;
+use mfm_core::error::Number;
 use mfm_core::{Condition, Device, Flow, Interpolant, Shape, Tensor, interpolant};
 use mfm_nn::file::{FileError, write_model};
 use mfm_nn::{Coordinates, InCoordinates, Model, ModelFile, ModelHeader};
@@ -86,7 +87,7 @@ impl<T: Tensor> LoadedModel<T> {
         }
         match told.guidance {
             Some(scale) if scales.is_empty() => {
-                let scale = exact(scale);
+                let scale = Number(scale);
                 let sentence = format!(
                     "--guidance {scale}: {} takes no guidance scale; a transformer that mfm train --guidance makes does",
                     self.source
@@ -95,7 +96,7 @@ impl<T: Tensor> LoadedModel<T> {
             }
             Some(scale) if !scales.contains(&scale) => {
                 let known: Vec<String> = scales.iter().map(f64::to_string).collect();
-                let scale = exact(scale);
+                let scale = Number(scale);
                 Err(Failure::input(format!("--guidance {scale}: {} knows the scales {}", self.source, known.join(", "))))
             }
             _ => Ok(()),

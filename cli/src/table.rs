@@ -87,11 +87,6 @@ pub fn number(value: f64, digits: usize) -> String {
     format!("{value:.*}", (digits as i32 - 1 - exponent).max(0) as usize)
 }
 
-/// A number as it is, with an exponent where it would else be long.
-pub fn exact(value: f64) -> String {
-    if value == 0.0 || (1e-6..1e15).contains(&value.abs()) { value.to_string() } else { format!("{value:e}") }
-}
-
 /// A whole number with its thousands apart.
 pub fn count(value: usize) -> String {
     let digits = value.to_string();
@@ -130,7 +125,6 @@ mod tests {
         assert_eq!(number(0.0, 3), "0");
         assert_eq!(count(1234567), "1,234,567");
         assert_eq!(count(12), "12");
-        assert_eq!([1e300, -2.5, 0.0, 1e-9].map(exact), ["1e300", "-2.5", "0", "1e-9"]);
         assert_eq!((things(1, "step"), things(2000, "step")), ("1 step".into(), "2,000 steps".into()));
     }
 }

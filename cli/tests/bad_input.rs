@@ -93,6 +93,7 @@ fn bad_numbers_on_the_command_line() {
     folder.refuses(&steer(&["smc", "--start", "0"]), &["--start 0", "an SDE needs"]);
     folder
         .refuses(&steer(&["mfm-g", "--steer-from", "0.9", "--steer-until", "0.1"]), &["--steer-from 0.9", "later than --steer-until 0.1"]);
+    folder.refuses(&steer(&["mfm-g", "--steer-from", "1", "--steer-until", "1e-40"]), &["later than --steer-until 1e-40,"]);
     for (options, name) in [
         (&["resampled", "--dynamics", "sde"][..], "--dynamics: it makes no difference to --estimator resampled"),
         (&["unsteered", "--draws", "5"], "--draws: it makes no difference to --estimator unsteered"),
@@ -128,6 +129,7 @@ fn wrong_dimensions() {
     folder.refuses(&["value", "model.mfm", "--state", "wide.csv", "--time", "0.5", "--reward", "linear:1,1"], &words);
     folder.refuses(&["steer", "model.mfm", "--reward", "linear:1,2,3"], &["--reward linear:1,2,3", "3 dimensions", "has 2"]);
     folder.refuses(&["steer", "model.mfm", "--reward", "target:0,0,-1"], &["sigma, is -1"]);
+    folder.refuses(&["steer", "model.mfm", "--reward", "target:0,0,-0.00000000001"], &["sigma, is -1e-11"]);
     folder.refuses(&["steer", "model.mfm", "--reward", "observation:none.json"], &["none.json", "no such file"]);
 }
 

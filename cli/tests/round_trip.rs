@@ -110,8 +110,18 @@ fn from_data_to_steered_samples() {
         let report: serde_json::Value = serde_json::from_str(&report).unwrap();
         assert_eq!(report["rows"].as_array().unwrap().len(), 6, "{estimator}");
         assert!(report["mean_reward"].as_f64().unwrap() <= 0.0, "{estimator}");
-        let steps = if estimator == "best-of-n" { 0 } else { 4 };
-        assert_eq!(report["diagnostics"].as_array().unwrap().len(), steps, "{estimator}");
+        let steps = report["diagnostics"].as_array().unwrap();
+        // The best of several samples tells of blocks of samples.
+        assert_eq!(steps.len(), if estimator == "best-of-n" { 1 } else { 4 }, "{estimator}");
+        let is_weighed = ["mfm-g", "mfm-gf", "resampled", "mcmc", "smc", "mfm-smc"].contains(&estimator);
+        for (name, is_told) in [
+            ("effective_sample_size", is_weighed),
+            ("largest_weight", is_weighed),
+            ("acceptance", estimator == "mcmc"),
+            ("best_reward", ["best-of-n", "search"].contains(&estimator)),
+        ] {
+            assert!(steps.iter().all(|step| step[name].is_number() == is_told), "{estimator}, {name}: {steps:?}");
+        }
     }
     for estimator in ["unsteered", "dps", "mfm-g", "mfm-gf"] {
         let from_zero =

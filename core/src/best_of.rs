@@ -8,27 +8,26 @@ use crate::guidance::by_state;
 use crate::noise::Noise;
 use crate::reward::Reward;
 use crate::sample::sample_by_steps;
-use crate::shape::Shape;
-use crate::tensor::{Device, Tensor};
+use crate::tensor::Tensor;
 use crate::times::TimeGrid;
 use alloc::vec::Vec;
 
-/// `count` samples of shape `item`, each the best by reward of `draws` samples of the model made by the map along `grid`.
+/// As many samples as `like` has, of their shape, each the best by reward of `draws` samples of the model made by the map along `grid`. `on_step` is told
+/// the number of each block of samples ([`Draws::blocks`]), from 0, and the best reward so far, and may stop the run by an error.
 ///
 /// # Errors
-/// Those of the map and the reward; [`Error::Range`](crate::Error::Range) for zero draws or samples.
-pub fn best_of<D: Device, M: MetaFlowMap<D::Tensor>>(
-    device: &D,
+/// Those of the map, the reward and `on_step`; [`Error::Range`](crate::Error::Range) for zero draws or samples.
+pub fn best_of<T: Tensor, M: MetaFlowMap<T>>(
     flow: &Flow<'_, M>,
-    reward: &impl Reward<D::Tensor>,
+    reward: &impl Reward<T>,
     grid: &TimeGrid,
     draws: Draws,
-    samples: Shape,
+    like: &T,
     noise: &Noise,
-) -> Result<D::Tensor> {
-    // Only the shape of the states matters here.
-    let like = device.zeros(samples)?;
-    let [chosen] = draws.for_blocks(&like, |(start, states), block| {
+    on_step: &mut dyn FnMut(usize, f64) -> Result<()>,
+) -> Result<T> {
+    let (mut blocks, mut best_reward) = (0, f64::NAN);
+    let [chosen] = draws.for_blocks(like, |(start, states), block| {
         let noise = draws.noise(noise, block, (start, states))?;
         let of_states = flow.condition.states(start, states);
         let labels = of_states.labels.map(|all| repeat(all, draws.count));
@@ -38,7 +37,11 @@ pub fn best_of<D: Device, M: MetaFlowMap<D::Tensor>>(
         let rewards = by_state(&reward.value(&ends)?, states, draws.count)?.to_vec::<f64>()?;
         let rows: Vec<usize> =
             rewards.chunks_exact(draws.count).enumerate().map(|(state, rewards)| state * draws.count + best(rewards)).collect();
-        Ok([ends.gather(0, &rows)?])
+        let chosen = ends.gather(0, &rows)?;
+        best_reward = rewards.iter().copied().fold(best_reward, f64::max);
+        on_step(blocks, best_reward)?;
+        blocks += 1;
+        Ok([chosen])
     })?;
     Ok(chosen)
 }

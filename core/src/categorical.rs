@@ -66,6 +66,13 @@ pub fn effective_sample_size_of_logarithms(log_weights: &[f64]) -> f64 {
     if some_counts { effective_sample_size(&normalise(log_weights)) } else { 0.0 }
 }
 
+/// The largest share of the sum of weights given by their logarithms: 0 if none is above −∞.
+pub fn largest_share_of_logarithms(log_weights: &[f64]) -> f64 {
+    let some_counts = log_weights.iter().any(|w| *w > f64::NEG_INFINITY);
+    // The largest is 1.
+    if some_counts { 1.0 / normalise(log_weights).iter().sum::<f64>() } else { 0.0 }
+}
+
 /// The index of the largest number; NaN is never best unless all are.
 pub fn best(values: &[f64]) -> usize {
     let mut index = 0;

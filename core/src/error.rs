@@ -123,6 +123,21 @@ pub enum Error {
     Cancelled,
 }
 
+/// A number as messages have it: with the fewest digits that tell it from all others, and an exponent where it would else be long.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Number(
+    /// The number.
+    pub f64,
+);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(value) = self;
+        let is_short = *value == 0.0 || !value.is_finite() || (1e-4..1e7).contains(&value.abs());
+        if is_short { write!(f, "{value}") } else { write!(f, "{value:e}") }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -132,11 +147,7 @@ impl fmt::Display for Error {
             Self::Length { op, expected, found } => write!(f, "{op}: {expected} values are needed, {found} were given"),
             Self::Index { op, index, length } => write!(f, "{op}: index {index} lies outside an axis of length {length}"),
             Self::TooLarge { op, shape } => write!(f, "{op}: the shape {shape} has more elements than can be addressed"),
-            // Hundreds of digits say nothing, nor do those beyond what an f64 holds.
-            Self::Range { what, value, range } if value.is_finite() && value.abs() >= 1e15 => {
-                write!(f, "{what} is {value:e}, but must be {range}")
-            }
-            Self::Range { what, value, range } => write!(f, "{what} is {value}, but must be {range}"),
+            Self::Range { what, value, range } => write!(f, "{what} is {}, but must be {range}", Number(*value)),
             Self::NonFinite { what, index } => write!(f, "{what} is NaN or infinite at element {index}"),
             Self::NotDifferentiable { op } => write!(f, "{op}: not differentiable to the order asked for"),
             Self::Independent { op } => write!(f, "{op}: the output does not depend on this input"),

@@ -9,7 +9,7 @@ use crate::categorical::choose;
 use crate::draws::Draws;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, Lift};
-use crate::guidance::{by_state, weights_of};
+use crate::guidance::{Concentration, by_state, concentration, weights_of};
 use crate::noise::Noise;
 use crate::resample::{Coupling, renoise};
 use crate::reward::Reward;
@@ -54,6 +54,8 @@ impl PosteriorMcmc {
 pub struct ChainReport {
     /// The number of the time, from 0.
     pub index: usize,
+    /// How concentrated the weights of the fresh ε were: where one has all of the weight, the chain had no choice of its start.
+    pub start: Concentration,
     /// The share of accepted moves; 1 without moves.
     pub acceptance: f64,
     /// The step size at the end.
@@ -127,19 +129,19 @@ pub fn steer_by_mcmc<T: Tensor, M: Lift<T>>(
     let mut x = x.clone();
     for (k, pair) in options.grid.times(flow.path)?.windows(2).enumerate() {
         let noise = noise.fork(k as u64);
-        let start = fresh_start(flow, reward, options.fresh, pair[0], &x, &noise)?;
+        let (start, weights) = fresh_start(flow, reward, options.fresh, pair[0], &x, &noise)?;
         let (end, acceptance) = if options.moves == 0 {
             (flow.posterior(&start, pair[0], &x)?, 1.0)
         } else {
             move_chains(flow, reward, options, (pair[0], &x), start, &mut step_size, &noise)?
         };
         x = renoise(flow, options.coupling, (pair[0], pair[1]), &x, &end, &noise.stream(2))?;
-        on_step(ChainReport { index: k, acceptance, step_size })?;
+        on_step(ChainReport { index: k, start: concentration(&weights)?, acceptance, step_size })?;
     }
     Ok(x)
 }
 
-/// One of the fresh ε of each state, by weight.
+/// One of the fresh ε of each state, by weight, and the weights, [states, draws].
 fn fresh_start<T: Tensor, M: Lift<T>>(
     flow: &Flow<'_, M>,
     reward: &impl Reward<T>,
@@ -147,23 +149,24 @@ fn fresh_start<T: Tensor, M: Lift<T>>(
     t: f64,
     x: &T,
     noise: &Noise,
-) -> Result<T> {
+) -> Result<(T, T)> {
     let mut uniforms = vec![0.0; x.shape().batch()];
     noise.stream(1).fill_uniform(&mut uniforms);
-    let [chosen] = fresh.for_blocks(x, |(start, states), block| {
+    let [chosen, weights] = fresh.for_blocks(x, |(start, states), block| {
         let flow = flow.with_condition(flow.condition.states(start, states));
         let candidates = fresh.noise(noise, block, (start, states))?;
         let rewards = reward.value(&flow.posterior(&candidates, t, block)?)?;
-        let weights = weights_of(&by_state(&rewards, states, fresh.count)?)?.used.to_vec::<f64>()?;
-        let rows: Vec<usize> = weights
+        let weights = weights_of(&by_state(&rewards, states, fresh.count)?)?;
+        let host = weights.used.to_vec::<f64>()?;
+        let rows: Vec<usize> = host
             .chunks_exact(fresh.count)
             .zip(&uniforms[start..])
             .enumerate()
             .map(|(state, (weights, uniform))| state * fresh.count + choose(weights, *uniform))
             .collect();
-        Ok([candidates.gather(0, &rows)?])
+        Ok([candidates.gather(0, &rows)?, weights.told])
     })?;
-    Ok(chosen)
+    Ok((chosen, weights))
 }
 
 /// The chains' ends x1 after all moves, and the share of accepted moves.

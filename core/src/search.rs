@@ -2,7 +2,7 @@
 
 use crate::categorical::best;
 use crate::draws::Draws;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::noise::Noise;
 use crate::resample::{Coupling, renoise};
@@ -54,7 +54,8 @@ impl Search {
     /// so far, and may stop the run by an error. Step k uses `noise.fork(k)`.
     ///
     /// # Errors
-    /// Those of the map, the reward and `on_step`; [`Error::Range`](crate::Error::Range) for a bad grid, zero draws or particles.
+    /// Those of the map, the reward and `on_step`; [`Error::Range`] for a bad grid, zero draws or particles; [`Error::Unsupported`] for particles of several
+    /// conditions, were all to go on from the best of one.
     pub fn run<T: Tensor, M: MetaFlowMap<T>>(
         &self,
         flow: &Flow<'_, M>,
@@ -63,6 +64,9 @@ impl Search {
         noise: &Noise,
         on_step: &mut dyn FnMut(usize, f64) -> Result<()>,
     ) -> Result<Found<T>> {
+        if self.keep == Keep::Overall && !flow.condition.is_shared() {
+            return Err(Error::Unsupported { op: "search", what: "particles that go on from the best draw of all share one condition" });
+        }
         let particles = x.shape().batch();
         let mut x = x.clone();
         let mut found: Option<Found<T>> = None;
@@ -94,7 +98,7 @@ impl Search {
             }
         }
         // A grid has at least one step, so something was found.
-        found.ok_or(crate::Error::Range { what: "the number of steps", value: 0.0, range: "at least 1" })
+        found.ok_or(Error::Range { what: "the number of steps", value: 0.0, range: "at least 1" })
     }
 }
 

@@ -8,6 +8,7 @@ use crate::model::{Model, rows};
 use crate::session::{AnySession, Input, Output, Run, condition, expect, write, written};
 use crate::{steering, training};
 use mfm_core::autodiff::Var;
+use mfm_core::error::Number;
 use mfm_core::guidance::{estimate_value, gradient_of_draws};
 use mfm_core::plan::FIRST_TIME;
 use mfm_core::sample::{posterior_by_steps, sample_by_integration, sample_by_refinement, sample_by_steps};
@@ -174,7 +175,7 @@ impl<B: Backend> AnySession for Run<B> {
             mfm_core::interpolant::check_time(what, time)?;
         }
         if s > u {
-            return Err(Failure::new(Code::Range, format!("the time s is {s}, after u, which is {u}")));
+            return Err(Failure::new(Code::Range, format!("the time s is {}, after u, which is {}", Number(s), Number(u))));
         }
         self.flow(labels, guidance)?;
         let (x, states) = (self.items(x, "x")?, self.items(states, "the states")?);

@@ -2,7 +2,7 @@
 
 use crate::backend::Backend;
 use crate::bridge::ffi::{Progress, SearchOptions, SteerOptions};
-use crate::draws::{check_draws, evaluations, shared};
+use crate::draws::{check_draws, shared};
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, Watched, progress};
 use crate::model::rows;
@@ -127,21 +127,15 @@ pub fn steer<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, options: &Stee
     let noise = options.draw.noise();
     let x = mfm_core::Device::normal(&run.device, &noise.fork(0), run.shape(count)?)?;
     let noise = noise.fork(1);
-    // Guides are led by what is allowed anywhere on the way; those who choose, by what is in the last step.
-    let (mut allowed, guided) = (None, matches!(plan.estimator, Estimator::Dps | Estimator::MfmG | Estimator::MfmGf));
+    // Guides are led by what is allowed anywhere on the way; those who choose, by what is in the last step, and the best of several by all of their samples.
+    let by_all = matches!(plan.estimator, Estimator::Dps | Estimator::MfmG | Estimator::MfmGf | Estimator::BestOfN);
+    let (mut allowed, steps) = (None, plan.reports(run.shape(count)?)?);
     let mut on_step = |step: Diagnostics| {
-        allowed = reward.take_allowed().max(if guided { allowed } else { None });
-        callbacks.step(&told(&step, plan.steps))
+        allowed = reward.take_allowed().max(if by_all { allowed } else { None });
+        callbacks.step(&told(&step, steps))
     };
-    let samples = if plan.estimator == Estimator::BestOfN {
-        // It has no steps of its own: the host is told of each evaluation.
-        let evaluations = evaluations(&Draws::new(plan.draws), run.shape(count)?)?;
-        let map = Watched::new(flow.map, callbacks, plan.steps.saturating_mul(evaluations));
-        plan.run(&Flow { map: &map, path: flow.path, condition: flow.condition }, &of_samples, &x, &noise, &mut on_step)?
-    } else {
-        let map = Watched::within_steps(flow.map, callbacks, plan.steps);
-        plan.run(&Flow { map: &map, path: flow.path, condition: flow.condition }, &of_samples, &x, &noise, &mut on_step)?
-    };
+    let map = Watched::within_steps(flow.map, callbacks, steps);
+    let samples = plan.run(&Flow { map: &map, path: flow.path, condition: flow.condition }, &of_samples, &x, &noise, &mut on_step)?;
     if allowed.max(reward.take_allowed()) == Some(false) {
         return Err(Failure::new(Code::NotFinite, "the reward is -infinity for all that could have become a sample"));
     }

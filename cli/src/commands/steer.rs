@@ -7,9 +7,10 @@ use crate::data::Row;
 use crate::failure::{Failure, Place, Result};
 use crate::model::{LoadedModel, Told, shape};
 use crate::reward::{self, AnyReward};
-use crate::steering::{self, Counted, Diagnostics, Estimator, Plan, dash, estimators};
+use crate::steering::{self, Diagnostics, Estimator, Plan, dash, estimators};
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
+use mfm_core::error::Number;
 use mfm_core::resample::Coupling;
 use mfm_core::search::Keep;
 use mfm_core::steer::{Dynamics, Scheme};
@@ -169,6 +170,7 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
     }
     let (from, until) = (arguments.steer_from.unwrap_or(0.0), arguments.steer_until.unwrap_or(1.0));
     if from > until {
+        let (from, until) = (Number(from), Number(until));
         return Err(Failure::input(format!("--steer-from {from}: it is later than --steer-until {until}, so nothing would be steered")));
     }
     Ok(Plan {
@@ -262,12 +264,9 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
     let x = context.device.normal(&context.noise.fork(0), shape(n, dimension)?).at(format!("--samples {n}"))?;
 
     let start = Instant::now();
-    // The best of n samples knows no steps on the way.
-    let is_by_samples = plan.estimator == Estimator::BestOfN;
-    let progress = context.progress("steering", if is_by_samples { n } else { plan.steps } as u64);
-    let counted = Counted { reward: &reward, progress: is_by_samples.then_some(&progress), draws: plan.draws };
+    let progress = context.progress("steering", plan.reports(x.shape())? as u64);
     let mut diagnostics = Vec::new();
-    let samples = plan.run(&model.flow(&aim.told), &counted, &x, &context.noise.fork(1), &mut |step: Diagnostics| {
+    let samples = plan.run(&model.flow(&aim.told), &reward, &x, &context.noise.fork(1), &mut |step: Diagnostics| {
         context.detail_above(&progress, step);
         diagnostics.push(step);
         progress.advance(1);

@@ -2,7 +2,7 @@
 
 use super::Dataset;
 use crate::failure::{Failure, Result};
-use crate::table::exact;
+use mfm_core::error::Number;
 use std::str::FromStr;
 
 /// A table of finite numbers.
@@ -72,12 +72,12 @@ pub(super) fn into_dataset(numbers: Numbers, labels: LabelColumn, source: &str) 
                 return Err(Failure::input(format!(
                     "{}: the label {} is not a whole number between 0 and 65535",
                     place(row, column),
-                    exact(value)
+                    Number(value)
                 )));
             }
             found.push(value as usize);
         } else if (value as f32).is_infinite() {
-            return Err(Failure::input(format!("{}: {} is too large for single precision", place(row, column), exact(value))));
+            return Err(Failure::input(format!("{}: {} is too large for single precision", place(row, column), Number(value))));
         } else {
             exact_rows.push(value);
         }

@@ -50,7 +50,7 @@ pub fn run<T: Tensor, M: Lift<T>>(
 ) -> Result<Run> {
     let noise = context.noise.fork(4);
     let x = context.device.normal(&noise.stream(1), Shape::new(&[samples, digits.pixels()])?)?;
-    let progress = context.progress(&format!("steering: {name}"), plan.steps as u64);
+    let progress = context.progress(&format!("steering: {name}"), plan.reports(x.shape())? as u64);
     let start = Instant::now();
     let samples = plan.run(flow, &experts.reward, &x, &noise, &mut |step| {
         progress.advance(1);

@@ -3,7 +3,7 @@
 use super::{Formula, Inverse, Operator};
 use crate::failure::{Failure, Result};
 use crate::model::read;
-use crate::table::exact;
+use mfm_core::error::Number;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -76,7 +76,7 @@ impl Specification {
                 match centre.pop() {
                     Some(sigma) if sigma > 0.0 && !centre.is_empty() => Ok(Self::Formula(Formula::Target { centre, sigma })),
                     Some(sigma) if !centre.is_empty() => {
-                        Err(place(format!("the last number, sigma, is {}, but must be positive", exact(sigma))))
+                        Err(place(format!("the last number, sigma, is {}, but must be positive", Number(sigma))))
                     }
                     _ => Err(place("it must be target:C1,C2,...,SIGMA".into())),
                 }
@@ -148,7 +148,7 @@ fn observation(Observation { a, y, sigma }: Observation) -> Result<Formula, Stri
         return Err(format!("a has {} rows, but y has {} numbers", a.len(), y.len()));
     }
     if sigma <= 0.0 {
-        return Err(format!("sigma is {}, but must be positive", exact(sigma)));
+        return Err(format!("sigma is {}, but must be positive", Number(sigma)));
     }
     let operator = Operator::Dense { matrix: matrix(&a, columns, "a")?, columns };
     Ok(Formula::Observation { operator, observed: y, sigma })

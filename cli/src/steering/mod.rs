@@ -1,9 +1,7 @@
 //! Plans of steering as the commands take and show them.
 
-mod counted;
 mod row;
 
-pub use counted::Counted;
 pub use mfm_core::plan::{Diagnostics, Estimator, Plan};
 pub use row::{Row, dash};
 

@@ -59,8 +59,10 @@ impl Job {
     ) -> Result<(Row, Vec<f64>)> {
         let (Entry::Plan(plan) | Entry::Exact(plan)) = &self.entry;
         let name = self.name();
-        let progress =
-            context.progress(&format!("{name} {} {} × {}", plan.sampler(), plan.steps, plan.draws), (plan.steps * self.seeds) as u64);
+        let progress = context.progress(
+            &format!("{name} {} {} × {}", plan.sampler(), plan.steps, plan.draws),
+            (plan.reports(problem.shape()?)? * self.seeds) as u64,
+        );
         let start = Instant::now();
         let mut distances: Vec<Distance> = Vec::new();
         let mut first = Vec::new();

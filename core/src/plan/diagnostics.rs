@@ -7,11 +7,12 @@ use core::fmt;
 /// How one step went; what an estimator does not know is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Diagnostics {
-    /// The number of the step, from 1.
+    /// The number of the step, from 1; for best-of-n of the block of samples.
     pub step: usize,
-    /// The effective sample size of the draws' weights (mean over the states, one without a possible draw counting 0), or of the particles.
+    /// The effective sample size of the draws' weights (mean over the states, one without a possible draw counting 0), for MCMC of the fresh starts', or of
+    /// the particles.
     pub effective_sample_size: Option<f64>,
-    /// The largest weight, the mean over the states.
+    /// The largest of these weights, the mean over the states; or the largest share of a particle.
     pub largest_weight: Option<f64>,
     /// The mean norm of the correction (σ²/2)∇V.
     pub correction_norm: Option<f64>,
@@ -48,7 +49,9 @@ impl Diagnostics {
 
 impl From<Generation> for Diagnostics {
     fn from(generation: Generation) -> Self {
-        Self { effective_sample_size: Some(generation.effective_sample_size), ..Self::of_step(generation.index) }
+        let Generation { index, effective_sample_size, largest_weight, .. } = generation;
+        let weights = Concentration { effective_sample_size, largest_weight };
+        Self::of_step(index).with_weights(Some(weights))
     }
 }
 

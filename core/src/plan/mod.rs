@@ -16,6 +16,7 @@ use crate::posterior_mcmc::{PosteriorMcmc, steer_by_mcmc};
 use crate::resample::{Coupling, Resampling, steer_by_resampling};
 use crate::reward::Reward;
 use crate::search::{Keep, Search};
+use crate::shape::Shape;
 use crate::steer::{Dynamics, Scheme, Steering, steer};
 use crate::tensor::Tensor;
 use crate::times::TimeGrid;
@@ -230,6 +231,14 @@ impl Plan {
         }
     }
 
+    /// How often [`run`](Self::run) calls `on_step` for samples of this shape: after each step, for best-of-n after each block of samples.
+    ///
+    /// # Errors
+    /// [`Error::Range`] for no samples, or no draws, for best-of-n.
+    pub fn reports(&self, samples: Shape) -> Result<usize> {
+        if self.estimator == Estimator::BestOfN { Ok(self.draws().blocks(samples)?.len()) } else { Ok(self.steps) }
+    }
+
     /// Those of an ODE or SDE under a guide that costs `of_guide`; outside the window the drift alone is asked.
     fn guided_evaluations(&self, path: &dyn Interpolant, of_guide: usize) -> usize {
         let steering = self.steering();
@@ -267,7 +276,7 @@ impl Plan {
         }
     }
 
-    /// Samples, from the standard normal `x`. `on_step` may stop the run by an error.
+    /// Samples, from the standard normal `x`. `on_step` is called as often as [`reports`](Self::reports) has it, and may stop the run by an error.
     ///
     /// # Errors
     /// Those of the map, the reward and `on_step`; [`Error::Range`] for no samples, and for a size or an option that the estimator reads and that is out of its range.
@@ -289,9 +298,12 @@ impl Plan {
                 on_step(Diagnostics::of_step(index).with_weights(Some(weights)))
             }),
             Estimator::Mcmc => steer_by_mcmc(flow, reward, &self.mcmc(), x, noise, &mut |report| {
-                on_step(Diagnostics { acceptance: Some(report.acceptance), ..Diagnostics::of_step(report.index) })
+                let step = Diagnostics::of_step(report.index).with_weights(Some(report.start));
+                on_step(Diagnostics { acceptance: Some(report.acceptance), ..step })
             }),
-            Estimator::BestOfN => best_of(&x.device(), flow, reward, &self.grid(), draws, x.shape(), noise),
+            Estimator::BestOfN => best_of(flow, reward, &self.grid(), draws, x, noise, &mut |index, best| {
+                on_step(Diagnostics { best_reward: Some(best), ..Diagnostics::of_step(index) })
+            }),
             Estimator::Smc => {
                 self.twisted().run(flow, reward, &GuidedSde(Dps { reward }), x, noise, &mut |generation| on_step(generation.into()))
             }

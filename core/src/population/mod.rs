@@ -4,7 +4,7 @@ mod proposal;
 
 pub use proposal::{Bridged, GuidedSde, Proposal};
 
-use crate::categorical::{effective_sample_size_of_logarithms, normalise, systematic};
+use crate::categorical::{effective_sample_size_of_logarithms, largest_share_of_logarithms, normalise, systematic};
 use crate::draws::check_samples;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
@@ -43,6 +43,8 @@ pub struct Generation {
     pub index: usize,
     /// The effective sample size before any resampling; 0 where no particle is possible.
     pub effective_sample_size: f64,
+    /// The largest share that one particle had of all weight, before any resampling; 0 where none is possible.
+    pub largest_weight: f64,
     /// Whether the population was resampled.
     pub resampled: bool,
 }
@@ -107,7 +109,8 @@ impl SequentialMonteCarlo {
                 // Of what cannot be anything is chosen if there is nothing else, and has no look-ahead to give back.
                 carried = chosen.iter().map(|&i| if there[i].is_finite() { -there[i] } else { 0.0 }).collect();
             }
-            on_step(Generation { index, effective_sample_size: size, resampled })?;
+            let largest_weight = largest_share_of_logarithms(&log_weights);
+            on_step(Generation { index, effective_sample_size: size, largest_weight, resampled })?;
         }
         Ok(x)
     }

@@ -1,6 +1,6 @@
 //! The random choices of a training step, as values.
 
-use super::objective::{Batch, Objective};
+use super::objective::{Batch, Guided, Objective};
 use crate::error::{Error, Result};
 use crate::noise::Noise;
 use crate::tensor::{Device, Tensor};
@@ -42,8 +42,8 @@ impl Objective {
     /// the consistency loss; in a place, stream 2 is its noise, 3 gives γ, 4 the guidance scale.
     ///
     /// # Errors
-    /// [`Error::Range`] for an empty batch, a law of times out of its range, or a guidance scale below one; [`Error::Length`] unless there is one
-    /// label for each sample.
+    /// [`Error::Range`] for an empty batch, and for what [`TimeLaw::check`](super::TimeLaw::check) and [`Guided::check`] refuse; [`Error::Length`] unless there is
+    /// one label for each sample.
     pub fn choose<T: Tensor>(&self, batch: &Batch<'_, T>, noise: &Noise) -> Result<Choices<T>> {
         let shape = batch.x1.shape();
         let (device, n) = (batch.x1.device(), shape.batch());
@@ -51,6 +51,7 @@ impl Objective {
             return Err(Error::Range { what: "the batch size", value: 0.0, range: "at least 1" });
         }
         self.times.check()?;
+        self.guided.map_or(Ok(()), |guided| guided.check())?;
         let labels = self.labels(batch, n, noise)?;
         let place = |noise: &Noise, (s, u): (Vec<f64>, Vec<f64>)| -> Result<Place<T>> {
             Ok(Place {
@@ -80,9 +81,6 @@ impl Objective {
         }
         let mut labels = labels.to_vec();
         if let Some(guided) = self.guided {
-            if guided.scale.is_nan() || guided.scale < 1.0 {
-                return Err(Error::Range { what: "the guidance scale", value: guided.scale, range: "at least 1" });
-            }
             for (label, uniform) in labels.iter_mut().zip(uniforms(n, &noise.fork(0))) {
                 if uniform < guided.dropout {
                     *label = guided.null_label;
@@ -98,6 +96,25 @@ impl Objective {
         let plain = guided.plain?;
         let scale = |(label, uniform): (&usize, f64)| if *label == guided.null_label || uniform < plain { 1.0 } else { guided.scale };
         Some(labels.iter().zip(uniforms(labels.len(), noise)).map(scale).collect())
+    }
+}
+
+impl Guided {
+    /// Checks that every number is in its range.
+    ///
+    /// # Errors
+    /// [`Error::Range`], naming it.
+    pub fn check(&self) -> Result<()> {
+        let shares = [("the share of dropped labels", Some(self.dropout)), ("the share without guidance", self.plain)];
+        for (what, share) in shares {
+            if let Some(value) = share.filter(|share| !(0.0..=1.0).contains(share)) {
+                return Err(Error::Range { what, value, range: "between 0 and 1" });
+            }
+        }
+        if self.scale.is_nan() || self.scale < 1.0 {
+            return Err(Error::Range { what: "the guidance scale", value: self.scale, range: "at least 1" });
+        }
+        Ok(())
     }
 }
 

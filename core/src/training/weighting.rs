@@ -1,7 +1,7 @@
 //! Weights of the residuals of a batch.
 
 use crate::autodiff::Var;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::{Device, Operations, Tensor};
 use alloc::vec::Vec;
@@ -19,6 +19,21 @@ pub struct AdaptiveWeight {
 impl AdaptiveWeight {
     /// No adaptive weight.
     pub const NONE: Self = Self { offset: 0.01, power: 0.0 };
+
+    /// Checks that both are in their ranges. With c = 0 a residual of zero would weigh 0·∞.
+    ///
+    /// # Errors
+    /// [`Error::Range`], naming the number.
+    pub fn check(&self) -> Result<()> {
+        let Self { offset, power } = *self;
+        if !(offset > 0.0 && offset.is_finite()) {
+            return Err(Error::Range { what: "the offset of the adaptive weight", value: offset, range: "positive and finite" });
+        }
+        if !(power >= 0.0 && power.is_finite()) {
+            return Err(Error::Range { what: "the power of the adaptive weight", value: power, range: "at least 0 and finite" });
+        }
+        Ok(())
+    }
 }
 
 /// u(s, t), the logarithm of the mean square that the diagonal residual has at these times: learned beside the map, so that times at which the residual
@@ -72,6 +87,7 @@ fn weighted_squares<T: Tensor>(residual: &Var<T>, weights: Option<&[f64]>) -> Re
 /// The map's own weight comes first, so that the adaptive one sees the residual of its network, as it is meant to: were both measured on
 /// Δ, a map that weighs small residuals by up to 10⁶ would have them raised by the adaptive weight once more, and training would diverge.
 pub(super) fn weighted_mean_square<T: Tensor>(residual: &Var<T>, adaptive: AdaptiveWeight, weights: Option<&[f64]>) -> Result<Var<T>> {
+    adaptive.check()?;
     let mut squares = weighted_squares(residual, weights)?;
     if adaptive.power != 0.0 {
         let factor = squares.value().shift(adaptive.offset)?.log()?.scale(-adaptive.power)?.exp()?;

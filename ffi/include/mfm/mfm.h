@@ -234,13 +234,15 @@ MFM_API void mfm_bytes_free(mfm_bytes* bytes) MFM_NOEXCEPT;
 /** How far a call has come, and how it goes. What is not known is NaN. */
 typedef struct mfm_progress {
   size_t size;                  /**< sizeof(mfm_progress) of the library. */
-  size_t step;                  /**< Steps done; network evaluations, where samples are made by the map; blocks of states, for values. */
+  size_t step;                  /**< Steps done; network evaluations, where samples are made by the map; blocks of states, for values and the best of
+                                     several samples. */
   size_t steps;                 /**< Steps in all. */
-  double effective_sample_size; /**< Of the weights of the draws, mean over the states; of the particles; of a batch in fine-tuning. */
-  double largest_weight;        /**< Of the draws of a state, mean over the states. */
+  double effective_sample_size; /**< Of the weights of the draws, or of the fresh starts of chains, mean over the states; of the particles; of a batch in
+                                     fine-tuning. */
+  double largest_weight;        /**< Of the draws, or fresh starts, of a state, mean over the states; the largest share of a particle. */
   double correction_norm;       /**< Mean norm of (σ²/2)∇V. */
   double acceptance;            /**< Share of accepted moves of Markov chains. */
-  double best_reward;           /**< Of a search. */
+  double best_reward;           /**< Of a search, or of the best of several samples; so far. */
   double loss;                  /**< Of training. */
   double gradient_norm;         /**< Of training. */
   double mean_reward;           /**< Of the draws of a batch in fine-tuning. */

@@ -123,7 +123,7 @@ pub struct TrainingRecord {
 pub struct ModelHeader {
     /// The model's form, with its number of labels.
     pub model: ModelConfig,
-    /// The path that it was trained for ([`Interpolant::name`](mfm_core::Interpolant::name)).
+    /// The path that it was trained for ([`Interpolant::name`](mfm_core::Interpolant::name)); one that [`by_name`](mfm_core::interpolant::by_name) knows.
     pub interpolant: String,
     /// The shape of one item of data.
     pub item: ItemShape,

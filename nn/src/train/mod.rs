@@ -110,7 +110,7 @@ pub fn random_rows<T: Tensor>(rows: &T, labels: Option<&[usize]>, size: usize, n
 
 /// Where training data comes from.
 pub trait DataSource<T: Tensor> {
-    /// The batch of step `step`, of about `size` samples. All randomness must come from `noise`, so that a resumed run sees the same data.
+    /// The batch of step `step`, of about `size` samples; of a batch in parts, each weighs by the samples that are given. All randomness must come from `noise`, so that a resumed run sees the same data.
     ///
     /// # Errors
     /// The source's own.

@@ -155,8 +155,8 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         Ok(Self { config, flat, module, parameters, optimiser, average, step, accumulate: 1 })
     }
 
-    /// The same run, each batch of which is evaluated in `parts` parts whose gradients are averaged, so that memory holds one part at a time. A run
-    /// must be resumed with the same number.
+    /// The same run, each batch of which is evaluated in `parts` parts whose gradients are averaged, each by the samples that the source gave, so that memory
+    /// holds one part at a time. A run must be resumed with the same number.
     ///
     /// # Errors
     /// [`Error::Range`] unless there is at least one part, and no more than samples in a batch.
@@ -283,17 +283,24 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         let step = self.step + 1;
         let noise = Noise::new(self.config.seed).fork(step);
         let mut sum: Option<Evaluation<T>> = None;
+        let (mut asked, mut given) = (self.config.batch, 0);
         for (part, size) in self.parts().enumerate() {
             let own = if self.accumulate == 1 { noise } else { noise.fork(2).fork(part as u64) };
             let samples = data.batch(step, size, &own.fork(0))?;
-            let share = size as f64 / self.config.batch as f64;
-            let evaluation = self.evaluate(&samples, &own.fork(1), step, loss)?.scale(share)?;
+            let rows = samples.x1.shape().batch();
+            if self.accumulate == 1 {
+                asked = rows;
+            }
+            let evaluation = self.evaluate(&samples, &own.fork(1), step, loss)?.scale(rows as f64 / asked as f64)?;
             sum = Some(match sum {
                 Some(sum) => sum.add(&evaluation)?,
                 None => evaluation,
             });
+            given += rows;
         }
-        let Evaluation { loss, parts, gradient } = sum.ok_or(Error::Length { op: "batch", expected: 1, found: 0 })?;
+        let sum = sum.ok_or(Error::Length { op: "batch", expected: 1, found: 0 })?;
+        // The source may have given more or fewer samples than it was asked for.
+        let Evaluation { loss, parts, gradient } = sum.scale(asked as f64 / given as f64)?;
         let square = gradient.reshape(Shape::new(&[1, self.flat.length()])?)?.square_norm_items()?;
         let scalars = || core::iter::once(("loss", &loss)).chain(parts.iter().map(|(name, value)| (*name, value)));
         let values = numbers(scalars().map(|(_, value)| value).chain([&square]))?;

@@ -1,6 +1,7 @@
 //! Model files: exact round trips; whatever bytes are read, there is a file or an error, never a panic.
 
 use crate::common::{normal, values};
+use mfm_core::interpolant::{Interpolant, LatentScale, Linear, WithLatent};
 use mfm_core::{Condition, MetaFlowMap, Noise, Shape, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor, Float};
 use mfm_nn::file::{FileError, ItemShape, ModelFile, ModelHeader, Precision, Provenance, load, save, write_model};
@@ -273,6 +274,23 @@ fn a_header_that_does_not_fit_is_not_written() {
     header.coordinates = Coordinates::default();
     header.item = ItemShape::from(Shape::new(&[3]).unwrap());
     assert!(matches!(write_model(&model, &header, None), Err(FileError::Malformed { .. })));
+}
+
+/// What could be written, but not be read again.
+#[test]
+fn a_path_that_no_reader_knows_is_not_written() {
+    let model = model::<f32>(true);
+    let named = |latent: f64| {
+        let path = WithLatent { path: Linear, latent: LatentScale(latent) };
+        write_model(&model, &ModelHeader { interpolant: path.name().into(), ..header(&model) }, None)
+    };
+    let refused = named(0.5).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "no file can hold a model of the path \"with a latent\": it would name the path, and no reader knows this name"
+    );
+    // Without a latent it is the path itself.
+    assert_eq!(named(0.0).unwrap(), bytes());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::support::statistics::Mean;
 use crate::support::{F64, device, gaussian, normal, rows};
 use mfm_core::autodiff::{Tape, Var};
 use mfm_core::interpolant::Linear;
-use mfm_core::training::{Batch, Consistency, FlowTimes, Losses, NoTeacher, Objective, StopGradient, TimeLaw};
+use mfm_core::training::{AdaptiveWeight, Batch, Consistency, FlowTimes, Guided, Losses, NoTeacher, Objective, StopGradient, TimeLaw};
 use mfm_core::{Error, Flow, Lift, MetaFlowMap, Noise, Operations, Result, Tensor};
 use mfm_cpu_ref::CpuDevice;
 use mfm_tests::conformance::Check;
@@ -196,6 +196,39 @@ fn a_law_of_times_out_of_its_range_is_refused() -> Result<()> {
         let outcome = Objective { times, ..Objective::default() }.choose(&Batch { x1: &x1, labels: None }, &Noise::new(1));
         assert!(matches!(outcome, Err(Error::Range { what, .. }) if what == expected), "{expected}: {outcome:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn shares_and_weights_out_of_their_ranges_are_refused() -> Result<()> {
+    let map = GaussianMap::new(&device(), DEVIATION, MEAN, [0.0; 4], &[0.0; 3])?;
+    let flow = Flow::new(&map, &Linear);
+    let student = map.lift(&mut |p: &F64| Ok(Var::constant(p.clone())))?;
+    let x1 = samples(3, 1)?;
+    let refused = |objective: Objective| {
+        let outcome = objective.loss(&flow, &student, None::<&NoTeacher>, Batch { x1: &x1, labels: Some(&[0, 1, 1]) }, &Noise::new(1));
+        if let Err(Error::Range { what, .. }) = outcome { Some(what) } else { None }
+    };
+    let whole = Guided { null_label: 2, dropout: 0.0, scale: 1.0, plain: Some(1.0) };
+    for share in [-0.1, 1.1, f64::NAN] {
+        for (what, guided) in [
+            ("the share of dropped labels", Guided { dropout: share, ..whole }),
+            ("the share without guidance", Guided { plain: Some(share), ..whole }),
+            ("the guidance scale", Guided { scale: share - 0.2, ..whole }),
+        ] {
+            assert_eq!(refused(Objective { guided: Some(guided), ..Objective::default() }), Some(what), "{share}");
+        }
+    }
+    for (what, weight) in [
+        ("the offset of the adaptive weight", AdaptiveWeight { offset: 0.0, power: 1.0 }),
+        ("the offset of the adaptive weight", AdaptiveWeight { offset: f64::NAN, power: 1.0 }),
+        ("the power of the adaptive weight", AdaptiveWeight { offset: 0.01, power: -1.0 }),
+        ("the power of the adaptive weight", AdaptiveWeight { offset: 0.01, power: f64::INFINITY }),
+    ] {
+        assert_eq!(refused(Objective { diagonal_weight: weight, ..Objective::default() }), Some(what), "{weight:?}");
+        assert_eq!(refused(Objective { consistency_weight: weight, ..Objective::default() }), Some(what), "{weight:?}");
+    }
+    assert_eq!(refused(Objective { guided: Some(whole), ..Objective::default() }), None);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use mfm_core::resample::{Coupling, Resampling, steer_by_resampling};
 use mfm_core::sample::sample_by_refinement;
 use mfm_core::search::{Keep, Search};
 use mfm_core::steer::{Dynamics, Scheme, Steering, steer};
-use mfm_core::{Draws, Flow, Noise, Result, Shape, TimeGrid};
+use mfm_core::{Draws, Flow, Noise, Result, TimeGrid};
 use mfm_toy2d::exact::TransportMap;
 
 const SAMPLES: usize = 6;
@@ -107,7 +107,7 @@ fn resampling_chains_and_searches_cost_what_they_say() -> Result<()> {
     let search = Search { grid, draws, keep: Keep::Overall, coupling: Coupling::FreshNoise };
     search.run(&meter.flow(), reward, &x, &noise, &mut |_, _| Ok(()))?;
     meter.expect(search.evaluations(), "search");
-    let _: F64 = best_of(&device(), &meter.flow(), reward, &grid, draws, Shape::new(&[SAMPLES, 2])?, &noise)?;
+    let _: F64 = best_of(&meter.flow(), reward, &grid, draws, &x, &noise, &mut |_, _| Ok(()))?;
     meter.expect(3 * 5, "the best of five, in three steps each");
     Ok(())
 }

@@ -7,6 +7,7 @@ mod support;
 mod paths;
 mod populations;
 mod refusals;
+mod reports;
 mod starts;
 mod steering;
 mod unit;

@@ -3,7 +3,9 @@
 use crate::Paper;
 use crate::support::{F64, device, normal};
 use mfm_core::plan::{Estimator, Plan};
-use mfm_core::{Error, Noise, Result};
+use mfm_core::resample::Coupling;
+use mfm_core::search::{Keep, Search};
+use mfm_core::{Condition, Draws, Error, Noise, Result, TimeGrid};
 
 fn refusal(plan: &Plan, samples: usize) -> Result<Option<String>> {
     let paper = Paper::linear()?;
@@ -32,6 +34,36 @@ fn no_samples_no_steps_and_no_draws_are_refused_by_all_alike() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// From the best draw of all, a particle would go on in the condition of another.
+#[test]
+fn a_search_from_the_best_of_all_is_of_one_condition() -> Result<()> {
+    let paper = Paper::linear()?;
+    let x: F64 = normal(&device(), 2, 2, 1)?;
+    let search = |keep, labels| {
+        let search = Search { grid: TimeGrid::uniform(2), draws: Draws::new(2), keep, coupling: Coupling::Bridge };
+        search.run(&paper.flow().with_condition(Condition::labels(labels)), &paper.reward, &x, &Noise::new(2), &mut |_, _| Ok(()))
+    };
+    let refused = search(Keep::Overall, &[0, 1]).err();
+    assert!(matches!(refused, Some(Error::Unsupported { op: "search", .. })), "{refused:?}");
+    search(Keep::Overall, &[1])?;
+    search(Keep::PerParticle, &[0, 1])?;
+    Ok(())
+}
+
+/// Neither dozens of zeros nor hundreds of digits.
+#[test]
+fn a_refusal_says_its_number_with_few_digits() -> Result<()> {
+    let long = [0.0, -2.5, 1e-4, 9_999_999.5, 1e7, 9e-5, f64::from(1e-40_f32), -1e300, f64::INFINITY];
+    let short = ["0", "-2.5", "0.0001", "9999999.5", "1e7", "9e-5", "9.99994610111476e-41", "-1e300", "inf"];
+    for (value, digits) in long.into_iter().zip(short) {
+        let sentence = Error::Range { what: "the scale", value, range: "a number" }.to_string();
+        assert_eq!(sentence, format!("the scale is {digits}, but must be a number"));
+    }
+    let plan = Plan { damping: -1e-300, ..Plan::new(Estimator::MfmG, 2, 2) };
+    assert_eq!(refusal(&plan, 2)?.as_deref(), Some("the damping is -1e-300, but must be at least 0 and finite"));
     Ok(())
 }
 

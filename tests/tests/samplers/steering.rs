@@ -10,7 +10,7 @@ use mfm_core::resample::{Coupling, Resampling, steer_by_resampling};
 use mfm_core::reward::Reward;
 use mfm_core::search::{Keep, Search};
 use mfm_core::steer::{Dynamics, Scheme, Steering, steer};
-use mfm_core::{Draws, Error, Flow, Noise, Result, Shape, Tensor, TimeGrid};
+use mfm_core::{Device, Draws, Error, Flow, Noise, Result, Shape, Tensor, TimeGrid};
 use mfm_toy2d::exact::{ExactGradient, TransportMap};
 use mfm_toy2d::{InverseProblemSpec, QuadraticReward, tilt};
 use std::cell::RefCell;
@@ -155,8 +155,8 @@ fn posterior_mcmc_reaches_both_modes() -> Result<()> {
 #[test]
 fn the_best_of_eight_has_the_eighth_power_of_the_law() -> Result<()> {
     let paper = Paper::linear()?;
-    let best: F64 =
-        best_of(&device(), &paper.flow(), &paper.reward, &TimeGrid::uniform(1), Draws::new(8), Shape::new(&[2048, 2])?, &Noise::new(9))?;
+    let like = device().zeros(Shape::new(&[2048, 2])?)?;
+    let best: F64 = best_of(&paper.flow(), &paper.reward, &TimeGrid::uniform(1), Draws::new(8), &like, &Noise::new(9), &mut |_, _| Ok(()))?;
     let mut exact = vec![0.0; 1 << 16];
     paper.reward.value(&paper.prior.sample(1 << 16, &Noise::new(10))?, &mut exact)?;
     exact.sort_unstable_by(f64::total_cmp);

@@ -3,7 +3,9 @@
 use crate::Paper;
 use crate::support::statistics::Mean;
 use crate::support::{F64, PATHS, device, normal};
-use mfm_core::categorical::{best, choose, effective_sample_size, effective_sample_size_of_logarithms, normalise, systematic};
+use mfm_core::categorical::{
+    best, choose, effective_sample_size, effective_sample_size_of_logarithms, largest_share_of_logarithms, normalise, systematic,
+};
 use mfm_core::interpolant::Linear;
 use mfm_core::resample::{Coupling, renoise};
 use mfm_core::{Error, Noise, Operations, Result, Tensor, TimeGrid};
@@ -72,6 +74,9 @@ fn weights_are_normalised_and_counted() {
     let size = effective_sample_size_of_logarithms;
     assert_eq!((size(&[f64::NEG_INFINITY; 3]), size(&[f64::NEG_INFINITY, f64::NAN]), size(&[])), (0.0, 0.0, 0.0));
     assert_eq!((size(&[-1e300; 3]), size(&[800.0, f64::NEG_INFINITY, 800.0]), size(&[1e300, 0.0])), (3.0, 2.0, 1.0));
+    let share = largest_share_of_logarithms;
+    assert_eq!((share(&[f64::NEG_INFINITY; 3]), share(&[f64::NEG_INFINITY, f64::NAN]), share(&[])), (0.0, 0.0, 0.0));
+    assert_eq!((share(&[-1e300; 4]), share(&[800.0, f64::NEG_INFINITY, 800.0]), share(&[1e300, 0.0])), (0.25, 0.5, 1.0));
     assert_eq!(normalise(&[0.0, f64::NAN])[1], 0.0);
     assert_eq!((best(&[1.0, 3.0, f64::NAN, 3.0]), best(&[f64::NAN, -1.0]), best(&[f64::NAN; 2])), (1, 1, 1));
 }
