@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::flow_map::{Condition, Flow, MetaFlowMap};
 use crate::guidance::by_state;
 use crate::noise::Noise;
-use crate::reward::Reward;
+use crate::reward::{Reward, rewards_of};
 use crate::sample::sample_by_steps;
 use crate::tensor::Tensor;
 use crate::times::TimeGrid;
@@ -34,7 +34,7 @@ pub fn best_of<T: Tensor, M: MetaFlowMap<T>>(
         let guidance = of_states.guidance.map(|all| repeat(all, draws.count));
         let condition = Condition { labels: labels.as_deref(), guidance: guidance.as_deref() };
         let ends = sample_by_steps(&flow.with_condition(condition), grid, &noise)?;
-        let rewards = by_state(&reward.value(&ends)?, states, draws.count)?.to_vec::<f64>()?;
+        let rewards = by_state(&rewards_of(reward, &ends)?, states, draws.count)?.to_vec::<f64>()?;
         let rows: Vec<usize> =
             rewards.chunks_exact(draws.count).enumerate().map(|(state, rewards)| state * draws.count + best(rewards)).collect();
         let chosen = ends.gather(0, &rows)?;

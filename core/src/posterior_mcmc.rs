@@ -12,7 +12,7 @@ use crate::flow_map::{Flow, Lift};
 use crate::guidance::{Concentration, by_state, concentration, weights_of};
 use crate::noise::Noise;
 use crate::resample::{Coupling, renoise};
-use crate::reward::Reward;
+use crate::reward::{Reward, rewards_and_gradients_of, rewards_of};
 use crate::tensor::{Compare, Device, Operations, Tensor};
 use crate::times::TimeGrid;
 use alloc::vec;
@@ -80,7 +80,7 @@ impl<T: Tensor> Place<T> {
             let flow = Flow { map: &lifted, path: flow.path, condition: flow.condition.states(start, states) };
             let state = Var::constant(x_t.slice(0, start, states)?);
             let end = flow.posterior(&variable, t, &state)?;
-            let (rewards, slopes) = reward.value_and_gradient(end.value())?;
+            let (rewards, slopes) = rewards_and_gradients_of(reward, end.value())?;
             let pulled = tape.backward(&end, slopes)?.of(&variable)?;
             let log_density = rewards.add(&block.square_norm_items()?.scale(-0.5)?)?;
             Ok([log_density, pulled.sub(block)?, end.into_value()])
@@ -155,7 +155,7 @@ fn fresh_start<T: Tensor, M: Lift<T>>(
     let [chosen, weights] = fresh.for_blocks(x, |(start, states), block| {
         let flow = flow.with_condition(flow.condition.states(start, states));
         let candidates = fresh.noise(noise, block, (start, states))?;
-        let rewards = reward.value(&flow.posterior(&candidates, t, block)?)?;
+        let rewards = rewards_of(reward, &flow.posterior(&candidates, t, block)?)?;
         let weights = weights_of(&by_state(&rewards, states, fresh.count)?)?;
         let host = weights.used.to_vec::<f64>()?;
         let rows: Vec<usize> = host

@@ -7,7 +7,7 @@ use crate::flow_map::{Flow, MetaFlowMap};
 use crate::guidance::{Concentration, by_state, concentration, weights_of};
 use crate::interpolant::check_time;
 use crate::noise::Noise;
-use crate::reward::Reward;
+use crate::reward::{Reward, rewards_of};
 use crate::tensor::{Device, Operations, Tensor};
 use crate::times::TimeGrid;
 use alloc::vec;
@@ -99,7 +99,7 @@ pub fn steer_by_resampling<T: Tensor, M: MetaFlowMap<T>>(
         let [chosen, weights] = draws.for_blocks(&x, |(start, states), block| {
             let flow = flow.with_condition(flow.condition.states(start, states));
             let ends = flow.posterior(&draws.noise(&noise, block, (start, states))?, pair[0], block)?;
-            let weights = weights_of(&by_state(&reward.value(&ends)?, states, draws.count)?)?;
+            let weights = weights_of(&by_state(&rewards_of(reward, &ends)?, states, draws.count)?)?;
             let host = weights.used.to_vec::<f64>()?;
             let rows: Vec<usize> = host
                 .chunks_exact(draws.count)

@@ -2,6 +2,7 @@
 
 use crate::autodiff::{Tape, Var};
 use crate::error::{Error, Result};
+use crate::shape::Shape;
 use crate::tensor::{Operations, Tensor};
 
 /// A reward r(x) of clean samples. Samplers aim at the density p1(x) exp r(x), up to its constant. What they make of NaN is not defined: a reward that may give it
@@ -34,6 +35,28 @@ impl<T: Tensor, R: Reward<T> + ?Sized> Reward<T> for &R {
     fn value_and_gradient(&self, x: &T) -> Result<(T, T)> {
         (**self).value_and_gradient(x)
     }
+}
+
+/// The rewards of items, one of each.
+pub(crate) fn rewards_of<T: Tensor>(reward: &(impl Reward<T> + ?Sized), x: &T) -> Result<T> {
+    one_of_each(reward.value(x)?, x)
+}
+
+/// The same with their gradients.
+pub(crate) fn rewards_and_gradients_of<T: Tensor>(reward: &(impl Reward<T> + ?Sized), x: &T) -> Result<(T, T)> {
+    let (value, gradient) = reward.value_and_gradient(x)?;
+    if gradient.shape() != x.shape() {
+        return Err(Error::Shape { op: "the gradient of a reward", left: gradient.shape(), right: x.shape() });
+    }
+    Ok((one_of_each(value, x)?, gradient))
+}
+
+fn one_of_each<T: Tensor>(value: T, x: &T) -> Result<T> {
+    let (expected, found) = (x.shape().batch(), value.shape().elements());
+    if found != expected {
+        return Err(Error::Length { op: "the rewards of samples", expected, found });
+    }
+    value.reshape(Shape::new(&[expected])?)
 }
 
 /// A reward whose numbers are looked at: one that is NaN or +∞, or whose gradient is not finite, is an error with the sample's index. −∞ is the reward of what

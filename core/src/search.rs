@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::noise::Noise;
 use crate::resample::{Coupling, renoise};
-use crate::reward::Reward;
+use crate::reward::{Reward, rewards_of};
 use crate::tensor::Tensor;
 use crate::times::TimeGrid;
 use alloc::vec;
@@ -76,7 +76,7 @@ impl Search {
             let [mut kept] = self.draws.for_blocks(&x, |(start, states), block| {
                 let flow = flow.with_condition(flow.condition.states(start, states));
                 let ends = flow.posterior(&self.draws.noise(&noise, block, (start, states))?, pair[0], block)?;
-                let values = reward.value(&ends)?.to_vec::<f64>()?;
+                let values = rewards_of(reward, &ends)?.to_vec::<f64>()?;
                 let mut rows = Vec::with_capacity(states);
                 for (state, values) in values.chunks_exact(self.draws.count).enumerate() {
                     let chosen = best(values);

@@ -6,7 +6,7 @@ use crate::draws::Draws;
 use crate::error::Result;
 use crate::flow_map::{Flow, Lift};
 use crate::noise::Noise;
-use crate::reward::Reward;
+use crate::reward::{Reward, rewards_and_gradients_of};
 use crate::tensor::{Operations, Tensor};
 
 /// ∇V ≈ ∇_x r(D_t(x)) (Chung et al., *Diffusion Posterior Sampling*, 2023). Biased for every reward that is not linear; sees no jump, and no −∞.
@@ -27,7 +27,7 @@ impl<T: Tensor, M: Lift<T>, R: Reward<T>> Guide<T, M> for Dps<'_, R> {
             let flow = Flow { map: &lifted, path: flow.path, condition: flow.condition.states(start, states) };
             let drift = flow.drift(t, &state)?;
             let mean = Var::linear_combination(&[(drift_weight, &drift), (state_weight, &state)])?;
-            let (_, slope) = self.reward.value_and_gradient(mean.value())?;
+            let (_, slope) = rewards_and_gradients_of(&self.reward, mean.value())?;
             Ok([drift.value().clone(), tape.backward(&mean, slope)?.of(&state)?])
         })?;
         Ok(Guidance { drift, correction: Some(gradient.scale(scale)?), weights: None })

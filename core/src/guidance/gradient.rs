@@ -6,7 +6,7 @@ use crate::draws::Draws;
 use crate::error::Result;
 use crate::flow_map::{Flow, Lift, MetaFlowMap};
 use crate::noise::Noise;
-use crate::reward::Reward;
+use crate::reward::{Reward, rewards_and_gradients_of};
 use crate::shape::Shape;
 use crate::tensor::{Operations, Tensor};
 
@@ -95,7 +95,7 @@ pub fn gradient_of_draws<T: Tensor, M: MetaFlowMap<Var<T>>>(
     let tape = Tape::new();
     let state = tape.variable(x.clone());
     let ends = flow.posterior(&Var::constant(noise.clone()), t, &state)?;
-    let (rewards, slopes) = reward.value_and_gradient(ends.value())?;
+    let (rewards, slopes) = rewards_and_gradients_of(reward, ends.value())?;
     // The gradient of a log-mean-exponential is the weighted mean of the gradients.
     let rewards = by_state(&rewards, states, draws)?;
     let weights = weights_of(&rewards)?;

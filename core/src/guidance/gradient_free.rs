@@ -5,7 +5,7 @@ use crate::draws::Draws;
 use crate::error::Result;
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::noise::Noise;
-use crate::reward::Reward;
+use crate::reward::{Reward, rewards_of};
 use crate::tensor::{Operations, Tensor};
 
 /// (σ²/2)∇V ≈ κ (Σ w_i x1_i − mean x1_i), w = softmax r(x1_i), x1_i = X_{0,1}(ε_i; t, x) (Meta Flow Maps, estimator MFM-GF).
@@ -49,7 +49,7 @@ pub fn correction_of_draws<T: Tensor, M: MetaFlowMap<T>>(
     let n = draws_of(noise.shape().batch(), states)?;
     let kappa = kappa(flow.path, t)?;
     let ends = flow.posterior(noise, t, x)?;
-    let weights = weights_of(&by_state(&reward.value(&ends)?, states, n)?)?;
+    let weights = weights_of(&by_state(&rewards_of(reward, &ends)?, states, n)?)?;
     // Σ (w_i − 1/n) x_i: the difference of the two means in one product, without cancellation between them.
     Ok([weighted_mean(&weights.used.shift(-1.0 / n as f64)?.scale(kappa)?, &ends)?, weights.told])
 }

@@ -5,7 +5,7 @@ use crate::draws::Draws;
 use crate::error::Result;
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::noise::Noise;
-use crate::reward::Reward;
+use crate::reward::{Reward, rewards_of};
 use crate::sample::posterior_by_rollout;
 use crate::shape::Shape;
 use crate::tensor::{Operations, Tensor};
@@ -69,7 +69,7 @@ fn estimate<T: Tensor, M>(
     let [value, weights] = draws.for_blocks(x, |(start, states), block| {
         let noise = draws.noise(noise, block, (start, states))?;
         let flow = flow.with_condition(flow.condition.states(start, states));
-        let rewards = by_state(&reward.value(&draw(&flow, &noise, block)?)?, states, draws.count)?;
+        let rewards = by_state(&rewards_of(reward, &draw(&flow, &noise, block)?)?, states, draws.count)?;
         Ok([rewards.log_mean_exp(1)?.reshape(Shape::new(&[states])?)?, weights_of(&rewards)?.told])
     })?;
     let concentration = concentration(&weights)?;

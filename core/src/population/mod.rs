@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::guidance::estimate_value;
 use crate::noise::Noise;
-use crate::reward::Reward;
+use crate::reward::{Reward, rewards_of};
 use crate::tensor::Tensor;
 use crate::times::TimeGrid;
 use alloc::vec;
@@ -125,10 +125,10 @@ impl SequentialMonteCarlo {
         noise: &Noise,
     ) -> Result<Vec<f64>> {
         if flow.path.coefficients(t).alpha == 0.0 {
-            return reward.value(x)?.to_vec();
+            return rewards_of(reward, x)?.to_vec();
         }
         match self.potential {
-            Potential::PosteriorMean => reward.value(&flow.posterior_mean(t, x)?)?.to_vec(),
+            Potential::PosteriorMean => rewards_of(reward, &flow.posterior_mean(t, x)?)?.to_vec(),
             Potential::Value(draws) => estimate_value(flow, reward, t, x, draws, noise)?.value.to_vec(),
         }
     }

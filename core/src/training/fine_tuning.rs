@@ -8,11 +8,14 @@ use crate::error::{Error, Result};
 use crate::flow_map::{Condition, Flow, Lift, MetaFlowMap};
 use crate::guidance::{draws_of, kappa, weighted_mean};
 use crate::noise::Noise;
-use crate::reward::Reward;
+use crate::reward::{Reward, rewards_and_gradients_of, rewards_of};
 use crate::shape::Shape;
 use crate::tensor::{Device, Operations, Tensor};
 use alloc::vec;
 use alloc::vec::Vec;
+
+/// The κ above which weights by the covariance weigh less: on the linear path from t = 0.9 on.
+const LARGEST_KAPPA: f64 = 10.0;
 
 /// ‖b_θ − sg[b_base − (w̄−1)(b_θ − b_base) + (σ²/2)∇_x w̄]‖², w̄ the mean of w = exp(λ r(X_{0,1}(ε; t, x_t)) − c) over posterior draws of the base's map X.
 ///
@@ -44,7 +47,8 @@ pub enum WeightSlope {
     #[default]
     Pathwise,
     /// κ Σ (w_i − w̄) x1_i/(N − 1) over N ≥ 2 draws: κ Cov(w, x1 | x_t), since (σ²/2)∇_x log p(x1 | x_t) = κ (x1 − E x1) on any Gaussian path. Takes no
-    /// gradient of the reward or of the map, so it serves any reward, with jumps and with −∞. κ is infinite at t = 1: near it draws must agree.
+    /// gradient of the reward or of the map, so it serves any reward, with jumps and with −∞. κ is infinite at t = 1, where draws agree but for what a map
+    /// errs: at κ > 10 the squared residual weighs (10/κ)², which moves no minimiser, and without which its mean would be infinite.
     Covariance,
 }
 
@@ -197,7 +201,7 @@ impl FineTuning {
             let (x_t, _) = interpolate(maps.base.path, &t, &state, batch.x1)?;
             let of_draw = Condition { labels: batch.labels, guidance: maps.sampler.condition.guidance };
             let ends = maps.sampler.map.posterior(&draw, &vector(&draw.device(), &t)?, &x_t, of_draw)?;
-            self.weights(&reward.value(&ends)?, Some(normaliser))?;
+            self.weights(&rewards_of(reward, &ends)?, Some(normaliser))?;
         }
         let choices = self.choose(&batch, noise)?;
         self.loss_of(maps, reward, batch, normaliser, &choices)
@@ -238,7 +242,7 @@ impl FineTuning {
                 let state = tape.variable(x_t.clone());
                 let draw = Var::constant(choices.draw.clone());
                 let end = lifted.posterior(&draw, &Var::constant(time.clone()), &state, of_draw)?;
-                let (rewards, slopes) = reward.value_and_gradient(end.value())?;
+                let (rewards, slopes) = rewards_and_gradients_of(reward, end.value())?;
                 let found = self.weights(&rewards, normaliser)?;
                 let factor = |t: f64| self.half_sigma_squared.unwrap_or_else(|| base.path.coefficients(t).half_sigma_squared());
                 let scaled = found.of_states(draws).zip(t).flat_map(|(own, &t)| {
@@ -250,7 +254,7 @@ impl FineTuning {
             }
             WeightSlope::Covariance => {
                 let ends = sampler.map.posterior(&choices.draw, &time, &x_t, of_draw)?;
-                let found = self.weights(&reward.value(&ends)?, normaliser)?;
+                let found = self.weights(&rewards_of(reward, &ends)?, normaliser)?;
                 let mut centred = Vec::with_capacity(found.weights.len());
                 for (own, &t) in found.of_states(draws).zip(t) {
                     let (mean, factor) = (mean(own), kappa(base.path, t)? / (draws - 1) as f64);
@@ -270,9 +274,11 @@ impl FineTuning {
         let residual = prediction.sub(&Var::constant(target))?;
         let factors = match self.slope {
             WeightSlope::Pathwise => None,
-            WeightSlope::Covariance => {
-                Some(t.iter().map(|&t| kappa(path, t).map(|kappa| (100.0 / (kappa * kappa)).min(1.0))).collect::<Result<Vec<_>>>()?)
-            }
+            WeightSlope::Covariance => Some(
+                t.iter()
+                    .map(|&t| kappa(path, t).map(|kappa| libm::pow(f64::min(LARGEST_KAPPA / kappa, 1.0), 2.0)))
+                    .collect::<Result<Vec<_>>>()?,
+            ),
         };
         let total = weighted_mean_square(&residual, self.weight, factors.as_deref())?;
         let Weights { mean_reward, effective_sample_size, .. } = weights;

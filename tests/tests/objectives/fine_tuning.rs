@@ -260,7 +260,8 @@ fn the_normaliser_is_a_running_log_mean() -> Result<()> {
     Ok(())
 }
 
-// The loss by hand: t, x_t and the draws from forks 0 to 2. For a linear reward w = exp(λ h·x1), Jᵀ∇r = λ h ∂X/∂x_t, and κ = 1/(1 − t).
+// The loss by hand: t, x_t and the draws from forks 0 to 2. For a linear reward w = exp(λ h·x1), Jᵀ∇r = λ h ∂X/∂x_t, and κ = 1/(1 − t), beyond
+// 10 of which the square weighs (10/κ)².
 #[test]
 fn the_loss_is_that_of_the_formula() -> Result<()> {
     use crate::gaussian_map::Plain;
@@ -312,6 +313,7 @@ fn the_loss_is_that_of_the_formula() -> Result<()> {
                     (now - (b - (mean - 1.0) * (now - b) + push)).powi(2)
                 })
                 .sum();
+            let square = if estimate == Covariance { square * (10.0 * (1.0 - t)).min(1.0).powi(2) } else { square };
             total += square * (square + weight.offset).powf(-weight.power) / n as f64;
         }
         let found = loss.total.value().to_vec::<f64>()?[0];

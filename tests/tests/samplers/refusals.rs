@@ -5,7 +5,7 @@ use crate::support::{F64, device, normal};
 use mfm_core::plan::{Estimator, Plan};
 use mfm_core::resample::Coupling;
 use mfm_core::search::{Keep, Search};
-use mfm_core::{Condition, Draws, Error, Noise, Result, TimeGrid};
+use mfm_core::{Condition, Device, Draws, Error, Noise, Operations, Result, Reward, Shape, Tensor, TimeGrid};
 
 fn refusal(plan: &Plan, samples: usize) -> Result<Option<String>> {
     let paper = Paper::linear()?;
@@ -85,6 +85,41 @@ fn windows_and_factors_that_mean_nothing_are_refused() -> Result<()> {
         ] {
             assert!(refusal(&plan, 2)?.is_some_and(|sentence| sentence.starts_with(what)), "{what}, {factor}");
         }
+    }
+    Ok(())
+}
+
+/// So many rewards for each sample, and gradients of another shape than the samples'.
+struct Ill {
+    rewards: f64,
+    gradient_too: bool,
+}
+
+impl Reward<F64> for Ill {
+    fn value(&self, x: &F64) -> Result<F64> {
+        x.device().zeros(Shape::new(&[(self.rewards * x.shape().batch() as f64) as usize])?)
+    }
+
+    fn value_and_gradient(&self, x: &F64) -> Result<(F64, F64)> {
+        let gradient = x.zeros_like()?;
+        Ok((self.value(x)?, if self.gradient_too { gradient.slice(1, 0, 1)? } else { gradient }))
+    }
+}
+
+#[test]
+fn rewards_are_one_of_each_sample() -> Result<()> {
+    let paper = Paper::linear()?;
+    let x: F64 = normal(&device(), 6, 2, 1)?;
+    for estimator in Estimator::ALL.into_iter().filter(|estimator| *estimator != Estimator::Unsteered) {
+        let plan = Plan { start: 0.1, moves: 1, ..Plan::new(estimator, 4, 3) };
+        let run =
+            |rewards: f64, gradient_too: bool| plan.run(&paper.flow(), &Ill { rewards, gradient_too }, &x, &Noise::new(2), &mut |_| Ok(()));
+        for rewards in [0.0, 0.5, 2.0] {
+            let outcome = run(rewards, false);
+            assert!(matches!(outcome, Err(Error::Length { op: "the rewards of samples", .. })), "{estimator:?}, {rewards}: {outcome:?}");
+        }
+        assert!(run(1.0, false).is_ok(), "{estimator:?}");
+        assert_eq!(run(1.0, true).is_err(), estimator.needs_gradient(), "{estimator:?}");
     }
     Ok(())
 }
