@@ -71,7 +71,7 @@ fn plan(options: &SteerOptions<'_>) -> Result<Plan> {
     let estimator = known.ok_or_else(|| Failure::new(Code::Range, format!("there is no estimator {estimator}")))?;
     check(options, estimator)?;
     let or_usual = |given: usize, usual: usize| if given == 0 { usual } else { given };
-    let (steps, draws) = estimator.usual();
+    let usual = Plan::usual(estimator);
     Ok(Plan {
         moves,
         dynamics: if options.sde { Dynamics::Sde } else { Dynamics::Ode },
@@ -84,7 +84,7 @@ fn plan(options: &SteerOptions<'_>) -> Result<Plan> {
         clip: option(options.clip, "the clipping")?,
         coupling: coupling(options.coupling)?,
         threshold,
-        ..Plan::new(estimator, or_usual(options.draws, draws), or_usual(options.steps, steps))
+        ..Plan::new(estimator, or_usual(options.draws, usual.draws), or_usual(options.steps, usual.steps))
     })
 }
 

@@ -51,7 +51,7 @@
 //!     let (model, coordinates) = (file.to_model(&device)?, &file.header().coordinates);
 //!     let reward = coordinates.reward(Checked(ByDifferentiation(NearTwo)));
 //!     let noise = device.normal(&Noise::new(2), Shape::new(&[100, 2])?)?;
-//!     let plan = Plan::new(Estimator::Resampled, 16, 8); // 16 draws a state, 8 steps
+//!     let plan = Plan { steps: 4, ..Plan::usual(Estimator::Resampled) };
 //!     let samples = plan.run(&Flow::new(&model, &Linear), &reward, &noise, &Noise::new(3), &mut |_| Ok(()))?;
 //!     let samples: Vec<f64> = coordinates.leave(&samples)?.to_vec()?; // near 2 in the first column
 //!     assert!(samples.chunks(2).map(|row| (row[0] - 2.0).abs()).sum::<f64>() < 100.0);

@@ -158,9 +158,7 @@ impl From<Renoising> for Coupling {
 fn plan(arguments: &Arguments) -> Result<Plan> {
     are_of_use(arguments)?;
     let estimator = arguments.estimator;
-    let (steps, draws) = estimator.usual();
-    let usual =
-        Plan::new(estimator, if estimator.has_draws() { arguments.draws.unwrap_or(draws) } else { 0 }, arguments.steps.unwrap_or(steps));
+    let usual = Plan::usual(estimator);
     let start = arguments.start.unwrap_or(usual.start);
     if start >= 1.0 {
         return Err(Failure::input("--start 1: it must be before 1"));
@@ -174,7 +172,9 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
         return Err(Failure::input(format!("--steer-from {from}: it is later than --steer-until {until}, so nothing would be steered")));
     }
     Ok(Plan {
-        moves: arguments.moves.unwrap_or(4),
+        draws: arguments.draws.unwrap_or(usual.draws),
+        steps: arguments.steps.unwrap_or(usual.steps),
+        moves: arguments.moves.unwrap_or(usual.moves),
         dynamics: arguments.dynamics.map_or(usual.dynamics, Dynamics::from),
         scheme: arguments.scheme.map_or(usual.scheme, Scheme::from),
         start,

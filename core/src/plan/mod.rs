@@ -78,18 +78,6 @@ impl Estimator {
         }
     }
 
-    /// The usual number of steps, and of draws.
-    pub fn usual(self) -> (usize, usize) {
-        match self {
-            Self::Unsteered | Self::Dps | Self::MfmG | Self::MfmGf | Self::Smc => (100, 16),
-            Self::BestOfN => (1, 16),
-            Self::Resampled => (8, 32),
-            Self::MfmSmc => (16, 16),
-            Self::Search => (8, 16),
-            Self::Mcmc => (16, 8),
-        }
-    }
-
     /// Whether it makes posterior draws, or candidates.
     pub fn has_draws(self) -> bool {
         !matches!(self, Self::Unsteered | Self::Dps | Self::Smc)
@@ -142,13 +130,13 @@ pub struct Plan {
 type OnStep<'a> = dyn FnMut(Diagnostics) -> Result<()> + 'a;
 
 impl Plan {
-    /// A plan by ODE without chains, all options as they are by default.
+    /// A plan by ODE, for MCMC of 4 moves at each time; all options as they are by default.
     pub fn new(estimator: Estimator, draws: usize, steps: usize) -> Self {
         Self {
             estimator,
             draws,
             steps,
-            moves: 0,
+            moves: if estimator == Estimator::Mcmc { 4 } else { 0 },
             dynamics: Dynamics::Ode,
             scheme: Scheme::Euler,
             start: FIRST_TIME,
@@ -161,6 +149,20 @@ impl Plan {
             keep: Keep::PerParticle,
             threshold: 0.5,
         }
+    }
+
+    /// A plan of the usual sizes, from which others may differ: `Plan { draws: 64, ..Plan::usual(Estimator::MfmGf) }`.
+    pub fn usual(estimator: Estimator) -> Self {
+        let (draws, steps) = match estimator {
+            Estimator::Unsteered | Estimator::Dps | Estimator::Smc => (0, 100),
+            Estimator::MfmG | Estimator::MfmGf => (16, 100),
+            Estimator::BestOfN => (16, 1),
+            Estimator::Resampled => (32, 8),
+            Estimator::MfmSmc => (16, 16),
+            Estimator::Search => (16, 8),
+            Estimator::Mcmc => (8, 16),
+        };
+        Self::new(estimator, draws, steps)
     }
 
     /// The same by SDE.
