@@ -20,6 +20,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The least elements of what an epilogue goes over, beyond a bias: a small pass of our own costs little, and is exact.
 const LARGE: usize = 1 << 16;
 
+/// The least compute capability on which the library does more than a bias within a product.
+const IN_ONE_PASS: (i32, i32) = (9, 0);
+
 /// The largest workspace that a plan may use.
 const WORKSPACE: usize = 32 << 20;
 
@@ -70,21 +73,22 @@ impl Epilogue {
         }
     }
 
-    /// Whether the library may be asked for it in a product of so many rows, columns and terms on the device: in bf16 (how exact its GELU and its sums are in
-    /// f32 it does not say), where there is enough to gain, and in whole vectors of 16 bytes.
+    /// Whether the library may be asked for it in a product of so many rows, columns and terms on the device: in whole vectors of 16 bytes and, beyond a bias,
+    /// in bf16 (how exact its GELU and its sums are in f32 it does not say), where there is enough to gain, on a GPU where it does it in one pass.
     fn may_be_asked(self, device: &CudaDevice, sizes: [usize; 3]) -> bool {
         let (_, vector, matrix) = self.parts();
         let storage = device.storage();
         let fits = vector.is_multiple_of(16) && matrix.is_multiple_of(16) && sizes.iter().all(|n| n.is_multiple_of(16 / storage.bytes()));
-        let [rows, columns, terms] = sizes;
+        let ([rows, columns, terms], wanted) = (sizes, device.options().epilogues);
         let is_worth_it = match self {
             Self::None => return true,
-            Self::Bias(_) => return fits && device.options().epilogues,
-            Self::Gelu { .. } | Self::GeluSlope { .. } => rows * columns >= LARGE,
+            Self::Bias(_) => return fits && wanted.bias,
+            Self::Gelu { .. } => wanted.gelu && rows * columns >= LARGE,
+            Self::GeluSlope { .. } => wanted.slope && rows * columns >= LARGE,
             // Which reads the left operand once more, unless much of it is in the cache.
-            Self::RowSums(_) => rows * terms >= LARGE && 4 * rows * terms * storage.bytes() <= 3 * device.properties().cache,
+            Self::RowSums(_) => wanted.sums && rows * terms >= LARGE && 4 * rows * terms * storage.bytes() <= 3 * device.properties().cache,
         };
-        fits && is_worth_it && storage == Storage::Bf16 && device.options().epilogues
+        fits && is_worth_it && storage == Storage::Bf16 && device.properties().capability >= IN_ONE_PASS
     }
 }
 
