@@ -3,6 +3,7 @@
 use crate::abi::{Arguments, FillArgs, NoiseArgs};
 use crate::buffer::Buffer;
 use crate::constants::Constants;
+use crate::cublaslt::status_of;
 use crate::failure::{OpenError, check, failure, is_final};
 use crate::gpu::Share;
 use crate::graph::Scene;
@@ -217,10 +218,17 @@ impl CudaDevice {
         }
     }
 
+    /// What is behind an error: of what the driver does not recover from, a library makes a status of its own.
+    fn cause(&self, op: &'static str, error: Error) -> Error {
+        let behind = status_of(&error).and_then(|_| self.inner.stream.synchronize(op).err());
+        behind.filter(|behind| matches!(behind, Error::Device { code, .. } if is_final(*code))).unwrap_or(error)
+    }
+
     /// Work for the driver, in this device's context. A failure that nothing recovers from is remembered.
     pub(crate) fn run<R>(&self, op: &'static str, work: impl FnOnce() -> Result<R>) -> Result<R> {
         self.alive(op)?;
         let outcome = check(op, CurrentContext::set_current(&self.inner.gpu.context)).and_then(|()| work());
+        let outcome = outcome.map_err(|error| self.cause(op, error));
         if let Err(Error::Device { code, .. }) = outcome
             && is_final(code)
         {

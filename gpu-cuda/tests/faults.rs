@@ -4,9 +4,9 @@
 mod common;
 
 use common::{alone, shape};
-use mfm_core::tensor::{Activation, Fused};
+use mfm_core::tensor::{Activation, Fused, Transpose};
 use mfm_core::{Device, Error, Operations, Result, Shape, Tensor};
-use mfm_cuda_emulator::{Machine, configure, fail, used};
+use mfm_cuda_emulator::{Machine, configure, fail, refuse_epilogue, refuse_epilogues, used};
 use mfm_gpu_cuda::{CudaDevice, CudaTensor, OpenError, Options, Precision, devices};
 
 /// A sum on the device.
@@ -101,7 +101,7 @@ fn a_tensor_of_another_device() {
     let (a, b) = (here.full(1.0, shape(&[2, 2])).unwrap(), there.full(1.0, shape(&[2, 2])).unwrap());
     let mixed = [
         a.add(&b),
-        a.matmul(&b, mfm_core::tensor::Transpose::NONE),
+        a.matmul(&b, Transpose::NONE),
         a.select(&a, &b),
         CudaDevice::clone(&here).full(0.0, Shape::SCALAR).unwrap().compare(mfm_core::tensor::Compare::Less, &b),
         CudaTensor::concat(&[&a, &b], 0),
@@ -158,6 +158,36 @@ fn a_lost_device() {
     // The process goes on; once the machine is well, so does the GPU.
     configure(Machine::default());
     works(&CudaDevice::new(0).unwrap()).unwrap();
+}
+
+/// What the library answers to a product when the device is lost is not what is told.
+#[test]
+fn a_lost_device_behind_a_status_of_the_library() {
+    let Some(_guard) = alone() else { return };
+    const PLAIN: u32 = 1;
+    for case in 0..8 {
+        let [graphs, lost, known] = [1, 2, 4].map(|bit| case & bit != 0);
+        for (status, late) in [(13, true), (14, true), (14, false)] {
+            configure(Machine::default());
+            let device = CudaDevice::with_options(0, Options { graphs, ..Options::default() }).unwrap();
+            let square = || {
+                let x = device.full(1.0, shape(&[4, 4]))?.contiguous()?;
+                x.matmul(&x, Transpose::NONE)?.to_vec::<f64>()
+            };
+            if known && late {
+                square().unwrap();
+            }
+            refuse_epilogue(status, late, PLAIN);
+            if lost {
+                fail(c"cuStreamSynchronize", 719, 0);
+            }
+            let error = square().unwrap_err();
+            refuse_epilogues(0, false);
+            assert!(matches!(error, Error::Device { code, .. } if code == if lost { 719 } else { status }), "{error}");
+            // Of work that was gathered what is lost is told ever after.
+            assert_eq!(device.sync().is_err(), lost || graphs && known && late, "{case} {status} {late}");
+        }
+    }
 }
 
 #[test]
