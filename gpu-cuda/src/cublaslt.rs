@@ -41,6 +41,8 @@ pub(crate) mod number {
     pub const REDUCE_IN_F32: u32 = 2;
     /// Of the first operand; those of the second, of C and of D follow.
     pub const ALIGNMENT: c_int = 5;
+    /// There is too little memory for what the library keeps.
+    pub const ALLOC_FAILED: c_int = 3;
     /// Something does not fit.
     pub const INVALID_VALUE: c_int = 7;
     /// There is no such operation.

@@ -4,7 +4,7 @@ use crate::abi::{Arguments, FillArgs, NoiseArgs};
 use crate::buffer::Buffer;
 use crate::constants::Constants;
 use crate::cublaslt::status_of;
-use crate::failure::{OpenError, check, failure, is_final};
+use crate::failure::{OpenError, check, failure, is_final, is_out_of_memory};
 use crate::gpu::Share;
 use crate::graph::Scene;
 use crate::host::encode;
@@ -237,15 +237,34 @@ impl CudaDevice {
         outcome
     }
 
+    /// Work that the driver or a library may need memory of its own for, as where it loads a kernel: done again, once, when it has what the pools keep.
+    pub(crate) fn with_room<R>(&self, op: &'static str, work: impl Fn() -> Result<R>) -> Result<R> {
+        match work() {
+            Err(error) if is_out_of_memory(&error) => {
+                self.reclaim(op)?;
+                work()
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Gives the driver what the pools of all handles on the GPU keep.
+    fn reclaim(&self, op: &'static str) -> Result<()> {
+        self.run(op, || {
+            self.inner.gpu.reclaim(op);
+            Ok(())
+        })
+    }
+
     /// Work for the device's stream, in order.
     pub(crate) fn queue(&self, op: &'static str, work: &impl Work) -> Result<()> {
-        let stream = &self.inner.stream;
-        self.run(op, || if self.inner.options.graphs { self.state().ask(op, work, stream) } else { work.start(op, stream) })
+        let (stream, graphs) = (&self.inner.stream, self.inner.options.graphs);
+        self.with_room(op, || self.run(op, || if graphs { self.state().ask(op, work, stream) } else { work.start(op, stream) }))
     }
 
     /// Work for the device's stream that is not to be part of a graph, and may wait for all work of the GPU.
     pub(crate) fn at_once(&self, op: &'static str, work: &impl Work) -> Result<()> {
-        self.directly(op, |_| self.inner.gpu.alone(|| work.start(op, &self.inner.stream)))
+        self.with_room(op, || self.directly(op, |_| self.inner.gpu.alone(|| work.start(op, &self.inner.stream))))
     }
 
     /// Work that cannot be part of a graph: what was asked of the device before goes there first.
@@ -267,7 +286,7 @@ impl CudaDevice {
         let kernels = &self.inner.gpu.kernels;
         let function = match kernels.loaded(kernel, suffix) {
             Some(function) => function,
-            None => self.alone(op, || kernels.function(op, kernel, suffix))?,
+            None => self.with_room(op, || self.alone(op, || kernels.function(op, kernel, suffix)))?,
         };
         self.queue(op, &Launch { function, grid, arguments })
     }
@@ -287,10 +306,7 @@ impl CudaDevice {
         match self.own_block(op, bytes) {
             // The pools of other handles on the GPU may keep some.
             Err(Error::OutOfMemory { .. }) if self.state().pool.allows(bytes) => {
-                self.run(op, || {
-                    self.inner.gpu.reclaim(op);
-                    Ok(())
-                })?;
+                self.reclaim(op)?;
                 self.own_block(op, bytes)
             }
             outcome => outcome,

@@ -1,5 +1,6 @@
 //! Where buffers come from, and where they return to.
 
+use crate::failure::is_out_of_memory;
 use crate::stream::Stream;
 use core::cmp::Reverse;
 use mfm_core::{Error, Result};
@@ -140,6 +141,18 @@ impl Pool {
             class.used = self.clock;
         } else {
             release(block.address, stream);
+        }
+    }
+
+    /// Work that the driver may need memory of its own for: done again, once, when it has what the pool keeps.
+    pub fn with_room<R>(&mut self, op: &'static str, stream: &Stream, mut work: impl FnMut() -> Result<R>) -> Result<R> {
+        match work() {
+            Err(error) if is_out_of_memory(&error) => {
+                self.evict(0, stream);
+                stream.synchronize(op)?;
+                work()
+            }
+            outcome => outcome,
         }
     }
 

@@ -334,7 +334,7 @@ impl Products {
         let (planned, is_new) = match plans.entry(key) {
             Entry::Occupied(entry) => (entry.into_mut(), false),
             Entry::Vacant(entry) => {
-                let plan = device.alone("matmul", || self.plan(&key, epilogue));
+                let plan = device.with_room("matmul", || device.alone("matmul", || self.plan(&key, epilogue)));
                 (entry.insert(plan.or_else(|error| key.refused(error).map(|()| None))?), true)
             }
         };

@@ -3,6 +3,7 @@
 //! other numbers or addresses are changed.
 
 use crate::graph::{Executable, Scene};
+use crate::memory::Pool;
 use crate::staging::{Chunk, Staging};
 use crate::stream::Stream;
 use crate::work::{List, Work};
@@ -32,6 +33,14 @@ pub struct Graphs {
     pub refused: u64,
     /// Why it was so the last time.
     pub refusal: Option<Error>,
+}
+
+/// What of its device work needs on its way.
+pub(crate) struct Way<'a> {
+    pub stream: &'a Stream,
+    pub staging: &'a mut Staging,
+    /// Makes room for what the driver keeps of graphs and kernels.
+    pub pool: &'a mut Pool,
 }
 
 /// A graph that is kept.
@@ -65,9 +74,9 @@ impl Queue {
     }
 
     /// Writes work down.
-    pub fn add(&mut self, op: &'static str, work: &impl Work, stream: &Stream, staging: &mut Staging) -> Result<()> {
+    pub fn add(&mut self, op: &'static str, work: &impl Work, way: &mut Way<'_>) -> Result<()> {
         if self.list.len() >= LONGEST {
-            self.flush(op, stream, staging)?;
+            self.flush(op, way)?;
         }
         self.reported()?;
         work.note(&mut self.list);
@@ -75,15 +84,15 @@ impl Queue {
     }
 
     /// Keeps host memory until the work that reads it is done.
-    pub fn keep(&mut self, op: &'static str, chunk: Chunk, stream: &Stream, staging: &mut Staging) -> Result<()> {
+    pub fn keep(&mut self, op: &'static str, chunk: Chunk, way: &mut Way<'_>) -> Result<()> {
         self.chunks.push(chunk);
-        if self.chunks.iter().map(Chunk::capacity).sum::<usize>() < WAITING { Ok(()) } else { self.flush(op, stream, staging) }
+        if self.chunks.iter().map(Chunk::capacity).sum::<usize>() < WAITING { Ok(()) } else { self.flush(op, way) }
     }
 
     /// Gives the device what was written down.
-    pub fn flush(&mut self, op: &'static str, stream: &Stream, staging: &mut Staging) -> Result<()> {
+    pub fn flush(&mut self, op: &'static str, way: &mut Way<'_>) -> Result<()> {
         if !self.list.is_empty()
-            && let Err(error) = self.launch(op, stream, staging)
+            && let Err(error) = self.launch(op, way)
         {
             self.failed.get_or_insert(error);
         }
@@ -91,21 +100,21 @@ impl Queue {
         self.reported()
     }
 
-    fn launch(&mut self, op: &'static str, stream: &Stream, staging: &mut Staging) -> Result<()> {
+    fn launch(&mut self, op: &'static str, way: &mut Way<'_>) -> Result<()> {
         if self.list.len() < SHORTEST {
             self.counts.short += 1;
-            self.list.start(op, stream)?;
+            self.list.start(op, way.stream, way.pool)?;
         } else {
-            self.launch_together(op, stream)?;
+            self.launch_together(op, way.stream, way.pool)?;
         }
-        self.chunks.drain(..).try_for_each(|chunk| staging.give(op, chunk, stream))
+        self.chunks.drain(..).try_for_each(|chunk| way.staging.give(op, chunk, way.stream))
     }
 
     /// Where a graph cannot be made or launched, nothing was done, and the work goes without.
-    fn launch_together(&mut self, op: &'static str, stream: &Stream) -> Result<()> {
-        let graph = self.prepare(op, stream).map(|place| &self.graphs[place].executable);
+    fn launch_together(&mut self, op: &'static str, stream: &Stream, pool: &mut Pool) -> Result<()> {
+        let graph = pool.with_room(op, stream, || self.prepare(op, stream)).map(|place| &self.graphs[place].executable);
         let (outcome, list) = match graph {
-            Ok(executable) => (executable.launch(op, stream), executable.list()),
+            Ok(executable) => (pool.with_room(op, stream, || executable.launch(op, stream)), executable.list()),
             Err(error) => (Err(error), &self.list),
         };
         match outcome {
@@ -115,7 +124,7 @@ impl Queue {
             }
             Err(error) => {
                 (self.counts.refused, self.counts.refusal) = (self.counts.refused + 1, Some(error));
-                list.start(op, stream)
+                list.start(op, stream, pool)
             }
         }
     }

@@ -3,6 +3,7 @@
 use crate::abi::{Address, Arguments};
 use crate::failure::check_raw;
 use crate::kernels::{Function, Grid};
+use crate::memory::Pool;
 use crate::products::Multiplication;
 use crate::quick::Quick;
 use crate::stream::Stream;
@@ -158,8 +159,8 @@ impl List {
     }
 
     /// Queues all of it.
-    pub fn start(&self, op: &'static str, stream: &Stream) -> Result<()> {
-        self.pieces().try_for_each(|piece| piece.start(op, stream))
+    pub fn start(&self, op: &'static str, stream: &Stream, pool: &mut Pool) -> Result<()> {
+        self.pieces().try_for_each(|piece| pool.with_room(op, stream, || piece.start(op, stream)))
     }
 
     /// How many pieces are not those of the other list; `None` if the lists are not of one form.

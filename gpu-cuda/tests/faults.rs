@@ -78,6 +78,36 @@ fn memory_runs_out_and_comes_back() {
     assert_eq!(used(), 0, "a dropped device gives everything back");
 }
 
+/// The driver and cuBLASLt need memory for kernels and graphs, which the pools give them.
+#[test]
+fn memory_runs_out_outside_the_pool() {
+    let Some(_guard) = alone() else { return };
+    for (function, code) in [
+        (c"cuModuleLoadDataEx", 2),
+        (c"cuLaunchKernel", 2),
+        (c"emulator_submit", 3),
+        (c"cuGraphInstantiateWithFlags", 2),
+        (c"cuGraphLaunch", 2),
+    ] {
+        for graphs in [false, true] {
+            configure(Machine::default());
+            let [device, other] = [(); 2].map(|()| CudaDevice::with_options(0, Options { graphs, ..Options::default() }).unwrap());
+            let keep = |device: &CudaDevice| drop(device.from_slice(&[1.0; 1 << 12], shape(&[1 << 12])).unwrap());
+            [&device, &other].into_iter().for_each(keep);
+            other.sync().unwrap();
+            fail(function, code, 0);
+            let x = device.full(0.5, shape(&[2, 2])).unwrap();
+            let y = (0..8).try_fold(x, |x, _| x.matmul(&x, Transpose::NONE)).unwrap();
+            assert_eq!(y.to_vec::<f64>().unwrap(), [0.5; 4], "{function:?} {graphs}");
+            if let Some(graphs) = device.graphs() {
+                assert_eq!((graphs.refused, graphs.refusal), (0, None));
+            }
+            let is_asked = graphs || !function.to_bytes().starts_with(b"cuGraph");
+            assert_eq!(device.memory().pooled < 1 << 14, is_asked, "{function:?} {graphs}");
+        }
+    }
+}
+
 #[test]
 fn a_limit_is_kept() {
     let Some(_guard) = alone() else { return };
