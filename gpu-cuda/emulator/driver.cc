@@ -526,12 +526,6 @@ API cuGraphExecMemcpyNodeSetParams(Graph* executable, void* name, const Box* box
   if (Result code = copy_node(node, *box)) return code;
   return change_node(executable, name, std::move(node));
 }
-API cuGraphExecChildGraphNodeSetParams(Graph* executable, void* name, const Graph* child) {
-  ENTER("cuGraphExecChildGraphNodeSetParams");
-  Node node;
-  node.child = child->nodes;
-  return change_node(executable, name, std::move(node));
-}
 API cuGraphDestroy(Graph* graph) { return delete graph, SUCCESS; }
 API cuGraphExecDestroy(Graph* graph) { return delete graph, SUCCESS; }
 API cuGraphLaunch(Graph* graph, Stream* stream) {

@@ -1,6 +1,6 @@
 //! Work gathered into CUDA graphs ([`Options::graphs`](crate::Options::graphs)): what is asked of the device between two looks of the host is written
 //! down, and goes to the device as one launch. A loop that asks for the same work again has the graph of the last time, in which the pieces that have
-//! other numbers or addresses are changed.
+//! other numbers or addresses are changed. Products are not: each set of their addresses, of which a loop has few, is another graph's.
 
 use crate::graph::{Executable, Scene};
 use crate::memory::Pool;
@@ -8,6 +8,7 @@ use crate::staging::{Chunk, Staging};
 use crate::stream::Stream;
 use crate::work::{List, Work};
 use mfm_core::{Error, Result};
+use std::collections::HashMap;
 
 /// How much work a graph has at most: the device does one while the host writes down the next.
 const LONGEST: usize = 1 << 9;
@@ -17,8 +18,14 @@ const SHORTEST: usize = 4;
 const WAITING: usize = 64 << 20;
 /// How many graphs are kept to be used again.
 const KEPT: usize = 64;
-/// How many of one form: a loop may take turns between places in memory.
+/// How many of one form with the same products: a loop may take turns between places in memory.
 const KEPT_OF_A_FORM: usize = 4;
+/// After so many graphs of a form none of which was used again its products may come by new places each time: from then on one is made for so many lists.
+const MOST_ONCE: u64 = 16;
+/// After so many failures of a form there are no more graphs of it.
+const MOST_FAILURES: u32 = 2;
+/// Of how many forms it is known what became of their graphs.
+const FORMS: usize = 1 << 10;
 
 /// What became of the work that was gathered into graphs ([`Options::graphs`](crate::Options::graphs)).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -29,7 +36,11 @@ pub struct Graphs {
     pub launched: u64,
     /// How often work went without a graph since there was too little of it.
     pub short: u64,
-    /// How often work went without because its graph could not be made or launched.
+    /// How often work went without since graphs of its form were not used again.
+    pub fleeting: u64,
+    /// How often a graph could not be changed.
+    pub unchanged: u64,
+    /// How often work went without because its graph could not be made or launched; after two failures of a form it goes without for good.
     pub refused: u64,
     /// Why it was so the last time.
     pub refusal: Option<Error>,
@@ -52,12 +63,28 @@ struct Kept {
     used: u64,
 }
 
+/// What became of the graphs of a form.
+#[derive(Default)]
+struct Form {
+    /// How many lists of it there were since a graph was last used again.
+    once: u64,
+    failures: u32,
+    failure: Option<Error>,
+}
+
+impl Form {
+    fn failed(&mut self, error: Error) {
+        (self.failures, self.failure) = (self.failures + 1, Some(error));
+    }
+}
+
 /// The work that has not gone to the device yet, and the graphs of earlier work. The order of work is that of the calls, as without graphs.
 pub(crate) struct Queue {
     list: List,
     /// What the list copies to the device.
     chunks: Vec<Chunk>,
     graphs: Vec<Kept>,
+    forms: HashMap<u64, Form>,
     scene: Scene,
     counts: Graphs,
     /// Why work that was written down was lost. Tensors wait for it, so every later call returns it.
@@ -66,7 +93,15 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub fn new(scene: Scene) -> Self {
-        Self { list: List::default(), chunks: Vec::new(), graphs: Vec::new(), scene, counts: Graphs::default(), failed: None }
+        Self {
+            list: List::default(),
+            chunks: Vec::new(),
+            graphs: Vec::new(),
+            forms: HashMap::new(),
+            scene,
+            counts: Graphs::default(),
+            failed: None,
+        }
     }
 
     pub fn counts(&self) -> Graphs {
@@ -112,9 +147,17 @@ impl Queue {
 
     /// Where a graph cannot be made or launched, nothing was done, and the work goes without.
     fn launch_together(&mut self, op: &'static str, stream: &Stream, pool: &mut Pool) -> Result<()> {
-        let graph = pool.with_room(op, stream, || self.prepare(op, stream)).map(|place| &self.graphs[place].executable);
-        let (outcome, list) = match graph {
-            Ok(executable) => (pool.with_room(op, stream, || executable.launch(op, stream)), executable.list()),
+        let signature = self.list.signature();
+        let place = pool.with_room(op, stream, || self.prepare(op, signature, stream));
+        let (outcome, list) = match place {
+            Ok(Some(place)) => {
+                let executable = &self.graphs[place].executable;
+                (pool.with_room(op, stream, || executable.launch(op, stream)), executable.list())
+            }
+            Ok(None) => {
+                self.counts.fleeting += 1;
+                return self.list.start(op, stream, pool);
+            }
             Err(error) => (Err(error), &self.list),
         };
         match outcome {
@@ -124,26 +167,44 @@ impl Queue {
             }
             Err(error) => {
                 (self.counts.refused, self.counts.refusal) = (self.counts.refused + 1, Some(error));
+                self.forms.entry(signature).or_default().failed(error);
                 list.start(op, stream, pool)
             }
         }
     }
 
-    /// The place of a graph that does what is written down: the nearest of its form, changed, or a new one. After a failure the list stays as it is.
-    fn prepare(&mut self, op: &'static str, stream: &Stream) -> Result<usize> {
-        let (signature, used) = (self.list.signature(), self.counts.launched);
+    /// The place of a graph that does what is written down: the nearest with its products, changed, or a new one, if graphs of its form are of use. After a
+    /// failure the list stays as it is.
+    fn prepare(&mut self, op: &'static str, signature: u64, stream: &Stream) -> Result<Option<usize>> {
+        if self.forms.len() >= FORMS {
+            self.forms.clear();
+        }
+        let form = self.forms.entry(signature).or_default();
+        if form.failures >= MOST_FAILURES
+            && let Some(error) = form.failure
+        {
+            return Err(error);
+        }
+        let used = self.counts.launched;
         let of_this_form = || self.graphs.iter().enumerate().filter(|(_, kept)| kept.signature == signature);
-        let nearest = of_this_form().filter_map(|(place, kept)| Some((kept.executable.list().distance(&self.list)?, place))).min();
+        let near = || of_this_form().filter_map(|(place, kept)| Some((kept.executable.list().distance(&self.list)?, place)));
         // Where much is different it may be the turn of another one.
-        if let Some((distance, place)) = nearest
-            && (8 * distance <= self.list.len() || of_this_form().count() >= KEPT_OF_A_FORM)
+        if let Some((distance, place)) = near().min()
+            && (8 * distance <= self.list.len() || near().count() >= KEPT_OF_A_FORM)
         {
             let kept = &mut self.graphs[place];
-            if kept.executable.adapt(op, &mut self.list, &self.scene).is_ok() {
-                kept.used = used;
-                return Ok(place);
-            }
+            let Err(error) = kept.executable.adapt(op, &mut self.list) else {
+                (kept.used, form.once) = (used, 0);
+                return Ok(Some(place));
+            };
+            form.failed(error);
+            self.counts.unchanged += 1;
             self.forget(op, place, stream)?;
+            return self.prepare(op, signature, stream);
+        }
+        form.once += 1;
+        if form.once > MOST_ONCE && !form.once.is_multiple_of(MOST_ONCE) {
+            return Ok(None);
         }
         if self.graphs.len() >= KEPT
             && let Some((place, _)) = self.graphs.iter().enumerate().min_by_key(|(_, kept)| kept.used)
@@ -153,7 +214,7 @@ impl Queue {
         let executable = Executable::new(op, &mut self.list, &self.scene)?;
         self.counts.made += 1;
         self.graphs.push(Kept { signature, executable, used });
-        Ok(self.graphs.len() - 1)
+        Ok(Some(self.graphs.len() - 1))
     }
 
     fn forget(&mut self, op: &'static str, place: usize, stream: &Stream) -> Result<()> {
