@@ -166,7 +166,7 @@ impl CudaDevice {
         let buffer = self.buffer("noise", count.saturating_mul(8))?;
         if count > 0 {
             let arguments = noise_arguments(noise, count, buffer.address());
-            self.launch("noise", NOISE_WORDS, Suffix::Plain, Grid::pointwise(count), &arguments)?;
+            self.launch("noise", NOISE_WORDS, Suffix::Plain, Grid::pointwise(count, BLOCK_WORDS), &arguments)?;
         }
         let mut words = Vec::with_capacity(count);
         self.download("noise", buffer.address(), count * 8, &mut |bytes| {
@@ -428,6 +428,9 @@ impl Drop for Inner {
     }
 }
 
+/// What a thread makes at a time of noise, a block of its cipher.
+const BLOCK_WORDS: usize = 8;
+
 fn noise_arguments(noise: &Noise, elements: usize, out: u64) -> NoiseArgs {
     let bytes = noise.seed();
     let seed = core::array::from_fn(|i| u32::from_le_bytes([bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2], bytes[4 * i + 3]]));
@@ -471,7 +474,7 @@ impl Device for CudaDevice {
         let buffer = self.elements("normal", elements)?;
         if elements > 0 {
             let arguments = noise_arguments(noise, elements, buffer.address());
-            self.launch("normal", NOISE_NORMAL, Suffix::Of(self.storage()), Grid::pointwise(elements), &arguments)?;
+            self.launch("normal", NOISE_NORMAL, Suffix::Of(self.storage()), Grid::pointwise(elements, BLOCK_WORDS), &arguments)?;
         }
         Ok(CudaTensor::new(buffer, shape))
     }

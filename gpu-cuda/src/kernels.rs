@@ -103,9 +103,9 @@ impl Grid {
         Self { blocks, threads }
     }
 
-    /// Threads for a loop over `elements`, a few each.
-    pub fn pointwise(elements: usize) -> Self {
-        Self::new([elements.div_ceil(256 * 4), 1, 1], 256)
+    /// Threads for a loop over `elements`, a vector of `lanes` each.
+    pub fn pointwise(elements: usize, lanes: usize) -> Self {
+        Self::new([elements.div_ceil(256 * lanes), 1, 1], 256)
     }
 
     /// Threads for a loop over `bytes` of results by vectors of 16: four each, or fewer where that would leave multiprocessors idle.

@@ -28,6 +28,11 @@ impl Storage {
         }
     }
 
+    /// The elements of a vector of 16 bytes.
+    pub fn lanes(self) -> usize {
+        16 / self.bytes()
+    }
+
     /// The size of an element.
     pub fn bytes(self) -> usize {
         match self {

@@ -78,7 +78,7 @@ impl Epilogue {
     fn may_be_asked(self, device: &CudaDevice, sizes: [usize; 3]) -> bool {
         let (_, vector, matrix) = self.parts();
         let storage = device.storage();
-        let fits = vector.is_multiple_of(16) && matrix.is_multiple_of(16) && sizes.iter().all(|n| n.is_multiple_of(16 / storage.bytes()));
+        let fits = vector.is_multiple_of(16) && matrix.is_multiple_of(16) && sizes.iter().all(|n| n.is_multiple_of(storage.lanes()));
         let ([rows, columns, terms], wanted) = (sizes, device.options().epilogues);
         let is_worth_it = match self {
             Self::None => return true,
