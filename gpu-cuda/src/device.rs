@@ -8,7 +8,7 @@ use crate::failure::{OpenError, check, failure, is_final, is_out_of_memory};
 use crate::gpu::Share;
 use crate::graph::Scene;
 use crate::host::encode;
-use crate::kernels::{FILL, Grid, Kernel, NOISE_NORMAL, NOISE_WORDS, Suffix};
+use crate::kernels::{FILL, Function, Grid, Kernel, NOISE_NORMAL, NOISE_WORDS, Suffix};
 use crate::memory::{Block, Memory, Pool};
 use crate::options::{Options, Precision, Storage};
 use crate::products::Products;
@@ -283,18 +283,27 @@ impl CudaDevice {
 
     /// Queues a kernel.
     pub(crate) fn launch<A: Arguments>(&self, op: &'static str, kernel: Kernel, suffix: Suffix, grid: Grid, arguments: &A) -> Result<()> {
-        let kernels = &self.inner.gpu.kernels;
-        let function = match kernels.loaded(kernel, suffix) {
-            Some(function) => function,
-            None => self.with_room(op, || self.alone(op, || kernels.function(op, kernel, suffix)))?,
-        };
+        self.queue(op, &Launch { function: self.function(op, kernel, suffix)?, grid, arguments })
+    }
+
+    /// As [`launch`](Self::launch), of a kernel of which any number of blocks, all in x, does the same.
+    pub(crate) fn launch_loop<A: Arguments>(&self, op: &'static str, kernel: Kernel, grid: Grid, arguments: &A) -> Result<()> {
+        let (function, kernels) = (self.function(op, kernel, Suffix::Of(self.storage()))?, &self.inner.gpu.kernels);
+        let grid = if kernels.is_one_turn(grid) { grid } else { self.run(op, || Ok(kernels.whole(function, grid)))? };
         self.queue(op, &Launch { function, grid, arguments })
+    }
+
+    fn function(&self, op: &'static str, kernel: Kernel, suffix: Suffix) -> Result<Function> {
+        let kernels = &self.inner.gpu.kernels;
+        match kernels.loaded(kernel, suffix) {
+            Some(function) => Ok(function),
+            None => self.with_room(op, || self.alone(op, || kernels.function(op, kernel, suffix))),
+        }
     }
 
     /// Queues a kernel that goes over `elements` of the device's type by vectors.
     pub(crate) fn launch_over<A: Arguments>(&self, op: &'static str, kernel: Kernel, elements: usize, arguments: &A) -> Result<()> {
-        let storage = self.storage();
-        self.launch(op, kernel, Suffix::Of(storage), Grid::vectors(elements * storage.bytes()), arguments)
+        self.launch_loop(op, kernel, Grid::vectors(elements * self.storage().bytes()), arguments)
     }
 
     /// A buffer of `bytes`, whose content is arbitrary.

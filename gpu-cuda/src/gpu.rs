@@ -77,7 +77,7 @@ impl Share {
         let gpu = match known {
             Some(gpu) => gpu,
             None => Arc::new(Gpu {
-                kernels: Kernels::new(properties.capability),
+                kernels: Kernels::new(properties),
                 products: OnceLock::new(),
                 devices: Mutex::default(),
                 quiet: Arc::default(),
