@@ -55,11 +55,11 @@ struct Class {
     used: u64,
 }
 
-/// The size class of `bytes`: quarters of an octave.
+/// The size class of `bytes`: quarters of an octave, eighths of one beyond 1 GiB.
 fn class_of(bytes: usize) -> Option<usize> {
     let wanted = bytes.max(SMALLEST);
-    let quarter = (1usize << (wanted - 1).ilog2()) / 4;
-    wanted.checked_next_multiple_of(quarter)
+    let part = (1usize << (wanted - 1).ilog2()) / if wanted > 1 << 30 { 8 } else { 4 };
+    wanted.checked_next_multiple_of(part)
 }
 
 impl Pool {
@@ -185,10 +185,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_waste_at_most_a_quarter() {
-        for bytes in [0, 1, 511, 512, 513, 640, 641, 1 << 20, (1 << 20) + 1, 123_456_789, 1 << 40] {
-            let size = class_of(bytes).unwrap();
-            assert!(size >= bytes && size <= SMALLEST.max(bytes + bytes / 4 + 1), "{bytes} {size}");
+    fn classes_waste_at_most_a_quarter_and_large_ones_an_eighth() {
+        for bytes in [0, 1, 511, 512, 513, 640, 641, 1 << 20, (1 << 20) + 1, 123_456_789, 1 << 30, (1 << 30) + 1, 2_700_000_000, 1 << 40] {
+            let (size, part) = (class_of(bytes).unwrap(), if bytes > 1 << 30 { 8 } else { 4 });
+            assert!(size >= bytes && size <= SMALLEST.max(bytes + bytes / part + 1), "{bytes} {size}");
             assert_eq!(class_of(size), Some(size));
         }
         assert_eq!(class_of(usize::MAX), None);
