@@ -271,12 +271,12 @@ fn point(api: &Api, operation: Handle, epilogue: Epilogue) -> Result<()> {
 
 impl Products {
     /// The library for the current context, if it is there.
-    pub fn open() -> Option<Self> {
-        let api = Api::open()?;
+    pub fn open() -> Result<Option<Self>> {
+        let Some(api) = Api::open() else { return Ok(None) };
         let mut handle = null_mut();
         // SAFETY: a context is current.
-        let status = unsafe { (api.create)(&raw mut handle) };
-        (status == 0).then(|| Self { library: Arc::new(Library { api, handle }), plans: Mutex::default() })
+        check("cuda", unsafe { (api.create)(&raw mut handle) })?;
+        Ok(Some(Self { library: Arc::new(Library { api, handle }), plans: Mutex::default() }))
     }
 
     /// Queues left · right, row-major from `out` on, with the epilogue `wanted` or what the library offers of it. Says which it was; `None` if the library does
