@@ -100,12 +100,12 @@ bool has_its_operands(const Operation& op, const Layout& d) {
 // What is answered to a product with an epilogue, 0 for nothing of that kind: at the heuristics, or when it is multiplied.
 std::atomic<int> refusal{0};
 std::atomic<bool> is_late{false};
-// The epilogue that it is answered to; 0 for all.
+// The epilogue that it is answered to, also that of a plain product; 0 for all others.
 std::atomic<uint32_t> refused_epilogue{0};
 
 int refused(const Operation& op, bool late) {
   const uint32_t which = refused_epilogue;
-  return op.epilogue != EPILOGUE_DEFAULT && (which == 0 || which == op.epilogue) && late == is_late ? refusal.load() : SUCCESS;
+  return (which == 0 ? op.epilogue != EPILOGUE_DEFAULT : which == op.epilogue) && late == is_late ? refusal.load() : SUCCESS;
 }
 
 float gelu_slope(float x) {

@@ -392,6 +392,13 @@ API cuModuleGetFunction(void** function, void*, const char* name) {
   return *function = known, SUCCESS;
 }
 
+// As if no block took much of a multiprocessor.
+API cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void* function, int threads, size_t) {
+  ENTER("cuOccupancyMaxActiveBlocksPerMultiprocessor");
+  if (!function || threads < 1 || threads > 1024) return INVALID_VALUE;
+  return *blocks = 2048 / threads, SUCCESS;
+}
+
 API cuStreamCreateWithPriority(Stream** stream, unsigned flags, int) {
   ENTER("cuStreamCreateWithPriority");
   auto made = std::make_shared<Stream>();
@@ -524,12 +531,6 @@ API cuGraphExecMemcpyNodeSetParams(Graph* executable, void* name, const Box* box
   Node node;
   if (context != current) return INVALID_CONTEXT;
   if (Result code = copy_node(node, *box)) return code;
-  return change_node(executable, name, std::move(node));
-}
-API cuGraphExecChildGraphNodeSetParams(Graph* executable, void* name, const Graph* child) {
-  ENTER("cuGraphExecChildGraphNodeSetParams");
-  Node node;
-  node.child = child->nodes;
   return change_node(executable, name, std::move(node));
 }
 API cuGraphDestroy(Graph* graph) { return delete graph, SUCCESS; }

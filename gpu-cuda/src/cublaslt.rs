@@ -41,8 +41,12 @@ pub(crate) mod number {
     pub const REDUCE_IN_F32: u32 = 2;
     /// Of the first operand; those of the second, of C and of D follow.
     pub const ALIGNMENT: c_int = 5;
-    /// An operation as such, its parts not fitting, or nothing for this GPU.
-    pub const REFUSALS: [c_int; 3] = [15, 7, 8];
+    /// There is too little memory for what the library keeps.
+    pub const ALLOC_FAILED: c_int = 3;
+    /// Something does not fit.
+    pub const INVALID_VALUE: c_int = 7;
+    /// There is no such operation.
+    pub const NOT_SUPPORTED: c_int = 15;
 }
 
 /// What the heuristics propose.
@@ -105,11 +109,22 @@ impl Drop for Library {
     }
 }
 
+/// What tells its statuses from the driver's codes.
+const MESSAGE: &str = "of cuBLASLt";
+
 /// A status of the library's.
 pub(crate) fn check(op: &'static str, status: c_int) -> Result<()> {
     match status {
         0 => Ok(()),
-        code => Err(Error::Device { op, code, message: "of cuBLASLt" }),
+        code => Err(Error::Device { op, code, message: MESSAGE }),
+    }
+}
+
+/// The status of the library's that an error tells of, if it does.
+pub(crate) fn status_of(error: &Error) -> Option<c_int> {
+    match error {
+        Error::Device { code, message, .. } if *message == MESSAGE => Some(*code),
+        _ => None,
     }
 }
 

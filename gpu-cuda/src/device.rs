@@ -3,11 +3,12 @@
 use crate::abi::{Arguments, FillArgs, NoiseArgs};
 use crate::buffer::Buffer;
 use crate::constants::Constants;
-use crate::failure::{OpenError, check, failure, is_final};
+use crate::cublaslt::status_of;
+use crate::failure::{OpenError, check, failure, is_final, is_out_of_memory};
 use crate::gpu::Share;
 use crate::graph::Scene;
 use crate::host::encode;
-use crate::kernels::{FILL, Grid, Kernel, NOISE_NORMAL, NOISE_WORDS, Suffix};
+use crate::kernels::{FILL, Function, Grid, Kernel, NOISE_NORMAL, NOISE_WORDS, Suffix};
 use crate::memory::{Block, Memory, Pool};
 use crate::options::{Options, Precision, Storage};
 use crate::products::Products;
@@ -165,7 +166,7 @@ impl CudaDevice {
         let buffer = self.buffer("noise", count.saturating_mul(8))?;
         if count > 0 {
             let arguments = noise_arguments(noise, count, buffer.address());
-            self.launch("noise", NOISE_WORDS, Suffix::Plain, Grid::pointwise(count), &arguments)?;
+            self.launch("noise", NOISE_WORDS, Suffix::Plain, Grid::pointwise(count, BLOCK_WORDS), &arguments)?;
         }
         let mut words = Vec::with_capacity(count);
         self.download("noise", buffer.address(), count * 8, &mut |bytes| {
@@ -217,10 +218,17 @@ impl CudaDevice {
         }
     }
 
+    /// What is behind an error: of what the driver does not recover from, a library makes a status of its own.
+    fn cause(&self, op: &'static str, error: Error) -> Error {
+        let behind = status_of(&error).and_then(|_| self.inner.stream.synchronize(op).err());
+        behind.filter(|behind| matches!(behind, Error::Device { code, .. } if is_final(*code))).unwrap_or(error)
+    }
+
     /// Work for the driver, in this device's context. A failure that nothing recovers from is remembered.
     pub(crate) fn run<R>(&self, op: &'static str, work: impl FnOnce() -> Result<R>) -> Result<R> {
         self.alive(op)?;
         let outcome = check(op, CurrentContext::set_current(&self.inner.gpu.context)).and_then(|()| work());
+        let outcome = outcome.map_err(|error| self.cause(op, error));
         if let Err(Error::Device { code, .. }) = outcome
             && is_final(code)
         {
@@ -229,15 +237,34 @@ impl CudaDevice {
         outcome
     }
 
+    /// Work that the driver or a library may need memory of its own for, as where it loads a kernel: done again, once, when it has what the pools keep.
+    pub(crate) fn with_room<R>(&self, op: &'static str, work: impl Fn() -> Result<R>) -> Result<R> {
+        match work() {
+            Err(error) if is_out_of_memory(&error) => {
+                self.reclaim(op)?;
+                work()
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Gives the driver what the pools of all handles on the GPU keep.
+    fn reclaim(&self, op: &'static str) -> Result<()> {
+        self.run(op, || {
+            self.inner.gpu.reclaim(op);
+            Ok(())
+        })
+    }
+
     /// Work for the device's stream, in order.
     pub(crate) fn queue(&self, op: &'static str, work: &impl Work) -> Result<()> {
-        let stream = &self.inner.stream;
-        self.run(op, || if self.inner.options.graphs { self.state().ask(op, work, stream) } else { work.start(op, stream) })
+        let (stream, graphs) = (&self.inner.stream, self.inner.options.graphs);
+        self.with_room(op, || self.run(op, || if graphs { self.state().ask(op, work, stream) } else { work.start(op, stream) }))
     }
 
     /// Work for the device's stream that is not to be part of a graph, and may wait for all work of the GPU.
     pub(crate) fn at_once(&self, op: &'static str, work: &impl Work) -> Result<()> {
-        self.directly(op, |_| self.inner.gpu.alone(|| work.start(op, &self.inner.stream)))
+        self.with_room(op, || self.directly(op, |_| self.inner.gpu.alone(|| work.start(op, &self.inner.stream))))
     }
 
     /// Work that cannot be part of a graph: what was asked of the device before goes there first.
@@ -256,18 +283,27 @@ impl CudaDevice {
 
     /// Queues a kernel.
     pub(crate) fn launch<A: Arguments>(&self, op: &'static str, kernel: Kernel, suffix: Suffix, grid: Grid, arguments: &A) -> Result<()> {
-        let kernels = &self.inner.gpu.kernels;
-        let function = match kernels.loaded(kernel, suffix) {
-            Some(function) => function,
-            None => self.alone(op, || kernels.function(op, kernel, suffix))?,
-        };
+        self.queue(op, &Launch { function: self.function(op, kernel, suffix)?, grid, arguments })
+    }
+
+    /// As [`launch`](Self::launch), of a kernel of which any number of blocks, all in x, does the same.
+    pub(crate) fn launch_loop<A: Arguments>(&self, op: &'static str, kernel: Kernel, grid: Grid, arguments: &A) -> Result<()> {
+        let (function, kernels) = (self.function(op, kernel, Suffix::Of(self.storage()))?, &self.inner.gpu.kernels);
+        let grid = if kernels.is_one_turn(grid) { grid } else { self.run(op, || Ok(kernels.whole(function, grid)))? };
         self.queue(op, &Launch { function, grid, arguments })
+    }
+
+    fn function(&self, op: &'static str, kernel: Kernel, suffix: Suffix) -> Result<Function> {
+        let kernels = &self.inner.gpu.kernels;
+        match kernels.loaded(kernel, suffix) {
+            Some(function) => Ok(function),
+            None => self.with_room(op, || self.alone(op, || kernels.function(op, kernel, suffix))),
+        }
     }
 
     /// Queues a kernel that goes over `elements` of the device's type by vectors.
     pub(crate) fn launch_over<A: Arguments>(&self, op: &'static str, kernel: Kernel, elements: usize, arguments: &A) -> Result<()> {
-        let storage = self.storage();
-        self.launch(op, kernel, Suffix::Of(storage), Grid::vectors(elements * storage.bytes()), arguments)
+        self.launch_loop(op, kernel, Grid::vectors(elements * self.storage().bytes()), arguments)
     }
 
     /// A buffer of `bytes`, whose content is arbitrary.
@@ -279,10 +315,7 @@ impl CudaDevice {
         match self.own_block(op, bytes) {
             // The pools of other handles on the GPU may keep some.
             Err(Error::OutOfMemory { .. }) if self.state().pool.allows(bytes) => {
-                self.run(op, || {
-                    self.inner.gpu.reclaim(op);
-                    Ok(())
-                })?;
+                self.reclaim(op)?;
                 self.own_block(op, bytes)
             }
             outcome => outcome,
@@ -404,6 +437,9 @@ impl Drop for Inner {
     }
 }
 
+/// What a thread makes at a time of noise, a block of its cipher.
+const BLOCK_WORDS: usize = 8;
+
 fn noise_arguments(noise: &Noise, elements: usize, out: u64) -> NoiseArgs {
     let bytes = noise.seed();
     let seed = core::array::from_fn(|i| u32::from_le_bytes([bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2], bytes[4 * i + 3]]));
@@ -447,7 +483,7 @@ impl Device for CudaDevice {
         let buffer = self.elements("normal", elements)?;
         if elements > 0 {
             let arguments = noise_arguments(noise, elements, buffer.address());
-            self.launch("normal", NOISE_NORMAL, Suffix::Of(self.storage()), Grid::pointwise(elements), &arguments)?;
+            self.launch("normal", NOISE_NORMAL, Suffix::Of(self.storage()), Grid::pointwise(elements, BLOCK_WORDS), &arguments)?;
         }
         Ok(CudaTensor::new(buffer, shape))
     }

@@ -1,8 +1,12 @@
 //! What goes wrong on a device, in words.
 
+use crate::cublaslt::{number, status_of};
 use core::fmt;
 use cust::error::CudaError;
 use mfm_core::{Error, Result};
+
+/// What the driver answers where memory runs out.
+pub(crate) const OUT_OF_MEMORY: i32 = 2;
 
 /// Why a device cannot be used. The program goes on without it.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,7 +109,7 @@ pub(crate) fn check_raw(op: &'static str, outcome: cust::sys::CUresult) -> Resul
 /// An error of the device's.
 pub(crate) fn failure(op: &'static str, code: i32) -> Error {
     let message = match code {
-        2 => "out of memory",
+        OUT_OF_MEMORY => "out of memory",
         222 => "the driver is older than the kernels",
         700 => "a kernel reached outside its memory; the device is lost to this process",
         716 => "a kernel reached a misaligned address; the device is lost to this process",
@@ -114,6 +118,15 @@ pub(crate) fn failure(op: &'static str, code: i32) -> Error {
         code => u32::try_from(code).ok().and_then(mfm_cuda_dl::describe).unwrap_or("unknown"),
     };
     Error::Device { op, code, message }
+}
+
+/// Whether the driver, or cuBLASLt, had too little memory for what it keeps itself.
+pub(crate) fn is_out_of_memory(error: &Error) -> bool {
+    match (status_of(error), error) {
+        (Some(status), _) => status == number::ALLOC_FAILED,
+        (None, Error::Device { code, .. }) => *code == OUT_OF_MEMORY,
+        (None, _) => false,
+    }
 }
 
 /// Whether every call after this failure fails: the context is gone.

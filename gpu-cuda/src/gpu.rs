@@ -3,7 +3,7 @@
 //! device or thread captures. So both live as long as any device of the GPU is open.
 
 use crate::device::{Inner, locked};
-use crate::failure::check;
+use crate::failure::{check, is_out_of_memory};
 use crate::kernels::Kernels;
 use crate::products::Products;
 use crate::properties::Properties;
@@ -31,7 +31,15 @@ pub(crate) struct Gpu {
 impl Gpu {
     /// cuBLASLt, if it is there.
     pub fn products(&self) -> Option<&Products> {
-        self.products.get_or_init(|| self.alone(Products::open)).as_ref()
+        let open = || self.alone(Products::open);
+        let with_room = || match open() {
+            Err(error) if is_out_of_memory(&error) => {
+                self.reclaim("cuda");
+                open()
+            }
+            outcome => outcome,
+        };
+        self.products.get_or_init(|| with_room().ok().flatten()).as_ref()
     }
 
     /// From now on the device gives memory back when others need it.
@@ -77,7 +85,7 @@ impl Share {
         let gpu = match known {
             Some(gpu) => gpu,
             None => Arc::new(Gpu {
-                kernels: Kernels::new(properties.capability),
+                kernels: Kernels::new(properties),
                 products: OnceLock::new(),
                 devices: Mutex::default(),
                 quiet: Arc::default(),

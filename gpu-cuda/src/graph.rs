@@ -1,4 +1,5 @@
-//! A list of work as a CUDA graph: the pieces one after another, launched together, and adapted to the numbers, sizes and addresses of another list of its form.
+//! A list of work as a CUDA graph: the pieces one after another, launched together, and adapted to the numbers, sizes and addresses of another list with the same
+//! products.
 
 use crate::device::locked;
 use crate::failure::check_raw;
@@ -188,19 +189,19 @@ impl Executable {
         &self.list
     }
 
-    /// From now on does the work of `list`, of its form, in whose place its earlier work is left. What is under way is not changed. After a failure it is of
-    /// no use, and the list stays as it is.
-    pub fn adapt(&mut self, op: &'static str, list: &mut List, scene: &Scene) -> Result<()> {
+    /// From now on does the work of `list`, which is at some distance, in whose place its earlier work is left. What is under way is not changed. After a
+    /// failure it is of no use, and the list stays as it is.
+    pub fn adapt(&mut self, op: &'static str, list: &mut List) -> Result<()> {
         for ((now, new), node) in self.list.pieces().zip(list.pieces()).zip(&self.nodes) {
             if now != new {
-                self.change(op, *node, &new, scene)?;
+                self.change(op, *node, &new)?;
             }
         }
         core::mem::swap(&mut self.list, list);
         Ok(())
     }
 
-    fn change(&self, op: &'static str, node: sys::CUgraphNode, piece: &Piece<'_>, scene: &Scene) -> Result<()> {
+    fn change(&self, op: &'static str, node: sys::CUgraphNode, piece: &Piece<'_>) -> Result<()> {
         let outcome = match piece {
             Piece::Kernel { function, grid, arguments } => with_kernel(*function, *grid, arguments, |parameters| {
                 // SAFETY: the executable and the node of its template are there, and the parameters are copied.
@@ -211,11 +212,7 @@ impl Executable {
                 // SAFETY: as above.
                 unsafe { sys::cuGraphExecMemcpyNodeSetParams(self.handle, node, &raw const parameters, context) }
             }
-            Piece::Product(product) => {
-                let child = scene.capture(op, product)?;
-                // SAFETY: as above.
-                unsafe { sys::cuGraphExecChildGraphNodeSetParams(self.handle, node, child.0) }
-            }
+            Piece::Product(_) => return Err(Error::Unsupported { op, what: "products of a graph are not changed" }),
         };
         check_raw(op, outcome)
     }

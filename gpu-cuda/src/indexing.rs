@@ -34,7 +34,7 @@ pub(crate) fn gather(x: &CudaTensor, axis: usize, index: &[usize]) -> Result<Cud
         let (axes, axis) = Axes::new(result, [&Layout { shape: result, ..*x.layout() }], Some(axis));
         let (x, to) = (axes.view(0, x.address()), out.address());
         let arguments = GatherArgs { space: axes.space(), x, index: index.address(), out: to, axis: axis as i32, reserved: 0 };
-        device.launch("gather", GATHER, Suffix::Of(device.storage()), Grid::pointwise(elements), &arguments)?;
+        device.launch("gather", GATHER, Suffix::Of(device.storage()), Grid::pointwise(elements, device.storage().lanes()), &arguments)?;
     }
     Ok(out)
 }
@@ -73,7 +73,13 @@ pub(crate) fn scatter_add(x: &CudaTensor, axis: usize, index: &[usize], length: 
             axis: axis as i32,
             reserved: 0,
         };
-        device.launch("scatter_add", SCATTER_ADD, Suffix::Of(device.storage()), Grid::pointwise(elements), &arguments)?;
+        device.launch(
+            "scatter_add",
+            SCATTER_ADD,
+            Suffix::Of(device.storage()),
+            Grid::pointwise(elements, device.storage().lanes()),
+            &arguments,
+        )?;
     }
     Ok(out)
 }

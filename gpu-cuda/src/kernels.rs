@@ -4,6 +4,8 @@ use crate::device::locked;
 use crate::failure::{check, check_raw};
 use crate::images;
 use crate::options::Storage;
+use crate::properties::Properties;
+use crate::quick::BuildQuick;
 use crate::stream::Stream;
 use core::ffi::c_void;
 use cust::module::Module;
@@ -103,9 +105,9 @@ impl Grid {
         Self { blocks, threads }
     }
 
-    /// Threads for a loop over `elements`, a few each.
-    pub fn pointwise(elements: usize) -> Self {
-        Self::new([elements.div_ceil(256 * 4), 1, 1], 256)
+    /// Threads for a loop over `elements`, a vector of `lanes` each.
+    pub fn pointwise(elements: usize, lanes: usize) -> Self {
+        Self::new([elements.div_ceil(256 * lanes), 1, 1], 256)
     }
 
     /// Threads for a loop over `bytes` of results by vectors of 16: four each, or fewer where that would leave multiprocessors idle.
@@ -128,6 +130,12 @@ impl Grid {
         }
     }
 
+    /// As many blocks, all in x, as there is room for, where they would take a few turns; 0 is not known.
+    fn cut(self, room: usize) -> Self {
+        let blocks = self.blocks[0] as usize;
+        if room < blocks && blocks < FEW_TURNS * room { Self::new([room, 1, 1], self.threads) } else { self }
+    }
+
     /// The threads of a row of `width`.
     pub fn row_threads(width: usize) -> u32 {
         (width.div_ceil(4).next_multiple_of(32)).clamp(32, 512) as u32
@@ -143,18 +151,36 @@ unsafe impl Send for Function {}
 // SAFETY: as above.
 unsafe impl Sync for Function {}
 
+/// Grids that take up to so many turns are made whole: of more turns the last, which may be mostly empty, is a small part.
+const FEW_TURNS: usize = 8;
+
 /// The kernels of one GPU.
 pub(crate) struct Kernels {
     capability: (i32, i32),
+    multiprocessors: usize,
+    /// How many blocks of a kernel, of so many threads, a multiprocessor runs at once.
+    resident: Mutex<HashMap<(Function, u32), usize, BuildQuick>>,
     /// By the numbers of kernel and suffix.
     functions: [[OnceLock<Function>; SUFFIXES]; KERNELS],
     modules: Mutex<HashMap<&'static str, Module>>,
 }
 
 impl Kernels {
-    pub fn new(capability: (i32, i32)) -> Self {
+    pub fn new(properties: &Properties) -> Self {
         let functions = [const { [const { OnceLock::new() }; SUFFIXES] }; KERNELS];
-        Self { capability, functions, modules: Mutex::default() }
+        let multiprocessors = usize::try_from(properties.multiprocessors).unwrap_or(0).max(1);
+        Self { capability: properties.capability, multiprocessors, resident: Mutex::default(), functions, modules: Mutex::default() }
+    }
+
+    /// Whether all blocks of any kernel run at once.
+    pub fn is_one_turn(&self, grid: Grid) -> bool {
+        grid.blocks.iter().map(|n| *n as usize).product::<usize>() <= self.multiprocessors
+    }
+
+    /// The grid of a kernel whose blocks go over all by a loop in x: where they would run in a few turns, as many as run at once.
+    pub fn whole(&self, function: Function, grid: Grid) -> Grid {
+        let resident = *locked(&self.resident).entry((function, grid.threads)).or_insert_with(|| function.resident(grid.threads));
+        grid.cut(self.multiprocessors * resident)
     }
 
     /// A kernel's function, if it was asked for before.
@@ -195,6 +221,14 @@ impl Kernels {
 }
 
 impl Function {
+    /// How many blocks of so many threads a multiprocessor runs at once; 0 where the driver does not say.
+    fn resident(self, threads: u32) -> usize {
+        let (mut blocks, threads) = (0, i32::try_from(threads).unwrap_or(i32::MAX));
+        // SAFETY: the function is loaded, and `blocks` there to be written.
+        let outcome = unsafe { cust::sys::cuOccupancyMaxActiveBlocksPerMultiprocessor(&raw mut blocks, self.0, threads, 0) };
+        check_raw("cuda", outcome).ok().and_then(|()| usize::try_from(blocks).ok()).unwrap_or(0)
+    }
+
     /// The driver's handle.
     pub fn raw(self) -> cust::sys::CUfunction {
         self.0
@@ -221,5 +255,18 @@ impl Function {
             )
         };
         check_raw(op, outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_turns_are_made_whole() {
+        let cut = |blocks: usize, room: usize| Grid::new([blocks, 1, 1], 256).cut(room).blocks[0];
+        assert_eq!((cut(1152, 528), cut(2048, 924)), (528, 924));
+        // In one turn, in many, and where nothing is known.
+        assert_eq!((cut(528, 528), cut(8 * 528, 528), cut(1152, 0)), (528, 8 * 528, 1152));
     }
 }

@@ -55,7 +55,7 @@ pub use device::CudaDevice;
 pub use exchange::ForeignStream;
 pub use failure::OpenError;
 pub use memory::Memory;
-pub use options::{Options, Precision};
+pub use options::{Epilogues, Options, Precision};
 pub use properties::{Library, OLDEST_DRIVER, Properties, devices, libraries};
 pub use queue::Graphs;
 pub use tensor::CudaTensor;

@@ -1,5 +1,6 @@
 //! Where buffers come from, and where they return to.
 
+use crate::failure::is_out_of_memory;
 use crate::stream::Stream;
 use core::cmp::Reverse;
 use mfm_core::{Error, Result};
@@ -54,11 +55,11 @@ struct Class {
     used: u64,
 }
 
-/// The size class of `bytes`: quarters of an octave.
+/// The size class of `bytes`: quarters of an octave, eighths of one beyond 1 GiB.
 fn class_of(bytes: usize) -> Option<usize> {
     let wanted = bytes.max(SMALLEST);
-    let quarter = (1usize << (wanted - 1).ilog2()) / 4;
-    wanted.checked_next_multiple_of(quarter)
+    let part = (1usize << (wanted - 1).ilog2()) / if wanted > 1 << 30 { 8 } else { 4 };
+    wanted.checked_next_multiple_of(part)
 }
 
 impl Pool {
@@ -143,6 +144,18 @@ impl Pool {
         }
     }
 
+    /// Work that the driver may need memory of its own for: done again, once, when it has what the pool keeps.
+    pub fn with_room<R>(&mut self, op: &'static str, stream: &Stream, mut work: impl FnMut() -> Result<R>) -> Result<R> {
+        match work() {
+            Err(error) if is_out_of_memory(&error) => {
+                self.evict(0, stream);
+                stream.synchronize(op)?;
+                work()
+            }
+            outcome => outcome,
+        }
+    }
+
     /// Gives free blocks back to the driver, of sizes that were used least lately first, until the pool holds at most `most` bytes.
     pub fn evict(&mut self, most: usize, stream: &Stream) {
         if self.memory.pooled <= most {
@@ -172,10 +185,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_waste_at_most_a_quarter() {
-        for bytes in [0, 1, 511, 512, 513, 640, 641, 1 << 20, (1 << 20) + 1, 123_456_789, 1 << 40] {
-            let size = class_of(bytes).unwrap();
-            assert!(size >= bytes && size <= SMALLEST.max(bytes + bytes / 4 + 1), "{bytes} {size}");
+    fn classes_waste_at_most_a_quarter_and_large_ones_an_eighth() {
+        for bytes in [0, 1, 511, 512, 513, 640, 641, 1 << 20, (1 << 20) + 1, 123_456_789, 1 << 30, (1 << 30) + 1, 2_700_000_000, 1 << 40] {
+            let (size, part) = (class_of(bytes).unwrap(), if bytes > 1 << 30 { 8 } else { 4 });
+            assert!(size >= bytes && size <= SMALLEST.max(bytes + bytes / part + 1), "{bytes} {size}");
             assert_eq!(class_of(size), Some(size));
         }
         assert_eq!(class_of(usize::MAX), None);

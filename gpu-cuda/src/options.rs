@@ -28,6 +28,11 @@ impl Storage {
         }
     }
 
+    /// The elements of a vector of 16 bytes.
+    pub fn lanes(self) -> usize {
+        16 / self.bytes()
+    }
+
     /// The size of an element.
     pub fn bytes(self) -> usize {
         match self {
@@ -46,6 +51,27 @@ impl Precision {
     }
 }
 
+/// What cuBLASLt is asked to do on the way of products, where it does so; otherwise kernels of this crate do, in passes of their own. All but the bias
+/// is asked of large products in bf16 alone, and on compute capability 9.0 or newer: before that the library makes passes of its own of it, which are slower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epilogues {
+    /// To add a bias.
+    pub bias: bool,
+    /// To apply GELU, and keep what goes into it.
+    pub gelu: bool,
+    /// To multiply by GELU's slope, and sum the gradient of the bias before it.
+    pub slope: bool,
+    /// To sum the gradient of a bias beside that of the weights.
+    pub sums: bool,
+}
+
+impl Epilogues {
+    /// All of it.
+    pub const ALL: Self = Self { bias: true, gelu: true, slope: true, sums: true };
+    /// Nothing but products.
+    pub const NONE: Self = Self { bias: false, gelu: false, slope: false, sums: false };
+}
+
 /// The options of a [`CudaDevice`](crate::CudaDevice).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -55,9 +81,8 @@ pub struct Options {
     pub memory_limit: usize,
     /// Whether matrix products go by cuBLASLt where it is found; by a plain kernel otherwise.
     pub cublaslt: bool,
-    /// Whether cuBLASLt is asked to add biases, apply activations and sum gradients on the way of large products in bf16, where it does so. Otherwise
-    /// kernels of this crate do, in passes of their own.
-    pub epilogues: bool,
+    /// What cuBLASLt is asked to do on the way of products.
+    pub epilogues: Epilogues,
     /// Whether work goes to the device as CUDA graphs: all that is asked for between two looks of the host is one launch. The results are the same.
     /// Meant for loops of many small kernels, such as the training and steering of small networks.
     pub graphs: bool,
@@ -66,6 +91,6 @@ pub struct Options {
 impl Default for Options {
     /// f32, all of the device's memory, cuBLASLt and its epilogues if it is there, no graphs.
     fn default() -> Self {
-        Self { precision: Precision::F32, memory_limit: usize::MAX, cublaslt: true, epilogues: true, graphs: false }
+        Self { precision: Precision::F32, memory_limit: usize::MAX, cublaslt: true, epilogues: Epilogues::ALL, graphs: false }
     }
 }

@@ -3,7 +3,7 @@
 //! cuBLASLt counts in columns. The rows of our C = A B are the columns of its Cᵀ = Bᵀ Aᵀ, so it is given B first, and writes C as we want it.
 
 use crate::abi::Address;
-use crate::cublaslt::{Api, Handle, Library, Proposal, check, number, set};
+use crate::cublaslt::{Api, Handle, Library, Proposal, check, number, set, status_of};
 use crate::device::{CudaDevice, locked};
 use crate::matmul::Stack;
 use crate::options::{Precision, Storage};
@@ -19,6 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The least elements of what an epilogue goes over, beyond a bias: a small pass of our own costs little, and is exact.
 const LARGE: usize = 1 << 16;
+
+/// The least compute capability on which the library does more than a bias within a product.
+const IN_ONE_PASS: (i32, i32) = (9, 0);
 
 /// The largest workspace that a plan may use.
 const WORKSPACE: usize = 32 << 20;
@@ -70,21 +73,22 @@ impl Epilogue {
         }
     }
 
-    /// Whether the library may be asked for it in a product of so many rows, columns and terms on the device: in bf16 (how exact its GELU and its sums are in
-    /// f32 it does not say), where there is enough to gain, and in whole vectors of 16 bytes.
+    /// Whether the library may be asked for it in a product of so many rows, columns and terms on the device: in whole vectors of 16 bytes and, beyond a bias,
+    /// in bf16 (how exact its GELU and its sums are in f32 it does not say), where there is enough to gain, on a GPU where it does it in one pass.
     fn may_be_asked(self, device: &CudaDevice, sizes: [usize; 3]) -> bool {
         let (_, vector, matrix) = self.parts();
         let storage = device.storage();
-        let fits = vector.is_multiple_of(16) && matrix.is_multiple_of(16) && sizes.iter().all(|n| n.is_multiple_of(16 / storage.bytes()));
-        let [rows, columns, terms] = sizes;
+        let fits = vector.is_multiple_of(16) && matrix.is_multiple_of(16) && sizes.iter().all(|n| n.is_multiple_of(storage.lanes()));
+        let ([rows, columns, terms], wanted) = (sizes, device.options().epilogues);
         let is_worth_it = match self {
             Self::None => return true,
-            Self::Bias(_) => return fits && device.options().epilogues,
-            Self::Gelu { .. } | Self::GeluSlope { .. } => rows * columns >= LARGE,
+            Self::Bias(_) => return fits && wanted.bias,
+            Self::Gelu { .. } => wanted.gelu && rows * columns >= LARGE,
+            Self::GeluSlope { .. } => wanted.slope && rows * columns >= LARGE,
             // Which reads the left operand once more, unless much of it is in the cache.
-            Self::RowSums(_) => rows * terms >= LARGE && 4 * rows * terms * storage.bytes() <= 3 * device.properties().cache,
+            Self::RowSums(_) => wanted.sums && rows * terms >= LARGE && 4 * rows * terms * storage.bytes() <= 3 * device.properties().cache,
         };
-        fits && is_worth_it && storage == Storage::Bf16 && device.options().epilogues
+        fits && is_worth_it && storage == Storage::Bf16 && device.properties().capability >= IN_ONE_PASS
     }
 }
 
@@ -134,11 +138,29 @@ struct Key {
 }
 
 impl Key {
-    /// Whether a status says that there is no such product, so that a simpler one may be asked for. Which epilogues go with which shapes is not documented in
-    /// full; that a plain product is not valid would be a fault of ours.
-    fn is_refusal(&self, status: c_int) -> bool {
-        let refusals = if self.epilogue.0 == number::EPILOGUE_NONE { &number::REFUSALS[..1] } else { &number::REFUSALS[..] };
-        refusals.contains(&status)
+    /// The error, unless it is a status of the library's that says that there is no such product, so that a simpler one may be asked for. Which epilogues go
+    /// with which shapes is not documented in full, nor what is answered to others; that a plain product is not valid would be a fault of ours, but that
+    /// some releases count elements in 32 bits.
+    fn refused(&self, error: Error) -> Result<()> {
+        let is_plain = self.epilogue.0 == number::EPILOGUE_NONE;
+        match status_of(&error) {
+            Some(number::NOT_SUPPORTED) => Ok(()),
+            Some(number::INVALID_VALUE) if self.span() > i32::MAX as usize => Ok(()),
+            Some(_) if !is_plain => Ok(()),
+            _ => Err(error),
+        }
+    }
+
+    /// From the first element of an operand, or of the result, to behind its last, at most.
+    fn span(&self) -> usize {
+        let ([rows, columns, terms], [right, left]) = (self.sizes, self.sides);
+        let of = |side: Side, upright: [usize; 2]| {
+            let apart = usize::try_from(side.apart.unsigned_abs()).unwrap_or(usize::MAX);
+            let lines = upright[usize::from(side.transposed)];
+            side.leading.saturating_mul(lines).saturating_add(apart.saturating_mul(self.batch.saturating_sub(1)))
+        };
+        let out = rows.saturating_mul(columns).saturating_mul(self.batch);
+        out.max(of(right, [terms, columns])).max(of(left, [rows, terms]))
     }
 }
 
@@ -249,12 +271,12 @@ fn point(api: &Api, operation: Handle, epilogue: Epilogue) -> Result<()> {
 
 impl Products {
     /// The library for the current context, if it is there.
-    pub fn open() -> Option<Self> {
-        let api = Api::open()?;
+    pub fn open() -> Result<Option<Self>> {
+        let Some(api) = Api::open() else { return Ok(None) };
         let mut handle = null_mut();
         // SAFETY: a context is current.
-        let status = unsafe { (api.create)(&raw mut handle) };
-        (status == 0).then(|| Self { library: Arc::new(Library { api, handle }), plans: Mutex::default() })
+        check("cuda", unsafe { (api.create)(&raw mut handle) })?;
+        Ok(Some(Self { library: Arc::new(Library { api, handle }), plans: Mutex::default() }))
     }
 
     /// Queues left · right, row-major from `out` on, with the epilogue `wanted` or what the library offers of it. Says which it was; `None` if the library does
@@ -311,25 +333,30 @@ impl Products {
         let mut plans = locked(&self.plans);
         let (planned, is_new) = match plans.entry(key) {
             Entry::Occupied(entry) => (entry.into_mut(), false),
-            Entry::Vacant(entry) => (entry.insert(device.alone("matmul", || self.plan(&key, epilogue))?), true),
+            Entry::Vacant(entry) => {
+                let plan = device.with_room("matmul", || device.alone("matmul", || self.plan(&key, epilogue)));
+                (entry.insert(plan.or_else(|error| key.refused(error).map(|()| None))?), true)
+            }
         };
-        let Some(plan) = planned else { return Ok(false) };
+        let Some(plan) = planned.clone() else { return Ok(false) };
         let workspace = device.buffer("matmul", plan.workspace)?;
         let operands = Operands { left: a, right: b, out, workspace: workspace.address(), epilogue };
-        let multiplication = Multiplication { plan: Arc::clone(plan), operands };
-        if !is_new {
-            drop(plans);
-            return device.queue("matmul", &multiplication).map(|()| true);
-        }
+        let multiplication = Multiplication { plan, operands };
         // The library loads its kernels when they are first used, which is not for a graph.
-        match device.at_once("matmul", &multiplication) {
-            // Its heuristics may propose what it then refuses.
-            Err(Error::Device { code, .. }) if key.is_refusal(code) => {
-                *planned = None;
-                Ok(false)
-            }
-            outcome => outcome.map(|()| true),
+        let outcome = if is_new {
+            let outcome = device.at_once("matmul", &multiplication);
+            drop(plans);
+            outcome
+        } else {
+            drop(plans);
+            device.queue("matmul", &multiplication)
+        };
+        // What its heuristics propose it may refuse.
+        if let Err(error) = outcome {
+            key.refused(error)?;
+            locked(&self.plans).insert(key, None);
         }
+        Ok(outcome.is_ok())
     }
 
     fn plan(&self, key: &Key, epilogue: Epilogue) -> Result<Option<Arc<Plan>>> {
@@ -392,11 +419,35 @@ impl Products {
         }
         let (mut proposal, mut count) = (Proposal::default(), 0);
         // SAFETY: all handles are there; there is room for one proposal.
-        let status = unsafe { (api.propose)(*handle, operation, a, b, d, d, preference, 1, &raw mut proposal, &raw mut count) };
-        if key.is_refusal(status) {
-            return Ok(None);
-        }
-        check("matmul", status)?;
+        check("matmul", unsafe { (api.propose)(*handle, operation, a, b, d, d, preference, 1, &raw mut proposal, &raw mut count) })?;
         Ok((count > 0 && proposal.state == 0).then_some(proposal))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_a_refusal() {
+        let side = |leading| Side { transposed: false, leading, apart: 0, alignment: 16 };
+        let of = |rows: usize, kind: u32| Key {
+            precision: Precision::F32,
+            sides: [side(64), side(64)],
+            sizes: [rows, 64, 64],
+            batch: 1,
+            out_alignment: 16,
+            epilogue: (kind, [256; 2]),
+        };
+        let refused = |key: Key, status| check("matmul", status).map_err(|error| key.refused(error).is_ok()).unwrap_err();
+        let (small, large) = (1 << 10, 1 << 25);
+        for status in [1, 3, 7, 8, 11, 13, 14, 15, 16] {
+            assert!(refused(of(small, number::EPILOGUE_BIAS), status), "{status}");
+            assert_eq!(refused(of(small, number::EPILOGUE_NONE), status), status == 15);
+            assert_eq!(refused(of(large, number::EPILOGUE_NONE), status), status == 15 || status == 7);
+        }
+        assert!(of(large - 1, number::EPILOGUE_NONE).span() < 1 << 31);
+        let code_of_the_driver = crate::failure::failure("matmul", 15);
+        assert!(of(large, number::EPILOGUE_BIAS).refused(code_of_the_driver).is_err());
     }
 }

@@ -1,12 +1,14 @@
 //! Work gathered into CUDA graphs ([`Options::graphs`](crate::Options::graphs)): what is asked of the device between two looks of the host is written
 //! down, and goes to the device as one launch. A loop that asks for the same work again has the graph of the last time, in which the pieces that have
-//! other numbers or addresses are changed.
+//! other numbers or addresses are changed. Products are not: each set of their addresses, of which a loop has few, is another graph's.
 
 use crate::graph::{Executable, Scene};
+use crate::memory::Pool;
 use crate::staging::{Chunk, Staging};
 use crate::stream::Stream;
 use crate::work::{List, Work};
 use mfm_core::{Error, Result};
+use std::collections::HashMap;
 
 /// How much work a graph has at most: the device does one while the host writes down the next.
 const LONGEST: usize = 1 << 9;
@@ -16,8 +18,14 @@ const SHORTEST: usize = 4;
 const WAITING: usize = 64 << 20;
 /// How many graphs are kept to be used again.
 const KEPT: usize = 64;
-/// How many of one form: a loop may take turns between places in memory.
+/// How many of one form with the same products: a loop may take turns between places in memory.
 const KEPT_OF_A_FORM: usize = 4;
+/// After so many graphs of a form none of which was used again its products may come by new places each time: from then on one is made for so many lists.
+const MOST_ONCE: u64 = 16;
+/// After so many failures of a form there are no more graphs of it.
+const MOST_FAILURES: u32 = 2;
+/// Of how many forms it is known what became of their graphs.
+const FORMS: usize = 1 << 10;
 
 /// What became of the work that was gathered into graphs ([`Options::graphs`](crate::Options::graphs)).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -28,10 +36,22 @@ pub struct Graphs {
     pub launched: u64,
     /// How often work went without a graph since there was too little of it.
     pub short: u64,
-    /// How often work went without because its graph could not be made or launched.
+    /// How often work went without since graphs of its form were not used again.
+    pub fleeting: u64,
+    /// How often a graph could not be changed.
+    pub unchanged: u64,
+    /// How often work went without because its graph could not be made or launched; after two failures of a form it goes without for good.
     pub refused: u64,
     /// Why it was so the last time.
     pub refusal: Option<Error>,
+}
+
+/// What of its device work needs on its way.
+pub(crate) struct Way<'a> {
+    pub stream: &'a Stream,
+    pub staging: &'a mut Staging,
+    /// Makes room for what the driver keeps of graphs and kernels.
+    pub pool: &'a mut Pool,
 }
 
 /// A graph that is kept.
@@ -43,12 +63,28 @@ struct Kept {
     used: u64,
 }
 
+/// What became of the graphs of a form.
+#[derive(Default)]
+struct Form {
+    /// How many lists of it there were since a graph was last used again.
+    once: u64,
+    failures: u32,
+    failure: Option<Error>,
+}
+
+impl Form {
+    fn failed(&mut self, error: Error) {
+        (self.failures, self.failure) = (self.failures + 1, Some(error));
+    }
+}
+
 /// The work that has not gone to the device yet, and the graphs of earlier work. The order of work is that of the calls, as without graphs.
 pub(crate) struct Queue {
     list: List,
     /// What the list copies to the device.
     chunks: Vec<Chunk>,
     graphs: Vec<Kept>,
+    forms: HashMap<u64, Form>,
     scene: Scene,
     counts: Graphs,
     /// Why work that was written down was lost. Tensors wait for it, so every later call returns it.
@@ -57,7 +93,15 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub fn new(scene: Scene) -> Self {
-        Self { list: List::default(), chunks: Vec::new(), graphs: Vec::new(), scene, counts: Graphs::default(), failed: None }
+        Self {
+            list: List::default(),
+            chunks: Vec::new(),
+            graphs: Vec::new(),
+            forms: HashMap::new(),
+            scene,
+            counts: Graphs::default(),
+            failed: None,
+        }
     }
 
     pub fn counts(&self) -> Graphs {
@@ -65,9 +109,9 @@ impl Queue {
     }
 
     /// Writes work down.
-    pub fn add(&mut self, op: &'static str, work: &impl Work, stream: &Stream, staging: &mut Staging) -> Result<()> {
+    pub fn add(&mut self, op: &'static str, work: &impl Work, way: &mut Way<'_>) -> Result<()> {
         if self.list.len() >= LONGEST {
-            self.flush(op, stream, staging)?;
+            self.flush(op, way)?;
         }
         self.reported()?;
         work.note(&mut self.list);
@@ -75,15 +119,15 @@ impl Queue {
     }
 
     /// Keeps host memory until the work that reads it is done.
-    pub fn keep(&mut self, op: &'static str, chunk: Chunk, stream: &Stream, staging: &mut Staging) -> Result<()> {
+    pub fn keep(&mut self, op: &'static str, chunk: Chunk, way: &mut Way<'_>) -> Result<()> {
         self.chunks.push(chunk);
-        if self.chunks.iter().map(Chunk::capacity).sum::<usize>() < WAITING { Ok(()) } else { self.flush(op, stream, staging) }
+        if self.chunks.iter().map(Chunk::capacity).sum::<usize>() < WAITING { Ok(()) } else { self.flush(op, way) }
     }
 
     /// Gives the device what was written down.
-    pub fn flush(&mut self, op: &'static str, stream: &Stream, staging: &mut Staging) -> Result<()> {
+    pub fn flush(&mut self, op: &'static str, way: &mut Way<'_>) -> Result<()> {
         if !self.list.is_empty()
-            && let Err(error) = self.launch(op, stream, staging)
+            && let Err(error) = self.launch(op, way)
         {
             self.failed.get_or_insert(error);
         }
@@ -91,21 +135,29 @@ impl Queue {
         self.reported()
     }
 
-    fn launch(&mut self, op: &'static str, stream: &Stream, staging: &mut Staging) -> Result<()> {
+    fn launch(&mut self, op: &'static str, way: &mut Way<'_>) -> Result<()> {
         if self.list.len() < SHORTEST {
             self.counts.short += 1;
-            self.list.start(op, stream)?;
+            self.list.start(op, way.stream, way.pool)?;
         } else {
-            self.launch_together(op, stream)?;
+            self.launch_together(op, way.stream, way.pool)?;
         }
-        self.chunks.drain(..).try_for_each(|chunk| staging.give(op, chunk, stream))
+        self.chunks.drain(..).try_for_each(|chunk| way.staging.give(op, chunk, way.stream))
     }
 
     /// Where a graph cannot be made or launched, nothing was done, and the work goes without.
-    fn launch_together(&mut self, op: &'static str, stream: &Stream) -> Result<()> {
-        let graph = self.prepare(op, stream).map(|place| &self.graphs[place].executable);
-        let (outcome, list) = match graph {
-            Ok(executable) => (executable.launch(op, stream), executable.list()),
+    fn launch_together(&mut self, op: &'static str, stream: &Stream, pool: &mut Pool) -> Result<()> {
+        let signature = self.list.signature();
+        let place = pool.with_room(op, stream, || self.prepare(op, signature, stream));
+        let (outcome, list) = match place {
+            Ok(Some(place)) => {
+                let executable = &self.graphs[place].executable;
+                (pool.with_room(op, stream, || executable.launch(op, stream)), executable.list())
+            }
+            Ok(None) => {
+                self.counts.fleeting += 1;
+                return self.list.start(op, stream, pool);
+            }
             Err(error) => (Err(error), &self.list),
         };
         match outcome {
@@ -115,26 +167,44 @@ impl Queue {
             }
             Err(error) => {
                 (self.counts.refused, self.counts.refusal) = (self.counts.refused + 1, Some(error));
-                list.start(op, stream)
+                self.forms.entry(signature).or_default().failed(error);
+                list.start(op, stream, pool)
             }
         }
     }
 
-    /// The place of a graph that does what is written down: the nearest of its form, changed, or a new one. After a failure the list stays as it is.
-    fn prepare(&mut self, op: &'static str, stream: &Stream) -> Result<usize> {
-        let (signature, used) = (self.list.signature(), self.counts.launched);
+    /// The place of a graph that does what is written down: the nearest with its products, changed, or a new one, if graphs of its form are of use. After a
+    /// failure the list stays as it is.
+    fn prepare(&mut self, op: &'static str, signature: u64, stream: &Stream) -> Result<Option<usize>> {
+        if self.forms.len() >= FORMS {
+            self.forms.clear();
+        }
+        let form = self.forms.entry(signature).or_default();
+        if form.failures >= MOST_FAILURES
+            && let Some(error) = form.failure
+        {
+            return Err(error);
+        }
+        let used = self.counts.launched;
         let of_this_form = || self.graphs.iter().enumerate().filter(|(_, kept)| kept.signature == signature);
-        let nearest = of_this_form().filter_map(|(place, kept)| Some((kept.executable.list().distance(&self.list)?, place))).min();
+        let near = || of_this_form().filter_map(|(place, kept)| Some((kept.executable.list().distance(&self.list)?, place)));
         // Where much is different it may be the turn of another one.
-        if let Some((distance, place)) = nearest
-            && (8 * distance <= self.list.len() || of_this_form().count() >= KEPT_OF_A_FORM)
+        if let Some((distance, place)) = near().min()
+            && (8 * distance <= self.list.len() || near().count() >= KEPT_OF_A_FORM)
         {
             let kept = &mut self.graphs[place];
-            if kept.executable.adapt(op, &mut self.list, &self.scene).is_ok() {
-                kept.used = used;
-                return Ok(place);
-            }
+            let Err(error) = kept.executable.adapt(op, &mut self.list) else {
+                (kept.used, form.once) = (used, 0);
+                return Ok(Some(place));
+            };
+            form.failed(error);
+            self.counts.unchanged += 1;
             self.forget(op, place, stream)?;
+            return self.prepare(op, signature, stream);
+        }
+        form.once += 1;
+        if form.once > MOST_ONCE && !form.once.is_multiple_of(MOST_ONCE) {
+            return Ok(None);
         }
         if self.graphs.len() >= KEPT
             && let Some((place, _)) = self.graphs.iter().enumerate().min_by_key(|(_, kept)| kept.used)
@@ -144,7 +214,7 @@ impl Queue {
         let executable = Executable::new(op, &mut self.list, &self.scene)?;
         self.counts.made += 1;
         self.graphs.push(Kept { signature, executable, used });
-        Ok(self.graphs.len() - 1)
+        Ok(Some(self.graphs.len() - 1))
     }
 
     fn forget(&mut self, op: &'static str, place: usize, stream: &Stream) -> Result<()> {

@@ -21,7 +21,7 @@ const COLUMN_RUN: usize = 64;
 
 /// The blocks across `outputs` columns whose entries are `stride` apart: a warp takes 32 columns, or 32 vectors of them.
 fn blocks_across(storage: Storage, outputs: usize, stride: usize) -> usize {
-    let lanes = 16 / storage.bytes();
+    let lanes = storage.lanes();
     let vectors = outputs.is_multiple_of(lanes) && stride.is_multiple_of(lanes);
     (if vectors { outputs / lanes } else { outputs }).div_ceil(32)
 }

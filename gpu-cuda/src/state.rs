@@ -2,7 +2,7 @@
 
 use crate::constants::Constants;
 use crate::memory::{Block, Pool};
-use crate::queue::Queue;
+use crate::queue::{Queue, Way};
 use crate::staging::{Chunk, Staging};
 use crate::stream::Stream;
 use crate::work::Work;
@@ -20,23 +20,30 @@ pub(crate) struct State {
 impl State {
     /// Asks the stream for work, now or, where work is gathered, later: in the order of the calls.
     pub fn ask(&mut self, op: &'static str, work: &impl Work, stream: &Stream) -> Result<()> {
-        match &mut self.queue {
-            Some(queue) => queue.add(op, work, stream, &mut self.staging),
-            None => work.start(op, stream),
+        match self.way(stream) {
+            (Some(queue), mut way) => queue.add(op, work, &mut way),
+            (None, _) => work.start(op, stream),
         }
     }
 
     /// Gives the device what was gathered.
     pub fn flush(&mut self, op: &'static str, stream: &Stream) -> Result<()> {
-        self.queue.as_mut().map_or(Ok(()), |queue| queue.flush(op, stream, &mut self.staging))
+        match self.way(stream) {
+            (Some(queue), mut way) => queue.flush(op, &mut way),
+            (None, _) => Ok(()),
+        }
     }
 
     /// Keeps host memory until the work that was asked to read it is done.
     pub fn keep(&mut self, op: &'static str, chunk: Chunk, stream: &Stream) -> Result<()> {
-        match &mut self.queue {
-            Some(queue) => queue.keep(op, chunk, stream, &mut self.staging),
-            None => self.staging.give(op, chunk, stream),
+        match self.way(stream) {
+            (Some(queue), mut way) => queue.keep(op, chunk, &mut way),
+            (None, Way { staging, .. }) => staging.give(op, chunk, stream),
         }
+    }
+
+    fn way<'a>(&'a mut self, stream: &'a Stream) -> (Option<&'a mut Queue>, Way<'a>) {
+        (self.queue.as_mut(), Way { stream, staging: &mut self.staging, pool: &mut self.pool })
     }
 
     /// Gives a block to the pool, which may give it to the driver: after the work that uses it. Where that is lost, later calls say so.

@@ -1,13 +1,11 @@
 //! A stream, and events on it. `cust` has both, but takes the flag away that keeps a stream apart from the legacy default stream.
 
-use crate::failure::check_raw;
+use crate::failure::{OUT_OF_MEMORY, check_raw};
 use cust::sys;
 use mfm_core::Result;
 
 /// What the driver answers where work is still under way.
 const NOT_READY: i32 = 600;
-/// What it answers where memory runs out.
-const OUT_OF_MEMORY: i32 = 2;
 
 /// A stream that waits for no other by itself, the legacy default stream included: what anyone does there would break a capture.
 pub(crate) struct Stream(sys::CUstream);

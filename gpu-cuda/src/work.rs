@@ -3,6 +3,7 @@
 use crate::abi::{Address, Arguments};
 use crate::failure::check_raw;
 use crate::kernels::{Function, Grid};
+use crate::memory::Pool;
 use crate::products::Multiplication;
 use crate::quick::Quick;
 use crate::stream::Stream;
@@ -105,12 +106,13 @@ impl Piece<'_> {
         }
     }
 
-    /// Whether it is the other with other numbers, sizes and addresses at most.
+    /// Whether it is the other, but for numbers, sizes and addresses of kernels and copies. Of products nothing is changed in a graph: what the library does
+    /// for them is not known, and drivers are reported to do other work after such changes.
     fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Kernel { function: a, .. }, Self::Kernel { function: b, .. }) => a == b,
             (Self::Upload(a), Self::Upload(b)) => a.bytes == b.bytes,
-            (Self::Product(a), Self::Product(b)) => a.plan_number() == b.plan_number(),
+            (Self::Product(a), Self::Product(b)) => a == b,
             _ => false,
         }
     }
@@ -158,11 +160,11 @@ impl List {
     }
 
     /// Queues all of it.
-    pub fn start(&self, op: &'static str, stream: &Stream) -> Result<()> {
-        self.pieces().try_for_each(|piece| piece.start(op, stream))
+    pub fn start(&self, op: &'static str, stream: &Stream, pool: &mut Pool) -> Result<()> {
+        self.pieces().try_for_each(|piece| pool.with_room(op, stream, || piece.start(op, stream)))
     }
 
-    /// How many pieces are not those of the other list; `None` if the lists are not of one form.
+    /// How many pieces are not those of the other list; `None` if the lists are not of one form, or their products are not the same.
     pub fn distance(&self, other: &Self) -> Option<usize> {
         let pairs = || self.pieces().zip(other.pieces());
         (self.len() == other.len() && pairs().all(|(a, b)| a.is_like(&b))).then(|| pairs().filter(|(a, b)| a != b).count())

@@ -4,9 +4,9 @@
 mod common;
 
 use common::{alone, shape};
-use mfm_core::tensor::{Activation, Fused};
+use mfm_core::tensor::{Activation, Fused, Transpose};
 use mfm_core::{Device, Error, Operations, Result, Shape, Tensor};
-use mfm_cuda_emulator::{Machine, configure, fail, used};
+use mfm_cuda_emulator::{Machine, configure, fail, refuse_epilogue, refuse_epilogues, used};
 use mfm_gpu_cuda::{CudaDevice, CudaTensor, OpenError, Options, Precision, devices};
 
 /// A sum on the device.
@@ -78,6 +78,36 @@ fn memory_runs_out_and_comes_back() {
     assert_eq!(used(), 0, "a dropped device gives everything back");
 }
 
+/// The driver and cuBLASLt need memory for kernels and graphs, which the pools give them.
+#[test]
+fn memory_runs_out_outside_the_pool() {
+    let Some(_guard) = alone() else { return };
+    for (function, code) in [
+        (c"cuModuleLoadDataEx", 2),
+        (c"cuLaunchKernel", 2),
+        (c"emulator_submit", 3),
+        (c"cuGraphInstantiateWithFlags", 2),
+        (c"cuGraphLaunch", 2),
+    ] {
+        for graphs in [false, true] {
+            configure(Machine::default());
+            let [device, other] = [(); 2].map(|()| CudaDevice::with_options(0, Options { graphs, ..Options::default() }).unwrap());
+            let keep = |device: &CudaDevice| drop(device.from_slice(&[1.0; 1 << 12], shape(&[1 << 12])).unwrap());
+            [&device, &other].into_iter().for_each(keep);
+            other.sync().unwrap();
+            fail(function, code, 0);
+            let x = device.full(0.5, shape(&[2, 2])).unwrap();
+            let y = (0..8).try_fold(x, |x, _| x.matmul(&x, Transpose::NONE)).unwrap();
+            assert_eq!(y.to_vec::<f64>().unwrap(), [0.5; 4], "{function:?} {graphs}");
+            if let Some(graphs) = device.graphs() {
+                assert_eq!((graphs.refused, graphs.refusal), (0, None));
+            }
+            let is_asked = graphs || !function.to_bytes().starts_with(b"cuGraph");
+            assert_eq!(device.memory().pooled < 1 << 14, is_asked, "{function:?} {graphs}");
+        }
+    }
+}
+
 #[test]
 fn a_limit_is_kept() {
     let Some(_guard) = alone() else { return };
@@ -101,7 +131,7 @@ fn a_tensor_of_another_device() {
     let (a, b) = (here.full(1.0, shape(&[2, 2])).unwrap(), there.full(1.0, shape(&[2, 2])).unwrap());
     let mixed = [
         a.add(&b),
-        a.matmul(&b, mfm_core::tensor::Transpose::NONE),
+        a.matmul(&b, Transpose::NONE),
         a.select(&a, &b),
         CudaDevice::clone(&here).full(0.0, Shape::SCALAR).unwrap().compare(mfm_core::tensor::Compare::Less, &b),
         CudaTensor::concat(&[&a, &b], 0),
@@ -158,6 +188,36 @@ fn a_lost_device() {
     // The process goes on; once the machine is well, so does the GPU.
     configure(Machine::default());
     works(&CudaDevice::new(0).unwrap()).unwrap();
+}
+
+/// What the library answers to a product when the device is lost is not what is told.
+#[test]
+fn a_lost_device_behind_a_status_of_the_library() {
+    let Some(_guard) = alone() else { return };
+    const PLAIN: u32 = 1;
+    for case in 0..8 {
+        let [graphs, lost, known] = [1, 2, 4].map(|bit| case & bit != 0);
+        for (status, late) in [(13, true), (14, true), (14, false)] {
+            configure(Machine::default());
+            let device = CudaDevice::with_options(0, Options { graphs, ..Options::default() }).unwrap();
+            let square = || {
+                let x = device.full(1.0, shape(&[4, 4]))?.contiguous()?;
+                x.matmul(&x, Transpose::NONE)?.to_vec::<f64>()
+            };
+            if known && late {
+                square().unwrap();
+            }
+            refuse_epilogue(status, late, PLAIN);
+            if lost {
+                fail(c"cuStreamSynchronize", 719, 0);
+            }
+            let error = square().unwrap_err();
+            refuse_epilogues(0, false);
+            assert!(matches!(error, Error::Device { code, .. } if code == if lost { 719 } else { status }), "{error}");
+            // Of work that was gathered what is lost is told ever after.
+            assert_eq!(device.sync().is_err(), lost || graphs && known && late, "{case} {status} {late}");
+        }
+    }
 }
 
 #[test]

@@ -5,9 +5,9 @@ mod common;
 
 use common::{alone, shape};
 use mfm_core::tensor::{Activation, Fused};
-use mfm_core::{Device, Error, Noise, Operations, Result, Tensor};
-use mfm_cuda_emulator::{launches, refuse_epilogue, refuse_epilogues};
-use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options, Precision};
+use mfm_core::{Device, Noise, Operations, Result, Tensor};
+use mfm_cuda_emulator::{Machine, configure, launches, refuse_epilogue, refuse_epilogues};
+use mfm_gpu_cuda::{CudaDevice, CudaTensor, Epilogues, Options, Precision};
 
 fn device(precision: Precision, cublaslt: bool) -> CudaDevice {
     CudaDevice::with_options(0, Options { precision, cublaslt, ..Options::default() }).unwrap()
@@ -169,16 +169,11 @@ fn epilogues_that_are_refused() -> Result<()> {
         let op = Fused::Layers { between: Activation::Gelu, last: Activation::Identity };
         pull(&op, &[&x, &first.0, &first.1, &second.0, &second.1], &of(4, &[rows, 16]))
     };
-    for (case, (late, code)) in [false, true].into_iter().flat_map(|late| [7, 8, 15, 14].map(|code| (late, code))).enumerate() {
+    for (case, (late, code)) in [false, true].into_iter().flat_map(|late| [7, 8, 13, 14, 15].map(|code| (late, code))).enumerate() {
         let rows = 512 + 8 * case;
         refuse_epilogues(code, late);
         let outcome = layer(&device(Precision::Bf16, true), rows);
         refuse_epilogues(0, false);
-        if code == 14 {
-            // What is wrong otherwise is told.
-            assert!(matches!(outcome, Err(Error::Device { op: "matmul", code: 14, .. })), "{late}");
-            continue;
-        }
         let (found, kernels) = outcome?;
         agree(&found, &layer(&device(Precision::Bf16, false), rows)?.0, 1e-2)?;
         refuse_epilogues(code, late);
@@ -198,8 +193,29 @@ fn epilogues_that_are_refused() -> Result<()> {
         agree(&found, &both(&device(Precision::Bf16, false), rows)?.0, 1e-2)?;
         assert_eq!(kernels[1], both(&device(Precision::Bf16, true), rows + 256)?.1[1], "{late}");
     }
-    let unasked = CudaDevice::with_options(0, Options { precision: Precision::Bf16, epilogues: false, ..Options::default() }).unwrap();
-    assert_eq!(layer(&unasked, 512)?.1, [1, 3]);
+    Ok(())
+}
+
+/// Each can be done without, and before compute capability 9.0 cuBLASLt adds the bias alone.
+#[test]
+fn epilogues_that_are_not_asked_for() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    let kernels = |epilogues: Epilogues| -> Result<_> {
+        let device = CudaDevice::with_options(0, Options { precision: Precision::Bf16, epilogues, ..Options::default() }).unwrap();
+        let of = |seed, axes: &[usize]| normal(&device, seed, axes);
+        let (x, first, second) = (of(1, &[512, 8]), (of(2, &[128, 8]), of(3, &[128])), (of(5, &[128, 128]), of(6, &[128])));
+        let op = Fused::Layers { between: Activation::Gelu, last: Activation::Identity };
+        Ok(pull(&op, &[&x, &first.0, &first.1, &second.0, &second.1], &of(4, &[512, 128]))?.1)
+    };
+    let all = Epilogues::ALL;
+    assert_eq!(kernels(all)?, [0, 0]);
+    assert_eq!(kernels(Epilogues { gelu: false, ..all })?, [1, 0]);
+    assert_eq!(kernels(Epilogues { slope: false, ..all })?, [0, 1]);
+    assert_eq!(kernels(Epilogues { sums: false, ..all })?, [0, 2]);
+    assert_eq!(kernels(Epilogues { bias: false, ..all })?, [1, 0]);
+    assert_eq!(kernels(Epilogues::NONE)?, [2, 5]);
+    configure(Machine { capability: 89, ..Machine::default() });
+    assert_eq!(kernels(all)?, [1, 5]);
     Ok(())
 }
 

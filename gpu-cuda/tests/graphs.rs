@@ -5,7 +5,7 @@ mod common;
 
 use common::{alone, shape};
 use cust::stream::{Stream, StreamFlags};
-use mfm_core::tensor::Activation;
+use mfm_core::tensor::{Activation, Transpose, Unary};
 use mfm_core::{Device, Error, Noise, Operations, Result, Tensor};
 use mfm_cuda_emulator::{Machine, be_strict, configure, fail, graphs, launches};
 use mfm_gpu_cuda::{CudaDevice, CudaTensor, ForeignStream, Options, Precision};
@@ -53,7 +53,7 @@ fn the_same_numbers_by_one_launch_between_looks() -> Result<()> {
         // At first a graph is cut where memory is asked for or a product planned; after that there is one for each look.
         let (made, launched) = (now.made - before.made, now.launches - before.launches);
         assert!((40..40 + 80).contains(&launched), "{launched} launches");
-        assert!(made < launched - 25, "{made} graphs for {launched} launches");
+        assert!(made < launched - 20, "{made} graphs for {launched} launches");
         // The first graph of a run begins elsewhere where there is memory in the pool already, and each form may have a few.
         (0..4).try_for_each(|_| run(&gathered, 40).map(drop))?;
         let (steady, allocations) = (graphs(), gathered.memory().allocations);
@@ -113,7 +113,6 @@ fn without_a_graph_work_goes_by_itself() -> Result<()> {
         c"cuGraphInstantiateWithFlags",
         c"cuGraphExecKernelNodeSetParams",
         c"cuGraphExecMemcpyNodeSetParams",
-        c"cuGraphExecChildGraphNodeSetParams",
         c"cuGraphLaunch",
         c"cuStreamBeginCapture_v2",
         c"cuStreamEndCapture",
@@ -128,6 +127,62 @@ fn without_a_graph_work_goes_by_itself() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// Work whose graphs fail again and again goes without from then on, and other work has graphs all the same.
+#[test]
+fn a_form_that_fails_twice_has_no_graphs() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    let gathered = device(Precision::F32, true);
+    let chain = |length: i32, start: f64| -> Result<()> {
+        let x = gathered.full(start, shape(&[1]))?;
+        let x = (0..length).try_fold(x, |x, _| x.shift(start))?;
+        assert_eq!(x.to_vec::<f64>()?, [f64::from(length + 1) * start]);
+        Ok(())
+    };
+    // As many as there may be that differ in much.
+    (1..8).try_for_each(|start| chain(20, f64::from(start)))?;
+    let counts = || gathered.graphs().unwrap();
+    for failures in 1..=2 {
+        fail(c"cuGraphExecKernelNodeSetParams", 1, 0);
+        chain(20, f64::from(8 + failures))?;
+        assert_eq!((counts().unchanged, counts().refused), (failures as u64, failures as u64 / 2));
+    }
+    let before = counts();
+    chain(20, 11.0)?;
+    let after = counts();
+    assert_eq!((after.made, after.launched, after.refused), (before.made, before.launched, before.refused + 1));
+    assert!(matches!(after.refusal, Some(Error::Device { code: 1, .. })));
+    chain(21, 12.0)?;
+    assert_eq!((counts().made, counts().refused), (after.made + 1, after.refused));
+    Ok(())
+}
+
+/// Products are not changed in a graph: where they never come by the same places, there are graphs for a while, and then none.
+#[test]
+fn products_that_are_elsewhere_each_time() -> Result<()> {
+    let Some(_guard) = alone() else { return Ok(()) };
+    let gathered = device(Precision::F32, true);
+    let weight = gathered.normal(&Noise::new(9), shape(&[8, 8]))?.contiguous()?;
+    let step = |x: &CudaTensor| -> Result<CudaTensor> {
+        let y = (0..4).try_fold(weight.matmul(x, Transpose::NONE)?, |y, _| y.unary(Unary::Tanh))?;
+        y.to_vec::<f32>()?;
+        Ok(y)
+    };
+    let all = || (0..60).map(|_| step(&weight)).collect::<Result<Vec<_>>>();
+    drop(all()?);
+    let before = gathered.graphs().unwrap();
+    let _all = all()?;
+    let after = gathered.graphs().unwrap();
+    assert!(after.made - before.made <= 20 && after.fleeting - before.fleeting >= 30, "{before:?} {after:?}");
+    // Where they come by a few places in turns, each has its graph.
+    let steady = |rounds: usize| (0..rounds).try_fold(weight.scale(1.0)?, |x, _| step(&x)).map(drop);
+    (0..3).try_for_each(|_| steady(60))?;
+    let before = gathered.graphs().unwrap();
+    steady(60)?;
+    let after = gathered.graphs().unwrap();
+    assert_eq!((after.made, after.fleeting), (before.made, before.fleeting));
     Ok(())
 }
 

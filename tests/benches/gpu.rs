@@ -12,7 +12,7 @@ use mfm_core::interpolant::Linear;
 use mfm_core::tensor::{Activation, Fused, OptimiserState, OptimiserStep, Transpose};
 use mfm_core::training::{Consistency, NoTeacher, Objective};
 use mfm_core::{Device, Flow, Noise, Operations, Result, Shape, Tensor};
-use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options, Precision, libraries};
+use mfm_gpu_cuda::{CudaDevice, CudaTensor, Epilogues, Options, Precision, libraries};
 use mfm_nn::train::{LossInput, Samples, Trainer, TrainingConfig};
 use mfm_nn::{DitConfig, DitSize, Model, ModelConfig};
 use std::path::Path;
@@ -218,7 +218,8 @@ fn training_step(device: &CudaDevice, config: &DitConfig, batch: usize, rounds: 
     })
 }
 
-/// A training step of the XL-sized transformer, and of a small one, which is bound by launches; also without the epilogues of products, and in graphs.
+/// A training step of the XL-sized transformer, and of a small one, which is bound by launches; also without epilogues of products,
+/// and in graphs.
 fn transformer(bench: &Bench) -> Result<()> {
     let text = bench.theirs("transformer");
     let theirs = number_after(&text, "\nstep");
@@ -230,9 +231,15 @@ fn transformer(bench: &Bench) -> Result<()> {
     let work = 3.0 * 2.0 * batch as f64 * tokens * config.depth as f64 * (12.0 * hidden * hidden + 2.0 * tokens * hidden);
     let small = DitConfig::custom([64, bench.pick(1, 12), 2], 4, 8, 2);
     let plain = Options { precision: Precision::Bf16, ..Options::default() };
-    for (name, options) in
-        [("", plain), (", without epilogues", Options { epilogues: false, ..plain }), (", in graphs", Options { graphs: true, ..plain })]
-    {
+    let with = |epilogues: Epilogues| Options { epilogues, ..plain };
+    for (name, options) in [
+        ("", plain),
+        (", without GELU in products", with(Epilogues { gelu: false, ..Epilogues::ALL })),
+        (", without GELU's slope in products", with(Epilogues { slope: false, ..Epilogues::ALL })),
+        (", without sums in products", with(Epilogues { sums: false, ..Epilogues::ALL })),
+        (", without epilogues", with(Epilogues::NONE)),
+        (", in graphs", Options { graphs: true, ..plain }),
+    ] {
         let device = bench.device_with(options);
         let time = training_step(&device, &config, batch, 3, 5)?;
         line(&format!("transformer training step{name}"), time, theirs, &format!("{:.1} Tflop/s", work / time / 1e12));

@@ -10,15 +10,15 @@ pub mod symbols;
 pub use library::{Library, ignore_environment};
 
 use core::cell::Cell;
-use core::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char, c_int};
 use cust_raw::CUresult;
 
 /// The driver. Every function of cust goes there.
 pub static DRIVER: Library = Library::new("MFM_LIBCUDA", &["libcuda.so.1", "libcuda.so"]);
 /// Matrix products with epilogues.
-pub static CUBLASLT: Library = Library::new("MFM_LIBCUBLASLT", &["libcublasLt.so.13", "libcublasLt.so.12"]);
+pub static CUBLASLT: Library = Library::of_releases("MFM_LIBCUBLASLT", &["libcublasLt.so.13", "libcublasLt.so.12"]);
 /// The compiler of kernels, for a device that no precompiled one fits.
-pub static NVRTC: Library = Library::new("MFM_LIBNVRTC", &["libnvrtc.so.13", "libnvrtc.so.12"]);
+pub static NVRTC: Library = Library::of_releases("MFM_LIBNVRTC", &["libnvrtc.so.13", "libnvrtc.so.12"]);
 /// Several devices at once.
 pub static NCCL: Library = Library::new("MFM_LIBNCCL", &["libnccl.so.2"]);
 
@@ -42,6 +42,17 @@ fn code(raw: u32) -> CUresult {
         || matches!(raw, 800..=809 | 900..=911);
     // SAFETY: the codes above are those that the enum, of representation u32, lists.
     unsafe { core::mem::transmute::<u32, CUresult>(if known { raw } else { UNKNOWN }) }
+}
+
+/// The release of CUDA that the driver is of, if there is one.
+fn driver_release() -> Option<i32> {
+    type Function = unsafe extern "C" fn(*mut c_int) -> u32;
+    // SAFETY: the symbol has this signature in every libcuda.
+    let function = unsafe { DRIVER.function::<Function>("cuDriverGetVersion") }?;
+    let mut version = 0;
+    // SAFETY: `version` may be written to.
+    let status = unsafe { function(&raw mut version) };
+    (status == 0).then_some(version / 1000)
 }
 
 /// What the driver says of an error code, if it knows it.

@@ -18,6 +18,8 @@ pub fn ignore_environment() {
 pub struct Library {
     variable: &'static str,
     names: &'static [&'static str],
+    /// Whether the names end with the release of CUDA that they are of.
+    has_releases: bool,
     chosen: OnceLock<PathBuf>,
     opened: OnceLock<Result<(libloading::Library, OsString), String>>,
 }
@@ -25,7 +27,14 @@ pub struct Library {
 impl Library {
     /// The first library that can be opened: the one in the environment variable alone, if it is set; else those of these names.
     pub(crate) const fn new(variable: &'static str, names: &'static [&'static str]) -> Self {
-        Self { variable, names, chosen: OnceLock::new(), opened: OnceLock::new() }
+        Self { variable, names, has_releases: false, chosen: OnceLock::new(), opened: OnceLock::new() }
+    }
+
+    /// As [`new`](Self::new), of names that end with a release of CUDA: those that are newer than the driver, under which they may load and then fail, come last.
+    pub(crate) const fn of_releases(variable: &'static str, names: &'static [&'static str]) -> Self {
+        let mut library = Self::new(variable, names);
+        library.has_releases = true;
+        library
     }
 
     /// Takes the library at `path` and no other. False if one was chosen or opened before.
@@ -58,6 +67,7 @@ impl Library {
             let one = self.chosen.get().map(|path| path.clone().into_os_string()).or_else(|| self.named());
             let names = match one {
                 Some(name) => vec![name],
+                None if self.has_releases => in_order(self.names, crate::driver_release()).into_iter().map(OsString::from).collect(),
                 None => self.names.iter().map(OsString::from).collect(),
             };
             let mut reasons = Vec::new();
@@ -80,5 +90,27 @@ impl Library {
     pub unsafe fn function<F: Copy + 'static>(&self, name: &str) -> Option<F> {
         // SAFETY: the caller knows the type.
         unsafe { self.library().ok()?.get::<F>(name.as_bytes()) }.ok().map(|symbol| *symbol)
+    }
+}
+
+/// Names that end with a release of CUDA, those last that are newer than the driver's.
+fn in_order(names: &[&'static str], driver: Option<i32>) -> Vec<&'static str> {
+    let release = |name: &str| name.rsplit('.').next().and_then(|end| end.parse().ok());
+    let mut names = names.to_vec();
+    names.sort_by_key(|name| driver.is_some_and(|driver| release(name).is_some_and(|release: i32| release > driver)));
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_release_before_the_drivers() {
+        let order = |driver| in_order(&["libx.so.13", "libx.so.12"], driver);
+        assert_eq!(order(Some(12)), ["libx.so.12", "libx.so.13"]);
+        for driver in [None, Some(13), Some(14)] {
+            assert_eq!(order(driver), ["libx.so.13", "libx.so.12"]);
+        }
     }
 }

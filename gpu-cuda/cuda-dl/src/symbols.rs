@@ -75,7 +75,6 @@ forward! {
     fn cuGraphCreate(phGraph: *mut CUgraph, flags: c_uint);
     fn cuGraphDebugDotPrint(hGraph: CUgraph, path: *const c_char, flags: c_uint);
     fn cuGraphDestroy(hGraph: CUgraph);
-    fn cuGraphExecChildGraphNodeSetParams(hGraphExec: CUgraphExec, hNode: CUgraphNode, childGraph: CUgraph);
     fn cuGraphExecDestroy(hGraphExec: CUgraphExec);
     fn cuGraphExecKernelNodeSetParams(hGraphExec: CUgraphExec, hNode: CUgraphNode, nodeParams: *const CUDA_KERNEL_NODE_PARAMS);
     fn cuGraphExecMemcpyNodeSetParams(hGraphExec: CUgraphExec, hNode: CUgraphNode, copyParams: *const CUDA_MEMCPY3D, ctx: CUcontext);

@@ -81,7 +81,7 @@ pub fn refuse_epilogues(code: i32, late: bool) {
     refuse_epilogue(code, late, 0);
 }
 
-/// As [`refuse_epilogues`], for the one epilogue of this number alone.
+/// As [`refuse_epilogues`], for the one epilogue of this number alone, of which 1 is none.
 pub fn refuse_epilogue(code: i32, late: bool, which: u32) {
     // SAFETY: the library's function of this name has this type.
     let function = unsafe { DRIVER.function::<unsafe extern "C" fn(c_int, c_int, c_uint)>("emulator_refuse_epilogues") };

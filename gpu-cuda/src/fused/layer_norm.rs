@@ -5,6 +5,7 @@ use super::{Pulled, Pushed, fresh};
 use crate::abi::LayerNormArgs;
 use crate::buffer::Buffer;
 use crate::kernels::{Grid, HELD_COLUMNS, Kernel, LAYER_NORM, LAYER_NORM_JVP, LAYER_NORM_VJP, LAYER_NORM_VJP_SUMS, Suffix};
+use crate::options::Storage;
 use crate::space::Axes;
 use crate::tensor::{ABSENT, CudaTensor};
 use mfm_core::tensor::sum_to;
@@ -34,20 +35,22 @@ impl Norm {
 
     /// Runs a kernel on blocks that take rows in turns; `moving` are the tangents of scale and shift.
     fn launch(&self, kernel: Kernel, moving: [Option<&CudaTensor>; 2], arguments: LayerNormArgs) -> Result<()> {
-        let rows = self.x.shape().elements() / self.width;
-        self.launch_on(kernel, moving, arguments, Grid::held_rows(rows, self.width, self.x.home().storage().bytes()))
-    }
-
-    fn launch_on(&self, kernel: Kernel, moving: [Option<&CudaTensor>; 2], arguments: LayerNormArgs, grid: Grid) -> Result<()> {
-        let shape = self.x.shape();
+        let (shape, device) = (self.x.shape(), self.x.home());
         if shape.elements() == 0 {
             return Ok(());
         }
+        let grid = Grid::held_rows(shape.elements() / self.width, self.width, device.storage().bytes());
+        device.launch_loop(NAME, kernel, grid, &self.with_operands(moving, arguments))
+    }
+
+    /// The arguments with x, scale, shift and their tangents.
+    fn with_operands(&self, moving: [Option<&CudaTensor>; 2], arguments: LayerNormArgs) -> LayerNormArgs {
+        let shape = self.x.shape();
         let [tscale, tshift] = moving;
         let or = |t: Option<&CudaTensor>, x: &CudaTensor| *t.unwrap_or(x).layout();
         let (third, fourth) = (or(tscale, &self.scale), or(tshift, &self.shift));
         let (axes, _) = Axes::new(shape, [self.scale.layout(), self.shift.layout(), &third, &fourth], Some(shape.rank() - 1));
-        let arguments = LayerNormArgs {
+        LayerNormArgs {
             space: axes.space(),
             x: self.x.address(),
             scale: axes.view(0, self.scale.address()),
@@ -56,9 +59,7 @@ impl Norm {
             tshift: tshift.map_or(ABSENT, |t| axes.view(3, t.address())),
             epsilon: self.epsilon as f32,
             ..arguments
-        };
-        let device = self.x.home();
-        device.launch(NAME, kernel, Suffix::Of(device.storage()), grid, &arguments)
+        }
     }
 
     /// The gradients in one pass over x and g, for scale and shift that are one row for each group of rows; `None` for other operands, or if neither is
@@ -76,10 +77,12 @@ impl Norm {
         if shape.elements() == 0 || !(need_scale || need_shift) || self.width > HELD_COLUMNS || !by_vectors {
             return Ok(None);
         }
-        // 128 threads; three blocks for each of the 132 multiprocessors of an H100, which has room for them in bf16.
-        let parts = groups.parts(groups.count, 384, 4);
+        // 128 threads; as many blocks as the 132 multiprocessors of an H100 have room for: the sums are the same on any GPU.
+        let (device, storage) = (g.home(), g.home().storage());
+        let room = if storage == Storage::Bf16 { 3 * 132 } else { 2 * 132 };
+        let parts = groups.parts(groups.count, room, 4);
         let each = groups.count * self.width;
-        let sums = Partial::new(g.home(), NAME, parts, 2, each)?;
+        let sums = Partial::new(device, NAME, parts, 2, each)?;
         let gx = if need_x { Some(fresh(g, NAME, shape)?) } else { None };
         let addresses = LayerNormArgs {
             mean: mean.address(),
@@ -90,7 +93,8 @@ impl Norm {
             group: groups.rows as i64,
             ..LayerNormArgs::default()
         };
-        self.launch_on(LAYER_NORM_VJP_SUMS, [None, None], addresses, Grid::new([groups.count, parts, 1], 128))?;
+        let (grid, arguments) = (Grid::new([groups.count, parts, 1], 128), self.with_operands([None, None], addresses));
+        device.launch(NAME, LAYER_NORM_VJP_SUMS, Suffix::Of(storage), grid, &arguments)?;
         let both = sums.total(usize::from(!need_scale), usize::from(need_scale) + usize::from(need_shift))?;
         let part = |number: usize, of: Shape| both.view(Layout { offset: number * each, ..Layout::contiguous(of) });
         Ok(Some(vec![gx, need_scale.then(|| part(0, scale)), need_shift.then(|| part(usize::from(need_scale), shift))]))

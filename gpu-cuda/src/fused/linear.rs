@@ -77,7 +77,13 @@ impl Layer {
                 reserved: 0,
             };
             let device = product.home();
-            device.launch(NAME, EPILOGUE, Suffix::Of(device.storage()), Grid::pointwise(flat.elements()), &arguments)?;
+            device.launch(
+                NAME,
+                EPILOGUE,
+                Suffix::Of(device.storage()),
+                Grid::pointwise(flat.elements(), device.storage().lanes()),
+                &arguments,
+            )?;
         }
         Ok((contiguous_view(&product, self.shape), pre))
     }

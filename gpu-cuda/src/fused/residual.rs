@@ -76,9 +76,9 @@ fn pull_groups(
     }
     let device = g.home();
     let width = shape.elements() / (groups.count * groups.rows);
-    // 256 threads take 32 vectors of columns.
+    // 256 threads take 32 vectors of columns; three blocks for each of the 132 multiprocessors of an H100, which has room for them.
     let tiles = groups.count * (width * device.storage().bytes()).div_ceil(32 * 16);
-    let parts = groups.parts(tiles, 512, 8);
+    let parts = groups.parts(tiles, 3 * 132, 8);
     let sums = Partial::new(device, NAME, parts, 1, groups.count * width)?;
     let gbranch = if need_branch { Some(fresh(&g, NAME, shape)?) } else { None };
     let (axes, _) = Axes::new(shape, [stretched.layout()], Some(shape.rank() - 1));

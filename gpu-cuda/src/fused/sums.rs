@@ -43,7 +43,7 @@ pub(super) fn goes_by_vectors(x: &CudaTensor) -> bool {
 
 /// Whether the rows of a stretched operand can be read by 16 bytes, or are one number each.
 pub(super) fn goes_by_vectors_or_repeats(x: &CudaTensor) -> bool {
-    let lanes = 16 / x.home().storage().bytes();
+    let lanes = x.home().storage().lanes();
     let Some((last, others)) = x.layout().strides[..x.shape().rank()].split_last() else { return true };
     *last == 0 || (*last == 1 && x.address().is_multiple_of(16) && others.iter().all(|stride| stride.is_multiple_of(lanes)))
 }
