@@ -4,7 +4,7 @@ use crate::abi::{Arguments, FillArgs, NoiseArgs};
 use crate::buffer::Buffer;
 use crate::constants::Constants;
 use crate::cublaslt::status_of;
-use crate::failure::{OpenError, check, failure, is_final, is_out_of_memory};
+use crate::failure::{OpenError, check, failure, is_final, or_with_room};
 use crate::gpu::Share;
 use crate::graph::Scene;
 use crate::host::encode;
@@ -239,13 +239,7 @@ impl CudaDevice {
 
     /// Work that the driver or a library may need memory of its own for, as where it loads a kernel: done again, once, when it has what the pools keep.
     pub(crate) fn with_room<R>(&self, op: &'static str, work: impl Fn() -> Result<R>) -> Result<R> {
-        match work() {
-            Err(error) if is_out_of_memory(&error) => {
-                self.reclaim(op)?;
-                work()
-            }
-            outcome => outcome,
-        }
+        or_with_room(work(), || self.reclaim(op).and_then(|()| work()))
     }
 
     /// Gives the driver what the pools of all handles on the GPU keep.

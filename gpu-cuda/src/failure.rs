@@ -120,8 +120,15 @@ pub(crate) fn failure(op: &'static str, code: i32) -> Error {
     Error::Device { op, code, message }
 }
 
-/// Whether the driver, or cuBLASLt, had too little memory for what it keeps itself.
-pub(crate) fn is_out_of_memory(error: &Error) -> bool {
+/// The outcome of work; where the driver, or cuBLASLt, had too little memory for what it keeps itself, that of the work `again`, for which there is room.
+pub(crate) fn or_with_room<R>(outcome: Result<R>, again: impl FnOnce() -> Result<R>) -> Result<R> {
+    match outcome {
+        Err(error) if is_out_of_memory(&error) => again(),
+        outcome => outcome,
+    }
+}
+
+fn is_out_of_memory(error: &Error) -> bool {
     match (status_of(error), error) {
         (Some(status), _) => status == number::ALLOC_FAILED,
         (None, Error::Device { code, .. }) => *code == OUT_OF_MEMORY,

@@ -3,7 +3,7 @@
 //! device or thread captures. So both live as long as any device of the GPU is open.
 
 use crate::device::{Inner, locked};
-use crate::failure::{check, is_out_of_memory};
+use crate::failure::{check, or_with_room};
 use crate::kernels::Kernels;
 use crate::products::Products;
 use crate::properties::Properties;
@@ -32,14 +32,13 @@ impl Gpu {
     /// cuBLASLt, if it is there.
     pub fn products(&self) -> Option<&Products> {
         let open = || self.alone(Products::open);
-        let with_room = || match open() {
-            Err(error) if is_out_of_memory(&error) => {
+        let opened = || {
+            or_with_room(open(), || {
                 self.reclaim("cuda");
                 open()
-            }
-            outcome => outcome,
+            })
         };
-        self.products.get_or_init(|| with_room().ok().flatten()).as_ref()
+        self.products.get_or_init(|| opened().ok().flatten()).as_ref()
     }
 
     /// From now on the device gives memory back when others need it.

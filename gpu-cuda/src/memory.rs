@@ -1,6 +1,5 @@
 //! Where buffers come from, and where they return to.
 
-use crate::failure::is_out_of_memory;
 use crate::stream::Stream;
 use core::cmp::Reverse;
 use mfm_core::{Error, Result};
@@ -144,16 +143,22 @@ impl Pool {
         }
     }
 
-    /// Work that the driver may need memory of its own for: done again, once, when it has what the pool keeps.
-    pub fn with_room<R>(&mut self, op: &'static str, stream: &Stream, mut work: impl FnMut() -> Result<R>) -> Result<R> {
-        match work() {
-            Err(error) if is_out_of_memory(&error) => {
-                self.evict(0, stream);
-                stream.synchronize(op)?;
-                work()
-            }
-            outcome => outcome,
+    /// Gives the driver all free blocks in which none of the addresses lies, which are sorted: work that is not queued yet may reach blocks that were given back.
+    pub fn make_room(&mut self, op: &'static str, reached: &[u64], stream: &Stream) -> Result<()> {
+        let pooled = &mut self.memory.pooled;
+        for (&size, class) in &mut self.free {
+            class.addresses.retain(|&Reverse(start)| {
+                let next = reached.get(reached.partition_point(|address| *address < start));
+                let is_reached = next.is_some_and(|next| *next < start + size as u64);
+                if !is_reached {
+                    *pooled -= size;
+                    release(start, stream);
+                }
+                is_reached
+            });
         }
+        self.free.retain(|_, class| !class.addresses.is_empty());
+        stream.synchronize(op)
     }
 
     /// Gives free blocks back to the driver, of sizes that were used least lately first, until the pool holds at most `most` bytes.

@@ -222,6 +222,13 @@ impl Multiplication {
         Arc::as_ptr(&self.plan).addr()
     }
 
+    /// Where its operands, its result, its workspace and those of its epilogue are; 0 is none.
+    pub fn addresses(&self) -> Vec<Address> {
+        let Operands { left, right, out, workspace, epilogue } = self.operands;
+        let (_, vector, matrix) = epilogue.parts();
+        vec![left, right, out, workspace, vector, matrix]
+    }
+
     /// Queues it on the stream, or lets that capture it.
     pub fn multiply(&self, op: &'static str, stream: &Stream) -> Result<()> {
         let Plan { library, operation, layouts: [first, second, result], algorithm, workspace } = &*self.plan;

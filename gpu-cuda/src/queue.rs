@@ -2,6 +2,7 @@
 //! down, and goes to the device as one launch. A loop that asks for the same work again has the graph of the last time, in which the pieces that have
 //! other numbers or addresses are changed. Products are not: each set of their addresses, of which a loop has few, is another graph's.
 
+use crate::failure::or_with_room;
 use crate::graph::{Executable, Scene};
 use crate::memory::Pool;
 use crate::staging::{Chunk, Staging};
@@ -148,11 +149,16 @@ impl Queue {
     /// Where a graph cannot be made or launched, nothing was done, and the work goes without.
     fn launch_together(&mut self, op: &'static str, stream: &Stream, pool: &mut Pool) -> Result<()> {
         let signature = self.list.signature();
-        let place = pool.with_room(op, stream, || self.prepare(op, signature, stream));
+        let prepared = self.prepare(op, signature, stream);
+        let place = or_with_room(prepared, || {
+            pool.make_room(op, &self.list.addresses(), stream)?;
+            self.prepare(op, signature, stream)
+        });
         let (outcome, list) = match place {
             Ok(Some(place)) => {
                 let executable = &self.graphs[place].executable;
-                (pool.with_room(op, stream, || executable.launch(op, stream)), executable.list())
+                let (launch, list) = (|| executable.launch(op, stream), executable.list());
+                (or_with_room(launch(), || pool.make_room(op, &list.addresses(), stream).and_then(|()| launch())), list)
             }
             Ok(None) => {
                 self.counts.fleeting += 1;

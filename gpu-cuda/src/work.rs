@@ -1,7 +1,7 @@
 //! What is asked of a stream: done at once, or written down to become part of a graph.
 
 use crate::abi::{Address, Arguments};
-use crate::failure::check_raw;
+use crate::failure::{check_raw, or_with_room};
 use crate::kernels::{Function, Grid};
 use crate::memory::Pool;
 use crate::products::Multiplication;
@@ -161,7 +161,22 @@ impl List {
 
     /// Queues all of it.
     pub fn start(&self, op: &'static str, stream: &Stream, pool: &mut Pool) -> Result<()> {
-        self.pieces().try_for_each(|piece| pool.with_room(op, stream, || piece.start(op, stream)))
+        self.pieces().try_for_each(|piece| {
+            let start = || piece.start(op, stream);
+            or_with_room(start(), || pool.make_room(op, &self.addresses(), stream).and_then(|()| start()))
+        })
+    }
+
+    /// All numbers in it that may be addresses, sorted.
+    pub fn addresses(&self) -> Vec<Address> {
+        let others = self.items.iter().flat_map(|item| match item {
+            Item::Kernel { .. } => Vec::new(),
+            Item::Upload(upload) => vec![upload.to],
+            Item::Product(product) => product.addresses(),
+        });
+        let mut all: Vec<Address> = self.words.iter().copied().chain(others).collect();
+        all.sort_unstable();
+        all
     }
 
     /// How many pieces are not those of the other list; `None` if the lists are not of one form, or their products are not the same.
