@@ -251,6 +251,14 @@ fn files_are_written_once() {
     for (name, bytes) in read {
         assert_eq!(folder.read(name), bytes, "{name}");
     }
+    // Nor what a run that goes on has read.
+    folder.succeeds(&["train", "points.csv", "--run", "run", "--steps", "1", "--batch", "4", "--width", "4", "--depth", "1"]);
+    let points = folder.read("points.csv");
+    folder.refuses(&["train", "--run", "run", "--resume", "--json", "points.csv"], &["points.csv: --json would", "the data"]);
+    assert_eq!(folder.read("points.csv"), points);
+    // What only looks like a file is none.
+    folder.succeeds(&["steer", "model.mfm", "--reward", "linear:1,0", "-n", "2", "-o", "1"]);
+    folder.succeeds(&["steer", "model.mfm", "--reward", "linear:1,0", "-n", "2", "-o", "1"]);
     // A model may be tuned where it is.
     folder.succeeds(&["finetune", "model.mfm", "--reward", "linear:1,0", "--out", "model.mfm", "--steps", "1", "--batch", "4"]);
     // What goes nowhere may go there twice.

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::flow_map::{Condition, Flow, MetaFlowMap, Query, time};
 use crate::guidance::Unsteered;
-use crate::interpolant::StraightStep;
+use crate::interpolant::{StraightStep, check_time};
 use crate::noise::Noise;
 use crate::posterior_velocity::{AsDrift, posterior_velocity};
 use crate::steer::{Steering, steer, straightened};
@@ -15,8 +15,9 @@ use alloc::vec::Vec;
 /// for an exact map. `noise` is [states·draws, ...]. One step is [`Flow::posterior`]; t = 0 samples the model itself.
 ///
 /// # Errors
-/// Those of the map and of the grid.
+/// Those of the map and of the grid; [`Error::Range`] for a time outside [0, 1].
 pub fn posterior_by_steps<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid: &TimeGrid, noise: &T, t: f64, x_t: &T) -> Result<T> {
+    check_time("the time of a posterior", t)?;
     let device = noise.device();
     let t = time(&device, t)?;
     grid.times(flow.path)?.windows(2).try_fold(noise.clone(), |x, pair| {

@@ -7,7 +7,7 @@ use libm::pow;
 
 /// A strictly increasing grid of times, for k = 0 … steps. On the linear path t_k = start + (end − start)(k/steps)^power; on another they are the times of
 /// the same signal-to-noise ratios, from its own start to its own end ([`Coefficients::straight_time`](crate::interpolant::Coefficients::straight_time)), so that an
-/// exact map gives the same samples on every path.
+/// exact map gives the same samples on every path where these ratios agree.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimeGrid {
     /// The first time, in [0, 1).

@@ -149,11 +149,13 @@ impl Queue {
     /// Where a graph cannot be made or launched, nothing was done, and the work goes without.
     fn launch_together(&mut self, op: &'static str, stream: &Stream, pool: &mut Pool) -> Result<()> {
         let signature = self.list.signature();
-        let prepared = self.prepare(op, signature, stream);
-        let place = or_with_room(prepared, || {
-            pool.make_room(op, &self.list.addresses(), stream)?;
-            self.prepare(op, signature, stream)
-        });
+        let place = match self.given_up(signature) {
+            Some(error) => Err(error),
+            None => or_with_room(self.prepare(op, signature, stream), || {
+                pool.make_room(op, &self.list.addresses(), stream)?;
+                self.prepare(op, signature, stream)
+            }),
+        };
         let (outcome, list) = match place {
             Ok(Some(place)) => {
                 let executable = &self.graphs[place].executable;
@@ -185,12 +187,10 @@ impl Queue {
         if self.forms.len() >= FORMS {
             self.forms.clear();
         }
-        let form = self.forms.entry(signature).or_default();
-        if form.failures >= MOST_FAILURES
-            && let Some(error) = form.failure
-        {
+        if let Some(error) = self.given_up(signature) {
             return Err(error);
         }
+        let form = self.forms.entry(signature).or_default();
         let used = self.counts.launched;
         let of_this_form = || self.graphs.iter().enumerate().filter(|(_, kept)| kept.signature == signature);
         let near = || of_this_form().filter_map(|(place, kept)| Some((kept.executable.list().distance(&self.list)?, place)));
@@ -221,6 +221,11 @@ impl Queue {
         self.counts.made += 1;
         self.graphs.push(Kept { signature, executable, used });
         Ok(Some(self.graphs.len() - 1))
+    }
+
+    /// What kept graphs of a form from being made or launched so often that no more are tried.
+    fn given_up(&self, signature: u64) -> Option<Error> {
+        self.forms.get(&signature).filter(|form| form.failures >= MOST_FAILURES).and_then(|form| form.failure)
     }
 
     fn forget(&mut self, op: &'static str, place: usize, stream: &Stream) -> Result<()> {

@@ -49,7 +49,9 @@ impl Coordinates {
     /// As [`new`](Self::new).
     pub fn of_data<N: Element>(rows: &[N], dimension: usize) -> Result<Self> {
         let (mean, variance) = moments(rows, dimension);
-        let scale = variance.into_iter().map(|variance| if variance > 0.0 { libm::sqrt(variance) } else { 1.0 });
+        // No column that varies has a scale of 1.
+        let deviation = |variance: f64| if variance == 1.0 { 1.0_f64.next_up() } else { libm::sqrt(variance) };
+        let scale = variance.into_iter().map(|variance| if variance > 0.0 { deviation(variance) } else { 1.0 });
         Self::new(mean, scale.collect())
     }
 

@@ -28,7 +28,7 @@
 //!     let device = CpuDevice::<f32>::new();
 //!     let rows: Vec<f32> = (0..512).flat_map(|k| [(k % 16) as f32 / 4.0, (k / 16) as f32]).collect(); // two columns
 //!     let coordinates = Coordinates::of_data(&rows, 2)?;
-//!     let data = coordinates.enter(&device.from_slice(&rows, Shape::new(&[512, 2])?)?)?;
+//!     let data = device.from_slice(&coordinates.enter_rows(&rows)?, Shape::new(&[512, 2])?)?;
 //!
 //!     // A real run takes some thousand steps of a network 4 × 256.
 //!     let config = ModelConfig::mlp(MlpConfig { width: 16, depth: 1, ..MlpConfig::new(2) });
@@ -53,7 +53,7 @@
 //!     let noise = device.normal(&Noise::new(2), Shape::new(&[100, 2])?)?;
 //!     let plan = Plan { steps: 4, ..Plan::usual(Estimator::Resampled) };
 //!     let samples = plan.run(&Flow::new(&model, &Linear), &reward, &noise, &Noise::new(3), &mut |_| Ok(()))?;
-//!     let samples: Vec<f64> = coordinates.leave(&samples)?.to_vec()?; // near 2 in the first column
+//!     let samples: Vec<f64> = coordinates.leave_rows(&samples.to_vec::<f64>()?)?; // near 2 in the first column
 //!     assert!(samples.chunks(2).map(|row| (row[0] - 2.0).abs()).sum::<f64>() < 100.0);
 //!     Ok(())
 //! }

@@ -2,6 +2,7 @@
 
 use crate::failure::{Failure, Result};
 use crate::output;
+use crate::reward::Specification;
 use crate::run::RunFolder;
 use clap::ArgMatches;
 use std::path::{Path, PathBuf};
@@ -20,30 +21,47 @@ const IN_PLACE: [(&str, &str); 3] = [("finetune", "model"), ("train", "initial")
 /// # Errors
 /// One sentence naming the file and the options.
 pub(crate) fn check(matches: &ArgMatches) -> Result<()> {
-    let Some((command, own)) = matches.subcommand() else { return Ok(()) };
-    let mut written: Vec<(&str, PathBuf)> = WRITTEN.into_iter().filter_map(|name| Some((name, path(own, name)?))).collect();
-    if let Some(folder) = path(own, "run") {
-        let folder = RunFolder::new(&folder);
-        written.extend([("run", folder.model()), ("run", folder.checkpoint()), ("run", folder.log()), ("run", folder.config())]);
-    }
-    let refuse = |path: &Path, what: String| Err(Failure::input(format!("{}: {what}", path.display())));
+    let Some((_, own)) = matches.subcommand() else { return Ok(()) };
+    let written = written(own);
     for (k, (name, path)) in written.iter().enumerate() {
         if let Some((other, _)) = written[..k].iter().find(|(_, other)| output::are_one(path, other)) {
             return refuse(path, format!("it is to be written by --{other} and by --{name}, and can be only one of both"));
         }
     }
-    let mut read: Vec<(&str, PathBuf)> = READ.into_iter().filter_map(|name| Some((name, path(own, name)?))).collect();
-    // A reward may name files among its parts.
-    if let Some(reward) = path(own, "reward") {
-        read.extend(reward.to_string_lossy().split([':', '@', ',']).map(|part| ("reward", PathBuf::from(part))));
+    check_read(matches, matches)
+}
+
+/// Checks that what one command line writes does not take the place of what one reads: the same, or that of the run that it goes on with.
+///
+/// # Errors
+/// One sentence naming the file and the options.
+pub(crate) fn check_read(writing: &ArgMatches, reading: &ArgMatches) -> Result<()> {
+    let (Some((command, writing)), Some((_, reading))) = (writing.subcommand(), reading.subcommand()) else { return Ok(()) };
+    let mut read: Vec<(&str, PathBuf)> = READ.into_iter().filter_map(|name| Some((name, path(reading, name)?))).collect();
+    if let Some(reward) = path(reading, "reward") {
+        read.extend(Specification::files(&reward.to_string_lossy()).into_iter().map(|file| ("reward", file.to_owned())));
     }
-    for (name, path) in &written {
-        let is_replaced = |(other, _): &&(&str, PathBuf)| *name == "out" && IN_PLACE.contains(&(command, other));
-        if let Some((other, _)) = read.iter().filter(|read| !is_replaced(read)).find(|(_, other)| output::are_one(path, other)) {
-            return refuse(path, format!("--{name} would write over what is read there, the {other}"));
+    for (name, path) in written(writing) {
+        let is_replaced = |(other, _): &&(&str, PathBuf)| name == "out" && IN_PLACE.contains(&(command, other));
+        if let Some((other, _)) = read.iter().filter(|read| !is_replaced(read)).find(|(_, other)| output::are_one(&path, other)) {
+            return refuse(&path, format!("--{name} would write over what is read there, the {other}"));
         }
     }
     Ok(())
+}
+
+/// The files that are written, with the options that say so.
+fn written(matches: &ArgMatches) -> Vec<(&'static str, PathBuf)> {
+    let mut written: Vec<_> = WRITTEN.into_iter().filter_map(|name| Some((name, path(matches, name)?))).collect();
+    if let Some(folder) = path(matches, "run") {
+        let folder = RunFolder::new(&folder);
+        written.extend([("run", folder.model()), ("run", folder.checkpoint()), ("run", folder.log()), ("run", folder.config())]);
+    }
+    written
+}
+
+fn refuse(path: &Path, what: String) -> Result<()> {
+    Err(Failure::input(format!("{}: {what}", path.display())))
 }
 
 /// The file that an option names, if the command has this option and it is given.

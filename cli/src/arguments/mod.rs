@@ -5,7 +5,7 @@ mod help;
 mod numbers;
 mod sentence;
 
-pub(crate) use files::check as check_files;
+pub(crate) use files::{check as check_files, check_read};
 pub use help::command;
 pub use numbers::{at_least_one, not_negative, part, positive, share, steps, time, whole};
 pub(crate) use sentence::sentence;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
 
-/// As many files stay open: half of what a process may usually have.
-const OPEN_AT_ONCE: usize = 512;
+/// As many files stay open: half of what a process may have where that is least.
+const OPEN_AT_ONCE: usize = 128;
 
 /// Bytes that can be read from any place.
 pub trait ReadAt: Debug {

@@ -36,6 +36,12 @@ pub enum Measurement {
 }
 
 impl Inverse {
+    /// The files that MASK:IMAGE:SIGMA may name, or WIDTH,PADDING:IMAGE:SIGMA.
+    pub(super) fn files(text: &str) -> Vec<&str> {
+        let parts = text.split_once(':').and_then(|(how, rest)| Some((how, rest.rsplit_once(':')?.0)));
+        parts.map_or(Vec::new(), |(how, image)| vec![how, image, image.rsplit_once('@').map_or(image, |(path, _)| path)])
+    }
+
     /// The problem that `how:image:sigma` describes; `kind` is inpaint or blur.
     pub(super) fn parse(kind: &str, text: &str) -> Result<Self, String> {
         let form = match kind {

@@ -101,6 +101,18 @@ impl Specification {
         }
     }
 
+    /// The files that `text` may name, none of which is looked at.
+    pub fn files(text: &str) -> Vec<&Path> {
+        let Some((kind, rest)) = text.split_once(':') else { return Vec::new() };
+        let files = match kind {
+            "observation" | "quadratic" => vec![rest],
+            "classes" => rest.rsplit_once(':').map_or(Vec::new(), |(data, _)| vec![data]),
+            "inpaint" | "blur" => Inverse::files(rest),
+            _ => Vec::new(),
+        };
+        files.into_iter().map(Path::new).collect()
+    }
+
     /// The reward of this kind (observation or quadratic) in a file's bytes; `place` names the file.
     ///
     /// # Errors

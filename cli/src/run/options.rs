@@ -1,7 +1,7 @@
 //! The options of a run as its folder keeps them, and a command line that goes on with them.
 
 use super::{Options, RunFolder};
-use crate::arguments::{Arguments, Command, check_files, command as whole, sentence};
+use crate::arguments::{Arguments, Command, check_files, check_read, command as whole, sentence};
 use crate::commands::train::Kind;
 use crate::failure::{Failure, Result};
 use clap::parser::ValueSource;
@@ -59,8 +59,9 @@ pub(crate) fn complete(matches: &ArgMatches) -> Result<Arguments> {
     }
     let config = format!("the options in {}", path.display());
     let line = line(command, &kept).map_err(|failure| failure.at(&config))?;
-    let matches = whole().try_get_matches_from(line).map_err(|error| Failure::input(sentence(&error)).at(&config))?;
-    let mut place = std::mem::replace(&mut arguments, parsed(&matches).map_err(|failure| failure.at(&config))?);
+    let kept_matches = whole().try_get_matches_from(line).map_err(|error| Failure::input(sentence(&error)).at(&config))?;
+    check_read(matches, &kept_matches)?;
+    let mut place = std::mem::replace(&mut arguments, parsed(&kept_matches).map_err(|failure| failure.at(&config))?);
     if let (Some(run), Some(given)) = (run_of(&mut arguments.command), run_of(&mut place.command)) {
         (*run.folder, *run.resume, *run.options) = (given.folder.take(), true, kept);
     }

@@ -66,9 +66,7 @@ impl Consistency {
         let query = off.states.query(off.s, off.u, off.place)?.constant();
         off.student.velocity(&query)?.sub(&Var::constant(target))
     }
-}
 
-impl Consistency {
     /// By what its residual is multiplied to be that of the straight path: of an average velocity from s to u, or of the velocity at u.
     pub(super) fn straight_weight(&self, path: &dyn Interpolant, s: f64, u: f64) -> f64 {
         let slope = StraightStep::new(path, s, u).slope;

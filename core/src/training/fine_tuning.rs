@@ -1,7 +1,7 @@
 //! Fine-tuning to a reward, off policy: the drift of the tilted model by regression, unbiased with any number of posterior draws.
 
 use super::objective::{Batch, interpolate, vector};
-use super::weighting::{AdaptiveWeight, weighted_mean_square};
+use super::weighting::{AdaptiveWeight, factors, weighted_mean_square};
 use crate::autodiff::{Tape, Var};
 use crate::categorical::effective_sample_size_of_logarithms;
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ use crate::tensor::{Device, Operations, Tensor};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// The κ above which weights by the covariance weigh less: on the linear path from t = 0.9 on.
+/// The κ = 1/(1 − τ) of the straight path above which the residual by the covariance weighs less: on the linear path from t = 0.9 on.
 const LARGEST_KAPPA: f64 = 10.0;
 
 /// ‖b_θ − sg[b_base − (w̄−1)(b_θ − b_base) + (σ²/2)∇_x w̄]‖², w̄ the mean of w = exp(λ r(X_{0,1}(ε; t, x_t)) − c) over posterior draws of the base's map X.
@@ -48,7 +48,8 @@ pub enum WeightSlope {
     Pathwise,
     /// κ Σ (w_i − w̄) x1_i/(N − 1) over N ≥ 2 draws: κ Cov(w, x1 | x_t), since (σ²/2)∇_x log p(x1 | x_t) = κ (x1 − E x1) on any Gaussian path. Takes no
     /// gradient of the reward or of the map, so it serves any reward, with jumps and with −∞. κ is infinite at t = 1, where draws agree but for what a map
-    /// errs: at κ > 10 the squared residual weighs (10/κ)², which moves no minimiser, and without which its mean would be infinite.
+    /// errs: where that of the straight path, 1/(1 − τ), is above 10, the squared residual weighs (10/κ)², which moves no minimiser, and without which its mean would be
+    /// infinite.
     Covariance,
 }
 
@@ -272,14 +273,12 @@ impl FineTuning {
         let excess: Vec<f64> = weights.of_states(draws).map(|own| mean(own) - 1.0).collect();
         let target = base.sub(&ahead.mul(&vector(&device, &excess)?.per_item(ahead.shape())?)?)?.add(&push)?;
         let residual = prediction.sub(&Var::constant(target))?;
-        let factors = match self.slope {
-            WeightSlope::Pathwise => None,
-            WeightSlope::Covariance => Some(
-                t.iter()
-                    .map(|&t| kappa(path, t).map(|kappa| libm::pow(f64::min(LARGEST_KAPPA / kappa, 1.0), 2.0)))
-                    .collect::<Result<Vec<_>>>()?,
-            ),
+        let weight = |t: &f64| {
+            let at = path.coefficients(*t);
+            let (straight, kappa) = (at.straight_weights().0, 1.0 / (1.0 - at.straight_time()));
+            if self.slope == WeightSlope::Covariance { straight * f64::min(LARGEST_KAPPA / kappa, 1.0) } else { straight }
         };
+        let factors = factors(None, t.iter().map(weight));
         let total = weighted_mean_square(&residual, self.weight, factors.as_deref())?;
         let Weights { mean_reward, effective_sample_size, .. } = weights;
         Ok(FineTuningLoss { total, mean_reward, effective_sample_size })

@@ -26,11 +26,11 @@ impl AdaptiveWeight {
     /// [`Error::Range`], naming the number.
     pub fn check(&self) -> Result<()> {
         let Self { offset, power } = *self;
-        if !(offset > 0.0 && offset.is_finite()) {
-            return Err(Error::Range { what: "the offset of the adaptive weight", value: offset, range: "positive and finite" });
-        }
         if !(power >= 0.0 && power.is_finite()) {
             return Err(Error::Range { what: "the power of the adaptive weight", value: power, range: "at least 0 and finite" });
+        }
+        if power > 0.0 && !(offset > 0.0 && offset.is_finite()) {
+            return Err(Error::Range { what: "the offset of the adaptive weight", value: offset, range: "positive and finite" });
         }
         Ok(())
     }

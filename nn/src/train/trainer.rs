@@ -101,6 +101,9 @@ struct Evaluation<T> {
 
 impl<T: Tensor> Evaluation<T> {
     fn scale(self, factor: f64) -> Result<Self> {
+        if factor == 1.0 {
+            return Ok(self);
+        }
         let parts = self.parts.into_iter().map(|(name, value)| Ok((name, value.scale(factor)?))).collect::<Result<_>>()?;
         Ok(Self { loss: self.loss.scale(factor)?, parts, gradient: self.gradient.scale(factor)? })
     }

@@ -1,4 +1,5 @@
-//! Every path is the straight one at other times (`StraightStep`), so an exact map must give the same samples on all of them, whatever the sampler.
+//! Every path is the straight one at other times (`StraightStep`), so an exact map must give the same samples on all of them, from states of the
+//! same signal-to-noise ratio. (A diffusion of one's own, `sample_by_diffusion`, is another equation on each path.)
 
 use crate::Paper;
 use crate::support::{F64, PATHS, device, normal, relative_error};
