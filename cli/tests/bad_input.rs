@@ -257,8 +257,9 @@ fn files_are_written_once() {
     folder.refuses(&["train", "--run", "run", "--resume", "--json", "points.csv"], &["points.csv: --json would", "the data"]);
     assert_eq!(folder.read("points.csv"), points);
     // What only looks like a file is none.
-    folder.succeeds(&["steer", "model.mfm", "--reward", "linear:1,0", "-n", "2", "-o", "1"]);
-    folder.succeeds(&["steer", "model.mfm", "--reward", "linear:1,0", "-n", "2", "-o", "1"]);
+    for _ in 0..2 {
+        folder.succeeds(&["finetune", "model.mfm", "--reward", "linear:1,0", "--out", "1", "--steps", "1", "--batch", "4"]);
+    }
     // A model may be tuned where it is.
     folder.succeeds(&["finetune", "model.mfm", "--reward", "linear:1,0", "--out", "model.mfm", "--steps", "1", "--batch", "4"]);
     // What goes nowhere may go there twice.
