@@ -5,6 +5,7 @@ use crate::arguments::{at_least_one, not_negative, part, positive, time};
 use crate::context::Context;
 use crate::data::Row;
 use crate::failure::{Failure, Place, Result};
+use crate::jumps;
 use crate::model::{LoadedModel, Told, shape};
 use crate::reward::{self, AnyReward};
 use crate::steering::{self, Counted, Diagnostics, Estimator, Plan, dash, estimators};
@@ -260,6 +261,9 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
     let reward = model.reward(&of_data)?;
     let n = aim.samples;
     let x = context.device.normal(&context.noise.fork(0), shape(n, dimension)?).at(format!("--samples {n}"))?;
+    if plan.estimator.has_draws() {
+        jumps::warn(context, &model, Some("use mfm steer by --estimator dps or smc"));
+    }
 
     let start = Instant::now();
     // The best of n samples knows no steps on the way.

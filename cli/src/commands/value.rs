@@ -4,6 +4,7 @@ use crate::arguments::{at_least_one, time};
 use crate::context::Context;
 use crate::data::{self, LabelColumn};
 use crate::failure::{Failure, Place, Result};
+use crate::jumps;
 use crate::model::{LoadedModel, Told};
 use crate::output;
 use crate::reward::{self, AnyReward};
@@ -95,6 +96,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let of_data = AnyReward::new(context, &arguments.reward, model.dimension())?;
     let reward = model.reward(&of_data)?;
     let &Arguments { time, draws, .. } = arguments;
+    jumps::warn(context, &model, None);
     let (flow, draws_each) = (model.flow(&arguments.told), Draws::new(draws));
     let (value, gradient, weights) = if arguments.gradient {
         let estimate = estimate_value_gradient(&flow, &reward, time, &states, draws_each, &context.noise).at(&model.source)?;
