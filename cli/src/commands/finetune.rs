@@ -28,7 +28,7 @@ pub struct Arguments {
     /// The model file to start from
     #[arg(required_unless_present = "resume")]
     pub model: Option<PathBuf>,
-    #[arg(long, value_name = "REWARD", help = reward::HELP, required_unless_present = "resume")]
+    #[arg(long, value_name = "REWARD", help = reward::HELP, next_line_help = true, required_unless_present = "resume")]
     #[allow(missing_docs)] // the help is its documentation
     pub reward: Option<String>,
     /// The model file to write; what is fine-tuned is its drift, so sample it by `mfm sample --ode`

@@ -24,7 +24,7 @@ use std::time::Instant;
 pub struct Aim {
     /// The model file
     pub model: PathBuf,
-    #[arg(long, value_name = "REWARD", help = reward::HELP)]
+    #[arg(long, value_name = "REWARD", help = reward::HELP, next_line_help = true)]
     #[allow(missing_docs)] // the help is its documentation
     pub reward: String,
     /// How many samples (particles, for smc and search)

@@ -31,7 +31,7 @@ pub struct Arguments {
     /// Posterior draws for each state
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one, allow_negative_numbers = true)]
     pub draws: usize,
-    #[arg(long, value_name = "REWARD", help = reward::HELP)]
+    #[arg(long, value_name = "REWARD", help = reward::HELP, next_line_help = true)]
     #[allow(missing_docs)] // the help is its documentation
     pub reward: String,
     /// The condition
