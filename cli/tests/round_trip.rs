@@ -272,8 +272,10 @@ fn a_run_in_a_folder() {
     folder.refuses(&[&resume[..], &["--checkpoint", "c.mfm"]].concat(), &["--run", "--checkpoint"]);
     folder.write("run/log.jsonl", b"{}\n");
     folder.refuses(&resume, &["run/log.jsonl: line 1"]);
-    folder.write("run/config.json", b"[1]");
-    folder.refuses(&resume, &["run/config.json"]);
+    for damaged in [&b"[1]"[..], b"{\n"] {
+        folder.write("run/config.json", damaged);
+        folder.refuses(&resume, &["run/config.json: the options of the run are damaged: "]);
+    }
 }
 
 #[test]

@@ -109,7 +109,9 @@ impl RunFolder {
         if !path.exists() {
             return Ok(None);
         }
-        serde_json::from_slice(&read(&path)?).map(Some).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
+        serde_json::from_slice(&read(&path)?)
+            .map(Some)
+            .map_err(|error| Failure::input(format!("{}: the options of the run are damaged: {error}", path.display())))
     }
 
     /// The log of the run up to its last whole line; empty where there is none.
