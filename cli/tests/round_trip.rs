@@ -279,6 +279,31 @@ fn a_run_in_a_folder() {
 }
 
 #[test]
+fn a_run_that_left_nothing_makes_way() {
+    let folder = Folder::new();
+    folder.points();
+    let small = ["train", "points.csv", "--steps", "20", "--width", "24", "--depth", "2", "--batch", "64"];
+    folder.succeeds(&[&small[..], &["-o", "model.mfm"]].concat());
+    let train = [&small[..], &["--run", "run"]].concat();
+    let (_, err) = texts(&folder.run(&[&train[..], &["--learning-rate", "1e39", "--warm-up", "0"]].concat()));
+    assert!(err.contains("step 1: it would make first.weight NaN or infinite"), "{err}");
+    assert!(folder.path("run/config.json").exists() && !folder.path("run/checkpoint.mfm").exists());
+    // What it logged is of no use to another run.
+    folder.write("run/log.jsonl", b"{\"step\":1}\n");
+    #[cfg(unix)]
+    {
+        let config = std::fs::File::open(folder.path("run/config.json")).unwrap();
+        config.lock().unwrap();
+        folder.refuses(&train, &["--run run: another process is at work in this folder"]);
+    }
+    folder.succeeds(&train);
+    assert!(folder.read("run/model.mfm") == folder.read("model.mfm"), "what was left changes the weights");
+    let config: serde_json::Value = serde_json::from_slice(&folder.read("run/config.json")).unwrap();
+    assert_eq!((config["learning-rate"].as_f64(), config["warm-up"].as_u64()), (Some(0.001), Some(100)));
+    folder.refuses(&train, &["--run run", "it holds a run", "--resume"]);
+}
+
+#[test]
 fn values_of_many_states_go_to_a_file() {
     let folder = Folder::with_model();
     folder.write("states.csv", b"0.1,0.2\n-0.4,0.3\n0.5,-0.5\n");
