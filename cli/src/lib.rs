@@ -11,6 +11,7 @@ pub mod device;
 mod digits;
 pub mod failure;
 pub mod finetune;
+pub mod jumps;
 pub mod mnist;
 pub mod model;
 pub mod output;

@@ -79,8 +79,11 @@ fn from_data_to_steered_samples() {
     assert!(value["truth"]["correlation"].as_f64().unwrap() > 0.9, "{value}");
     assert!(folder.read("v.png").starts_with(b"\x89PNG"));
     assert!(folder.succeeds(&truth).contains("200 rollouts of 8 steps a state: correlation 0.9"));
-    folder.refuses(&[&truth[..9], &["-o", "v.png"]].concat(), &["--truth"]);
-    folder.refuses(&[&truth[..], &["-o", "v.csv"]].concat(), &["v.csv", "a picture is a .png file"]);
+    folder.refuses(
+        &[&truth[..8], &["-o", "v.png"]].concat(),
+        &["v.png: the picture is of the estimates over the truth", "--truth is needed"],
+    );
+    folder.refuses(&[&truth[..], &["-o", "v.txt"]].concat(), &["v.txt", ".csv, .npy or .png"]);
 
     // Search is an estimator of steer, and a command of its own.
     let aim = [
@@ -279,8 +282,71 @@ fn a_run_in_a_folder() {
     folder.refuses(&[&resume[..], &["--checkpoint", "c.mfm"]].concat(), &["--run", "--checkpoint"]);
     folder.write("run/log.jsonl", b"{}\n");
     folder.refuses(&resume, &["run/log.jsonl: line 1"]);
-    folder.write("run/config.json", b"[1]");
-    folder.refuses(&resume, &["run/config.json"]);
+    for damaged in [&b"[1]"[..], b"{\n"] {
+        folder.write("run/config.json", damaged);
+        folder.refuses(&resume, &["run/config.json: the options of the run are damaged: "]);
+    }
+}
+
+#[test]
+fn a_run_that_left_nothing_makes_way() {
+    let folder = Folder::new();
+    folder.points();
+    let small = ["train", "points.csv", "--steps", "20", "--width", "24", "--depth", "2", "--batch", "64"];
+    folder.succeeds(&[&small[..], &["-o", "model.mfm"]].concat());
+    let train = [&small[..], &["--run", "run"]].concat();
+    let (_, err) = texts(&folder.run(&[&train[..], &["--learning-rate", "1e39", "--warm-up", "0"]].concat()));
+    assert!(err.contains("step 1: it would make first.weight NaN or infinite"), "{err}");
+    assert!(folder.path("run/config.json").exists() && !folder.path("run/checkpoint.mfm").exists());
+    // What it logged is of no use to another run.
+    folder.write("run/log.jsonl", b"{\"step\":1}\n");
+    #[cfg(unix)]
+    {
+        let config = std::fs::File::open(folder.path("run/config.json")).unwrap();
+        config.lock().unwrap();
+        folder.refuses(&train, &["--run run: another process is at work in this folder"]);
+    }
+    folder.succeeds(&train);
+    assert!(folder.read("run/model.mfm") == folder.read("model.mfm"), "what was left changes the weights");
+    let config: serde_json::Value = serde_json::from_slice(&folder.read("run/config.json")).unwrap();
+    assert_eq!((config["learning-rate"].as_f64(), config["warm-up"].as_u64()), (Some(0.001), Some(100)));
+    folder.refuses(&train, &["--run run", "it holds a run", "--resume"]);
+}
+
+#[test]
+fn values_of_many_states_go_to_a_file() {
+    let folder = Folder::with_model();
+    folder.write("states.csv", b"0.1,0.2\n-0.4,0.3\n0.5,-0.5\n");
+    let value = ["value", "model.mfm", "--state", "states.csv", "--time", "0.5", "--reward", "linear:1,0", "--draws", "16"];
+    let all = ["--gradient", "--truth", "20", "--truth-steps", "2"];
+    let report = |more: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&folder.succeeds(&[&value[..], more, &["--json", "-"]].concat())).unwrap()
+    };
+    let numbers = |of: &serde_json::Value| of.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect::<Vec<_>>();
+    for (more, columns) in [(&[][..], 2), (&all[..1], 4), (&all[1..], 3), (&all, 5)] {
+        let told = report(more);
+        assert!(folder.succeeds(&[&value[..], more, &["-o", "v.csv"]].concat()).lines().all(|line| line.starts_with("one step")));
+        let written = rows(&String::from_utf8(folder.read("v.csv")).unwrap());
+        assert!(written.len() == 3 && written.iter().all(|row| row.len() == columns), "{written:?}");
+        assert_eq!(written.iter().map(|row| row[0]).collect::<Vec<_>>(), numbers(&told["values"]));
+        let size = written.iter().map(|row| row[1]).sum::<f64>() / 3.0;
+        assert!((size - told["effective_sample_size"].as_f64().unwrap()).abs() < 1e-5 * size, "{size} {told}");
+        if told["truth"].is_object() {
+            assert_eq!(written.iter().map(|row| row[2]).collect::<Vec<_>>(), numbers(&told["truth"]["values"]));
+        }
+        if let Some(gradients) = told["gradients"].as_array() {
+            for (row, gradient) in written.iter().zip(gradients) {
+                assert_eq!(row[columns - 2..], numbers(gradient));
+            }
+        }
+    }
+    // As an array, with the same numbers.
+    folder.succeeds(&[&value[..], &["--gradient", "-o", "v.npy"]].concat());
+    let array = folder.read("v.npy");
+    assert!(
+        array.starts_with(b"\x93NUMPY")
+            && String::from_utf8_lossy(&array[..128]).contains("'<f8', 'fortran_order': False, 'shape': (3, 4)")
+    );
 }
 
 #[test]

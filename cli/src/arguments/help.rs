@@ -33,6 +33,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_table_of_rewards_keeps_its_lines() {
+        for name in ["value", "steer", "search", "finetune"] {
+            let mut whole = command().term_width(100);
+            whole.build();
+            let help = whole.find_subcommand_mut(name).map(|own| own.render_help().to_string()).unwrap();
+            for line in crate::reward::HELP.lines() {
+                assert!(help.contains(line), "{name}: {line}\n{help}");
+            }
+        }
+    }
+
+    #[test]
     fn what_makes_no_difference_is_not_shown() {
         let help = |name: &str| {
             let mut whole = command();

@@ -1,4 +1,4 @@
-//! Where samples go: to a `.csv`, `.npy` or `.png` file, or as text to standard output.
+//! Where samples and other rows of numbers go: to a `.csv`, `.npy` or `.png` file, or as text to standard output.
 
 use crate::context::Context;
 use crate::data::{Row, Values, save_csv, save_npy};
@@ -77,7 +77,7 @@ impl Destination {
                 return Err(Failure::input(format!("cannot draw {}: {why}", path.display())));
             }
             _ if is_device => Self::Csv(path.to_owned()),
-            _ => return Err(Failure::input(format!("cannot write {}: samples go to a .csv, .npy or .png file", path.display()))),
+            _ => return Err(Failure::input(format!("cannot write {}: results go to a .csv, .npy or .png file", path.display()))),
         };
         output::check(path)?;
         Ok(destination)

@@ -3,6 +3,7 @@
 use crate::arguments::at_least_one;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::jumps::DIAGONAL;
 use crate::model::{LoadedModel, read, save};
 use crate::output;
 use crate::table::count;
@@ -120,6 +121,9 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
     let item = Shape::new(&[config.channels, config.side, config.side])?;
     let mut header = ModelHeader::new(ModelConfig::dit(config), Linear.name(), item);
     header.provenance.data = format!("imported from {source}");
+    if arguments.flow_model {
+        header.provenance.objective = format!("{DIAGONAL} of the flow model");
+    }
     header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
     save(&arguments.out, &model, &header)?;
     Report { source, file: arguments.out.display().to_string(), parameters: model.parameter_count() }.tell(context)

@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::data::{self, LabelColumn, Source, Values};
 use crate::failure::{Failure, Place, Result};
 use crate::finetune::{self, FineTuned, Kept, Row, Settings};
+use crate::jumps::{self, DRIFT, FOLLOWING};
 use crate::model::{LoadedModel, Told, save, shape};
 use crate::output;
 use crate::reward::{self, AnyReward};
@@ -27,7 +28,7 @@ pub struct Arguments {
     /// The model file to start from
     #[arg(required_unless_present = "resume")]
     pub model: Option<PathBuf>,
-    #[arg(long, value_name = "REWARD", help = reward::HELP, required_unless_present = "resume")]
+    #[arg(long, value_name = "REWARD", help = reward::HELP, next_line_help = true, required_unless_present = "resume")]
     #[allow(missing_docs)] // the help is its documentation
     pub reward: Option<String>,
     /// The model file to write; what is fine-tuned is its drift, so sample it by `mfm sample --ode`
@@ -154,9 +155,9 @@ impl Arguments {
     /// What was done, for the file.
     fn describe(&self, base: &str, reward: &str) -> String {
         let weights = if self.raw { "raw" } else { "normalised" };
-        let follow = if self.follow > 0.0 { format!(", the rest of the map following by {}", self.follow) } else { String::new() };
+        let follow = if self.follow > 0.0 { format!("{FOLLOWING}{}", self.follow) } else { String::new() };
         let how = if self.gradient_free { ", without its gradient" } else { "" };
-        format!("the drift of {base} fine-tuned to {} times {reward}{how}, {weights} weights{follow}", self.strength)
+        format!("{DRIFT}{base} fine-tuned to {} times {reward}{how}, {weights} weights{follow}", self.strength)
     }
 }
 
@@ -208,6 +209,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let of_data = AnyReward::new(context, wanted, dimension)?;
     let reward = model.reward(&of_data)?;
     let flow = model.flow(&arguments.told);
+    jumps::warn(context, &model, None);
     let noise = context.device.normal(&context.noise.fork(1), shape(arguments.samples, dimension)?)?;
     let before = Drawn::new(&model, &flow, &reward, &noise)?;
     context.say(format!("before: mean reward {}", number(before.mean_reward, 4)));

@@ -6,9 +6,10 @@ use crate::context::Context;
 use crate::data::Values;
 use crate::failure::{Failure, Place, Result};
 use crate::finetune::Row;
+use crate::jumps::Jumps;
 use crate::model::{LoadedModel, Told, shape};
 use crate::output::{self, Directory};
-use crate::run::{Line, Options, RunFolder, command_of};
+use crate::run::{Line, RunFolder, command_of};
 use crate::table::{Table, count, number, things};
 use mfm_core::sample::{sample_by_integration, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
@@ -85,7 +86,7 @@ pub fn draw<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Re
             let model = LoadedModel::<T>::load(&path, &context.device)?;
             if is_drawable(model.dimension()) {
                 pictures.push(out.file("samples.png"));
-                output::picture(&pictures[1], &samples(context, &model, has_jumps(&options))?)?;
+                output::picture(&pictures[1], &samples(context, &model)?)?;
             } else {
                 context.say(format!("samples of {} numbers cannot be drawn", model.dimension()));
             }
@@ -102,14 +103,6 @@ pub fn draw<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Re
             .collect(),
         seconds: curves.seconds,
     })
-}
-
-/// Whether the jumps of a run's model mean anything: not without a consistency loss, nor where the map does not follow a drift that is fine-tuned.
-fn has_jumps(options: &Options) -> bool {
-    if command_of(options) == "finetune" {
-        return options.get("follow").and_then(serde_json::Value::as_f64).is_some_and(|weight| weight > 0.0);
-    }
-    !matches!(options.get("consistency").and_then(|loss| loss.as_str()), Some("none" | "flow"))
 }
 
 /// The curves of a log.
@@ -216,7 +209,7 @@ fn smoothed(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
 }
 
 /// Samples by a few steps of the map and by the ODE, from the same noise; of a model with labels, for each of them.
-fn samples<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>, jumps: bool) -> Result<Picture> {
+fn samples<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>) -> Result<Picture> {
     let dimension = model.dimension();
     let size = if dimension <= 2 { POINTS } else { IMAGES };
     let x = context.device.normal(&context.noise.fork(1), shape(size, dimension)?)?;
@@ -235,7 +228,8 @@ fn samples<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>, jumps: bool)
         model.numbers(&samples.at(&model.source)?)
     };
     let named = |steps: Option<usize>| steps.map_or_else(|| "ODE".to_owned(), |k| things(k, "step"));
-    let ways: &[Option<usize>] = if jumps { &[Some(1), Some(2), Some(4), None] } else { &[None] };
+    let has_jumps = Jumps::of(&model.header.provenance.objective) == Jumps::Trained;
+    let ways: &[Option<usize>] = if has_jumps { &[Some(1), Some(2), Some(4), None] } else { &[None] };
     let (names, rows): (Vec<String>, Vec<Values>) = match model.header.labels() {
         0 => ways.iter().map(|&steps| Ok((named(steps), draw(None, steps)?))).collect::<Result<Vec<_>>>()?.into_iter().unzip(),
         labels => (0..labels.min(if dimension <= 2 { 9 } else { 10 }))

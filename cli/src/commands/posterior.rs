@@ -5,6 +5,7 @@ use crate::arguments::{at_least_one, time};
 use crate::context::Context;
 use crate::data::{self, LabelColumn, Row};
 use crate::failure::{Place, Result};
+use crate::jumps;
 use crate::model::{LoadedModel, Told};
 use crate::table::{Table, count, number};
 use mfm_core::sample::posterior_by_steps;
@@ -64,6 +65,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let data = data::load(&arguments.state, LabelColumn::None)?;
     let states = model.states(&data, &context.device)?;
     let &Arguments { time, draws, steps, .. } = arguments;
+    jumps::warn(context, &model, None);
 
     let start = Instant::now();
     let progress = context.progress("drawing", data.len() as u64);

@@ -5,6 +5,7 @@ use crate::arguments::at_least_one;
 use crate::context::Context;
 use crate::data::Row;
 use crate::failure::{Failure, Place, Result};
+use crate::jumps;
 use crate::model::{LoadedModel, Told, shape};
 use crate::table::{Table, count, number, things};
 use mfm_core::sample::{sample_by_integration, sample_by_refinement, sample_by_steps};
@@ -75,6 +76,11 @@ impl Method {
         }
     }
 
+    /// Whether they are made by the jumps of the map.
+    fn is_by_jumps(&self) -> bool {
+        self.ode.is_none() && self.sde.is_none()
+    }
+
     fn run<T: Tensor>(&self, model: &LoadedModel<T>, told: &Told, x: &T, noise: &Noise) -> mfm_core::Result<T> {
         let flow = model.flow(told);
         match *self {
@@ -113,6 +119,9 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     shape(n, dimension)?;
     let mut rows =
         model.room(n).map_err(|_| Failure::input(format!("--samples {n}: there is no room for so many samples of {dimension} numbers")))?;
+    if arguments.method.is_by_jumps() {
+        jumps::warn(context, &model, Some("use --ode"));
+    }
 
     let start = Instant::now();
     let progress = context.progress("sampling", n as u64);

@@ -5,6 +5,7 @@ use crate::arguments::{at_least_one, not_negative, part, positive, time};
 use crate::context::Context;
 use crate::data::Row;
 use crate::failure::{Failure, Place, Result};
+use crate::jumps;
 use crate::model::{LoadedModel, Told, shape};
 use crate::reward::{self, AnyReward};
 use crate::steering::{self, Diagnostics, Estimator, Plan, dash, estimators};
@@ -24,7 +25,7 @@ use std::time::Instant;
 pub struct Aim {
     /// The model file
     pub model: PathBuf,
-    #[arg(long, value_name = "REWARD", help = reward::HELP)]
+    #[arg(long, value_name = "REWARD", help = reward::HELP, next_line_help = true)]
     #[allow(missing_docs)] // the help is its documentation
     pub reward: String,
     /// How many samples (particles, for smc and search)
@@ -262,6 +263,9 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
     let reward = model.reward(&of_data)?;
     let n = aim.samples;
     let x = context.device.normal(&context.noise.fork(0), shape(n, dimension)?).at(format!("--samples {n}"))?;
+    if plan.estimator.has_draws() {
+        jumps::warn(context, &model, Some("use mfm steer by --estimator dps or smc"));
+    }
 
     let start = Instant::now();
     let progress = context.progress("steering", plan.reports(x.shape())? as u64);

@@ -1,15 +1,17 @@
 //! `mfm value`: the value function of a reward at noisy states, and its gradient.
 
+use super::destination::{Destination, Groups, Samples};
 use crate::arguments::{at_least_one, time};
 use crate::context::Context;
-use crate::data::{self, LabelColumn};
+use crate::data::{self, LabelColumn, Values};
 use crate::failure::{Failure, Place, Result};
+use crate::jumps;
 use crate::model::{LoadedModel, Told};
 use crate::output;
 use crate::reward::{self, AnyReward};
 use crate::table::{Table, count, number};
 use mfm_core::guidance::{estimate_value, estimate_value_by_rollouts, estimate_value_gradient};
-use mfm_core::{Draws, Reward, Tensor, TimeGrid};
+use mfm_core::{Draws, Operations as _, Reward, Tensor, TimeGrid};
 use mfm_picture::{Axis, BLUE, Figure, GREY, Layer, Panel, Picture};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -29,7 +31,7 @@ pub struct Arguments {
     /// Posterior draws for each state
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one, allow_negative_numbers = true)]
     pub draws: usize,
-    #[arg(long, value_name = "REWARD", help = reward::HELP)]
+    #[arg(long, value_name = "REWARD", help = reward::HELP, next_line_help = true)]
     #[allow(missing_docs)] // the help is its documentation
     pub reward: String,
     /// The condition
@@ -44,8 +46,9 @@ pub struct Arguments {
     /// Steps of a rollout, two network evaluations each
     #[arg(long, value_name = "K", default_value_t = 64, value_parser = at_least_one, allow_negative_numbers = true, requires = "truth")]
     pub truth_steps: usize,
-    /// A picture of the estimates over the truth
-    #[arg(short, long, value_name = "FILE.png", requires = "truth")]
+    /// The file to write: .csv or .npy, one row a state: the value, its effective sample size, with --truth the value by rollouts, and with --gradient the
+    /// gradient's columns; or, with --truth, a .png picture of the estimates over the truth [default: a table on standard output]
+    #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
 
@@ -82,11 +85,13 @@ struct Truth {
 /// # Errors
 /// One sentence for the user.
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
-    if let Some(path) = &arguments.out {
-        if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
-            return Err(Failure::input(format!("cannot draw {}: a picture is a .png file", path.display())));
-        }
-        output::check(path)?;
+    // The picture is a figure of its own, whatever the data's dimension.
+    let destination = Destination::new(arguments.out.as_deref(), 2)?;
+    if let (Destination::Png(path), None) = (&destination, arguments.truth) {
+        let path = path.display();
+        return Err(Failure::input(format!(
+            "cannot draw {path}: the picture is of the estimates over the truth, for which --truth is needed"
+        )));
     }
     let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
     model.check(&arguments.told)?;
@@ -95,14 +100,15 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let of_data = AnyReward::new(context, &arguments.reward, model.dimension())?;
     let reward = model.reward(&of_data)?;
     let &Arguments { time, draws, .. } = arguments;
+    jumps::warn(context, &model, None);
     let (flow, draws_each) = (model.flow(&arguments.told), Draws::new(draws));
-    let (value, gradient, weights) = if arguments.gradient {
+    let (value, gradient, weights, concentration) = if arguments.gradient {
         let estimate = estimate_value_gradient(&flow, &reward, time, &states, draws_each, &context.noise).at(&model.source)?;
-        let weights = estimate.concentration()?;
-        (estimate.value, Some(model.coordinates().leave_gradient(&estimate.gradient)?.to_vec::<f64>()?), weights)
+        let (gradient, concentration) = (model.coordinates().leave_gradient(&estimate.gradient)?, estimate.concentration()?);
+        (estimate.value, Some(gradient.to_vec::<f64>()?), estimate.weights, concentration)
     } else {
         let estimate = estimate_value(&flow, &reward, time, &states, draws_each, &context.noise).at(&model.source)?;
-        (estimate.value, None, estimate.concentration)
+        (estimate.value, None, estimate.weights, estimate.concentration)
     };
     let gradients: Option<Vec<&[f64]>> = gradient.as_ref().map(|gradient| gradient.chunks_exact(model.dimension()).collect());
     let values = value.to_vec::<f64>()?;
@@ -113,19 +119,18 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         Some(rollouts) => Some(truth(context, arguments, &model, &reward, &states, rollouts, &values)?),
         None => None,
     };
-    let more = [("gradient's norm", gradients.is_some()), ("truth", truth.is_some())];
-    let more = more.into_iter().filter_map(|(heading, known)| known.then_some(heading));
-    let mut table = Table::new(["state", "value"].into_iter().chain(more));
-    for (i, value) in values.iter().enumerate() {
-        let norm = gradients.as_ref().map(|rows| number(rows[i].iter().map(|slope| slope * slope).sum::<f64>().sqrt(), 6));
-        let truth = truth.as_ref().map(|truth| number(truth.values[i], 6));
-        table.row([(i + 1).to_string(), number(*value, 6)].into_iter().chain(norm).chain(truth));
+    match &destination {
+        Destination::Csv(_) | Destination::Npy(_) => {
+            let rows = rows(&values, &weights, truth.as_ref(), gradients.as_deref())?;
+            let dimension = rows.len() / values.len();
+            destination.write(context, &Samples { title: "", rows: &Values::Double(rows), dimension, groups: Groups::One })?;
+        }
+        Destination::Stdout | Destination::Png(_) => context.table(&table(&values, truth.as_ref(), gradients.as_deref()))?,
     }
-    context.table(&table)?;
     context.say(format!(
         "{draws} draws a state; effective sample size {}, largest weight {} (means over the states); estimates are biased low at few draws",
-        number(weights.effective_sample_size, 3),
-        number(weights.largest_weight, 3)
+        number(concentration.effective_sample_size, 3),
+        number(concentration.largest_weight, 3)
     ));
     if let Some(truth) = &truth {
         let correlation = truth.correlation.map_or_else(|| "no correlation".into(), |found| format!("correlation {}", number(found, 4)));
@@ -135,7 +140,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
             truth.steps,
             number(truth.error, 3)
         ))?;
-        if let Some(path) = &arguments.out {
+        if let Destination::Png(path) = &destination {
             output::picture(path, &scatter(&values, truth)?)?;
         }
     }
@@ -146,10 +151,36 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         draws,
         values,
         gradients,
-        effective_sample_size: weights.effective_sample_size,
-        largest_weight: weights.largest_weight,
+        effective_sample_size: concentration.effective_sample_size,
+        largest_weight: concentration.largest_weight,
         truth,
     })
+}
+
+/// What is known of each state, for people.
+fn table(values: &[f64], truth: Option<&Truth>, gradients: Option<&[&[f64]]>) -> Table {
+    let more = [("gradient's norm", gradients.is_some()), ("truth", truth.is_some())];
+    let more = more.into_iter().filter_map(|(heading, known)| known.then_some(heading));
+    let mut table = Table::new(["state", "value"].into_iter().chain(more));
+    for (i, value) in values.iter().enumerate() {
+        let norm = gradients.map(|rows| number(rows[i].iter().map(|slope| slope * slope).sum::<f64>().sqrt(), 6));
+        let truth = truth.map(|truth| number(truth.values[i], 6));
+        table.row([(i + 1).to_string(), number(*value, 6)].into_iter().chain(norm).chain(truth));
+    }
+    table
+}
+
+/// What is known of each state, row after row, for machines: the value, its effective sample size, the truth and the gradient.
+fn rows<T: Tensor>(values: &[f64], weights: &T, truth: Option<&Truth>, gradients: Option<&[&[f64]]>) -> Result<Vec<f64>> {
+    let squares = weights.square()?.sum(1)?.to_vec::<f64>()?;
+    let mut rows = Vec::new();
+    for (i, (value, square)) in values.iter().zip(squares).enumerate() {
+        // A state without a possible draw has no weights.
+        rows.extend([*value, if square > 0.0 { 1.0 / square } else { 0.0 }]);
+        rows.extend(truth.map(|truth| truth.values[i]));
+        rows.extend(gradients.map_or(&[][..], |rows| rows[i]));
+    }
+    Ok(rows)
 }
 
 /// The value by long rollouts, beside the `estimates`.

@@ -5,7 +5,7 @@ use crate::failure::{Failure, Result};
 use crate::model::read;
 use crate::output::{self, Directory};
 use serde_json::{Map, Value};
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -17,13 +17,13 @@ pub type Options = Map<String, Value>;
 pub struct RunFolder {
     path: PathBuf,
     /// What keeps other processes out, once the folder is made.
-    lock: OnceCell<File>,
+    lock: RefCell<Option<File>>,
 }
 
 impl RunFolder {
     /// The folder at `path`.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), lock: OnceCell::new() }
+        Self { path: path.to_owned(), lock: RefCell::default() }
     }
 
     /// The finished model.
@@ -51,13 +51,14 @@ impl RunFolder {
         self.path.join(name)
     }
 
-    /// The folder at `path`, for a new run or to go on with the one that it holds.
+    /// The folder at `path`, for a new run or to go on with the one that it holds. A run that ended before its first checkpoint left nothing to go on with, and
+    /// makes way.
     ///
     /// # Errors
     /// If it holds a run that is not to be resumed.
     pub fn begin(path: &Path, resume: bool) -> Result<Self> {
         let folder = Self::new(path);
-        if !resume && folder.options()?.is_some() {
+        if !resume && folder.config().exists() && (folder.checkpoint().exists() || folder.model().exists()) {
             return Err(Failure::input(format!(
                 "--run {}: it holds a run; go on with it by --resume, or name another folder",
                 path.display()
@@ -73,30 +74,36 @@ impl RunFolder {
     /// If it cannot be written, or another process is at work in it.
     pub fn create(&self, options: &Options) -> Result<()> {
         let directory = Directory::create(&self.path)?;
-        let path = directory.file("config.json");
-        if !path.exists() {
+        let path = self.config();
+        self.lock(&path)?;
+        if !self.options().is_ok_and(|kept| kept.as_ref() == Some(options)) {
+            // The log of a run that left nothing else is of no use to this one.
+            if !self.checkpoint().exists() {
+                directory.remove("log.jsonl")?;
+            }
             let mut text = serde_json::to_string_pretty(options).map_err(|error| Failure::Internal(error.to_string()))?;
             text.push('\n');
             output::write_bytes(&path, text.as_bytes())?;
+            self.lock(&path)?;
         }
-        self.lock(&path)?;
         for file in [path, self.log(), self.model()] {
             output::remove_remains(&file);
         }
         Ok(())
     }
 
-    /// Locks the folder by its options, which nobody replaces. A file system without locks must not keep a run from training.
+    /// Locks the folder by its options, which nobody else replaces then. A file system without locks must not keep a run from training.
     fn lock(&self, config: &Path) -> Result<()> {
         // Elsewhere a lock keeps others from reading the file, too.
-        if !cfg!(unix) || self.lock.get().is_some() {
+        if !cfg!(unix) {
             return Ok(());
         }
+        self.lock.take();
         let Ok(file) = File::options().append(true).open(config).or_else(|_| File::open(config)) else { return Ok(()) };
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return Err(Failure::input(format!("--run {}: another process is at work in this folder", self.path.display())));
         }
-        let _ = self.lock.set(file);
+        self.lock.replace(Some(file));
         Ok(())
     }
 
@@ -109,7 +116,9 @@ impl RunFolder {
         if !path.exists() {
             return Ok(None);
         }
-        serde_json::from_slice(&read(&path)?).map(Some).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
+        serde_json::from_slice(&read(&path)?)
+            .map(Some)
+            .map_err(|error| Failure::input(format!("{}: the options of the run are damaged: {error}", path.display())))
     }
 
     /// The log of the run up to its last whole line; empty where there is none.

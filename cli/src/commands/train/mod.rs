@@ -11,6 +11,7 @@ use crate::classifier::failure;
 use crate::context::Context;
 use crate::data::{self, LabelColumn, Source};
 use crate::failure::{Failure, Place as _, Result};
+use crate::jumps::DIAGONAL;
 use crate::model::{LoadedModel, save};
 use crate::output;
 use crate::run::{Checkpoint, Log, RunFolder, State, Watch};
@@ -180,7 +181,7 @@ fn describe(arguments: &Arguments) -> String {
     let name = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
     let source = arguments.teacher.as_ref().map_or("data".into(), |teacher| teacher.display().to_string());
     let losses = match arguments.consistency.consistency(arguments.teacher.is_some()) {
-        Consistency::None => "diagonal loss".to_owned(),
+        Consistency::None => DIAGONAL.to_owned(),
         _ => format!("diagonal and {} losses", name(arguments.consistency.to_possible_value())),
     };
     let batch = if arguments.accumulate == 1 { String::new() } else { format!(" in {} parts", arguments.accumulate) };
