@@ -39,9 +39,12 @@
 /** `noexcept`, in C++. */
 #ifdef __cplusplus
 #define MFM_NOEXCEPT noexcept
+/** `nullptr` in C++, where some warn of NULL; NULL in C. */
+#define MFM_NULL nullptr
 extern "C" {
 #else
 #define MFM_NOEXCEPT
+#define MFM_NULL NULL
 #endif
 
 /** The first number of the library's version, for `#if`. */
@@ -134,7 +137,7 @@ typedef struct mfm_model_options {
 static inline mfm_model_options mfm_model_options_default(void) {
   mfm_model_options o;
   o.size = sizeof o;
-  o.device = NULL;
+  o.device = MFM_NULL;
   o.precision = MFM_F32;
   o.graphs = 0;
   return o;
@@ -177,7 +180,7 @@ static inline mfm_architecture mfm_architecture_default(size_t dimension) {
   a.frequencies = 8;
   a.labels = 0;
   a.seed = 0;
-  a.device = NULL;
+  a.device = MFM_NULL;
   a.precision = MFM_F32;
   a.graphs = 0;
   a.raw = 0;
@@ -272,10 +275,10 @@ static inline mfm_session_options mfm_session_options_default(void) {
   mfm_session_options o;
   o.size = sizeof o;
   o.threads = 1;
-  o.stream = NULL;
-  o.context = NULL;
-  o.progress = NULL;
-  o.log = NULL;
+  o.stream = MFM_NULL;
+  o.context = MFM_NULL;
+  o.progress = MFM_NULL;
+  o.log = MFM_NULL;
   return o;
 }
 
@@ -308,9 +311,9 @@ static inline mfm_draw mfm_draw_default(void) {
   mfm_draw d;
   d.seed = 0;
   d.stream = 0;
-  d.labels = NULL;
+  d.labels = MFM_NULL;
   d.label_count = 0;
-  d.guidance = NULL;
+  d.guidance = MFM_NULL;
   d.guidance_count = 0;
   return d;
 }
@@ -391,9 +394,9 @@ static inline mfm_query mfm_query_default(void) {
   q.s = 0.0;
   q.u = 1.0;
   q.t = 0.0;
-  q.labels = NULL;
+  q.labels = MFM_NULL;
   q.label_count = 0;
-  q.guidance = NULL;
+  q.guidance = MFM_NULL;
   q.guidance_count = 0;
   return q;
 }
@@ -441,7 +444,7 @@ static inline mfm_value_options mfm_value_options_default(void) {
   o.draw = mfm_draw_default();
   o.time = 0.5;
   o.draws = 256;
-  o.effective_sample_sizes = NULL;
+  o.effective_sample_sizes = MFM_NULL;
   return o;
 }
 
