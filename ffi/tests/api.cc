@@ -35,6 +35,13 @@ void views() {
   std::size_t items = 0;
   for (const mfm::span<const float> item : mfm::batch(plain, 4, 16)) CHECK(item.data() == plain + 16 * items++ && item.size() == 16);
   CHECK(items == 4);
+
+  // Results that would be lost with a temporary are no results; a temporary view, or what is only read, is as good as any.
+  using numbers = std::vector<float>;
+  using floats = mfm::span<float>;
+  static_assert(!std::is_constructible_v<floats, numbers> && !std::is_constructible_v<floats, std::array<float, dimension>>);
+  static_assert(std::is_constructible_v<floats, numbers&> && std::is_constructible_v<floats, floats>);
+  static_assert(std::is_constructible_v<mfm::span<const float>, numbers> && std::is_constructible_v<mfm::span<const float>, floats>);
 }
 
 void tensors() {
