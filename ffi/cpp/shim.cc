@@ -136,12 +136,16 @@ rust::Slice<T> slice(T* pointer, std::size_t length, const char* message) {
   return {pointer, length};
 }
 
-/// The options of the host, whichever version of the header it was built with: the fields that it does not have keep their defaults.
+/// The options of the host, whichever version of the header it was built with: the fields that it does not have keep their defaults, and those that we do not
+/// have must be at theirs, which is 0.
 template <class Options>
 Options read(const Options* given, Options options) {
   if (!given) return options;
   const std::size_t size = given->size;
   if (size < sizeof(std::size_t) || size > 4096) throw Mistake{MFM_RANGE, "the options do not begin with their size"};
+  const auto* bytes = reinterpret_cast<const unsigned char*>(given);
+  if (size > sizeof(Options) && std::any_of(bytes + sizeof(Options), bytes + size, [](unsigned char byte) { return byte != 0; }))
+    throw Mistake{MFM_UNSUPPORTED, "these are options of a newer version of mfm, that this one does not know"};
   std::memcpy(&options, given, std::min(size, sizeof(Options)));
   options.size = sizeof(Options);
   return options;
@@ -297,7 +301,7 @@ mfm_error* mfm_model_create(const mfm_architecture* architecture, const float* d
   return call([&] {
     mfm_model*& out = need(model, "the place for the model is null");
     const auto a = read(&need(architecture, "the architecture is null"), mfm_architecture_default(0));
-    const detail::Architecture form{a.dimension, a.width, a.depth, a.frequencies, a.labels, a.seed, a.raw != 0};
+    const detail::Architecture form{a.dimension, a.width, a.depth, a.frequencies, a.labels, a.seed, is_on(a.raw, "raw must be 0 or 1")};
     out = handle(detail::create_model(form, slice(data, length, "the data is null"), place(a)));
   });
 }
@@ -307,7 +311,9 @@ mfm_error* mfm_model_describe(const mfm_model* model, mfm_model_info* info) noex
     const mfm_model& described = need(model, "the model is null");
     const std::size_t size = need(info, "the place for the description is null").size;
     if (size < sizeof(std::size_t) || size > 4096) throw Mistake{MFM_RANGE, "the description does not begin with its size"};
-    std::memcpy(info, &described.info, std::min(size, sizeof(mfm_model_info)));
+    const std::size_t known = std::min(size, sizeof(mfm_model_info));
+    std::memcpy(info, &described.info, known);
+    std::memset(reinterpret_cast<unsigned char*>(info) + known, 0, size - known);
     info->size = size;
   });
 }

@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::bridge::ffi::{Progress, SearchOptions, SteerOptions};
 use crate::draws::{check_draws, shared};
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{self, Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, Watched, progress};
 use crate::model::rows;
 use crate::session::{Output, Run, expect};
@@ -12,6 +12,9 @@ use mfm_core::resample::Coupling;
 use mfm_core::search::{Keep, Search};
 use mfm_core::steer::{Dynamics, Scheme};
 use mfm_core::{Draws, Flow, TimeGrid};
+
+/// The usual number of chain moves, as `mfm.h` has it.
+const MOVES: usize = 4;
 
 fn coupling(number: u32) -> Result<Coupling> {
     match number {
@@ -53,14 +56,38 @@ fn check(options: &SteerOptions<'_>, estimator: Estimator) -> Result<()> {
     if moves == 0 && estimator == Estimator::Mcmc {
         return refuse("the number of chain moves is 0, but must be at least 1");
     }
-    let guided = matches!(estimator, Estimator::Unsteered | Estimator::Dps | Estimator::MfmG | Estimator::MfmGf);
-    if options.heun && !guided {
-        return refuse(format!("heun is 1, but {} integrates no equation by it", estimator.name()));
-    }
-    if options.sde && !guided && !matches!(estimator, Estimator::Smc | Estimator::MfmSmc) {
-        return refuse(format!("sde is 1, but {} follows no stochastic equation", estimator.name()));
-    }
     Ok(())
+}
+
+/// That the estimator reads every option that is not as it is by default.
+fn are_of_use(options: &SteerOptions<'_>, plan: &Plan) -> Result<()> {
+    use Estimator::{Dps, Mcmc, MfmG, MfmGf, MfmSmc, Resampled, Smc, Unsteered};
+    let (estimator, usual) = (plan.estimator, Plan::new(plan.estimator, 0, 0));
+    let corrects = matches!(estimator, Dps | MfmG | MfmGf);
+    let is_guided = corrects || estimator == Unsteered;
+    let is_population = matches!(estimator, Smc | MfmSmc);
+    let follows_equation = is_guided || estimator == Smc || (estimator == MfmSmc && options.sde);
+    let by_bridges = matches!(estimator, Resampled | Mcmc) || (estimator == MfmSmc && !options.sde);
+    let all = [
+        ("draws", options.draws != 0, estimator.has_draws()),
+        ("moves", plan.moves != MOVES, estimator == Mcmc),
+        ("coupling", plan.coupling != usual.coupling, by_bridges),
+        ("sde", options.sde, is_guided || is_population),
+        ("heun", options.heun, is_guided),
+        ("start", plan.start != usual.start, follows_equation),
+        ("window_start", plan.window.start() != usual.window.start(), corrects),
+        ("window_end", plan.window.end() != usual.window.end(), corrects),
+        ("damping", plan.damping != usual.damping, corrects),
+        ("rescale", plan.rescale != usual.rescale, corrects),
+        ("clip", plan.clip != usual.clip, corrects),
+        ("threshold", plan.threshold != usual.threshold, is_population),
+    ];
+    let way = match (estimator, options.sde) {
+        (MfmSmc, true) => " by sde",
+        (MfmSmc, false) => " by bridges",
+        _ => "",
+    };
+    failure::are_read(&all, &format!("the estimator {}{way}", estimator.name()))
 }
 
 /// The plan of the host's options, its defaults filled in.
@@ -72,7 +99,7 @@ fn plan(options: &SteerOptions<'_>) -> Result<Plan> {
     check(options, estimator)?;
     let or_usual = |given: usize, usual: usize| if given == 0 { usual } else { given };
     let usual = Plan::usual(estimator);
-    Ok(Plan {
+    let plan = Plan {
         moves,
         dynamics: if options.sde { Dynamics::Sde } else { Dynamics::Ode },
         scheme: if options.heun { Scheme::Heun } else { Scheme::Euler },
@@ -85,7 +112,9 @@ fn plan(options: &SteerOptions<'_>) -> Result<Plan> {
         coupling: coupling(options.coupling)?,
         threshold,
         ..Plan::new(estimator, or_usual(options.draws, usual.draws), or_usual(options.steps, usual.steps))
-    })
+    };
+    are_of_use(options, &plan)?;
+    Ok(plan)
 }
 
 /// What a step tells the host.

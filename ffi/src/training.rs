@@ -2,7 +2,7 @@
 
 use crate::backend::Backend;
 use crate::bridge::ffi::{Progress, TrainingOptions};
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{self, Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, Wish, progress};
 use crate::model::{Loaded, Model, moved};
 use crate::session::Run;
@@ -15,6 +15,9 @@ use mfm_nn::train::{LossInput, Outcome, Samples, Step, random_rows};
 use mfm_nn::{LearningRate, ModelHeader, Trainer, TrainingConfig};
 use std::cell::Cell;
 use std::ops::ControlFlow;
+
+/// The usual share of labels that are dropped, as `mfm.h` has it.
+const LABEL_DROPOUT: f64 = 0.1;
 
 type Network<B> = mfm_nn::Model<<B as Device>::Tensor>;
 
@@ -30,7 +33,6 @@ fn settings(options: &TrainingOptions, seed: u64, dimension: usize, draws: usize
         seed,
     };
     config.check()?;
-    consistency(options.consistency)?;
     // Lists of a batch's length are made that cannot fail politely; none is longer than this one.
     let numbers = options.batch.saturating_mul(dimension.max(2)).saturating_mul(draws);
     let bytes = numbers.saturating_mul(size_of::<f64>());
@@ -42,6 +44,23 @@ fn settings(options: &TrainingOptions, seed: u64, dimension: usize, draws: usize
 fn derived(seed: u64) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = Noise::new(seed).fork(0).seed();
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// That the run reads every option that is not as it is by default.
+fn are_of_use(options: &TrainingOptions, is_tuning: bool, has_labels: bool) -> Result<()> {
+    let run = match (is_tuning, has_labels) {
+        (true, _) => "fine-tuning",
+        (false, true) => "training",
+        (false, false) => "training without labels",
+    };
+    let all = [
+        ("consistency", options.consistency != 0, !is_tuning),
+        ("label_dropout", options.label_dropout != LABEL_DROPOUT, !is_tuning && has_labels),
+        ("strength", options.strength != 1.0, is_tuning),
+        ("draws", options.draws != 0, is_tuning),
+        ("follow", options.follow != 0.0, is_tuning),
+    ];
+    failure::are_read(&all, run)
 }
 
 fn consistency(number: u32) -> Result<Consistency> {
@@ -157,6 +176,7 @@ pub fn train<B: Backend>(
     if !(0.0..=1.0).contains(&options.label_dropout) {
         return Err(Failure::new(Code::Range, format!("the label dropout is {:?}, but must be between 0 and 1", options.label_dropout)));
     }
+    are_of_use(options, false, labels.is_some())?;
     let guided = Guided { null_label: known, dropout: options.label_dropout, scale: 1.0, plain: None };
     let consistency = consistency(options.consistency)?;
     let objective = Objective { consistency, guided: labels.map(|_| guided), ..Objective::default() };
@@ -190,6 +210,7 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
             format!("the weight of what follows is {:?}, but must be at least 0 and finite", options.follow),
         ));
     }
+    are_of_use(options, true, false)?;
     let rows = if data.is_empty() { None } else { Some(run.items(data, "the data")?) };
     let base = moved(&run.model.network, &run.device)?;
     let flow = Flow::new(&base, run.model.path);

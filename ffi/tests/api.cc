@@ -27,7 +27,7 @@ void views() {
   const mfm::model copy = model;
   model = mfm::model();
   CHECK(!model && copy && copy.dimension() == dimension);
-  mfm::session session = a_session(copy);
+  mfm::session session = a_session(copy, {2});  // Without a warning of what is left out.
   float plain[dimension];
   std::array<float, dimension> array{};
   CHECK(session.try_sample(plain).ok() && session.try_sample(array).ok() && std::equal(array.begin(), array.end(), plain));
@@ -35,6 +35,48 @@ void views() {
   std::size_t items = 0;
   for (const mfm::span<const float> item : mfm::batch(plain, 4, 16)) CHECK(item.data() == plain + 16 * items++ && item.size() == 16);
   CHECK(items == 4);
+
+  // Results that would be lost with a temporary are no results; a temporary view, or what is only read, is as good as any.
+  using numbers = std::vector<float>;
+  using floats = mfm::span<float>;
+  static_assert(!std::is_constructible_v<floats, numbers> && !std::is_constructible_v<floats, std::array<float, dimension>>);
+  static_assert(std::is_constructible_v<floats, numbers&> && std::is_constructible_v<floats, floats>);
+  static_assert(std::is_constructible_v<mfm::span<const float>, numbers> && std::is_constructible_v<mfm::span<const float>, floats>);
+}
+
+/// Whether a container of labels, or of scales, may be given to options.
+template <class Options, class Labels, class = void>
+constexpr bool takes_labels = false;
+template <class Options, class Labels>
+constexpr bool takes_labels<Options, Labels, std::void_t<decltype(std::declval<Options&>().set_labels(std::declval<Labels>()))>> = true;
+template <class Options, class Scales, class = void>
+constexpr bool takes_guidance = false;
+template <class Options, class Scales>
+constexpr bool takes_guidance<Options, Scales, std::void_t<decltype(std::declval<Options&>().set_guidance(std::declval<Scales>()))>> = true;
+
+/// Conditions are views of what lasts.
+template <class Options>
+void conditions() {
+  using labels = std::vector<std::size_t>;
+  using scales = std::array<double, 1>;
+  static_assert(takes_labels<Options, labels&> && takes_labels<Options, const labels&> && takes_labels<Options, mfm::span<const std::size_t>>);
+  static_assert(!takes_labels<Options, labels> && !takes_guidance<Options, scales> && takes_guidance<Options, scales&>);
+  static_assert(!takes_labels<Options, std::vector<float>&>);
+  const labels three = {1, 2, 3};
+  const double scale = 2;
+  Options options;
+  options.set_labels(three);
+  options.set_guidance({&scale, 1});
+  const auto holds = [&](const auto& condition) {
+    CHECK(condition.labels == three.data() && condition.label_count == 3 && condition.guidance == &scale && condition.guidance_count == 1);
+  };
+  if constexpr (std::is_same_v<Options, mfm::query>) {
+    holds(options);
+  } else {
+    holds(options.draw);
+  }
+  options.set_labels({});
+  options.set_guidance({});
 }
 
 void tensors() {
@@ -86,6 +128,12 @@ void answers() {
 int main() {
   names();
   views();
+  conditions<mfm::sample_options>();
+  conditions<mfm::posterior_options>();
+  conditions<mfm::query>();
+  conditions<mfm::value_options>();
+  conditions<mfm::steer_options>();
+  conditions<mfm::search_options>();
   tensors();
   answers();
   return finish();

@@ -184,8 +184,8 @@ void steering() {
     mfm::steer_options options;
     options.estimator = estimator;
     options.steps = 10;
-    options.draws = 8;
-    options.start = 0.05;
+    options.draws = makes_draws(estimator) ? 8 : 0;
+    if (estimator <= MFM_GRADIENT_FREE || estimator == MFM_SEQUENTIAL_MONTE_CARLO) options.start = 0.05;
     numbers free(40 * dimension), a(free.size()), b(free.size());
     const auto indifferent = [](mfm::batch, mfm::span<float> values, mfm::span<float> gradients) {
       for (float& value : values) value = 0;
@@ -267,8 +267,7 @@ void training() {
   provenance(trained, data);
   for (std::size_t label : {0, 1}) {
     mfm::sample_options draw;
-    draw.draw.labels = &label;
-    draw.draw.label_count = 1;
+    draw.set_labels({&label, 1});
     numbers samples(2 * 100);
     CHECK(a_session(trained).try_sample(samples, draw).ok());
     float mean = 0;

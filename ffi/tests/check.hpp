@@ -64,6 +64,11 @@ inline mfm::session a_session(const mfm::model& model, mfm::session_options opti
   return session;
 }
 
+/// Whether an estimator makes draws, so that their number may be given.
+inline bool makes_draws(std::uint32_t estimator) {
+  return estimator != MFM_UNSTEERED && estimator != MFM_DPS && estimator != MFM_SEQUENTIAL_MONTE_CARLO;
+}
+
 inline int finish() {
   std::printf(failures == 0 ? "all checks passed\n" : "%d checks FAILED\n", failures);
   return failures == 0 ? 0 : 1;

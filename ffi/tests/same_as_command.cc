@@ -128,15 +128,14 @@ int main(int arguments, char** values) {
 
   const char* names[] = {"unsteered", "dps", "mfm-g", "mfm-gf", "resampled", "mcmc", "best-of-n", "smc", "mfm-smc"};
   for (std::uint32_t estimator = 0; estimator < 9; ++estimator) {
-    // The command refuses draws where none are read.
-    const bool draws_are_read = estimator != MFM_UNSTEERED && estimator != MFM_DPS && estimator != MFM_SEQUENTIAL_MONTE_CARLO;
-    const std::string four = draws_are_read ? " --draws 4" : "";
+    // Both refuse draws where none are made.
+    const std::string four = makes_draws(estimator) ? " --draws 4" : "";
     run("steer " + file + n + " --reward " + text + " --estimator " + names[estimator] + " --steps 3" + four + " -o steered.npy");
     mfm::steer_options options;
     options.draw.seed = 7;
     options.estimator = estimator;
     options.steps = 3;
-    options.draws = 4;
+    options.draws = makes_draws(estimator) ? 4 : 0;
     numbers samples(count * dimension);
     CHECK(session.try_steer(linear, samples, options).ok() && same(samples, "steered.npy"));
   }

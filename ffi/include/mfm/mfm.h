@@ -21,8 +21,9 @@
  *
  * The library writes to no stream, reads no environment variable, installs no signal handler and has no global thread pool.
  *
- * Options begin with their size, so that programs built against an older header go on working. Take them from their `..._default()` function
- * and change what is to be changed; NULL in place of options means the defaults.
+ * Options begin with their size, so that programs built against an older header go on working. Those built against a newer one do, too, unless they ask
+ * for what this library does not know, which is ::MFM_UNSUPPORTED. Take options from their `..._default()` function
+ * and change what is to be changed; NULL in place of options means the defaults. A switch is 0 or 1. What makes no difference to a call is ::MFM_RANGE unless it is as it is by default.
  */
 #ifndef MFM_MFM_H
 #define MFM_MFM_H
@@ -39,9 +40,12 @@
 /** `noexcept`, in C++. */
 #ifdef __cplusplus
 #define MFM_NOEXCEPT noexcept
+/** `nullptr` in C++, where some warn of NULL; NULL in C. */
+#define MFM_NULL nullptr
 extern "C" {
 #else
 #define MFM_NOEXCEPT
+#define MFM_NULL NULL
 #endif
 
 /** The first number of the library's version, for `#if`. */
@@ -53,7 +57,7 @@ extern "C" {
 /** All three, as of these headers; mfm_version() is that of the library that runs. */
 #define MFM_VERSION "0.1.0"
 
-/** The version of this interface. It grows by appending; it changes only with the shared library's SONAME. */
+/** The version of this interface. It grows by appending, to options what is 0 by default; it changes only with the shared library's SONAME. */
 #define MFM_ABI_VERSION 1u
 
 /** A model: a network, the path it was trained for, and where it came from. Immutable, shared freely between threads. */
@@ -134,7 +138,7 @@ typedef struct mfm_model_options {
 static inline mfm_model_options mfm_model_options_default(void) {
   mfm_model_options o;
   o.size = sizeof o;
-  o.device = NULL;
+  o.device = MFM_NULL;
   o.precision = MFM_F32;
   o.graphs = 0;
   return o;
@@ -177,7 +181,7 @@ static inline mfm_architecture mfm_architecture_default(size_t dimension) {
   a.frequencies = 8;
   a.labels = 0;
   a.seed = 0;
-  a.device = NULL;
+  a.device = MFM_NULL;
   a.precision = MFM_F32;
   a.graphs = 0;
   a.raw = 0;
@@ -208,7 +212,7 @@ typedef struct mfm_model_info {
   const double* scale;     /**< Their scale, likewise. */
 } mfm_model_info;
 
-/** Fills in the first `info->size` bytes of `info`. */
+/** Fills in the first `info->size` bytes of `info`, with zeros where this library knows of nothing. */
 MFM_API mfm_error* mfm_model_describe(const mfm_model* model, mfm_model_info* info) MFM_NOEXCEPT;
 
 /** Writes a model file, under a temporary name first, so that a crash leaves the old file or the new one. Errors: ::MFM_FILE. */
@@ -274,10 +278,10 @@ static inline mfm_session_options mfm_session_options_default(void) {
   mfm_session_options o;
   o.size = sizeof o;
   o.threads = 1;
-  o.stream = NULL;
-  o.context = NULL;
-  o.progress = NULL;
-  o.log = NULL;
+  o.stream = MFM_NULL;
+  o.context = MFM_NULL;
+  o.progress = MFM_NULL;
+  o.log = MFM_NULL;
   return o;
 }
 
@@ -310,9 +314,9 @@ static inline mfm_draw mfm_draw_default(void) {
   mfm_draw d;
   d.seed = 0;
   d.stream = 0;
-  d.labels = NULL;
+  d.labels = MFM_NULL;
   d.label_count = 0;
-  d.guidance = NULL;
+  d.guidance = MFM_NULL;
   d.guidance_count = 0;
   return d;
 }
@@ -393,9 +397,9 @@ static inline mfm_query mfm_query_default(void) {
   q.s = 0.0;
   q.u = 1.0;
   q.t = 0.0;
-  q.labels = NULL;
+  q.labels = MFM_NULL;
   q.label_count = 0;
-  q.guidance = NULL;
+  q.guidance = MFM_NULL;
   q.guidance_count = 0;
   return q;
 }
@@ -443,7 +447,7 @@ static inline mfm_value_options mfm_value_options_default(void) {
   o.draw = mfm_draw_default();
   o.time = 0.5;
   o.draws = 256;
-  o.effective_sample_sizes = NULL;
+  o.effective_sample_sizes = MFM_NULL;
   return o;
 }
 
@@ -486,14 +490,15 @@ typedef struct mfm_steer_options {
   mfm_draw draw;       /**< Noise and condition, one label and one scale at most. */
   uint32_t estimator;  /**< An ::mfm_estimator; default ::MFM_RESAMPLED. */
   size_t steps;        /**< Time steps; 0, the default: 100 for an ODE or SDE, 1 for best of n, 16 for MCMC and by values, else 8. */
-  size_t draws;        /**< Posterior draws for each state, fresh starts of chains, candidates; 0, the default: 32 if resampled, 8 for MCMC, else 16. */
+  size_t draws;        /**< Posterior draws for each state, fresh starts of chains, candidates, for those that make some, which are all but ::MFM_UNSTEERED, ::MFM_DPS
+                            and ::MFM_SEQUENTIAL_MONTE_CARLO; 0, the default: 32 if resampled, 8 for MCMC, else 16. */
   size_t moves;        /**< Chain moves at each time, for MCMC; default 4. */
-  uint32_t coupling;   /**< An ::mfm_coupling; default ::MFM_BRIDGE. */
+  uint32_t coupling;   /**< An ::mfm_coupling; default ::MFM_BRIDGE. For those that it names. */
   uint32_t sde;        /**< 1 to integrate the SDE instead of the ODE (default 0), for the first four estimators, and instead of bridges for the last. */
   uint32_t heun;       /**< 1 for Heun instead of Euler (default 0), for the first four estimators. */
-  double start;        /**< The first time of an ODE or SDE, at which noise stands for the state; default 0.01. An ODE keeps an error of first order in it,
+  double start;        /**< The first time of an ODE or SDE, for all that follow one, at which noise stands for the state; default 0.01. An ODE keeps an error of first order in it,
                             and may start at 0; an SDE forgets it, and may not. */
-  double window_start; /**< Steer only from this time, for the first four estimators; default 0. */
+  double window_start; /**< Steer only from this time, for ::MFM_DPS, ::MFM_GRADIENT and ::MFM_GRADIENT_FREE; default 0. */
   double window_end;   /**< Steer only until this time, likewise; default 1. */
   double damping;      /**< A factor on the correction, likewise; default 1. */
   double rescale;      /**< Rescale each correction to this multiple of the drift's norm, likewise; 0, the default, for not. */
@@ -533,7 +538,8 @@ static inline mfm_steer_options mfm_steer_options_default(void) {
  * no weight, which leads away from them but promises nothing of the end. ::MFM_DPS follows the gradient alone and does not see it. If all that could have become
  * a sample is forbidden, of all samples, the call fails with ::MFM_NOT_FINITE; if that holds for some, these come out forbidden without an error.
  *
- * Errors of the range also for options that mean nothing: a window that ends before it starts, `sde` or `heun` for an estimator that has neither.
+ * Errors of the range also for options that mean nothing: a window that ends before it starts, and whatever is not as it is by default and makes no difference to the
+ * estimator.
  * @param[out] samples [length / dimension, dimension]
  * Errors: those of mfm_sample(), and of the reward; ::MFM_UNSUPPORTED for an estimator that needs a gradient which the reward lacks. */
 MFM_API mfm_error* mfm_steer(mfm_session* session, const mfm_reward* reward, const mfm_steer_options* options, float* samples,

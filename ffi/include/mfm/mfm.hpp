@@ -61,9 +61,9 @@ struct session_options {
   /** A CUDA stream of the host's, in whose order DLPack tensors come and go; null for none, as it must be on the CPU. */
   void* stream = nullptr;
   /** Called after each step, and within long ones; see mfm::progress_callback for its answers, of which `false` stops the call with ::MFM_CANCELLED. */
-  progress_callback progress;
+  progress_callback progress = {};
   /** Called with a line for the log. What it throws is lost. */
-  std::function<void(mfm_log_level, const char*)> log;
+  std::function<void(mfm_log_level, const char*)> log = {};
 };
 
 /** A model, which never changes, and is shared between threads freely. Copies are of the handle: there is one network. A default-constructed one is empty. */

@@ -6,8 +6,10 @@
 #define MFM_OPTIONS_HPP
 
 #include <cstddef>
+#include <type_traits>
 
 #include "mfm.h"
+#include "span.hpp"
 
 namespace mfm {
 inline namespace v1 {
@@ -18,40 +20,72 @@ struct model_options : mfm_model_options {
   model_options() noexcept : mfm_model_options(mfm_model_options_default()) {}
 };
 
+/** Options of mfm.h with a condition, which is a view of what stays the host's, and must last as long as calls with these options. */
+template <class Options>
+struct conditioned : Options {
+  /** With these defaults. */
+  explicit conditioned(const Options& defaults) noexcept : Options(defaults) {}
+  /** One label for each state, or one for all; empty for none. */
+  void set_labels(span<const std::size_t> given) noexcept {
+    condition().labels = given.data();
+    condition().label_count = given.size();
+  }
+  /** A temporary container would be gone before the call. */
+  template <class Labels, class = std::enable_if_t<is_lost<Labels>>>
+  void set_labels(Labels&& given) = delete;
+  /** One scale of guidance for each state, or one for all; empty for none. */
+  void set_guidance(span<const double> given) noexcept {
+    condition().guidance = given.data();
+    condition().guidance_count = given.size();
+  }
+  /** A temporary container would be gone before the call. */
+  template <class Scales, class = std::enable_if_t<is_lost<Scales>>>
+  void set_guidance(Scales&& given) = delete;
+
+ private:
+  auto& condition() noexcept {
+    if constexpr (std::is_same_v<Options, mfm_query>) {
+      return static_cast<mfm_query&>(*this);
+    } else {
+      return this->draw;
+    }
+  }
+};
+
 /** ::mfm_sample_options with its defaults. */
-struct sample_options : mfm_sample_options {
+struct sample_options : conditioned<mfm_sample_options> {
   /** All of them. */
-  sample_options() noexcept : mfm_sample_options(mfm_sample_options_default()) {}
+  sample_options() noexcept : conditioned(mfm_sample_options_default()) {}
 };
 
 /** ::mfm_posterior_options with its defaults. */
-struct posterior_options : mfm_posterior_options {
+struct posterior_options : conditioned<mfm_posterior_options> {
   /** All of them. */
-  posterior_options() noexcept : mfm_posterior_options(mfm_posterior_options_default()) {}
+  posterior_options() noexcept : conditioned(mfm_posterior_options_default()) {}
 };
 
 /** ::mfm_query with its defaults. */
-struct query : mfm_query {
+struct query : conditioned<mfm_query> {
   /** All of them. */
-  query() noexcept : mfm_query(mfm_query_default()) {}
+  query() noexcept : conditioned(mfm_query_default()) {}
 };
 
 /** ::mfm_value_options with its defaults. */
-struct value_options : mfm_value_options {
+struct value_options : conditioned<mfm_value_options> {
   /** All of them. */
-  value_options() noexcept : mfm_value_options(mfm_value_options_default()) {}
+  value_options() noexcept : conditioned(mfm_value_options_default()) {}
 };
 
 /** ::mfm_steer_options with its defaults. */
-struct steer_options : mfm_steer_options {
+struct steer_options : conditioned<mfm_steer_options> {
   /** All of them. */
-  steer_options() noexcept : mfm_steer_options(mfm_steer_options_default()) {}
+  steer_options() noexcept : conditioned(mfm_steer_options_default()) {}
 };
 
 /** ::mfm_search_options with its defaults. */
-struct search_options : mfm_search_options {
+struct search_options : conditioned<mfm_search_options> {
   /** All of them. */
-  search_options() noexcept : mfm_search_options(mfm_search_options_default()) {}
+  search_options() noexcept : conditioned(mfm_search_options_default()) {}
 };
 
 /** ::mfm_training_options with the defaults of training. */

@@ -16,6 +16,18 @@ inline namespace v1 {
 
 class batch;
 
+/** @cond */
+/// Whether a container owns its elements: then its own constness is theirs.
+template <class Container, class = void>
+struct is_owner : std::false_type {};
+template <class Container>
+struct is_owner<Container, std::void_t<decltype(std::declval<Container&>().data())>>
+    : std::bool_constant<!std::is_same_v<decltype(std::declval<Container&>().data()), decltype(std::declval<const Container&>().data())>> {};
+/// Whether an argument is one that is gone after the call, with its elements.
+template <class Argument>
+constexpr bool is_lost = !std::is_reference_v<Argument> && is_owner<std::remove_cv_t<Argument>>::value;
+/** @endcond */
+
 /** A view of `size()` elements that somebody else owns: of a std::vector, std::array, std::span, an array or anything with data() and size(). */
 template <class T>
 class span {
@@ -27,8 +39,10 @@ class span {
   /** All of an array. */
   template <std::size_t N>
   constexpr span(T (&array)[N]) noexcept : data_(array), size_(N) {}
-  /** All of a container; of a batch, whose size() counts items, see batch::numbers(). */
+  /** All of a container; of a batch, whose size() counts items, see batch::numbers(). A temporary one serves to read from alone: what were written into it
+   * would be lost. */
   template <class Container, class = std::enable_if_t<!std::is_same_v<std::remove_cv_t<std::remove_reference_t<Container>>, batch> &&
+                                                      (std::is_const_v<T> || !is_lost<Container>) &&
                                                       std::is_convertible_v<
                                                           std::remove_pointer_t<decltype(std::declval<Container&>().data())> (*)[], T (*)[]>>>
   constexpr span(Container&& container) noexcept : data_(container.data()), size_(container.size()) {}

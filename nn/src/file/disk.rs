@@ -44,7 +44,8 @@ pub fn save(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
         Ok(old) if old.permissions().readonly() => return Err(refused("writing", path, "the file is read-only")),
         old => old.ok(),
     };
-    let (mut file, temporary) = create_beside(&target)?;
+    // What a caller knows is `path`, so that every error names it.
+    let (mut file, temporary) = create_beside(&target).map_err(failed("writing", path))?;
     let permitted = match old {
         Some(old) if cfg!(unix) => keep_permissions(&file, old.permissions()),
         _ => Ok(()),
@@ -56,7 +57,7 @@ pub fn save(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
         let _ = fs::remove_file(&temporary);
         return Err(failed("writing", path)(error));
     }
-    sync_folder(&target)
+    sync_folder(&target).map_err(failed("syncing the folder of", path))
 }
 
 /// More links one after another than any system follows.
@@ -85,8 +86,8 @@ fn folder(path: &Path) -> &Path {
 }
 
 /// A new file in the folder of `path`, under a name that nobody has.
-fn create_beside(path: &Path) -> Result<(File, PathBuf), FileError> {
-    let name = path.file_name().ok_or_else(|| failed("writing", path)(io::ErrorKind::InvalidInput.into()))?;
+fn create_beside(path: &Path) -> io::Result<(File, PathBuf)> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut attempt = 0u32;
     loop {
         let mut hidden = OsString::from(".");
@@ -96,21 +97,19 @@ fn create_beside(path: &Path) -> Result<(File, PathBuf), FileError> {
         match OpenOptions::new().write(true).create_new(true).open(&temporary) {
             Ok(file) => return Ok((file, temporary)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 1000 => attempt += 1,
-            Err(error) => return Err(failed("writing", &temporary)(error)),
+            Err(error) => return Err(error),
         }
     }
 }
 
 /// Makes the new name itself durable, where the system lets a folder be opened and synced.
-fn sync_folder(path: &Path) -> Result<(), FileError> {
+fn sync_folder(path: &Path) -> io::Result<()> {
     if !cfg!(unix) {
         return Ok(());
     }
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     match File::open(folder(path)).and_then(|folder| folder.sync_all()) {
-        Err(error) if !matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => {
-            Err(failed("syncing the folder of", path)(error))
-        }
+        Err(error) if !matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => Err(error),
         _ => Ok(()),
     }
 }

@@ -135,6 +135,11 @@ impl Given<'_> {
         }
     }
 
+    /// Mostly the default of an option that makes no difference to some calls, which would otherwise refuse it.
+    pub fn mostly<T>(&mut self, default: T, other: impl FnOnce(&mut Self) -> T) -> T {
+        if self.byte() < 200 { default } else { other(self) }
+    }
+
     /// A few, or, where that `may` be, more than any machine has.
     pub fn count(&mut self, may: bool) -> usize {
         match self.byte() {
@@ -217,25 +222,26 @@ impl Given<'_> {
     pub fn options<T: Options>(&mut self, mut options: T) -> *const T {
         let (kind, memory) = (self.byte(), self.memory);
         // SAFETY: all options begin with their size, and none is cut in the middle of a pointer.
-        let mut write = |size: usize, there: usize| unsafe {
+        let mut write = |size: usize, there: usize, newer: u8| unsafe {
             (&raw mut options).cast::<usize>().write(size);
             let start = memory.wall().sub(there);
-            ptr::write_bytes(start, 0xA5, there);
+            ptr::write_bytes(start, newer, there);
             ptr::copy_nonoverlapping((&raw const options).cast::<u8>(), start, there.min(size_of::<T>()));
             start.cast_const().cast()
         };
         match kind {
-            0..=199 => write(size_of::<T>(), size_of::<T>()),
+            0..=199 => write(size_of::<T>(), size_of::<T>(), 0),
             200..=215 => ptr::null(),
             byte @ 216..=235 => {
                 let size = 8 * (1 + usize::from(byte) % (size_of::<T>() / 8));
-                write(size, size)
+                write(size, size, 0)
             }
             byte @ 236..=245 => {
                 let size = [size_of::<T>() + 8, 4096][usize::from(byte) % 2];
-                write(size, size)
+                // At their defaults, or not.
+                write(size, size, [0, 0xA5][usize::from(byte) / 2 % 2])
             }
-            byte => write([0, 7, 4097, usize::MAX][usize::from(byte) % 4], size_of::<usize>()),
+            byte => write([0, 7, 4097, usize::MAX][usize::from(byte) % 4], size_of::<usize>(), 0),
         }
     }
 

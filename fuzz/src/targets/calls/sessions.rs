@@ -1,7 +1,7 @@
 //! Calls of a session. Pointers are what [`Given`](super::memory::Given) makes: what `mfm.h` says, or what must be refused.
 
 use super::tensors::{consume, states};
-use super::{Open, Run, c, made, settle};
+use super::{Given, Open, Run, c, made, settle};
 use std::cell::Cell;
 
 impl Run<'_> {
@@ -46,21 +46,21 @@ impl Run<'_> {
         let options = c::SteerOptions {
             size: 0,
             draw,
-            estimator: given.choice(8),
+            estimator: given.choice(9),
             steps: given.count(open.watched),
-            draws: given.count(open.watched),
-            moves: given.count(open.watched),
-            coupling: given.choice(3),
-            sde: given.choice(2),
-            heun: given.choice(2),
-            start: given.number(),
-            window_start: given.number(),
-            window_end: given.number(),
-            damping: given.number(),
-            rescale: given.number(),
-            clip: given.number(),
-            power: given.number(),
-            threshold: given.number(),
+            draws: given.mostly(0, |given| given.count(open.watched)),
+            moves: given.mostly(4, |given| given.count(open.watched)),
+            coupling: given.mostly(0, |given| given.choice(3)),
+            sde: given.mostly(0, |given| given.choice(2)),
+            heun: given.mostly(0, |given| given.choice(2)),
+            start: given.mostly(0.01, Given::number),
+            window_start: given.mostly(0.0, Given::number),
+            window_end: given.mostly(1.0, Given::number),
+            damping: given.mostly(1.0, Given::number),
+            rescale: given.mostly(0.0, Given::number),
+            clip: given.mostly(0.0, Given::number),
+            power: given.mostly(1.0, Given::number),
+            threshold: given.mostly(0.5, Given::number),
         };
         given.options(options)
     }
@@ -68,7 +68,7 @@ impl Run<'_> {
     fn training_options(&mut self, open: Open) -> *const c::TrainingOptions {
         self.host.hurry();
         let given = &mut self.given;
-        let mut options = c::TrainingOptions {
+        let options = c::TrainingOptions {
             size: 0,
             seed: u64::from(given.byte()),
             steps: given.count(open.watched) as u64,
@@ -78,14 +78,12 @@ impl Run<'_> {
             weight_decay: given.number(),
             average: given.number(),
             clip: given.number(),
-            consistency: given.choice(5),
-            label_dropout: given.number(),
-            strength: given.number(),
-            draws: given.count(true),
-            follow: 0.0,
+            consistency: given.mostly(0, |given| given.choice(5)),
+            label_dropout: given.mostly(0.1, Given::number),
+            strength: given.mostly(1.0, Given::number),
+            draws: given.mostly(0, |given| given.count(true)),
+            follow: given.mostly(0.0, Given::number),
         };
-        // Each is for another call.
-        options.follow = options.label_dropout;
         given.options(options)
     }
 
