@@ -31,4 +31,6 @@ fn a_guided_teacher_is_not_guided_twice() {
     assert!((plain - 1.0).abs() < 0.2 && guided > plain + 0.5);
     assert!([of_plain, of_guided, of_pupil].iter().all(|mean| (mean - guided).abs() < 0.2));
     assert!((unguided - plain).abs() < 0.2);
+    let told = |name: &str| folder.succeeds(&["info", name]);
+    assert!(told("2.mfm").contains("by the scale 2") && !told("1.mfm").contains("by the scale"));
 }

@@ -5,6 +5,7 @@ use crate::bridge::ffi::{Architecture, Info, Place};
 use crate::failure::{Code, Failure, Result};
 use crate::guard::guard;
 use crate::session::{AnySession, Run, Session};
+use mfm_core::error::Number;
 use mfm_core::{Interpolant, Noise, Shape, Tensor, interpolant};
 use mfm_nn::file::{self, write_model};
 use mfm_nn::layer::settled;
@@ -45,10 +46,19 @@ impl<B: Backend> Loaded<B> {
     /// A model with what a file of it says.
     ///
     /// # Errors
-    /// [`Code::BadModel`] for a path that is not known.
+    /// [`Code::BadModel`] for a path that is not known; [`Code::Unsupported`] for a number whose values `float` does not tell apart.
     pub fn new(backend: B, network: mfm_nn::Model<B::Tensor>, header: ModelHeader) -> Result<Self> {
         let unknown = || Failure::new(Code::BadModel, format!("the model's path {:?} is not known", header.interpolant));
         let path = interpolant::by_name(&header.interpolant).ok_or_else(unknown)?;
+        let coordinates = &header.coordinates;
+        // What does not vary, of scale 1, needs no telling apart.
+        if let Some(k) = coordinates.far_from_zero().find(|&k| coordinates.scale()[k] != 1.0) {
+            let (mean, scale) = (Number(coordinates.mean()[k]), Number(coordinates.scale()[k]));
+            let sentence = format!(
+                "number {k} of an item has the mean {mean} and the deviation {scale}, which float does not hold: subtract a constant from it"
+            );
+            return Err(Failure::new(Code::Unsupported, sentence));
+        }
         Ok(Self { backend, network, header, path })
     }
 

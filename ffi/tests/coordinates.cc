@@ -126,6 +126,15 @@ void compare(const both& pair) {
 }  // namespace
 
 int main() {
+  // 10^7 and 10^7 + 1, between which there is no float: samples could not be told apart.
+  mfm::architecture form(1);
+  const numbers far = {1e7f, 1e7f + 1, 1e7f, 1e7f + 1};
+  mfm::model refused;
+  const mfm::status status = mfm::model::try_create(form, far, refused);
+  CHECK(status.code() == MFM_UNSUPPORTED && std::string(status.message()).find("the deviation 0.5, which float does not hold") != std::string::npos);
+  form.raw = 1;
+  CHECK(mfm::model::try_create(form, far, refused).ok());
+
   numbers data;
   for (std::size_t i = 0; i < count; ++i) {
     const float k = static_cast<float>(i);

@@ -32,6 +32,9 @@ struct Report<'a> {
     network: String,
     dimension: usize,
     labels: usize,
+    /// The guidance scale by which its labels move it already; none if it is not guided, or told the scale.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guided: Option<f64>,
     interpolant: &'a str,
     preconditioning: Option<f64>,
     /// Those of the model's coordinates; none if they are the data's own.
@@ -109,6 +112,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         network,
         dimension: model.dimension(),
         labels: header.labels(),
+        guided: (header.absorbed > 0.0).then(|| 1.0 / (1.0 - header.absorbed)),
         interpolant: &header.interpolant,
         preconditioning: header.model.preconditioning.map(|gaussian| gaussian.deviation),
         mean: header.coordinates.mean(),
@@ -130,6 +134,9 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     facts.row(["network", &report.network]);
     facts.row(["data", &format!("{} numbers a sample", report.dimension)]);
     facts.row(["labels", &(if report.labels == 0 { "none".into() } else { format!("0 to {}", report.labels - 1) })]);
+    if let Some(scale) = report.guided {
+        facts.row(["guided", &format!("by the scale {}", number(scale, 3))]);
+    }
     facts.row(["path", report.interpolant]).row(["preconditioning", &preconditioning]);
     if header.coordinates.is_identity() {
         facts.row(["coordinates", "the data's own"]);

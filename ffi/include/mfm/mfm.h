@@ -8,7 +8,8 @@
  *
  * Units. A model works in coordinates z = (x - mean) / scale of its own, number by number, or in those of the data, where mean is 0 and scale 1:
  * ::mfm_model_info has both. Whatever crosses this interface is in the units of the data: items, states x_t = mean + scale z_t at any time,
- * velocities by x, and a reward's x and gradients. In these units the noise that a flow starts from is N(mean, diag(scale^2)).
+ * velocities by x, and a reward's x and gradients. In these units the noise that a flow starts from is N(mean, diag(scale^2)). Where mean is more than
+ * some 8,000 scales from zero, float does not tell samples apart, and the model is ::MFM_UNSUPPORTED: subtract a constant from the data.
  *
  * Errors. Functions that can fail return NULL for success, or an ::mfm_error that the caller owns and gives back to mfm_error_free(). No
  * exception and no panic leaves the library; whatever failed, handles stay usable, and outputs may be half-written only where that is said.
