@@ -84,7 +84,7 @@ pub struct Arguments {
     #[arg(long, help_heading = "Network")]
     pub labels: bool,
 
-    /// The path from noise to data
+    /// The path from noise to data: linear, which alone is preconditioned (without, an MLP may not tell clusters of a table apart), or another
     #[arg(long, value_name = "PATH", default_value = "linear", help_heading = "Objective")]
     pub interpolant: Path,
     /// The loss that makes jumps agree with the velocity
