@@ -88,6 +88,7 @@ void long_steps(const mfm::model& model) {
   host.stop_at(0);
   CHECK(host.session.try_steer(at_first, samples, options).ok() && asked == 5);
   options.estimator = MFM_UNSTEERED;
+  options.draws = 0;
   host.stop_at(0);
   CHECK(host.session.try_steer(target(), samples, options).ok() && host.told >= 4 && host.last == 2 && host.steps == 2);
 }
