@@ -161,13 +161,13 @@ impl<T: Tensor> LoadedModel<T> {
     }
 }
 
-/// That single precision, in which `what` takes its numbers, tells apart those of each column. One that does not vary, of scale 1, needs no telling apart.
+/// That single precision, in which `what` takes its numbers, tells apart those of each column.
 ///
 /// # Errors
 /// One sentence naming the column.
 pub fn check_near_zero(coordinates: &Coordinates, what: &str) -> Result<()> {
     let (mean, scale) = (coordinates.mean(), coordinates.scale());
-    match coordinates.far_from_zero().find(|column| scale[*column] != 1.0) {
+    match coordinates.beyond_single() {
         None => Ok(()),
         Some(column) => Err(Failure::input(format!(
             "column {} of the data has the mean {} and the deviation {}, which is too far from zero for the single precision in which {what} takes it; subtract a \

@@ -119,12 +119,15 @@ pub fn steer<T: Tensor, M: MetaFlowMap<T>>(
     Ok(x)
 }
 
-/// The slope dy/dτ along the straight path of a slope dx/dt at x.
+/// The slope dy/dτ along the straight path of a slope dx/dt at x; the same, where that is the path itself.
 ///
 /// # Errors
 /// [`Error::Shape`] if the shapes differ.
 pub(crate) fn straightened<T: Tensor>(at: &Coefficients, slope: &T, x: &T) -> Result<T> {
     let (of_slope, of_state) = at.straight_weights();
+    if (of_slope, of_state) == (1.0, 0.0) {
+        return Ok(slope.clone());
+    }
     T::linear_combination(&[(of_slope, slope), (of_state, x)])
 }
 

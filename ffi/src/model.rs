@@ -51,8 +51,7 @@ impl<B: Backend> Loaded<B> {
         let unknown = || Failure::new(Code::BadModel, format!("the model's path {:?} is not known", header.interpolant));
         let path = interpolant::by_name(&header.interpolant).ok_or_else(unknown)?;
         let coordinates = &header.coordinates;
-        // What does not vary, of scale 1, needs no telling apart.
-        if let Some(k) = coordinates.far_from_zero().find(|&k| coordinates.scale()[k] != 1.0) {
+        if let Some(k) = coordinates.beyond_single() {
             let (mean, scale) = (Number(coordinates.mean()[k]), Number(coordinates.scale()[k]));
             let sentence = format!(
                 "number {k} of an item has the mean {mean} and the deviation {scale}, which float does not hold: subtract a constant from it"

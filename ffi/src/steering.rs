@@ -13,9 +13,6 @@ use mfm_core::search::{Keep, Search};
 use mfm_core::steer::{Dynamics, Scheme};
 use mfm_core::{Draws, Flow, TimeGrid};
 
-/// The usual number of chain moves, as `mfm.h` has it.
-const MOVES: usize = 4;
-
 fn coupling(number: u32) -> Result<Coupling> {
     match number {
         0 => Ok(Coupling::Bridge),
@@ -61,20 +58,16 @@ fn check(options: &SteerOptions<'_>, estimator: Estimator) -> Result<()> {
 
 /// That the estimator reads every option that is not as it is by default.
 fn are_of_use(options: &SteerOptions<'_>, plan: &Plan) -> Result<()> {
-    use Estimator::{Dps, Mcmc, MfmG, MfmGf, MfmSmc, Resampled, Smc, Unsteered};
-    let (estimator, usual) = (plan.estimator, Plan::new(plan.estimator, 0, 0));
-    let corrects = matches!(estimator, Dps | MfmG | MfmGf);
-    let is_guided = corrects || estimator == Unsteered;
-    let is_population = matches!(estimator, Smc | MfmSmc);
-    let follows_equation = is_guided || estimator == Smc || (estimator == MfmSmc && options.sde);
-    let by_bridges = matches!(estimator, Resampled | Mcmc) || (estimator == MfmSmc && !options.sde);
+    let (estimator, usual) = (plan.estimator, Plan::usual(plan.estimator));
+    let (corrects, has_scheme, is_population) = (estimator.has_correction(), estimator.has_scheme(), estimator.is_population());
+    let moves = Plan::usual(Estimator::Mcmc).moves;
     let all = [
         ("draws", options.draws != 0, estimator.has_draws()),
-        ("moves", plan.moves != MOVES, estimator == Mcmc),
-        ("coupling", plan.coupling != usual.coupling, by_bridges),
-        ("sde", options.sde, is_guided || is_population),
-        ("heun", options.heun, is_guided),
-        ("start", plan.start != usual.start, follows_equation),
+        ("moves", plan.moves != moves, estimator == Estimator::Mcmc),
+        ("coupling", plan.coupling != usual.coupling, estimator.has_coupling(plan.dynamics)),
+        ("sde", options.sde, has_scheme || is_population),
+        ("heun", options.heun, has_scheme),
+        ("start", plan.start != usual.start, estimator.follows_equation(plan.dynamics)),
         ("window_start", plan.window.start() != usual.window.start(), corrects),
         ("window_end", plan.window.end() != usual.window.end(), corrects),
         ("damping", plan.damping != usual.damping, corrects),
@@ -83,8 +76,8 @@ fn are_of_use(options: &SteerOptions<'_>, plan: &Plan) -> Result<()> {
         ("threshold", plan.threshold != usual.threshold, is_population),
     ];
     let way = match (estimator, options.sde) {
-        (MfmSmc, true) => " by sde",
-        (MfmSmc, false) => " by bridges",
+        (Estimator::MfmSmc, true) => " by sde",
+        (Estimator::MfmSmc, false) => " by bridges",
         _ => "",
     };
     failure::are_read(&all, &format!("the estimator {}{way}", estimator.name()))

@@ -43,7 +43,7 @@ impl Coordinates {
     }
 
     /// Those that standardise data in rows of `dimension` numbers: the mean and the deviation of each column. The scale of a column that does not
-    /// vary is 1.
+    /// vary is 1, and of no other.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -75,6 +75,11 @@ impl Coordinates {
     pub fn far_from_zero(&self) -> impl Iterator<Item = usize> + '_ {
         let is_far = |(mean, scale): (&f64, &f64)| libm::fabs(*mean) > FARTHEST * scale;
         self.mean.iter().zip(&self.scale).enumerate().filter(move |(_, pair)| is_far(*pair)).map(|(column, _)| column)
+    }
+
+    /// The first of these columns that varies, so that its numbers are to be told apart.
+    pub fn beyond_single(&self) -> Option<usize> {
+        self.far_from_zero().find(|&column| self.scale.get(column) != Some(&1.0))
     }
 
     /// z = (x − mean)/scale of the numbers of items on the host, one item after another, in double precision until it is rounded.

@@ -91,6 +91,10 @@ fn columns_far_from_zero() {
     close(found.mean(), &[1.7e9 + 10.0, 1e6 + 0.5, 1.7e9 + 1.0, 5000.5], 1e-15);
     close(found.scale(), &[10.0 * (2.0f64 / 3.0).sqrt(), 0.5, 1.0, 0.5], 1e-12);
     assert_eq!(found.far_from_zero().collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!(found.beyond_single(), Some(0));
+    // A constant is told from nothing, but what has the deviation 1 is no constant.
+    let of = |column: [f64; 2]| Coordinates::of_data(&column, 1).unwrap().beyond_single();
+    assert_eq!([of([1.7e9; 2]), of([1.7e9 - 1.0, 1.7e9 + 1.0]), of([-1.0, 1.0])], [None, Some(0), None]);
     assert_eq!(Coordinates::new(vec![8000.0, -9000.0], vec![1.0; 2]).unwrap().far_from_zero().collect::<Vec<_>>(), [1]);
     let z = found.enter_rows(&rows).unwrap();
     for (z, k) in z.chunks(4).zip(0..) {

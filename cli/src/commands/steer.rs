@@ -193,30 +193,28 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
 
 /// That the estimator reads every option that is given.
 fn are_of_use(arguments: &Arguments) -> Result<()> {
-    use Estimator::{Dps, Mcmc, MfmG, MfmGf, MfmSmc, Resampled, Search, Smc, Unsteered};
-    let estimator = arguments.estimator;
-    let corrects = matches!(estimator, Dps | MfmG | MfmGf);
-    let is_guided = corrects || estimator == Unsteered;
-    let by_sde = arguments.dynamics == Some(Equation::Sde);
-    let by_bridges = matches!(estimator, Resampled | Mcmc | Search) || (estimator == MfmSmc && !by_sde);
+    let (estimator, by_sde) = (arguments.estimator, arguments.dynamics == Some(Equation::Sde));
+    let dynamics = if by_sde { Dynamics::Sde } else { Dynamics::Ode };
+    let (corrects, has_scheme) = (estimator.has_correction(), estimator.has_scheme());
+    let chooses = has_scheme || estimator == Estimator::MfmSmc || (estimator == Estimator::Smc && by_sde);
     let options = [
         ("draws", arguments.draws.is_some(), estimator.has_draws()),
-        ("dynamics", arguments.dynamics.is_some(), is_guided || estimator == MfmSmc || (estimator == Smc && by_sde)),
-        ("start", arguments.start.is_some(), is_guided || estimator == Smc || (estimator == MfmSmc && by_sde)),
-        ("scheme", arguments.scheme.is_some(), is_guided),
+        ("dynamics", arguments.dynamics.is_some(), chooses),
+        ("start", arguments.start.is_some(), estimator.follows_equation(dynamics)),
+        ("scheme", arguments.scheme.is_some(), has_scheme),
         ("steer-from", arguments.steer_from.is_some(), corrects),
         ("steer-until", arguments.steer_until.is_some(), corrects),
         ("damping", arguments.damping.is_some(), corrects),
         ("rescale", arguments.rescale.is_some(), corrects),
         ("clip", arguments.clip.is_some(), corrects),
-        ("moves", arguments.moves.is_some(), estimator == Mcmc),
-        ("coupling", arguments.coupling.is_some(), by_bridges),
-        ("keep-overall", arguments.keep_overall, estimator == Search),
-        ("threshold", arguments.threshold.is_some(), matches!(estimator, Smc | MfmSmc)),
+        ("moves", arguments.moves.is_some(), estimator == Estimator::Mcmc),
+        ("coupling", arguments.coupling.is_some(), estimator.has_coupling(dynamics)),
+        ("keep-overall", arguments.keep_overall, estimator == Estimator::Search),
+        ("threshold", arguments.threshold.is_some(), estimator.is_population()),
     ];
     match options.iter().find(|(_, is_given, is_read)| *is_given && !is_read) {
         Some((option, ..)) => {
-            let bridged = if estimator == MfmSmc { if by_sde { " by sde" } else { " by bridges" } } else { "" };
+            let bridged = if estimator == Estimator::MfmSmc { if by_sde { " by sde" } else { " by bridges" } } else { "" };
             Err(Failure::input(format!("--{option}: it makes no difference to --estimator {}{bridged}", estimator.name())))
         }
         None => Ok(()),

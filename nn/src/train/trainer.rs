@@ -286,15 +286,12 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         let step = self.step + 1;
         let noise = Noise::new(self.config.seed).fork(step);
         let mut sum: Option<Evaluation<T>> = None;
-        let (mut asked, mut given) = (self.config.batch, 0);
+        let (asked, mut given) = (self.config.batch as f64, 0);
         for (part, size) in self.parts().enumerate() {
             let own = if self.accumulate == 1 { noise } else { noise.fork(2).fork(part as u64) };
             let samples = data.batch(step, size, &own.fork(0))?;
             let rows = samples.x1.shape().batch();
-            if self.accumulate == 1 {
-                asked = rows;
-            }
-            let evaluation = self.evaluate(&samples, &own.fork(1), step, loss)?.scale(rows as f64 / asked as f64)?;
+            let evaluation = self.evaluate(&samples, &own.fork(1), step, loss)?.scale(rows as f64 / asked)?;
             sum = Some(match sum {
                 Some(sum) => sum.add(&evaluation)?,
                 None => evaluation,
@@ -303,7 +300,7 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         }
         let sum = sum.ok_or(Error::Length { op: "batch", expected: 1, found: 0 })?;
         // The source may have given more or fewer samples than it was asked for.
-        let Evaluation { loss, parts, gradient } = sum.scale(asked as f64 / given as f64)?;
+        let Evaluation { loss, parts, gradient } = sum.scale(asked / given as f64)?;
         let square = gradient.reshape(Shape::new(&[1, self.flat.length()])?)?.square_norm_items()?;
         let scalars = || core::iter::once(("loss", &loss)).chain(parts.iter().map(|(name, value)| (*name, value)));
         let values = numbers(scalars().map(|(_, value)| value).chain([&square]))?;

@@ -5,7 +5,7 @@ use crate::support::{F64, LATENT, device, normal};
 use mfm_core::autodiff::Var;
 use mfm_core::interpolant::{Interpolant, Linear, Trigonometric, VariancePreserving};
 use mfm_core::tensor::Unary;
-use mfm_core::training::{Batch, Choices, Consistency, NoTeacher, Objective, Place, StopGradient};
+use mfm_core::training::{Batch, Choices, Consistency, FlowTimes, NoTeacher, Objective, Place, StopGradient, TimeLaw};
 use mfm_core::{Device, Flow, Lift, MetaFlowMap, Noise, Operations, Query, Result, Shape, Tensor};
 
 /// A path, whose α and β derivatives can be taken through.
@@ -132,4 +132,12 @@ fn no_time_weighs_without_bound() -> Result<()> {
         assert!(diagonal < 20.0 && jump < 100.0, "{path:?}, {consistency:?}: {diagonal} and {jump}");
     }
     Ok(())
+}
+
+// Nor is any of them 1 itself, however far the law goes.
+#[test]
+fn flow_times_end_before_one() {
+    let law = TimeLaw { flow: FlowTimes::LogitNormal { mean: 60.0, deviation: 1.0 }, ..TimeLaw::default() };
+    let times = law.diagonal(8, &Noise::new(1));
+    assert!(times.iter().all(|s| *s > 0.99 && *s < 1.0), "{times:?}");
 }

@@ -4,6 +4,7 @@ use crate::Paper;
 use crate::support::{F64, device, normal};
 use mfm_core::plan::{Estimator, Plan};
 use mfm_core::resample::Coupling;
+use mfm_core::sample::{posterior_by_rollout, posterior_by_steps};
 use mfm_core::search::{Keep, Search};
 use mfm_core::{Condition, Device, Draws, Error, Noise, Operations, Result, Reward, Shape, Tensor, TimeGrid};
 
@@ -120,6 +121,25 @@ fn rewards_are_one_of_each_sample() -> Result<()> {
         }
         assert!(run(1.0, false).is_ok(), "{estimator:?}");
         assert_eq!(run(1.0, true).is_err(), estimator.needs_gradient(), "{estimator:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn times_lie_between_noise_and_data() -> Result<()> {
+    let paper = Paper::linear()?;
+    let (flow, x): (_, F64) = (paper.flow(), normal(&device(), 3, 2, 1)?);
+    let grid = TimeGrid::uniform(2);
+    for t in [-0.1, 1.5, f64::NAN] {
+        for outcome in [
+            flow.drift(t, &x),
+            flow.posterior_mean(t, &x),
+            flow.posterior(&x, t, &x),
+            posterior_by_steps(&flow, &grid, &x, t, &x),
+            posterior_by_rollout(&flow, &grid, &x, t, &x),
+        ] {
+            assert!(matches!(outcome, Err(Error::Range { .. })), "{t}: {outcome:?}");
+        }
     }
     Ok(())
 }
