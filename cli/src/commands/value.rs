@@ -10,8 +10,9 @@ use crate::model::{LoadedModel, Told};
 use crate::output;
 use crate::reward::{self, AnyReward};
 use crate::table::{Table, count, number};
+use mfm_core::categorical::effective_sample_size;
 use mfm_core::guidance::{estimate_value, estimate_value_by_rollouts, estimate_value_gradient};
-use mfm_core::{Draws, Operations as _, Reward, Tensor, TimeGrid};
+use mfm_core::{Draws, Reward, Tensor, TimeGrid};
 use mfm_picture::{Axis, BLUE, Figure, GREY, Layer, Panel, Picture};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -172,11 +173,10 @@ fn table(values: &[f64], truth: Option<&Truth>, gradients: Option<&[&[f64]]>) ->
 
 /// What is known of each state, row after row, for machines: the value, its effective sample size, the truth and the gradient.
 fn rows<T: Tensor>(values: &[f64], weights: &T, truth: Option<&Truth>, gradients: Option<&[&[f64]]>) -> Result<Vec<f64>> {
-    let squares = weights.square()?.sum(1)?.to_vec::<f64>()?;
+    let (draws, weights) = (weights.shape().item().max(1), weights.to_vec::<f64>()?);
     let mut rows = Vec::new();
-    for (i, (value, square)) in values.iter().zip(squares).enumerate() {
-        // A state without a possible draw has no weights.
-        rows.extend([*value, if square > 0.0 { 1.0 / square } else { 0.0 }]);
+    for (i, (value, weights)) in values.iter().zip(weights.chunks(draws)).enumerate() {
+        rows.extend([*value, effective_sample_size(weights)]);
         rows.extend(truth.map(|truth| truth.values[i]));
         rows.extend(gradients.map_or(&[][..], |rows| rows[i]));
     }
