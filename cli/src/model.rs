@@ -5,7 +5,7 @@ use crate::failure::{Failure, Place as _, Result};
 use crate::output;
 use crate::table::number;
 use mfm_core::error::Number;
-use mfm_core::{Condition, Device, Flow, Interpolant, Shape, Tensor, interpolant};
+use mfm_core::{Condition, Device, Flow, Interpolant, Shape, Tensor};
 use mfm_nn::file::{FileError, write_model};
 use mfm_nn::{Coordinates, InCoordinates, Model, ModelFile, ModelHeader};
 use std::collections::TryReserveError;
@@ -48,8 +48,8 @@ impl<T: Tensor> LoadedModel<T> {
         let file = ModelFile::parse(&bytes).map_err(fail)?;
         let model = file.to_model(device).map_err(fail)?;
         let header = file.header().clone();
-        let Some(path) = interpolant::by_name(&header.interpolant) else {
-            return Err(Failure::input(format!("{source}: its path {:?} is not known", header.interpolant)));
+        let Some(path) = header.model.path() else {
+            return Err(Failure::input(format!("{source}: its path {:?} is not known", header.model.interpolant)));
         };
         Ok(Self { model, header, path, source })
     }

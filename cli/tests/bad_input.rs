@@ -112,7 +112,6 @@ fn bad_numbers_on_the_command_line() {
     folder.write("large.csv", b"1e300,1\n");
     folder.refuses(&["train", "large.csv", "-o", "m.mfm"], &["row 1, column 1: 1e300 is too large"]);
     folder.refuses(&[&TRAIN[..], &["--ema", "1"]].concat(), &["--ema", "below 1"]);
-    folder.refuses(&[&TRAIN[..], &["--interpolant", "trigonometric", "--precondition", "on"]].concat(), &["--precondition on", "linear"]);
     folder.refuses(&["info", "model.mfm", "--threads", "0"], &["--threads", "at least 1"]);
     folder.refuses(&["train", "-o", "m.mfm"], &["<DATA>"]);
     folder.refuses(&["nonsense"], &["nonsense"]);

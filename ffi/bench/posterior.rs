@@ -3,7 +3,7 @@
 //! `posterior MODEL THREADS` prints lines "Rust n SECONDS".
 
 use mfm_core::sample::posterior_by_steps;
-use mfm_core::{Device, Draws, Flow, Noise, Shape, Tensor, TimeGrid, interpolant};
+use mfm_core::{Device, Draws, Flow, Noise, Shape, Tensor, TimeGrid};
 use mfm_cpu_ref::CpuDevice;
 use mfm_nn::{ModelFile, file};
 use std::time::Instant;
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bytes = file::load(path)?;
     let file = ModelFile::parse(&bytes)?;
     let model = file.to_model(&CpuDevice::<f32>::with_threads(1)?)?;
-    let flow = Flow::new(&model, interpolant::by_name(&file.header().interpolant).ok_or("an unknown path")?);
+    let flow = Flow::new(&model, file.header().model.path().ok_or("an unknown path")?);
     let d = file.header().model.network.data();
     for n in [1, 16, 256] {
         let (states, mut draws) = (vec![0.3f32; n * d], vec![0.0f32; n * d]);

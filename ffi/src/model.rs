@@ -6,7 +6,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::guard::guard;
 use crate::session::{AnySession, Run, Session};
 use mfm_core::error::Number;
-use mfm_core::{Interpolant, Noise, Shape, Tensor, interpolant};
+use mfm_core::{Interpolant, Noise, Shape, Tensor};
 use mfm_nn::file::{self, write_model};
 use mfm_nn::layer::settled;
 use mfm_nn::{Coordinates, GaussianConfig, MlpConfig, ModelConfig, ModelFile, ModelHeader, Module};
@@ -48,8 +48,8 @@ impl<B: Backend> Loaded<B> {
     /// # Errors
     /// [`Code::BadModel`] for a path that is not known; [`Code::Unsupported`] for a number whose values `float` does not tell apart.
     pub fn new(backend: B, network: mfm_nn::Model<B::Tensor>, header: ModelHeader) -> Result<Self> {
-        let unknown = || Failure::new(Code::BadModel, format!("the model's path {:?} is not known", header.interpolant));
-        let path = interpolant::by_name(&header.interpolant).ok_or_else(unknown)?;
+        let unknown = || Failure::new(Code::BadModel, format!("the model's path {:?} is not known", header.model.interpolant));
+        let path = header.model.path().ok_or_else(unknown)?;
         let coordinates = &header.coordinates;
         if let Some(k) = coordinates.beyond_single() {
             let (mean, scale) = (Number(coordinates.mean()[k]), Number(coordinates.scale()[k]));
@@ -182,7 +182,7 @@ fn fresh<B: Backend>(device: B, network: MlpConfig, coordinates: Coordinates, da
     }
     let shape = Shape::new(&[dimension])?;
     let network = mfm_nn::Model::new(&device, &config, &mean, &Noise::new(seed).fork(0))?;
-    let mut header = ModelHeader::new(config, interpolant::Linear.name(), shape);
+    let mut header = ModelHeader::new(config, shape);
     header.coordinates = coordinates;
     header.provenance.seed = seed;
     header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
@@ -236,7 +236,7 @@ impl Model {
                 parameters: self.0.parameters(),
                 training_steps: from.steps,
                 seed: from.seed,
-                path: header.interpolant.clone(),
+                path: header.model.interpolant.clone(),
                 objective: from.objective.clone(),
                 data: from.data.clone(),
                 device: self.0.device(),

@@ -4,7 +4,7 @@
 //! table): states and rewards go in through them, and samples come out.
 //!
 //! ```
-//! use mfm_core::interpolant::{Interpolant, Linear};
+//! use mfm_core::interpolant::Linear;
 //! use mfm_core::plan::{Estimator, Plan};
 //! use mfm_core::reward::{ByDifferentiation, Checked, RewardFormula};
 //! use mfm_core::training::{NoTeacher, Objective};
@@ -43,7 +43,7 @@
 //!         },
 //!         |_, _| ControlFlow::Continue(()),
 //!     )?;
-//!     let mut header = ModelHeader::new(config, Linear.name(), Shape::new(&[2])?);
+//!     let mut header = ModelHeader::new(config, Shape::new(&[2])?);
 //!     header.coordinates = coordinates;
 //!     let bytes = write_model(&trainer.averaged_precisely()?, &header, None)?; // `file::save` puts them on a disk
 //!
@@ -74,6 +74,7 @@ pub mod mlp;
 pub mod model;
 pub mod module;
 pub mod network;
+pub mod on_path;
 pub mod optimiser;
 pub mod precondition;
 pub mod schedule;
@@ -88,6 +89,7 @@ pub use mlp::{Mlp, MlpConfig};
 pub use model::{Model, ModelConfig};
 pub use module::Module;
 pub use network::{Network, NetworkConfig};
+pub use on_path::OnPath;
 pub use optimiser::{Optimiser, OptimiserConfig};
 pub use precondition::{GaussianConfig, Preconditioned};
 pub use schedule::LearningRate;

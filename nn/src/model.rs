@@ -5,9 +5,12 @@ use crate::layer::Source;
 use crate::mlp::MlpConfig;
 use crate::module::Module;
 use crate::network::{Network, NetworkConfig};
+use crate::on_path::OnPath;
 use crate::precondition::{GaussianConfig, Preconditioned};
+use alloc::string::String;
 use alloc::vec::Vec;
-use mfm_core::{Device, Error, Lift, MetaFlowMap, Noise, Query, Result, Tensor};
+use mfm_core::interpolant::{Linear, by_name};
+use mfm_core::{Device, Error, Interpolant, Lift, MetaFlowMap, Noise, Query, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// The form of a [`Model`]. The mean of a preconditioned model is kept beside it.
@@ -17,17 +20,23 @@ pub struct ModelConfig {
     pub network: NetworkConfig,
     /// The preconditioning, if any.
     pub preconditioning: Option<GaussianConfig>,
+    /// The path that it is for ([`Interpolant::name`]). A preconditioned model must know it.
+    pub interpolant: String,
 }
 
 impl ModelConfig {
-    /// An [`Mlp`](crate::Mlp) without preconditioning.
+    /// An [`Mlp`](crate::Mlp) without preconditioning, on the linear path.
     pub fn mlp(config: MlpConfig) -> Self {
-        Self { network: NetworkConfig::Mlp(config), preconditioning: None }
+        Self::plain(NetworkConfig::Mlp(config))
     }
 
-    /// A [`Dit`](crate::Dit) without preconditioning.
+    /// A [`Dit`](crate::Dit) without preconditioning, on the linear path.
     pub fn dit(config: DitConfig) -> Self {
-        Self { network: NetworkConfig::Dit(config), preconditioning: None }
+        Self::plain(NetworkConfig::Dit(config))
+    }
+
+    fn plain(network: NetworkConfig) -> Self {
+        Self { network, preconditioning: None, interpolant: Linear.name().into() }
     }
 
     /// The same with Gaussian preconditioning.
@@ -35,23 +44,38 @@ impl ModelConfig {
     pub fn preconditioned(self, gaussian: GaussianConfig) -> Self {
         Self { preconditioning: Some(gaussian), ..self }
     }
+
+    /// The path, if it is one of the library's.
+    pub fn path(&self) -> Option<&'static dyn Interpolant> {
+        by_name(&self.interpolant)
+    }
+
+    /// The same on another path.
+    #[must_use]
+    pub fn on_path(self, path: &dyn Interpolant) -> Self {
+        Self { interpolant: path.name().into(), ..self }
+    }
 }
 
-/// A network, preconditioned or not.
+/// A network, preconditioned or not, and the path that it is for.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Model<T> {
-    /// A network alone.
+pub struct Model<T> {
+    map: Map<T>,
+    interpolant: String,
+}
+
+#[derive(Clone, Debug)]
+enum Map<T> {
     Plain(Network<T>),
-    /// A preconditioned network.
-    Preconditioned(Preconditioned<Network<T>, T>),
+    Preconditioned(OnPath<Preconditioned<Network<T>, T>>),
 }
 
 impl<T: Tensor> Model<T> {
     /// A fresh model; `mean` is the mean of the data (one item), which only a preconditioned model reads.
     ///
     /// # Errors
-    /// [`Error::Range`] for a bad `config`, [`Error::Length`] if the mean has another size than an item, and whatever the device reports.
+    /// [`Error::Range`] for a bad `config`, [`Error::Length`] if the mean has another size than an item, [`Error::Unsupported`] for preconditioning on
+    /// a path that is not the library's, and whatever the device reports.
     pub fn new<D: Device<Tensor = T>>(device: &D, config: &ModelConfig, mean: &[f64], noise: &Noise) -> Result<Self> {
         check(config, mean)?;
         Self::around(device, Network::new(device, &config.network, noise)?, config, mean)
@@ -71,45 +95,58 @@ impl<T: Tensor> Model<T> {
         Ok(Self::around(device, Network::build(&config.network, source)?, config, mean)?)
     }
 
+    /// A network without preconditioning, for the path `path`.
+    pub fn plain(network: Network<T>, path: &dyn Interpolant) -> Self {
+        Self { map: Map::Plain(network), interpolant: path.name().into() }
+    }
+
     fn around<D: Device<Tensor = T>>(device: &D, network: Network<T>, config: &ModelConfig, mean: &[f64]) -> Result<Self> {
-        Ok(match config.preconditioning {
-            None => Self::Plain(network),
-            Some(gaussian) => Self::Preconditioned(Preconditioned::new(device, network, gaussian, mean)?),
-        })
+        let map = match config.preconditioning {
+            None => Map::Plain(network),
+            Some(gaussian) => Map::Preconditioned(OnPath::new(Preconditioned::new(device, network, gaussian, mean)?, &config.interpolant)?),
+        };
+        Ok(Self { map, interpolant: config.interpolant.clone() })
     }
 
     /// The network.
     pub fn network(&self) -> &Network<T> {
-        match self {
-            Self::Plain(network) => network,
-            Self::Preconditioned(model) => model.network(),
+        match &self.map {
+            Map::Plain(network) => network,
+            Map::Preconditioned(map) => map.inner().network(),
         }
     }
 
     /// The same model with [`Network::recomputing`].
     #[must_use]
     pub fn recomputing(self, recomputing: bool) -> Self {
-        match self {
-            Self::Plain(network) => Self::Plain(network.recomputing(recomputing)),
-            Self::Preconditioned(model) => Self::Preconditioned(model.map_network(|network| network.recomputing(recomputing))),
+        let map = match self.map {
+            Map::Plain(network) => Map::Plain(network.recomputing(recomputing)),
+            Map::Preconditioned(map) => {
+                Map::Preconditioned(map.map_inner(|model| model.map_network(|network| network.recomputing(recomputing))))
+            }
+        };
+        Self { map, ..self }
+    }
+
+    fn preconditioned(&self) -> Option<&Preconditioned<Network<T>, T>> {
+        match &self.map {
+            Map::Plain(_) => None,
+            Map::Preconditioned(map) => Some(map.inner()),
         }
     }
 
     /// The model's form.
     pub fn config(&self) -> ModelConfig {
-        let preconditioning = match self {
-            Self::Plain(_) => None,
-            Self::Preconditioned(model) => Some(model.config()),
-        };
-        ModelConfig { network: self.network().config(), preconditioning }
+        ModelConfig {
+            network: self.network().config(),
+            preconditioning: self.preconditioned().map(Preconditioned::config),
+            interpolant: self.interpolant.clone(),
+        }
     }
 
     /// The mean of the data, if the model is preconditioned.
     pub fn mean(&self) -> Option<&[f64]> {
-        match self {
-            Self::Plain(_) => None,
-            Self::Preconditioned(model) => Some(model.mean()),
-        }
+        self.preconditioned().map(Preconditioned::mean)
     }
 }
 
@@ -123,16 +160,16 @@ fn check(config: &ModelConfig, mean: &[f64]) -> Result<()> {
 
 impl<T: Tensor> MetaFlowMap<T> for Model<T> {
     fn velocity(&self, query: &Query<'_, T>) -> Result<T> {
-        match self {
-            Self::Plain(model) => model.velocity(query),
-            Self::Preconditioned(model) => model.velocity(query),
+        match &self.map {
+            Map::Plain(network) => network.velocity(query),
+            Map::Preconditioned(map) => map.velocity(query),
         }
     }
 
     fn loss_weight(&self, s: &[f64], t: &[f64]) -> Option<Vec<f64>> {
-        match self {
-            Self::Plain(model) => model.loss_weight(s, t),
-            Self::Preconditioned(model) => model.loss_weight(s, t),
+        match &self.map {
+            Map::Plain(network) => network.loss_weight(s, t),
+            Map::Preconditioned(map) => map.loss_weight(s, t),
         }
     }
 }
@@ -141,17 +178,18 @@ impl<T: Tensor> Module<T> for Model<T> {
     type Over<U: Tensor> = Model<U>;
 
     fn visit(&self, f: &mut dyn FnMut(&str, &T)) {
-        match self {
-            Self::Plain(model) => model.visit(f),
-            Self::Preconditioned(model) => model.visit(f),
+        match &self.map {
+            Map::Plain(network) => network.visit(f),
+            Map::Preconditioned(map) => map.visit(f),
         }
     }
 
     fn rebuild<U: Tensor>(&self, next: &mut dyn FnMut(&str, &T) -> Result<U>) -> Result<Model<U>> {
-        Ok(match self {
-            Self::Plain(model) => Model::Plain(model.rebuild(next)?),
-            Self::Preconditioned(model) => Model::Preconditioned(model.rebuild(next)?),
-        })
+        let map = match &self.map {
+            Map::Plain(network) => Map::Plain(network.rebuild(next)?),
+            Map::Preconditioned(map) => Map::Preconditioned(map.rebuild(next)?),
+        };
+        Ok(Model { map, interpolant: self.interpolant.clone() })
     }
 }
 

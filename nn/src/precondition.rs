@@ -60,7 +60,7 @@ impl GaussianConfig {
     }
 }
 
-/// v = v^G + c · net(a (y − s m)/g_s, a · whitened x_t; s, u, t), on the linear path.
+/// v = v^G + c · net(a (y − s m)/g_s, a · whitened x_t; s, u, t), on the linear path; on another by [`OnPath`](crate::OnPath).
 ///
 /// Were p1 = N(μ, σ_d² I), the whole map would be known. With D = (1−t)² + t²σ_d², C = σ_d²(1−t)²/D, m = (σ_d² t x_t + (1−t)² μ)/D and
 /// g_s = √((1−s)² + s²C): v^G_{s,u}(y) = m + h (y − s m), h = [(u+s) C − (1−u) − (1−s)]/(g_s (g_s + g_u)), c = √C/g_s; the whitened

@@ -250,7 +250,7 @@ mod files {
     fn a_model_file_holds_a_transformer() {
         let device = CpuDevice::new();
         let model = Model::new(&device, &ModelConfig::dit(small()), &[], &Noise::new(1)).unwrap();
-        let header = ModelHeader::new(model.config(), "linear", Shape::new(&[2, 4, 4]).unwrap());
+        let header = ModelHeader::new(model.config(), Shape::new(&[2, 4, 4]).unwrap());
         let bytes = write_model(&model, &header, None).unwrap();
         let read: Model<CpuTensor<f32>> = ModelFile::parse(&bytes).unwrap().to_model(&device).unwrap();
         assert_eq!(read.config(), model.config());

@@ -35,7 +35,7 @@ fn claims_are_not_believed() {
     let device = CpuDevice::<f32>::with_threads(1).unwrap();
     let config = MlpConfig { data: 2, width: 3, depth: 2, frequencies: 1, labels: 1, zero_output: false };
     let model = Model::new(&device, &ModelConfig::mlp(config), &[], &Noise::new(1)).unwrap();
-    let header = ModelHeader::new(model.config(), "linear", Shape::new(&[2]).unwrap());
+    let header = ModelHeader::new(model.config(), Shape::new(&[2]).unwrap());
     let good = write_model(&model, &header, None).unwrap();
     let length = u32::from_le_bytes([good[12], good[13], good[14], good[15]]) as usize;
     let (mut parsed, mut made) = (0, 0);

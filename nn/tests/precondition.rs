@@ -3,8 +3,7 @@
 
 mod common;
 
-use common::{Device64, Tensor64, close, normal, small, tensor, values};
-use mfm_core::autodiff::{Dual, jvp};
+use common::{Device64, Tensor64, ask, close, derivatives_match_differences, normal, small, tensor, values};
 use mfm_core::interpolant::Linear;
 use mfm_core::posterior_velocity::{Drift, posterior_velocity};
 use mfm_core::{Condition, Device, Error, Lift, MetaFlowMap, Noise, Operations, Query, Tensor};
@@ -50,11 +49,6 @@ impl Drift<Tensor64> for Gaussian {
 
 fn silent(deviation: f64) -> Preconditioned<Silent, Tensor64> {
     Preconditioned::new(&Device64::new(), Silent, GaussianConfig::new(deviation), &MEAN).unwrap()
-}
-
-fn ask<'a>(s: &[f64], u: &[f64], x: &Tensor64, t: &[f64], x_t: &Tensor64) -> Query<'a, Tensor64> {
-    let time = |times: &[f64]| tensor(&x.device(), times, &[times.len()]);
-    Query { s: time(s), u: time(u), x: x.clone(), t: time(t), x_t: x_t.clone(), condition: Condition::NONE }
 }
 
 const DEVIATIONS: [f64; 3] = [0.2, 1.0, 3.0];
@@ -136,27 +130,7 @@ fn derivatives_along_the_flow_match_differences() {
     let map = Preconditioned::new(&device, inner, GaussianConfig::new(0.8), &MEAN).unwrap();
     let (x, x_t) = (normal(&device, 1, &[6, 2]), normal(&device, 2, &[3, 2]));
     let query = ask(&[0.1, 0.2, 0.3, 0.4, 0.5, 0.6], &[0.5, 0.6, 0.7, 0.9, 0.95, 0.8], &x, &[0.2, 0.7, 0.95], &x_t);
-    let inputs = [&query.s, &query.u, &query.x, &query.t, &query.x_t];
-    let directions: Vec<Tensor64> = inputs.iter().zip(20..).map(|(x, seed)| normal(&device, seed, x.shape().axes())).collect();
-    let lifted = map.lift(&mut |p| Ok(Dual::constant(p.clone()))).unwrap();
-    let (value, tangent) = jvp(&inputs, &directions.iter().collect::<Vec<_>>(), |duals| {
-        let [s, u, x, t, x_t] = [0, 1, 2, 3, 4].map(|i| duals[i].clone());
-        lifted.velocity(&Query { s, u, x, t, x_t, condition: Condition::NONE })
-    })
-    .unwrap();
-    assert_eq!(values(&value), values(&map.velocity(&query).unwrap()));
-    let at = |h: f64| {
-        let moved: Vec<Tensor64> = inputs.iter().zip(&directions).map(|(x, d)| x.add(&d.scale(h).unwrap()).unwrap()).collect();
-        let [s, u, x, t, x_t] = [0, 1, 2, 3, 4].map(|i| moved[i].clone());
-        values(&map.velocity(&Query { s, u, x, t, x_t, condition: Condition::NONE }).unwrap())
-    };
-    let h = 1e-4;
-    let (near, far): (Vec<f64>, Vec<f64>) = (
-        at(h).iter().zip(at(-h)).map(|(a, b)| (a - b) / (2.0 * h)).collect(),
-        at(2.0 * h).iter().zip(at(-2.0 * h)).map(|(a, b)| (a - b) / (4.0 * h)).collect(),
-    );
-    let slopes: Vec<f64> = near.iter().zip(far).map(|(near, far)| (4.0 * near - far) / 3.0).collect();
-    close(&values(&tangent), &slopes, 1e-9);
+    derivatives_match_differences(&map, &query);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use mfm_core::autodiff::{Var, vjp};
 use mfm_core::interpolant::{Interpolant, Linear};
 use mfm_core::{Condition, Device, Error, MetaFlowMap, Noise, Operations, Query, Result, Tensor};
 use mfm_cpu_ref::CpuDevice;
+use mfm_nn::OnPath;
 use mfm_tests::conformance::{Check, Failure};
 use mfm_tests::laws::{self, DrawLaw, Probe};
 use mfm_toy2d::exact::{ExactFlowMap, MixtureDrift, TransportMap};
@@ -96,6 +97,32 @@ fn both_maps_are_one_on_the_papers_mixture() -> Check {
         let (a, b): (F64, F64) = (exact.velocity(&query)?, transport.velocity(&query)?);
         let error = support::relative_error(&a.to_vec()?, &b.to_vec()?, 1.0);
         assert!(error < 1e-8, "{error} on {path:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_map_of_the_linear_path_put_on_another_is_that_of_the_other() -> Check {
+    for mixture in &priors()? {
+        let linear = || TransportMap::new(mixture, &Linear, 2);
+        for &path in &PATHS[..3] {
+            let (put, own) = (OnPath::new(linear(), path.name())?, TransportMap::new(mixture, path, 2));
+            let place = format!("{} on {path:?}", mixture.components().len());
+            pointwise(&put, &MixtureDrift::new(mixture, path), mixture, 1e-9).map_err(|failure| failure.within(&place))?;
+            let probe = probe(mixture, path)?;
+            let vector = |values: &[f64]| device().from_slice(values, mfm_core::Shape::new(&[values.len()])?);
+            let [s, _, u] = &probe.times;
+            for ends in [u, &vec![1.0; u.len()]] {
+                let (s, u, t) = (vector(s)?, vector(ends)?, vector(&probe.t)?);
+                let query = Query { s, u, x: probe.place.clone(), t, x_t: probe.state.clone(), condition: Condition::NONE };
+                let (put, own): (F64, F64) = (put.velocity(&query)?, own.velocity(&query)?);
+                let error = support::relative_error(&put.to_vec()?, &own.to_vec()?, 1.0);
+                println!("{place}: {error:.1e}");
+                assert!(error < 1e-13, "{error:e} for {place}");
+            }
+        }
+        let latent = OnPath::new(linear(), PATHS[3].name());
+        assert!(matches!(latent, Err(Error::Unsupported { .. })), "a path that no tensor knows");
     }
     Ok(())
 }

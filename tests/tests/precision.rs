@@ -111,7 +111,7 @@ fn a_run_goes_on_from_a_file_bit_by_bit() -> Result<()> {
     let Some(device) = gpu(Precision::Bf16) else { return Ok(()) };
     let mut whole = Trainer::new(settings(), &model(&device))?;
     train(&device, &mut whole, 4);
-    let mut header = ModelHeader::new(whole.module().config(), "linear", Shape::new(&[2])?);
+    let mut header = ModelHeader::new(whole.module().config(), Shape::new(&[2])?);
     header.training = Some(TrainingRecord { step: 4, config: settings(), average: true, memory: Vec::new() });
     let bytes = write_model(&whole.averaged_precisely()?, &header, Some(&whole.state())).unwrap();
     let file = ModelFile::parse(&bytes).unwrap();

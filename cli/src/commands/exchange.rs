@@ -9,7 +9,7 @@ use crate::output;
 use crate::table::count;
 use clap::ValueEnum;
 use mfm_core::interpolant::Linear;
-use mfm_core::{Interpolant, Shape, Tensor};
+use mfm_core::{Shape, Tensor};
 use mfm_nn::file::safetensors::{PREFIX, SafetensorsFile, Untold, write_dit};
 use mfm_nn::{Model, ModelConfig, ModelHeader, Module, Network, Orientation};
 use serde::Serialize;
@@ -117,9 +117,9 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
     } else {
         file.to_dit(&context.device, prefix, &config)
     };
-    let model = Model::Plain(Network::Dit(network.map_err(fail)?));
+    let model = Model::plain(Network::Dit(network.map_err(fail)?), &Linear);
     let item = Shape::new(&[config.channels, config.side, config.side])?;
-    let mut header = ModelHeader::new(ModelConfig::dit(config), Linear.name(), item);
+    let mut header = ModelHeader::new(ModelConfig::dit(config), item);
     header.provenance.data = format!("imported from {source}");
     if arguments.flow_model {
         header.provenance.objective = format!("{DIAGONAL} of the flow model");
@@ -136,7 +136,7 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
 pub fn export<T: Tensor>(context: &Context<T>, arguments: &Export) -> Result<()> {
     output::check(&arguments.out)?;
     let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
-    let Model::Plain(Network::Dit(network)) = &model.model else {
+    let (None, Network::Dit(network)) = (model.model.config().preconditioning, model.model.network()) else {
         return Err(Failure::input(format!("{}: only a transformer without preconditioning has the reference's form", model.source)));
     };
     if !model.coordinates().is_identity() {

@@ -13,7 +13,7 @@ use crate::run::{Checkpoint, State, Watch};
 use mfm_core::interpolant::Linear;
 use mfm_core::posterior_velocity::{AsDrift, Drift};
 use mfm_core::training::{Consistency, FineTuning, FlowTimes, NoTeacher, Objective, TimeLaw, WeightSlope};
-use mfm_core::{Flow, Interpolant, Shape, Tensor};
+use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::file::Provenance;
 use mfm_nn::train::TrainingConfig;
 use mfm_nn::{ClassMixtureReward, DitConfig, GaussianConfig, LearningRate, Model, ModelConfig, ModelHeader, Trainer};
@@ -176,7 +176,7 @@ impl<T: Tensor> Models<'_, T> {
 
     /// What the file of a model that is made now says about it.
     fn header(&self, stage: &Stage) -> Result<ModelHeader> {
-        let mut header = ModelHeader::new(self.form()?.0, Linear.name(), Shape::new(&[self.digits.pixels()])?);
+        let mut header = ModelHeader::new(self.form()?.0, Shape::new(&[self.digits.pixels()])?);
         header.provenance.steps = stage.settings.steps;
         header.provenance.seed = self.context.seed;
         header.provenance.data = format!("{} samples of {}", self.digits.train.len(), self.digits.train.source);
@@ -196,7 +196,7 @@ impl<T: Tensor> Models<'_, T> {
         }
         let loaded = LoadedModel::<T>::load(&path, &self.context.device)?;
         let own = self.header(stage)?;
-        if loaded.header.model != own.model || loaded.header.interpolant != own.interpolant {
+        if loaded.header.model != own.model {
             return Err(Failure::input(format!(
                 "--reuse: {} is of another form than --size, --patch and the data describe",
                 loaded.source

@@ -65,7 +65,7 @@ impl Checkpoint {
         let found = file.header();
         let Some(record) = &found.training else { return Err(refuse("it is a finished model, not a checkpoint")) };
         let own = self.header.training.as_ref().map(|record| record.config);
-        if found.model != self.header.model || found.interpolant != self.header.interpolant {
+        if found.model != self.header.model {
             return Err(refuse("it holds another model than these options describe"));
         }
         if found.coordinates != self.header.coordinates {
@@ -126,7 +126,7 @@ mod tests {
         let model = Model::<CpuTensor<f32>>::new(&device, &form, &[0.0; 2], &Noise::new(1)).unwrap();
         let config = TrainingConfig::default();
         let checkpoint = |library: &str, seed: u64| {
-            let mut header = ModelHeader::new(form.clone(), "linear", Shape::new(&[2]).unwrap());
+            let mut header = ModelHeader::new(form.clone(), Shape::new(&[2]).unwrap());
             (header.provenance.library, header.provenance.seed) = (library.into(), seed);
             Checkpoint::new(&folder.path().join("run.mfm"), 1, &header, config).unwrap()
         };

@@ -1,7 +1,10 @@
 //! The random choices of a training step, as values.
 
+use super::consistency::Consistency;
 use super::objective::{Batch, Guided, Objective};
+use super::times::times_on;
 use crate::error::{Error, Result};
+use crate::interpolant::Interpolant;
 use crate::noise::Noise;
 use crate::tensor::{Device, Tensor};
 use alloc::vec;
@@ -17,34 +20,45 @@ pub struct Choices<T> {
     /// The noise in each state x_t, of the shape of the samples.
     pub state: T,
     /// Where the diagonal loss is taken.
-    pub diagonal: Place<T>,
+    pub diagonal: Diagonal<T>,
     /// Where the consistency loss is taken; `None` without one.
-    pub jump: Option<Place<T>>,
+    pub jump: Option<Jump<T>>,
 }
 
-/// Where a loss is taken.
+/// Where the diagonal loss is taken.
 #[derive(Clone, Debug)]
-pub struct Place<T> {
+pub struct Diagonal<T> {
     /// The time of each place I_s.
     pub s: Vec<f64>,
-    /// The time to which each jump goes; s on the diagonal.
-    pub u: Vec<f64>,
     /// The noise in each place, of the shape of the samples.
     pub noise: T,
-    /// γ, where each jump is split in two ([`Consistency::Semigroup`](super::Consistency::Semigroup)).
-    pub split: Vec<f64>,
     /// The guidance scale that the network is told for each sample; `None` for a network that takes none.
     pub guidance: Option<Vec<f64>>,
 }
 
+/// Where the consistency loss is taken.
+#[derive(Clone, Debug)]
+pub struct Jump<T> {
+    /// The time of each place I_s.
+    pub s: Vec<f64>,
+    /// The time to which each jump goes.
+    pub u: Vec<f64>,
+    /// The noise in each place, of the shape of the samples.
+    pub noise: T,
+    /// γ, where each jump is split in two; read by [`Consistency::Semigroup`](super::Consistency::Semigroup) alone.
+    pub split: Vec<f64>,
+    /// As on the diagonal.
+    pub guidance: Option<Vec<f64>>,
+}
+
 impl Objective {
-    /// Draws the choices for a batch. Fork 0 of `noise` drops labels, 1 gives t, 2 the noise of x_t, 3 the place of the diagonal loss, 4 that of
+    /// Draws the choices for a batch on `path`. Fork 0 of `noise` drops labels, 1 gives t, 2 the noise of x_t, 3 the place of the diagonal loss, 4 that of
     /// the consistency loss; in a place, stream 2 is its noise, 3 gives γ, 4 the guidance scale.
     ///
     /// # Errors
     /// [`Error::Range`] for an empty batch, and for what [`TimeLaw::check`](super::TimeLaw::check) and [`Guided::check`] refuse; [`Error::Length`] unless there is
     /// one label for each sample.
-    pub fn choose<T: Tensor>(&self, batch: &Batch<'_, T>, noise: &Noise) -> Result<Choices<T>> {
+    pub fn choose<T: Tensor>(&self, path: &dyn Interpolant, batch: &Batch<'_, T>, noise: &Noise) -> Result<Choices<T>> {
         let shape = batch.x1.shape();
         let (device, n) = (batch.x1.device(), shape.batch());
         if n == 0 {
@@ -53,23 +67,25 @@ impl Objective {
         self.times.check()?;
         self.guided.map_or(Ok(()), |guided| guided.check())?;
         let labels = self.labels(batch, n, noise)?;
-        let place = |noise: &Noise, (s, u): (Vec<f64>, Vec<f64>)| -> Result<Place<T>> {
-            Ok(Place {
-                s,
-                u,
-                noise: device.normal(&noise.stream(2), shape)?,
-                split: uniforms(n, &noise.stream(3)),
-                guidance: self.guidance(labels.as_deref(), &noise.stream(4)),
+        let (here, there) = (noise.fork(3), noise.fork(4));
+        let diagonal = Diagonal {
+            s: times_on(path, self.times.diagonal(n, &here)),
+            noise: device.normal(&here.stream(2), shape)?,
+            guidance: self.guidance(labels.as_deref(), &here.stream(4)),
+        };
+        let jump = if self.consistency == Consistency::None {
+            None
+        } else {
+            let (s, u) = self.times.pairs(n, &there);
+            Some(Jump {
+                s: times_on(path, s),
+                u: times_on(path, u),
+                noise: device.normal(&there.stream(2), shape)?,
+                split: uniforms(n, &there.stream(3)),
+                guidance: self.guidance(labels.as_deref(), &there.stream(4)),
             })
         };
-        let (here, there) = (noise.fork(3), noise.fork(4));
-        let s = self.times.diagonal(n, &here);
-        let diagonal = place(&here, (s.clone(), s))?;
-        let jump = match self.consistency {
-            super::Consistency::None => None,
-            _ => Some(place(&there, self.times.pairs(n, &there))?),
-        };
-        let (t, state) = (self.times.states(n, &noise.fork(1)), device.normal(&noise.fork(2), shape)?);
+        let (t, state) = (times_on(path, self.times.states(n, &noise.fork(1))), device.normal(&noise.fork(2), shape)?);
         Ok(Choices { labels, t, state, diagonal, jump })
     }
 

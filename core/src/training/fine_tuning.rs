@@ -1,12 +1,14 @@
 //! Fine-tuning to a reward, off policy: the drift of the tilted model by regression, unbiased with any number of posterior draws.
 
 use super::objective::{Batch, interpolate, vector};
+use super::times::times_on;
 use super::weighting::{AdaptiveWeight, factors, weighted_mean_square};
 use crate::autodiff::{Tape, Var};
 use crate::categorical::effective_sample_size_of_logarithms;
 use crate::error::{Error, Result};
 use crate::flow_map::{Condition, Flow, Lift, MetaFlowMap};
 use crate::guidance::{draws_of, kappa, weighted_mean};
+use crate::interpolant::Interpolant;
 use crate::noise::Noise;
 use crate::reward::{Reward, rewards_and_gradients_of, rewards_of};
 use crate::shape::Shape;
@@ -29,7 +31,7 @@ pub struct FineTuning {
     pub draws: usize,
     /// How (σ²/2)∇w̄ is estimated.
     pub slope: WeightSlope,
-    /// The earliest time t that is trained: σ² is infinite at 0.
+    /// The earliest time t that is trained, on the map's own path: σ² is infinite at 0.
     pub earliest: f64,
     /// The adaptive weight. The residual is random at any x, so a power above 0 has another minimiser, which depends on the number of draws: less noise for some bias.
     pub weight: AdaptiveWeight,
@@ -165,11 +167,11 @@ impl FineTuning {
         self.check_draws(self.draws)
     }
 
-    /// Draws the choices for a batch. Fork 0 of `noise` gives t, 1 the noise of x_t, 2 the posterior draw.
+    /// Draws the choices for a batch on `path`: times as [`TimeLaw`](super::TimeLaw) has them, from `earliest` on. Fork 0 of `noise` gives t, 1 the noise of x_t, 2 the posterior draw.
     ///
     /// # Errors
     /// [`Error::Range`] for an empty batch, too few draws, or an earliest time outside (0, 1).
-    pub fn choose<T: Tensor>(&self, batch: &Batch<'_, T>, noise: &Noise) -> Result<FineTuningChoices<T>> {
+    pub fn choose<T: Tensor>(&self, path: &dyn Interpolant, batch: &Batch<'_, T>, noise: &Noise) -> Result<FineTuningChoices<T>> {
         let (device, shape) = (batch.x1.device(), batch.x1.shape());
         if shape.batch() == 0 {
             return Err(Error::Range { what: "the batch size", value: 0.0, range: "at least 1" });
@@ -177,9 +179,14 @@ impl FineTuning {
         self.check()?;
         let mut t = vec![0.0; shape.batch()];
         noise.fork(0).fill_uniform(&mut t);
-        t.iter_mut().for_each(|t| *t = self.earliest + (1.0 - self.earliest) * *t);
+        let earliest = path.coefficients(self.earliest).straight_time();
+        t.iter_mut().for_each(|t| *t = earliest + (1.0 - earliest) * *t);
         let draws = shape.with_batch(shape.batch().saturating_mul(self.draws))?;
-        Ok(FineTuningChoices { t, state: device.normal(&noise.fork(1), shape)?, draw: device.normal(&noise.fork(2), draws)? })
+        Ok(FineTuningChoices {
+            t: times_on(path, t),
+            state: device.normal(&noise.fork(1), shape)?,
+            draw: device.normal(&noise.fork(2), draws)?,
+        })
     }
 
     /// The loss on samples of the base, or of anything else: off policy. The labels of the batch condition all maps, the guidance of each flow its
@@ -198,13 +205,13 @@ impl FineTuning {
     ) -> Result<FineTuningLoss<T>> {
         let mut normaliser = normaliser;
         if let Some(normaliser) = normaliser.as_mut().filter(|normaliser| normaliser.count == 0) {
-            let FineTuningChoices { t, state, draw } = self.choose(&batch, &noise.fork(3))?;
+            let FineTuningChoices { t, state, draw } = self.choose(maps.base.path, &batch, &noise.fork(3))?;
             let (x_t, _) = interpolate(maps.base.path, &t, &state, batch.x1)?;
             let of_draw = Condition { labels: batch.labels, guidance: maps.sampler.condition.guidance };
             let ends = maps.sampler.map.posterior(&draw, &vector(&draw.device(), &t)?, &x_t, of_draw)?;
             self.weights(&rewards_of(reward, &ends)?, Some(normaliser))?;
         }
-        let choices = self.choose(&batch, noise)?;
+        let choices = self.choose(maps.base.path, &batch, noise)?;
         self.loss_of(maps, reward, batch, normaliser, &choices)
     }
 

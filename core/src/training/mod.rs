@@ -7,7 +7,7 @@ mod objective;
 mod times;
 mod weighting;
 
-pub use choices::{Choices, Place};
+pub use choices::{Choices, Diagonal, Jump};
 pub use consistency::{Consistency, StopGradient};
 pub use fine_tuning::{FineTuning, FineTuningChoices, FineTuningLoss, FineTuningMaps, LogNormaliser, WeightSlope};
 pub use objective::{Batch, Guided, Losses, NoTeacher, Objective};

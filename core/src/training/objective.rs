@@ -1,6 +1,6 @@
 //! The training objective: the diagonal loss, and one consistency loss off the diagonal.
 
-use super::choices::{Choices, Place};
+use super::choices::{Choices, Diagonal, Jump};
 use super::consistency::{Consistency, OffDiagonal};
 use super::times::TimeLaw;
 use super::weighting::{AdaptiveWeight, LossScale, Weighed, factors, learned_mean_square, weighted_mean_square};
@@ -108,7 +108,7 @@ impl Objective {
         batch: Batch<'_, T>,
         noise: &Noise,
     ) -> Result<Losses<T>> {
-        self.evaluate(flow, student, teacher, None, batch.x1, &self.choose(&batch, noise)?)
+        self.evaluate(flow, student, teacher, None, batch.x1, &self.choose(flow.path, &batch, noise)?)
     }
 
     /// The same from data, with a learned weighting of the diagonal loss. A teacher's velocity can be met exactly, and then the loss has no size to weigh it by.
@@ -126,7 +126,7 @@ impl Objective {
         if self.diagonal_weight.power != 0.0 {
             return Err(Error::Unsupported { op: "training", what: "an adaptive weight undoes a learned one" });
         }
-        self.evaluate(flow, student, None::<&NoTeacher>, Some(scale), batch.x1, &self.choose(&batch, noise)?)
+        self.evaluate(flow, student, None::<&NoTeacher>, Some(scale), batch.x1, &self.choose(flow.path, &batch, noise)?)
     }
 
     /// The same for choices that are given.
@@ -159,8 +159,8 @@ impl Objective {
         let time = vector(&device, t)?;
         let guided = self.guided.filter(|_| labels.is_some());
 
-        let Place { s, noise, .. } = diagonal;
-        let states = States::new(choices, diagonal, &time, &x_t);
+        let Diagonal { s, noise, guidance } = diagonal;
+        let states = States::new(choices, guidance.as_deref(), &time, &x_t);
         let (place, from_data) = interpolate(flow.path, s, noise, x1)?;
         let mut target = match teacher {
             Some(teacher) => posterior_velocity(teacher, flow.path, s, &place, t, &x_t, states.condition)?,
@@ -186,9 +186,9 @@ impl Objective {
         }
 
         let jump = jump.as_ref().ok_or(Error::Length { op: "the choices' jumps", expected: t.len(), found: 0 })?;
-        let Place { s, u, noise, split, .. } = jump;
+        let Jump { s, u, noise, split, guidance } = jump;
         let (place, from_data) = interpolate(flow.path, s, noise, x1)?;
-        let states = States::new(choices, jump, &time, &x_t);
+        let states = States::new(choices, guidance.as_deref(), &time, &x_t);
         let off = OffDiagonal { flow, student, teacher, states: &states, s, u, split, place: &place, from_data: &from_data, guided };
         let residual = self.consistency.residual(&off)?;
         let straight = s.iter().zip(u).map(|(&s, &u)| self.consistency.straight_weight(flow.path, s, u));
@@ -228,8 +228,8 @@ pub(super) struct States<'a, T> {
 }
 
 impl<'a, T: Tensor> States<'a, T> {
-    fn new(choices: &'a Choices<T>, place: &'a Place<T>, time: &T, x_t: &T) -> Self {
-        let condition = Condition { labels: choices.labels.as_deref(), guidance: place.guidance.as_deref() };
+    fn new(choices: &'a Choices<T>, guidance: Option<&'a [f64]>, time: &T, x_t: &T) -> Self {
+        let condition = Condition { labels: choices.labels.as_deref(), guidance };
         Self { t: &choices.t, time: time.clone(), x_t: x_t.clone(), condition }
     }
 

@@ -2,7 +2,7 @@
 
 use mfm_core::{Condition, Device, MetaFlowMap, Shape, Tensor};
 use mfm_cpu_ref::CpuDevice;
-use mfm_nn::file::{ClassifierFile, ModelHeader, write_classifier, write_model};
+use mfm_nn::file::{ClassifierFile, FileError, write_classifier, write_model};
 use mfm_nn::{ModelFile, Module, Trainer};
 
 /// A file of any bytes.
@@ -65,10 +65,13 @@ fn open(bytes: &[u8]) {
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
     // A path of any name is read, but not written.
-    let header = ModelHeader { interpolant: "linear".into(), ..file.header().clone() };
-    let written = write_model(&model, &header, None).unwrap();
-    let again = ModelFile::parse(&written).unwrap().to_model(&device).unwrap();
-    assert_eq!((again.config(), again.parameter_count()), (model.config(), model.parameter_count()));
+    match write_model(&model, file.header(), None) {
+        Err(FileError::Path { .. }) => assert!(file.header().model.path().is_none()),
+        written => {
+            let again = ModelFile::parse(&written.unwrap()).unwrap().to_model(&device).unwrap();
+            assert_eq!((again.config(), again.parameter_count()), (model.config(), model.parameter_count()));
+        }
+    }
     let shape = Shape::new(&[1, file.header().model.network.data()]).unwrap();
     let (state, time) = (device.full(0.5, shape).unwrap(), device.full(0.5, Shape::new(&[1]).unwrap()).unwrap());
     let draws = model.posterior(&state, &time, &state, Condition::NONE).unwrap();

@@ -121,10 +121,8 @@ pub struct TrainingRecord {
 /// What a file says about its model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelHeader {
-    /// The model's form, with its number of labels.
+    /// The model's form, with its path, which is one that [`by_name`](mfm_core::interpolant::by_name) knows, and its number of labels.
     pub model: ModelConfig,
-    /// The path that it was trained for ([`Interpolant::name`](mfm_core::Interpolant::name)); one that [`by_name`](mfm_core::interpolant::by_name) knows.
-    pub interpolant: String,
     /// The shape of one item of data.
     pub item: ItemShape,
     /// Where it comes from.
@@ -141,10 +139,10 @@ pub struct ModelHeader {
 }
 
 impl ModelHeader {
-    /// The header of a model for items of shape `item` on the path named `interpolant`, of unknown provenance.
-    pub fn new(model: ModelConfig, interpolant: impl Into<String>, item: Shape) -> Self {
-        let (interpolant, item, provenance) = (interpolant.into(), item.into(), Provenance::default());
-        Self { model, interpolant, item, provenance, training: None, coordinates: Coordinates::default(), absorbed: 0.0 }
+    /// The header of a model for items of shape `item`, of unknown provenance.
+    pub fn new(model: ModelConfig, item: Shape) -> Self {
+        let (item, provenance) = (item.into(), Provenance::default());
+        Self { model, item, provenance, training: None, coordinates: Coordinates::default(), absorbed: 0.0 }
     }
 
     /// The training steps made in all runs so far; of a checkpoint, whose provenance is that of its finished run, those before it was written.

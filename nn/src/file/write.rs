@@ -9,7 +9,6 @@ use crate::module::Module;
 use crate::train::TrainingState;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use mfm_core::interpolant::by_name;
 use mfm_core::{Error, Shape, Tensor};
 
 /// The name of the data's mean in a file.
@@ -49,13 +48,13 @@ impl Content {
 /// is a checkpoint. Every number is stored exactly: as f32 where the whole tensor fits, else as f64.
 ///
 /// # Errors
-/// [`FileError::Path`] for a path that [`by_name`] does not know; [`FileError::Malformed`] for an item or coordinates of another size than the model's, or a
+/// [`FileError::Path`] for a path that [`by_name`](mfm_core::interpolant::by_name) does not know; [`FileError::Malformed`] for an item or coordinates of another size than the model's, or a
 /// training state without a record in the header; [`FileError::Tensor`] for absorbed guidance out of range, or if a tensor cannot be read back.
 pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: Option<&TrainingState<T>>) -> Result<Vec<u8>, FileError> {
     let mut header = header.clone();
     header.model = model.config();
-    if by_name(&header.interpolant).is_none() {
-        return Err(FileError::Path { name: header.interpolant });
+    if header.model.path().is_none() {
+        return Err(FileError::Path { name: header.model.interpolant });
     }
     if header.item.shape()?.elements() != header.model.network.data() {
         return Err(FileError::Malformed { what: "the item's shape is not that of the model's data", offset: 0 });

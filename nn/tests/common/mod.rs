@@ -1,7 +1,8 @@
 //! What several tests need: devices, tensors, and a plain network to compare with.
 #![allow(dead_code)]
 
-use mfm_core::{Device, Noise, Shape, Tensor};
+use mfm_core::autodiff::{Dual, jvp};
+use mfm_core::{Condition, Device, Lift, MetaFlowMap, Noise, Operations, Query, Shape, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_nn::{MlpConfig, Module};
 use std::collections::HashMap;
@@ -28,6 +29,37 @@ pub fn close(a: &[f64], b: &[f64], tolerance: f64) {
         let scale = 1.0f64.max(a.abs()).max(b.abs());
         assert!((a - b).abs() <= tolerance * scale, "element {i}: {a} and {b} differ by {:e}", a - b);
     }
+}
+
+pub fn ask<'a>(s: &[f64], u: &[f64], x: &Tensor64, t: &[f64], x_t: &Tensor64) -> Query<'a, Tensor64> {
+    let time = |times: &[f64]| tensor(&x.device(), times, &[times.len()]);
+    Query { s: time(s), u: time(u), x: x.clone(), t: time(t), x_t: x_t.clone(), condition: Condition::NONE }
+}
+
+/// The derivative of a map's velocity along random directions, in all that it is asked, against fourth-order differences.
+#[track_caller]
+pub fn derivatives_match_differences<M: Lift<Tensor64>>(map: &M, query: &Query<'_, Tensor64>) {
+    let inputs = [&query.s, &query.u, &query.x, &query.t, &query.x_t];
+    let directions: Vec<Tensor64> = inputs.iter().zip(20..).map(|(x, seed)| normal(&x.device(), seed, x.shape().axes())).collect();
+    let lifted = map.lift(&mut |p| Ok(Dual::constant(p.clone()))).unwrap();
+    let (value, tangent) = jvp(&inputs, &directions.iter().collect::<Vec<_>>(), |duals| {
+        let [s, u, x, t, x_t] = [0, 1, 2, 3, 4].map(|i| duals[i].clone());
+        lifted.velocity(&Query { s, u, x, t, x_t, condition: Condition::NONE })
+    })
+    .unwrap();
+    assert_eq!(values(&value), values(&map.velocity(query).unwrap()));
+    let at = |h: f64| {
+        let moved: Vec<Tensor64> = inputs.iter().zip(&directions).map(|(x, d)| x.add(&d.scale(h).unwrap()).unwrap()).collect();
+        let [s, u, x, t, x_t] = [0, 1, 2, 3, 4].map(|i| moved[i].clone());
+        values(&map.velocity(&Query { s, u, x, t, x_t, condition: Condition::NONE }).unwrap())
+    };
+    let h = 1e-4;
+    let (near, far): (Vec<f64>, Vec<f64>) = (
+        at(h).iter().zip(at(-h)).map(|(a, b)| (a - b) / (2.0 * h)).collect(),
+        at(2.0 * h).iter().zip(at(-2.0 * h)).map(|(a, b)| (a - b) / (4.0 * h)).collect(),
+    );
+    let slopes: Vec<f64> = near.iter().zip(far).map(|(near, far)| (4.0 * near - far) / 3.0).collect();
+    close(&values(&tangent), &slopes, 1e-9);
 }
 
 /// A small network of every part: two hidden layers, three labels.

@@ -49,7 +49,7 @@ fn every_change_is_noticed() {
 fn the_kinds_are_told_apart() {
     let config = ModelConfig::mlp(MlpConfig { width: 3, depth: 1, ..MlpConfig::new(2) });
     let model = Model::<CpuTensor<f32>>::new(&CpuDevice::<f32>::new(), &config, &[], &Noise::new(1)).unwrap();
-    let model = write_model(&model, &ModelHeader::new(config, "linear", Shape::new(&[2]).unwrap()), None).unwrap();
+    let model = write_model(&model, &ModelHeader::new(config, Shape::new(&[2]).unwrap()), None).unwrap();
     assert_eq!(ClassifierFile::parse(&model), Err(FileError::Kind { found: "a model", expected: "a classifier" }));
     assert_eq!(ModelFile::parse(&bytes()), Err(FileError::Kind { found: "a classifier", expected: "a model" }));
     assert_eq!(ClassifierFile::parse(b"PK something else, of some length"), Err(FileError::Foreign));

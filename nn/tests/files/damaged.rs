@@ -13,7 +13,7 @@ fn checkpoint() -> Vec<u8> {
     let form = MlpConfig { data: 2, width: 3, depth: 2, frequencies: 1, labels: 2, zero_output: false };
     let config = ModelConfig::mlp(form).preconditioned(GaussianConfig::new(1.5));
     let model = Model::new(&device, &config, &[0.1, 0.2], &Noise::new(1)).unwrap();
-    let mut header = ModelHeader::new(config, "linear", Shape::new(&[2]).unwrap());
+    let mut header = ModelHeader::new(config, Shape::new(&[2]).unwrap());
     let settings = TrainingConfig { average: Some(0.9), ..TrainingConfig::default() };
     header.training = Some(TrainingRecord { step: 0, config: settings, average: true, memory: Vec::new() });
     let trainer = Trainer::new(settings, &model).unwrap();

@@ -114,7 +114,7 @@ fn a_stopped_run_goes_on_bit_by_bit() {
 
         let mut first = Trainer::new(config(), &model(&device)).unwrap();
         let mut halves = train(&mut first, &device, 23);
-        let mut header = ModelHeader::new(first.module().config(), "linear", Shape::new(&[2]).unwrap());
+        let mut header = ModelHeader::new(first.module().config(), Shape::new(&[2]).unwrap());
         header.training = Some(TrainingRecord { step: 0, config: config(), average: false, memory: Vec::new() });
         let bytes = file::write_model(&first.averaged().unwrap(), &header, Some(&first.state())).unwrap();
         drop(first);

@@ -34,7 +34,7 @@ impl RewardFormula for Upper {
 /// The model of the file as the preconditioned [`Mlp`] that it is: [`mfm_nn::Model`] would bring the code of every network.
 fn model<D: Device>(device: &D) -> Result<Preconditioned<Mlp<D::Tensor>, D::Tensor>, FileError> {
     let file = ModelFile::parse(MODEL)?;
-    let ModelConfig { network: NetworkConfig::Mlp(form), preconditioning: Some(gaussian) } = &file.header().model else {
+    let ModelConfig { network: NetworkConfig::Mlp(form), preconditioning: Some(gaussian), .. } = &file.header().model else {
         return Err(FileError::Malformed { what: "this is no preconditioned MLP", offset: 0 });
     };
     let tensor = |name: &str| file.tensor(name).ok_or_else(|| FileError::Missing { tensor: name.into() });

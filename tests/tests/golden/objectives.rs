@@ -5,7 +5,7 @@ use crate::teacher::ABSORBED;
 use mfm_core::autodiff::{Tape, Var};
 use mfm_core::interpolant::Linear;
 use mfm_core::posterior_velocity::ClassifierFree;
-use mfm_core::training::{AdaptiveWeight, Choices, Consistency, Guided, Losses, NoTeacher, Objective, Place, StopGradient};
+use mfm_core::training::{AdaptiveWeight, Choices, Consistency, Diagonal, Guided, Jump, Losses, NoTeacher, Objective, StopGradient};
 use mfm_core::{Flow, Lift, Operations, Result, Tensor};
 use mfm_cpu_ref::CpuTensor;
 use mfm_nn::{Dit, Module};
@@ -49,16 +49,14 @@ impl<E: Real> Draws<'_, E> {
         let labels = labels.map(|(label, drop)| if *drop > 0.0 { golden.config.labels } else { label }).collect();
         let t = self.numbers(1, "rand").iter().zip(self.numbers(2, "bernoulli")).map(|(u, keep)| u * u * keep).collect();
         let noise = |index| self.bench.tensor(&self.name(index, "randn_like"));
-        let s = self.numbers(5, "rand");
-        let (s_off, u_off) = self.numbers(9, "rand").chunks(2).map(|pair| (pair[0].min(pair[1]), pair[0].max(pair[1]))).unzip();
+        let (s, u) = self.numbers(9, "rand").chunks(2).map(|pair| (pair[0].min(pair[1]), pair[0].max(pair[1]))).unzip();
         let split = if self.kind == "psd" { self.numbers(12, "rand_like") } else { Vec::new() };
-        let place = |s, u, noise, guidance, split| Place { s, u, noise, split, guidance: Some(guidance) };
         Ok(Choices {
             labels: Some(labels),
             t,
             state: noise(3)?,
-            diagonal: place(s.clone(), s, noise(4)?, self.scales(6, &dropped), Vec::new()),
-            jump: Some(place(s_off, u_off, noise(8)?, self.scales(10, &dropped), split)),
+            diagonal: Diagonal { s: self.numbers(5, "rand"), noise: noise(4)?, guidance: Some(self.scales(6, &dropped)) },
+            jump: Some(Jump { s, u, noise: noise(8)?, split, guidance: Some(self.scales(10, &dropped)) }),
         })
     }
 }
@@ -153,13 +151,7 @@ fn of_sample<E: Real>(choices: &Choices<CpuTensor<E>>, i: usize) -> Result<Choic
         labels: choices.labels.as_ref().map(|labels| vec![labels[i]]),
         t: part(&choices.t),
         state: choices.state.slice(0, i, 1)?,
-        diagonal: Place {
-            s: part(&place.s),
-            u: part(&place.u),
-            noise: place.noise.slice(0, i, 1)?,
-            split: Vec::new(),
-            guidance: place.guidance.as_deref().map(part),
-        },
+        diagonal: Diagonal { s: part(&place.s), noise: place.noise.slice(0, i, 1)?, guidance: place.guidance.as_deref().map(part) },
         jump: None,
     })
 }

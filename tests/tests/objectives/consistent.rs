@@ -193,7 +193,7 @@ fn a_law_of_times_out_of_its_range_is_refused() -> Result<()> {
     ];
     let x1 = rows(&device(), &[0.0; 4], 2)?;
     for (expected, times) in bad {
-        let outcome = Objective { times, ..Objective::default() }.choose(&Batch { x1: &x1, labels: None }, &Noise::new(1));
+        let outcome = Objective { times, ..Objective::default() }.choose(&Linear, &Batch { x1: &x1, labels: None }, &Noise::new(1));
         assert!(matches!(outcome, Err(Error::Range { what, .. }) if what == expected), "{expected}: {outcome:?}");
     }
     Ok(())

@@ -205,7 +205,7 @@ fn a_reward_that_is_not_a_number_is_an_error_with_its_index() -> Result<()> {
     assert!(matches!(negative.loss(&Poisoned(f64::NEG_INFINITY), None), Err(Error::NonFinite { index: 2, .. })));
     // Choices that do not fit.
     let run = Run { options: FineTuning { slope: WeightSlope::Covariance, draws: 2, ..options() }, map: &map, x1: &x1, seed: 2 };
-    let made = run.options.choose(&Batch { x1: &x1, labels: None }, &Noise::new(1))?;
+    let made = run.options.choose(&Linear, &Batch { x1: &x1, labels: None }, &Noise::new(1))?;
     let of = |choices: FineTuningChoices<F64>| -> Result<FineTuningLoss<F64>> {
         let base = base()?;
         let (flow, student) = (Flow::new(&base, &Linear), map.lift(&mut |p: &F64| Ok(Var::constant(p.clone())))?);

@@ -77,14 +77,14 @@ pub struct Arguments {
     /// The number of frequencies by which each time enters an MLP
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one, allow_negative_numbers = true, help_heading = "Network")]
     pub frequencies: usize,
-    /// Gaussian preconditioning: the network learns only what a Gaussian does not know (on the linear path)
-    #[arg(long, value_name = "WHETHER", default_value = "auto", help_heading = "Network")]
+    /// Gaussian preconditioning: the network learns only what a Gaussian does not know
+    #[arg(long, value_name = "WHETHER", default_value = "on", help_heading = "Network")]
     pub precondition: Switch,
     /// Condition the model on the data's labels
     #[arg(long, help_heading = "Network")]
     pub labels: bool,
 
-    /// The path from noise to data: linear, which alone is preconditioned (without, an MLP may not tell clusters of a table apart), or another
+    /// The path from noise to data
     #[arg(long, value_name = "PATH", default_value = "linear", help_heading = "Objective")]
     pub interpolant: Path,
     /// The loss that makes jumps agree with the velocity
@@ -147,11 +147,9 @@ pub struct Arguments {
     pub clip: f64,
 }
 
-/// On, off, or as is best.
+/// On or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
-    /// On where it can be.
-    Auto,
     /// On.
     On,
     /// Off.

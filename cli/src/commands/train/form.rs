@@ -1,6 +1,6 @@
 //! What is trained, what it starts from, and what teaches it.
 
-use super::arguments::{Arguments, Kind, Path as Interpolation, Switch};
+use super::arguments::{Arguments, Kind, Switch};
 use crate::data::Source;
 use crate::failure::{Failure, Place, Result};
 use crate::model::LoadedModel;
@@ -21,11 +21,8 @@ pub(super) fn form(arguments: &Arguments, data: &Source) -> Result<(ModelConfig,
         }),
         Kind::Dit => ModelConfig::dit(transformer(arguments, data, labels)?),
     };
-    let is_linear = arguments.interpolant == Interpolation::Linear;
-    if arguments.precondition == Switch::On && !is_linear {
-        return Err(Failure::input("--precondition on: it is known for --interpolant linear alone"));
-    }
-    if arguments.precondition == Switch::Off || !is_linear {
+    let config = config.on_path(arguments.interpolant.interpolant());
+    if arguments.precondition == Switch::Off {
         return Ok((config, Vec::new()));
     }
     let (gaussian, mean) = data.gaussian()?;
@@ -113,8 +110,8 @@ pub(super) fn teacher<T: Tensor>(path: &Path, device: &T::Device, arguments: &Ar
     if data.dimension() != loaded.dimension() {
         return refuse(format!("takes {} numbers, but each sample of {} has {}", loaded.dimension(), data.name(), data.dimension()));
     }
-    if loaded.header.interpolant != arguments.interpolant.interpolant().name() {
-        return refuse(format!("belongs to the path {:?}", loaded.header.interpolant));
+    if loaded.path.name() != arguments.interpolant.interpolant().name() {
+        return refuse(format!("belongs to the path {:?}", loaded.path.name()));
     }
     let labels = if arguments.labels { data.label_count() } else { 0 };
     if loaded.header.labels() != labels && (labels == 0 || loaded.header.labels() != 0) {

@@ -108,7 +108,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         let names = data.classes().iter().enumerate().map(|(label, name)| format!("{label} {name}"));
         context.say(format!("labels: {}", names.collect::<Vec<_>>().join(", ")));
     }
-    let mut header = ModelHeader::new(config, arguments.interpolant.interpolant().name(), Shape::new(&[data.dimension()])?);
+    let mut header = ModelHeader::new(config, Shape::new(&[data.dimension()])?);
     header.coordinates = coordinates;
     // A network that is told the scale knows the unguided model, too.
     header.absorbed = if header.model.network.guidance().is_empty() { 1.0 - 1.0 / arguments.guidance } else { 0.0 };
