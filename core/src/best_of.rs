@@ -29,9 +29,7 @@ pub fn best_of<T: Tensor, M: MetaFlowMap<T>>(
     let (mut blocks, mut best_reward) = (0, f64::NAN);
     let [chosen] = draws.for_blocks(like, |(start, states), block| {
         let noise = draws.noise(noise, block, (start, states))?;
-        let of_states = flow.condition.states(start, states);
-        let labels = of_states.labels.map(|all| repeat(all, draws.count));
-        let guidance = of_states.guidance.map(|all| repeat(all, draws.count));
+        let (labels, guidance) = flow.condition.states(start, states).repeat(draws.count);
         let condition = Condition { labels: labels.as_deref(), guidance: guidance.as_deref() };
         let ends = sample_by_steps(&flow.with_condition(condition), grid, &noise)?;
         let rewards = by_state(&rewards_of(reward, &ends)?, states, draws.count)?.to_vec::<f64>()?;
@@ -44,10 +42,4 @@ pub fn best_of<T: Tensor, M: MetaFlowMap<T>>(
         Ok([chosen])
     })?;
     Ok(chosen)
-}
-
-/// Each entry `times` times in a row; a list of one serves all as it is.
-fn repeat<E: Copy>(all: &[E], times: usize) -> Vec<E> {
-    let times = if all.len() == 1 { 1 } else { times };
-    all.iter().flat_map(|&entry| core::iter::repeat_n(entry, times)).collect()
 }

@@ -60,17 +60,25 @@ pub fn effective_sample_size(weights: &[f64]) -> f64 {
     if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
 
-/// The same of weights given by their logarithms: 0 if none is above −∞.
-pub fn effective_sample_size_of_logarithms(log_weights: &[f64]) -> f64 {
-    let some_counts = log_weights.iter().any(|w| *w > f64::NEG_INFINITY);
-    if some_counts { effective_sample_size(&normalise(log_weights)) } else { 0.0 }
+/// How concentrated weights are; of several states the mean, to which one where nothing is possible adds 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Concentration {
+    /// The effective sample size, (Σw)²/Σw².
+    pub effective_sample_size: f64,
+    /// The largest share that one weight has of all.
+    pub largest_weight: f64,
 }
 
-/// The largest share of the sum of weights given by their logarithms: 0 if none is above −∞.
-pub fn largest_share_of_logarithms(log_weights: &[f64]) -> f64 {
-    let some_counts = log_weights.iter().any(|w| *w > f64::NEG_INFINITY);
-    // The largest is 1.
-    if some_counts { 1.0 / normalise(log_weights).iter().sum::<f64>() } else { 0.0 }
+impl Concentration {
+    /// That of weights given by their logarithms; 0 in both if none is above −∞.
+    pub fn of_logarithms(log_weights: &[f64]) -> Self {
+        if !log_weights.iter().any(|w| *w > f64::NEG_INFINITY) {
+            return Self { effective_sample_size: 0.0, largest_weight: 0.0 };
+        }
+        let weights = normalise(log_weights);
+        // The largest is 1.
+        Self { effective_sample_size: effective_sample_size(&weights), largest_weight: 1.0 / weights.iter().sum::<f64>() }
+    }
 }
 
 /// The index of the largest number; NaN is never best unless all are.

@@ -11,14 +11,22 @@ use alloc::vec::Vec;
 pub struct Draws {
     /// N, the number of draws for each state; at least 1.
     pub count: usize,
-    /// The most rows (states × draws) evaluated at once, fewer of large samples: at most 2²⁰ numbers, since a network's own grow with them. At least one
-    /// state is evaluated.
+    /// The most rows (states × draws) evaluated at once; fewer where rows are long, so that together they hold at most 2²⁰ numbers. The draws of one state
+    /// are never split.
     pub rows: usize,
 }
 
 /// That there are samples in a batch of this shape.
 pub(crate) fn check_samples(shape: Shape) -> Result<()> {
     if shape.batch() > 0 { Ok(()) } else { Err(Error::Range { what: "the number of samples", value: 0.0, range: "at least 1" }) }
+}
+
+/// The number of draws for each state, of rows of the shape [states·draws, ...] for states of the shape [states, ...].
+pub(crate) fn draws_of(rows: Shape, states: Shape) -> Result<usize> {
+    match rows.batch().checked_div(states.batch()) {
+        Some(draws) if draws > 0 && draws * states.batch() == rows.batch() => Ok(draws),
+        _ => Err(Error::Shape { op: "posterior draws", left: rows, right: states }),
+    }
 }
 
 /// The most numbers in the rows that are evaluated at once.

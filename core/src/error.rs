@@ -154,7 +154,7 @@ impl fmt::Display for Error {
             Self::Tape { op } => write!(f, "{op}: the operands were recorded on different tapes"),
             Self::DeviceMismatch { op } => write!(f, "{op}: the operands live on different devices"),
             Self::Device { op, code, message } => write!(f, "{op}: the device reported error {code} ({message})"),
-            Self::OutOfMemory { op, bytes } => write!(f, "{op}: the device has no room for {bytes} more bytes"),
+            Self::OutOfMemory { op, bytes } => write!(f, "{op}: there is no room for {bytes} more bytes"),
             Self::Unsupported { op, what } => write!(f, "{op}: {what}"),
             Self::Cancelled => f.write_str("cancelled by the caller"),
         }

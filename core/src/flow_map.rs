@@ -1,9 +1,11 @@
 //! The sampling contract: what a Meta Flow Map is, and what one evaluation of it is asked.
 
+use crate::autodiff::Var;
 use crate::error::{Error, Result};
 use crate::interpolant::{Interpolant, check_time};
 use crate::shape::Shape;
 use crate::tensor::{Device, Operations, Tensor};
+use alloc::vec::Vec;
 
 /// What a map is conditioned on beside the state: labels and a guidance scale.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -18,6 +20,11 @@ pub struct Condition<'a> {
 impl<'a> Condition<'a> {
     /// No condition.
     pub const NONE: Self = Self { labels: None, guidance: None };
+
+    /// Labels, a guidance scale, or both.
+    pub fn new(labels: Option<&'a [usize]>, guidance: Option<&'a [f64]>) -> Self {
+        Self { labels, guidance }
+    }
 
     /// Conditioned on labels.
     pub fn labels(labels: &'a [usize]) -> Self {
@@ -34,6 +41,17 @@ impl<'a> Condition<'a> {
     pub fn states(self, start: usize, count: usize) -> Self {
         Self { labels: self.labels.map(|all| part(all, start, count)), guidance: self.guidance.map(|all| part(all, start, count)) }
     }
+
+    /// The labels and the scales of each state, as many times in a row as it has draws.
+    pub(crate) fn repeat(&self, draws: usize) -> (Option<Vec<usize>>, Option<Vec<f64>>) {
+        (self.labels.map(|all| repeat(all, draws)), self.guidance.map(|all| repeat(all, draws)))
+    }
+}
+
+/// Each entry `times` times in a row; a list of one serves all as it is.
+fn repeat<E: Copy>(all: &[E], times: usize) -> Vec<E> {
+    let times = if all.len() == 1 { 1 } else { times };
+    all.iter().flat_map(|&entry| core::iter::repeat_n(entry, times)).collect()
 }
 
 /// The entries of some states; a list of one serves all, and one that is too short gives an empty part, which no query accepts.
@@ -119,11 +137,7 @@ pub trait MetaFlowMap<T: Tensor> {
     /// # Errors
     /// As [`velocity`](Self::velocity).
     fn drift(&self, t: &T, x: &T, condition: Condition<'_>) -> Result<T> {
-        let device = x.device();
-        let shape = x.shape();
-        // At t = 0 the map forgets its state: one state of zeros serves all rows, unless labels tell rows apart.
-        let states = if condition.is_shared() { 1 } else { shape.batch() };
-        let (zero, state) = (device.zeros(Shape::new(&[1])?)?, device.zeros(shape.with_batch(states)?)?);
+        let (zero, state) = (x.device().zeros(Shape::new(&[1])?)?, forgotten_state(x, condition)?);
         self.velocity(&Query { s: t.clone(), u: t.clone(), x: x.clone(), t: zero, x_t: state, condition })
     }
 
@@ -138,10 +152,19 @@ pub trait MetaFlowMap<T: Tensor> {
 
     /// By what a training loss at (s, t) should be multiplied, one factor for each pair; `None` for ones.
     /// A map that scales its network's output by c answers 1/c².
-    fn loss_weight(&self, s: &[f64], t: &[f64]) -> Option<alloc::vec::Vec<f64>> {
+    fn loss_weight(&self, s: &[f64], t: &[f64]) -> Option<Vec<f64>> {
         let _ = (s, t);
         None
     }
+}
+
+/// The state at t = 0, where the map forgets it: one of zeros serves all rows of `x`, unless labels or scales tell rows apart.
+///
+/// # Errors
+/// Whatever the device reports.
+pub(crate) fn forgotten_state<T: Tensor>(x: &T, condition: Condition<'_>) -> Result<T> {
+    let states = if condition.is_shared() { 1 } else { x.shape().batch() };
+    x.device().zeros(x.shape().with_batch(states)?)
 }
 
 /// A map whose constants can be carried to another tensor type, which is how derivatives are taken through it: parameters enter
@@ -155,6 +178,14 @@ pub trait Lift<T: Tensor>: MetaFlowMap<T> {
     /// # Errors
     /// Those of `carry`.
     fn lift<U: Tensor>(&self, carry: &mut dyn FnMut(&T) -> Result<U>) -> Result<Self::Lifted<U>>;
+
+    /// The map with its tensors as constants of reverse differentiation, through which gradients by its inputs are taken.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    fn frozen(&self) -> Result<Self::Lifted<Var<T>>> {
+        self.lift(&mut |tensor| Ok(Var::constant(tensor.clone())))
+    }
 }
 
 /// A Meta Flow Map together with the path that it belongs to and what it is conditioned on: what every sampler takes.

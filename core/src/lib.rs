@@ -5,11 +5,11 @@
 //!
 //! | module | what is there |
 //! |---|---|
-//! | [`tensor`], [`autodiff`], [`shape`], [`error`] | the trait that backends implement, derivatives in both directions |
+//! | [`tensor`], [`shape`], [`layout`], [`autodiff`], [`error`] | the trait that backends implement, how they may lay numbers out, derivatives in both directions |
 //! | [`noise`] | explicit, counter-based noise |
 //! | [`interpolant`], [`times`] | α and β, and grids of times |
 //! | [`flow_map`], [`posterior_velocity`] | the sampling contract, and the velocity that a map must have on its diagonal |
-//! | [`reward`], [`guidance`], [`draws`] | rewards, estimators of the value V_t(x) = log E\[exp r(X1) \| x_t = x\] and its gradient |
+//! | [`reward`], [`guidance`], [`draws`], [`categorical`] | rewards, estimators of the value V_t(x) = log E\[exp r(X1) \| x_t = x\] and its gradient, choices by weight |
 //! | [`plan`] | an estimator chosen at run time, with its options |
 //! | [`sample`], [`steer`], [`resample`], [`posterior_mcmc`], [`population`], [`search`], [`best_of`](mod@best_of) | samplers |
 //! | [`training`] | objectives, and fine-tuning to a reward |

@@ -5,18 +5,17 @@
 //! x1 = X_{0,1}(ε), and go to the next time. Exact in law as the number of steps grows, for any number of times.
 
 use crate::autodiff::{Tape, Var};
-use crate::categorical::choose;
+use crate::categorical::Concentration;
 use crate::draws::Draws;
 use crate::error::{Error, Result};
-use crate::flow_map::{Flow, Lift};
-use crate::guidance::{Concentration, by_state, concentration, weights_of};
+use crate::flow_map::{Flow, Lift, MetaFlowMap};
+use crate::guidance::{by_state, concentration, weights_of};
 use crate::noise::Noise;
 use crate::resample::{Coupling, renoise};
 use crate::reward::{Reward, rewards_and_gradients_of, rewards_of};
 use crate::tensor::{Compare, Device, Operations, Tensor};
 use crate::times::TimeGrid;
 use alloc::vec;
-use alloc::vec::Vec;
 
 /// How to steer by posterior MCMC.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,13 +70,13 @@ struct Place<T> {
 }
 
 impl<T: Tensor> Place<T> {
-    fn at<M: Lift<T>>(flow: &Flow<'_, M>, reward: &impl Reward<T>, t: f64, x_t: &T, noise: T, rows: usize) -> Result<Self> {
-        let lifted = flow.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
+    /// The place of the chains at `noise`, by a map of constants.
+    fn at<M: MetaFlowMap<Var<T>>>(flow: &Flow<'_, M>, reward: &impl Reward<T>, t: f64, x_t: &T, noise: T, rows: usize) -> Result<Self> {
         let blocks = Draws { count: 1, rows };
         let [log_density, gradient, end] = blocks.for_blocks(&noise, |(start, states), block| {
             let tape = Tape::new();
             let variable = tape.variable(block.clone());
-            let flow = Flow { map: &lifted, path: flow.path, condition: flow.condition.states(start, states) };
+            let flow = flow.with_condition(flow.condition.states(start, states));
             let state = Var::constant(x_t.slice(0, start, states)?);
             let end = flow.posterior(&variable, t, &state)?;
             let (rewards, slopes) = rewards_and_gradients_of(reward, end.value())?;
@@ -125,6 +124,8 @@ pub fn steer_by_mcmc<T: Tensor, M: Lift<T>>(
     if !(options.acceptance > 0.0 && options.acceptance < 1.0) {
         return Err(Error::Range { what: "the acceptance", value: options.acceptance, range: "between 0 and 1" });
     }
+    let frozen = flow.map.frozen()?;
+    let frozen = Flow { map: &frozen, path: flow.path, condition: flow.condition };
     let mut step_size = options.step_size;
     let mut x = x.clone();
     for (k, pair) in options.grid.times(flow.path)?.windows(2).enumerate() {
@@ -133,7 +134,7 @@ pub fn steer_by_mcmc<T: Tensor, M: Lift<T>>(
         let (end, acceptance) = if options.moves == 0 {
             (flow.posterior(&start, pair[0], &x)?, 1.0)
         } else {
-            move_chains(flow, reward, options, (pair[0], &x), start, &mut step_size, &noise)?
+            move_chains(&frozen, reward, options, (pair[0], &x), start, &mut step_size, &noise)?
         };
         x = renoise(flow, options.coupling, (pair[0], pair[1]), &x, &end, &noise.stream(2))?;
         on_step(ChainReport { index: k, start: concentration(&weights)?, acceptance, step_size })?;
@@ -157,20 +158,13 @@ fn fresh_start<T: Tensor, M: Lift<T>>(
         let candidates = fresh.noise(noise, block, (start, states))?;
         let rewards = rewards_of(reward, &flow.posterior(&candidates, t, block)?)?;
         let weights = weights_of(&by_state(&rewards, states, fresh.count)?)?;
-        let host = weights.used.to_vec::<f64>()?;
-        let rows: Vec<usize> = host
-            .chunks_exact(fresh.count)
-            .zip(&uniforms[start..])
-            .enumerate()
-            .map(|(state, (weights, uniform))| state * fresh.count + choose(weights, *uniform))
-            .collect();
-        Ok([candidates.gather(0, &rows)?, weights.told])
+        Ok([candidates.gather(0, &weights.choose_rows(&uniforms[start..])?)?, weights.reported])
     })?;
     Ok((chosen, weights))
 }
 
-/// The chains' ends x1 after all moves, and the share of accepted moves.
-fn move_chains<T: Tensor, M: Lift<T>>(
+/// By a map of constants, the chains' ends x1 after all moves, and the share of accepted moves.
+fn move_chains<T: Tensor, M: MetaFlowMap<Var<T>>>(
     flow: &Flow<'_, M>,
     reward: &impl Reward<T>,
     options: &PosteriorMcmc,

@@ -1,17 +1,16 @@
 //! Resampled steering: choose a posterior draw by its weight, then bridge to the next time. No time discretisation at all.
 
-use crate::categorical::choose;
+use crate::categorical::Concentration;
 use crate::draws::Draws;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
-use crate::guidance::{Concentration, by_state, concentration, weights_of};
+use crate::guidance::{by_state, concentration, weights_of};
 use crate::interpolant::check_time;
 use crate::noise::Noise;
 use crate::reward::{Reward, rewards_of};
 use crate::tensor::{Device, Operations, Tensor};
 use crate::times::TimeGrid;
 use alloc::vec;
-use alloc::vec::Vec;
 
 /// How x_u is made from x_t and a draw of x1. All three keep the marginals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -100,14 +99,7 @@ pub fn steer_by_resampling<T: Tensor, M: MetaFlowMap<T>>(
             let flow = flow.with_condition(flow.condition.states(start, states));
             let ends = flow.posterior(&draws.noise(&noise, block, (start, states))?, pair[0], block)?;
             let weights = weights_of(&by_state(&rewards_of(reward, &ends)?, states, draws.count)?)?;
-            let host = weights.used.to_vec::<f64>()?;
-            let rows: Vec<usize> = host
-                .chunks_exact(draws.count)
-                .zip(&uniforms[start..])
-                .enumerate()
-                .map(|(state, (weights, uniform))| state * draws.count + choose(weights, *uniform))
-                .collect();
-            Ok([ends.gather(0, &rows)?, weights.told])
+            Ok([ends.gather(0, &weights.choose_rows(&uniforms[start..])?)?, weights.reported])
         })?;
         x = renoise(flow, resampling.coupling, (pair[0], pair[1]), &x, &chosen, &noise.stream(2))?;
         on_step(k, concentration(&weights)?)?;

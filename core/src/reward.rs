@@ -17,7 +17,8 @@ pub trait Reward<T: Tensor> {
     /// The reward's own.
     fn value(&self, x: &T) -> Result<T>;
 
-    /// r of each item, and ∇r: `[n, ...]` → (`[n]`, `[n, ...]`). What learns from it alone takes r to be its integral along every path: no jumps.
+    /// r of each item, and ∇r: `[n, ...]` → (`[n]`, `[n, ...]`). What uses the gradient alone takes r to be continuous: jumps are in
+    /// no gradient.
     ///
     /// # Errors
     /// The reward's own; [`Error::Unsupported`] for a reward without a gradient.

@@ -1,15 +1,15 @@
 //! Sampling the model itself: in one step, in K steps of the map, by refinement, by ODE or SDE.
 
+use crate::draws::draws_of;
 use crate::error::{Error, Result};
-use crate::flow_map::{Condition, Flow, MetaFlowMap, Query, time};
+use crate::flow_map::{Condition, Flow, MetaFlowMap, Query, forgotten_state, time};
 use crate::guidance::Unsteered;
 use crate::interpolant::{StraightStep, check_time};
 use crate::noise::Noise;
 use crate::posterior_velocity::{AsDrift, posterior_velocity};
-use crate::steer::{Steering, steer, straightened};
+use crate::steer::{Steering, advance, mean, steer, straightened};
 use crate::tensor::{Device, Operations, Tensor};
 use crate::times::TimeGrid;
-use alloc::vec::Vec;
 
 /// Draws of p(x1 | x_t) by the map along a grid of flow times from 0 to 1: one network evaluation a step, none of it approximate
 /// for an exact map. `noise` is [states·draws, ...]. One step is [`Flow::posterior`]; t = 0 samples the model itself.
@@ -32,18 +32,10 @@ pub fn posterior_by_steps<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid
 /// # Errors
 /// Those of the map and of the grid; [`Error::Shape`] unless there are as many draws for each state.
 pub fn posterior_by_rollout<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid: &TimeGrid, noise: &T, t: f64, x_t: &T) -> Result<T> {
-    let (rows, states) = (noise.shape().batch(), x_t.shape().batch());
-    if states == 0 || !rows.is_multiple_of(states) {
-        return Err(Error::Shape { op: "rollout", left: noise.shape(), right: x_t.shape() });
-    }
-    let draws = rows / states;
+    let draws = draws_of(noise.shape(), x_t.shape())?;
     let x_t = x_t.repeat_items(draws)?;
-    let each = |labels: &[usize]| -> Vec<usize> { labels.iter().flat_map(|&label| core::iter::repeat_n(label, draws)).collect() };
-    let labels = flow.condition.labels.filter(|labels| labels.len() > 1).map(each);
-    let scales = flow.condition.guidance.filter(|scales| scales.len() > 1);
-    let scales: Option<Vec<f64>> = scales.map(|scales| scales.iter().flat_map(|&scale| core::iter::repeat_n(scale, draws)).collect());
-    let condition =
-        Condition { labels: labels.as_deref().or(flow.condition.labels), guidance: scales.as_deref().or(flow.condition.guidance) };
+    let (labels, guidance) = flow.condition.repeat(draws);
+    let condition = Condition { labels: labels.as_deref(), guidance: guidance.as_deref() };
     let slope = |s: f64, x: &T| {
         let velocity = posterior_velocity(&AsDrift(flow.map), flow.path, &[s], x, &[t], &x_t, condition)?;
         straightened(&flow.path.coefficients(s), &velocity, x)
@@ -51,11 +43,8 @@ pub fn posterior_by_rollout<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, gr
     grid.times(flow.path)?.windows(2).try_fold(noise.clone(), |x, pair| {
         let (s, u) = (pair[0], pair[1]);
         let (step, first) = (StraightStep::new(flow.path, s, u), slope(s, &x)?);
-        let end = T::linear_combination(&[(step.state, &x), (step.slope, &first)])?;
-        if u >= 1.0 {
-            return Ok(end);
-        }
-        T::linear_combination(&[(step.state, &x), (0.5 * step.slope, &first), (0.5 * step.slope, &slope(u, &end)?)])
+        let end = advance(&step, &x, &first, None)?;
+        if u >= 1.0 { Ok(end) } else { advance(&step, &x, &mean(&first, &slope(u, &end)?)?, None) }
     })
 }
 
@@ -64,10 +53,7 @@ pub fn posterior_by_rollout<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, gr
 /// # Errors
 /// Those of the map and of the grid.
 pub fn sample_by_steps<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid: &TimeGrid, noise: &T) -> Result<T> {
-    // Labels tell rows apart, so then each row needs a state of its own.
-    let states = if flow.condition.is_shared() { 1 } else { noise.shape().batch() };
-    let state = noise.device().zeros(noise.shape().with_batch(states)?)?;
-    posterior_by_steps(flow, grid, noise, 0.0, &state)
+    posterior_by_steps(flow, grid, noise, 0.0, &forgotten_state(noise, flow.condition)?)
 }
 
 /// Samples by refinement: at each time of the grid but the last, x1 ~ p(x1 | x_t) by one step of the map, then

@@ -69,7 +69,8 @@ impl Search {
         }
         let particles = x.shape().batch();
         let mut x = x.clone();
-        let mut found: Option<Found<T>> = None;
+        // Anything is better than NaN.
+        let mut found = Found { samples: x.clone(), rewards: vec![f64::NAN; particles] };
         for (k, pair) in self.grid.times(flow.path)?.windows(2).enumerate() {
             let noise = noise.fork(k as u64);
             let mut rewards = vec![0.0; particles];
@@ -85,20 +86,14 @@ impl Search {
                 }
                 Ok([ends.gather(0, &rows)?])
             })?;
-            found = Some(match found.take() {
-                None => Found { samples: kept.clone(), rewards: rewards.clone() },
-                Some(before) => before.improve(&kept, &rewards)?,
-            });
+            found = found.improve(&kept, &rewards)?;
             if self.keep == Keep::Overall {
                 kept = kept.gather(0, &vec![best(&rewards); particles])?;
             }
             x = renoise(flow, self.coupling, (pair[0], pair[1]), &x, &kept, &noise.stream(2))?;
-            if let Some(found) = &found {
-                on_step(k, found.rewards[best(&found.rewards)])?;
-            }
+            on_step(k, found.rewards[best(&found.rewards)])?;
         }
-        // A grid has at least one step, so something was found.
-        found.ok_or(Error::Range { what: "the number of steps", value: 0.0, range: "at least 1" })
+        Ok(found)
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Steering {
 }
 
 impl Steering {
-    /// Network evaluations for each sample.
+    /// Network evaluations for each sample, by a guide that takes `of_guide` for each state; a backward pass counts two.
     pub fn evaluations(&self, of_guide: usize) -> usize {
         let calls = match self.scheme {
             Scheme::Euler => self.grid.steps,
@@ -85,8 +85,8 @@ pub fn steer<T: Tensor, M: MetaFlowMap<T>>(
 ) -> Result<T> {
     let times = steering.grid.times(flow.path)?;
     check_samples(x.shape())?;
-    if steering.dynamics == Dynamics::Sde && times[0] == 0.0 {
-        return Err(Error::Range { what: "the first time of an SDE", value: 0.0, range: "above 0" });
+    if steering.dynamics == Dynamics::Sde {
+        check_sde_time(times[0])?;
     }
     let mut x = x.clone();
     for (index, pair) in times.windows(2).enumerate() {
@@ -94,29 +94,58 @@ pub fn steer<T: Tensor, M: MetaFlowMap<T>>(
         let noise = noise.fork(index as u64);
         let at = flow.path.coefficients(from);
         let guidance = guide.guide(flow, from, &x, &noise.stream(1))?;
-        let slope = straightened(&at, &slope(steering.dynamics, &at, &guidance, &x)?, &x)?;
+        let slope = straight_slope(steering.dynamics, &at, &guidance, &x)?;
         let step = StraightStep::new(flow.path, from, to);
         let kick = match steering.dynamics {
             Dynamics::Ode => None,
-            Dynamics::Sde => Some(x.device().normal(&noise, x.shape())?.scale(step.deviation)?),
+            Dynamics::Sde => Some(x.device().normal(&noise, x.shape())?),
         };
-        let advance = |slope: &T| -> Result<T> {
-            match &kick {
-                None => T::linear_combination(&[(step.state, &x), (step.slope, slope)]),
-                Some(kick) => T::linear_combination(&[(step.state, &x), (step.slope, slope), (1.0, kick)]),
-            }
-        };
-        let mut next = advance(&slope)?;
+        let mut next = advance(&step, &x, &slope, kick.as_ref())?;
         if steering.scheme == Scheme::Heun && to < 1.0 {
-            let at = flow.path.coefficients(to);
             let there = guide.guide(flow, to, &next, &noise.stream(1))?;
-            let there = straightened(&at, &self::slope(steering.dynamics, &at, &there, &next)?, &next)?;
-            next = advance(&T::linear_combination(&[(0.5, &slope), (0.5, &there)])?)?;
+            let there = straight_slope(steering.dynamics, &flow.path.coefficients(to), &there, &next)?;
+            next = advance(&step, &x, &mean(&slope, &there)?, kick.as_ref())?;
         }
         x = next;
         on_step(&Step { index, from, to, guidance: &guidance, x: &x })?;
     }
     Ok(x)
+}
+
+/// That an SDE does not begin at t = 0, where its drift is infinite.
+///
+/// # Errors
+/// [`Error::Range`] if it does.
+pub(crate) fn check_sde_time(first: f64) -> Result<()> {
+    if first > 0.0 { Ok(()) } else { Err(Error::Range { what: "the first time of an SDE", value: first, range: "above 0" }) }
+}
+
+/// Where a step leads from x along dy/dτ = `slope`, with a standard normal `kick` for an SDE.
+///
+/// # Errors
+/// [`Error::Shape`] if the shapes differ.
+pub(crate) fn advance<T: Tensor>(step: &StraightStep, x: &T, slope: &T, kick: Option<&T>) -> Result<T> {
+    let along = [(step.state, x), (step.slope, slope)];
+    match kick {
+        None => T::linear_combination(&along),
+        Some(kick) => T::linear_combination(&[along[0], along[1], (step.deviation, kick)]),
+    }
+}
+
+/// The mean of two slopes, by Heun.
+///
+/// # Errors
+/// [`Error::Shape`] if the shapes differ.
+pub(crate) fn mean<T: Tensor>(first: &T, second: &T) -> Result<T> {
+    T::linear_combination(&[(0.5, first), (0.5, second)])
+}
+
+/// dy/dτ of the guided equation along the straight path.
+///
+/// # Errors
+/// [`Error::Shape`] if the shapes differ.
+pub(crate) fn straight_slope<T: Tensor>(dynamics: Dynamics, at: &Coefficients, guidance: &Guidance<T>, x: &T) -> Result<T> {
+    straightened(at, &slope(dynamics, at, guidance, x)?, x)
 }
 
 /// The slope dy/dτ along the straight path of a slope dx/dt at x; the same, where that is the path itself.

@@ -142,11 +142,9 @@ pub(crate) fn unary<E: Float>(x: &CpuTensor<E>, op: Unary) -> Result<CpuTensor<E
     }
 }
 
-/// The sine or cosine: vectorised where all arguments are moderate, else the system's for those that are not.
+/// The sine or cosine `f`, and the system's for arguments beyond its limit.
 fn periodic<E: Float, F: Map1<E>>(out: &mut [E], x: &[E], f: F, system: fn(f64) -> f64) {
-    if E::SINE_LIMIT > E::ZERO {
-        map_slice(out, x, f);
-    }
+    map_slice(out, x, f);
     for (out, &x) in out.iter_mut().zip(x) {
         // Also NaN is not below the limit.
         let moderate = x.abs() <= E::SINE_LIMIT;

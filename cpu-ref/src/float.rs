@@ -136,7 +136,7 @@ pub trait Float:
 }
 
 macro_rules! implement {
-    ($type:ident, $module:ident, $sqrt:path, $abs:path, $limit:literal) => {
+    ($type:ident, $module:ident, $sqrt:path, $abs:path, $limit:expr) => {
         impl Float for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -189,8 +189,8 @@ macro_rules! implement {
 #[cfg(feature = "std")]
 implement!(f32, single, f32::sqrt, f32::abs, 1e6);
 #[cfg(feature = "std")]
-implement!(f64, double, f64::sqrt, f64::abs, -1.0);
+implement!(f64, double, f64::sqrt, f64::abs, f64::INFINITY);
 #[cfg(not(feature = "std"))]
 implement!(f32, single, libm::sqrtf, libm::fabsf, 1e6);
 #[cfg(not(feature = "std"))]
-implement!(f64, double, libm::sqrt, libm::fabs, -1.0);
+implement!(f64, double, libm::sqrt, libm::fabs, f64::INFINITY);

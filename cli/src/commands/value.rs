@@ -109,7 +109,8 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         (estimate.value, Some(gradient.to_vec::<f64>()?), estimate.weights, concentration)
     } else {
         let estimate = estimate_value(&flow, &reward, time, &states, draws_each, &context.noise).at(&model.source)?;
-        (estimate.value, None, estimate.weights, estimate.concentration)
+        let concentration = estimate.concentration()?;
+        (estimate.value, None, estimate.weights, concentration)
     };
     let gradients: Option<Vec<&[f64]>> = gradient.as_ref().map(|gradient| gradient.chunks_exact(model.dimension()).collect());
     let values = value.to_vec::<f64>()?;
@@ -204,7 +205,7 @@ fn truth<T: Tensor>(
         let found =
             estimate_value_by_rollouts(&flow, reward, &grid, arguments.time, &state, draws, &noise.fork(i as u64)).at(&model.source)?;
         values.extend(found.value.to_vec::<f64>()?);
-        sizes += found.concentration.effective_sample_size;
+        sizes += found.concentration()?.effective_sample_size;
         progress.advance(1);
     }
     let n = values.len() as f64;

@@ -104,7 +104,7 @@ pub fn values<T: Tensor, M: MetaFlowMap<T>>(
             let estimate = estimate_value(flow, reward, t, &x, Draws::new(draws), &noise.fork(0))?;
             let all: Vec<f64> = estimate.value.to_vec()?;
             values.push([t, all.iter().sum::<f64>() / all.len() as f64]);
-            effective.push([t, estimate.concentration.effective_sample_size]);
+            effective.push([t, estimate.concentration()?.effective_sample_size]);
             progress.advance(1);
         }
         curves.push((format!("digit {class}"), values, colour));

@@ -15,8 +15,8 @@ pub struct Adjusted<G> {
     pub guide: G,
     /// Outside these times there is no correction.
     pub window: RangeInclusive<f64>,
-    /// Before this time the correction is that of this time, 0 for always its own. At t = 0, where σ² is infinite and ∇V zero, a guide by gradients cannot say
-    /// their product; it is finite and changes little, so to ask for it at t leaves an error of O(t²) in a run that starts at 0.
+    /// Before this time the guide is asked for its correction at this time; 0 for never. A guide by gradients needs it in a run that starts at t = 0, where
+    /// σ²∇V is ∞ · 0; it has a finite limit and changes little, so to ask for it at t leaves an error of O(t²).
     pub earliest: f64,
     /// A factor on the correction, 1 for none.
     pub damping: f64,
@@ -81,9 +81,5 @@ impl<T: Tensor, M: MetaFlowMap<T>, G: Guide<T, M>> Guide<T, M> for Adjusted<G> {
             guidance.correction = Some(correction);
         }
         Ok(guidance)
-    }
-
-    fn evaluations(&self) -> usize {
-        self.guide.evaluations()
     }
 }

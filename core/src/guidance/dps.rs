@@ -18,7 +18,7 @@ pub struct Dps<'a, R> {
 
 impl<T: Tensor, M: Lift<T>, R: Reward<T>> Guide<T, M> for Dps<'_, R> {
     fn guide(&self, flow: &Flow<'_, M>, t: f64, x: &T, _: &Noise) -> Result<Guidance<T>> {
-        let lifted = flow.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
+        let lifted = flow.map.frozen()?;
         let (drift_weight, state_weight) = flow.path.coefficients(t).posterior_mean_weights();
         let scale = half_sigma_squared(flow.path, t)?;
         let [drift, gradient] = Draws::new(1).for_blocks(x, |(start, states), x| {
@@ -31,9 +31,5 @@ impl<T: Tensor, M: Lift<T>, R: Reward<T>> Guide<T, M> for Dps<'_, R> {
             Ok([drift.value().clone(), tape.backward(&mean, slope)?.of(&state)?])
         })?;
         Ok(Guidance { drift, correction: Some(gradient.scale(scale)?), weights: None })
-    }
-
-    fn evaluations(&self) -> usize {
-        3
     }
 }

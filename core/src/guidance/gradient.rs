@@ -1,8 +1,9 @@
 //! MFM-G: the gradient of a log-mean-exponential through the map.
 
-use super::{Concentration, Guidance, Guide, by_state, concentration, draws_of, half_sigma_squared, weights_of};
+use super::{Guidance, Guide, by_state, concentration, half_sigma_squared, weights_of};
 use crate::autodiff::{Tape, Var};
-use crate::draws::Draws;
+use crate::categorical::Concentration;
+use crate::draws::{Draws, draws_of};
 use crate::error::Result;
 use crate::flow_map::{Flow, Lift, MetaFlowMap};
 use crate::noise::Noise;
@@ -28,10 +29,6 @@ impl<T: Tensor, M: Lift<T>, R: Reward<T>> Guide<T, M> for MfmGradient<'_, R> {
         let scale = half_sigma_squared(flow.path, t)?;
         let ValueGradient { gradient, weights, .. } = estimate_value_gradient(flow, self.reward, t, x, self.draws, noise)?;
         Ok(Guidance { drift: flow.drift(t, x)?, correction: Some(gradient.scale(scale)?), weights: Some(weights) })
-    }
-
-    fn evaluations(&self) -> usize {
-        1 + 3 * self.draws.count
     }
 }
 
@@ -69,7 +66,7 @@ pub fn estimate_value_gradient<T: Tensor, M: Lift<T>>(
     noise: &Noise,
 ) -> Result<ValueGradient<T>> {
     crate::interpolant::check_time("t", t)?;
-    let lifted = flow.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
+    let lifted = flow.map.frozen()?;
     let [value, gradient, weights] = draws.for_blocks(x, |(start, states), block| {
         let noise = draws.noise(noise, block, (start, states))?;
         let flow = Flow { map: &lifted, path: flow.path, condition: flow.condition.states(start, states) };
@@ -79,10 +76,10 @@ pub fn estimate_value_gradient<T: Tensor, M: Lift<T>>(
     Ok(ValueGradient { value, gradient, weights })
 }
 
-/// The same for noise that is given, [states·draws, ...], with the map lifted as constants.
+/// V and ∇V at the states x by draws of the given `noise`, [states·draws, ...], with a map of constants ([`Lift::frozen`]).
 ///
 /// # Errors
-/// Those of the map and of the reward; [`Error::Length`](crate::Error::Length) unless there are as many draws for each state.
+/// Those of the map and of the reward; [`Error::Shape`](crate::Error::Shape) unless there are as many draws for each state.
 pub fn gradient_of_draws<T: Tensor, M: MetaFlowMap<Var<T>>>(
     flow: &Flow<'_, M>,
     reward: &impl Reward<T>,
@@ -91,7 +88,7 @@ pub fn gradient_of_draws<T: Tensor, M: MetaFlowMap<Var<T>>>(
     noise: &T,
 ) -> Result<ValueGradient<T>> {
     let (states, rows) = (x.shape().batch(), noise.shape().batch());
-    let draws = draws_of(rows, states)?;
+    let draws = draws_of(noise.shape(), x.shape())?;
     let tape = Tape::new();
     let state = tape.variable(x.clone());
     let ends = flow.posterior(&Var::constant(noise.clone()), t, &state)?;
@@ -101,5 +98,5 @@ pub fn gradient_of_draws<T: Tensor, M: MetaFlowMap<Var<T>>>(
     let weights = weights_of(&rewards)?;
     let cotangent = slopes.mul(&weights.used.reshape(slopes.shape().per_item(rows)?)?)?;
     let value = rewards.log_mean_exp(1)?.reshape(Shape::new(&[states])?)?;
-    Ok(ValueGradient { value, gradient: tape.backward(&ends, cotangent)?.of(&state)?, weights: weights.told })
+    Ok(ValueGradient { value, gradient: tape.backward(&ends, cotangent)?.of(&state)?, weights: weights.reported })
 }

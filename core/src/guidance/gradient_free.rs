@@ -1,7 +1,7 @@
 //! MFM-GF: the correction from weighted posterior draws, without any gradient.
 
-use super::{Guidance, Guide, by_state, draws_of, kappa, weighted_mean, weights_of};
-use crate::draws::Draws;
+use super::{Guidance, Guide, by_state, kappa, weighted_mean, weights_of};
+use crate::draws::{Draws, draws_of};
 use crate::error::Result;
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::noise::Noise;
@@ -28,16 +28,13 @@ impl<T: Tensor, M: MetaFlowMap<T>, R: Reward<T>> Guide<T, M> for MfmGradientFree
         })?;
         Ok(Guidance { drift: flow.drift(t, x)?, correction: Some(correction), weights: Some(weights) })
     }
-
-    fn evaluations(&self) -> usize {
-        1 + self.draws.count
-    }
 }
 
 /// κ (Σ w_i x1_i − mean x1_i) for given noise, [states·N, ...], and the weights of the draws, [states, N], as [`Guidance::weights`] has them.
 ///
 /// # Errors
-/// Those of the map and of the reward; [`Error::Range`](crate::Error::Range) at t = 1, where κ is infinite.
+/// Those of the map and of the reward; [`Error::Range`](crate::Error::Range) at t = 1, where κ is infinite; [`Error::Shape`](crate::Error::Shape) unless
+/// there are as many draws for each state.
 pub fn correction_of_draws<T: Tensor, M: MetaFlowMap<T>>(
     flow: &Flow<'_, M>,
     reward: &impl Reward<T>,
@@ -46,10 +43,10 @@ pub fn correction_of_draws<T: Tensor, M: MetaFlowMap<T>>(
     noise: &T,
 ) -> Result<[T; 2]> {
     let states = x.shape().batch();
-    let n = draws_of(noise.shape().batch(), states)?;
+    let n = draws_of(noise.shape(), x.shape())?;
     let kappa = kappa(flow.path, t)?;
     let ends = flow.posterior(noise, t, x)?;
     let weights = weights_of(&by_state(&rewards_of(reward, &ends)?, states, n)?)?;
     // Σ (w_i − 1/n) x_i: the difference of the two means in one product, without cancellation between them.
-    Ok([weighted_mean(&weights.used.shift(-1.0 / n as f64)?.scale(kappa)?, &ends)?, weights.told])
+    Ok([weighted_mean(&weights.used.shift(-1.0 / n as f64)?.scale(kappa)?, &ends)?, weights.reported])
 }

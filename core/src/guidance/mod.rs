@@ -15,12 +15,14 @@ pub use gradient::{MfmGradient, ValueGradient, estimate_value_gradient, gradient
 pub use gradient_free::{MfmGradientFree, correction_of_draws};
 pub use value::{ValueEstimate, estimate_value, estimate_value_by_rollouts};
 
+use crate::categorical::{Concentration, choose};
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::interpolant::Interpolant;
 use crate::noise::Noise;
 use crate::shape::Shape;
 use crate::tensor::{Compare, Device, Operations, Reduce, Tensor, Unary};
+use alloc::vec::Vec;
 
 /// What a guide says of a batch of states.
 #[derive(Clone, Debug)]
@@ -40,9 +42,6 @@ pub trait Guide<T: Tensor, M: MetaFlowMap<T>> {
     /// # Errors
     /// Those of the map and of the reward.
     fn guide(&self, flow: &Flow<'_, M>, t: f64, x: &T, noise: &Noise) -> Result<Guidance<T>>;
-
-    /// Network evaluations for each state: a forward pass counts one, a backward pass two.
-    fn evaluations(&self) -> usize;
 }
 
 /// σ²/2 at `t`, for estimators that multiply it by ∇V.
@@ -78,18 +77,6 @@ impl<T: Tensor, M: MetaFlowMap<T>> Guide<T, M> for Unsteered {
     fn guide(&self, flow: &Flow<'_, M>, t: f64, x: &T, _: &Noise) -> Result<Guidance<T>> {
         Ok(Guidance { drift: flow.drift(t, x)?, correction: None, weights: None })
     }
-
-    fn evaluations(&self) -> usize {
-        1
-    }
-}
-
-/// The number of draws for each state, if `rows` are those of `states`.
-pub(crate) fn draws_of(rows: usize, states: usize) -> Result<usize> {
-    match rows.checked_div(states) {
-        Some(draws) if draws > 0 && draws * states == rows => Ok(draws),
-        _ => Err(Error::Length { op: "the noise of the draws", expected: states, found: rows }),
-    }
 }
 
 /// `[states·draws]` rewards as [states, draws].
@@ -99,10 +86,20 @@ pub(crate) fn by_state<T: Tensor>(rewards: &T, states: usize, draws: usize) -> R
 
 /// The weights of the draws, softmax r over those of each state, [states, draws].
 pub(crate) struct Weights<T> {
-    /// To choose and to average by: equal where all of a state's draws are impossible (r = −∞).
+    /// For choices and averages: equal where all of a state's draws are impossible (r = −∞).
     pub used: T,
-    /// To tell of: zero there, where no draw counts.
-    pub told: T,
+    /// For reports: zero there, where no draw counts.
+    pub reported: T,
+}
+
+impl<T: Tensor> Weights<T> {
+    /// Of each state's draws, in rows of [states·draws, ...], the row of one that is chosen by its weight, with one uniform number for each state.
+    pub fn choose_rows(&self, uniforms: &[f64]) -> Result<Vec<usize>> {
+        let draws = self.used.shape().axis(1)?;
+        let weights = self.used.to_vec::<f64>()?;
+        let states = weights.chunks_exact(draws).zip(uniforms).enumerate();
+        Ok(states.map(|(state, (weights, uniform))| state * draws + choose(weights, *uniform)).collect())
+    }
 }
 
 /// The weights by the rewards, [states, draws].
@@ -111,7 +108,7 @@ pub(crate) fn weights_of<T: Tensor>(rewards: &T) -> Result<Weights<T>> {
     let zero = constant(0.0)?;
     let impossible = rewards.reduce(Reduce::Max, 1)?.compare(Compare::Equal, &constant(f64::NEG_INFINITY)?)?;
     let used = impossible.select(&zero, rewards)?.softmax(1)?;
-    Ok(Weights { told: impossible.select(&zero, &used)?, used })
+    Ok(Weights { reported: impossible.select(&zero, &used)?, used })
 }
 
 /// Σ_i w_i x_i over the draws of each state: weights [states, draws], x of [states·draws, ...] → [states, ...].
@@ -121,15 +118,6 @@ pub(crate) fn weighted_mean<T: Tensor>(weights: &T, x: &T) -> Result<T> {
     let x = x.reshape(Shape::new(&[states, draws, item])?)?;
     let mean = weights.reshape(Shape::new(&[states, 1, draws])?)?.matmul(&x, crate::tensor::Transpose::NONE)?;
     mean.reshape(shape.with_batch(states)?)
-}
-
-/// How concentrated the weights of the draws are. A state without a possible draw counts as 0 in both.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Concentration {
-    /// The effective sample size 1/Σw², the mean over the states.
-    pub effective_sample_size: f64,
-    /// The largest weight, the mean over the states.
-    pub largest_weight: f64,
 }
 
 impl<T: Tensor> Guidance<T> {

@@ -1,6 +1,7 @@
 //! The value function itself.
 
-use super::{Concentration, by_state, concentration, weights_of};
+use super::{by_state, concentration, weights_of};
+use crate::categorical::Concentration;
 use crate::draws::Draws;
 use crate::error::Result;
 use crate::flow_map::{Flow, MetaFlowMap};
@@ -16,10 +17,18 @@ use crate::times::TimeGrid;
 pub struct ValueEstimate<T> {
     /// V_t(x) of each state, `[n]`.
     pub value: T,
-    /// The weights of the draws, [n, draws], each row summing to one.
+    /// The weights of the draws, [n, draws]. Each row sums to one, or is zero where no draw is possible.
     pub weights: T,
-    /// How concentrated they were.
-    pub concentration: Concentration,
+}
+
+impl<T: Tensor> ValueEstimate<T> {
+    /// How concentrated the weights are.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn concentration(&self) -> Result<Concentration> {
+        concentration(&self.weights)
+    }
 }
 
 /// V_t(x) ≈ log (1/N) Σ_i exp r(X_{0,1}(ε_i; t, x)) for the states x of `[n, ...]`.
@@ -39,7 +48,7 @@ pub fn estimate_value<T: Tensor, M: MetaFlowMap<T>>(
     estimate(flow, reward, t, x, draws, noise, |flow, noise, block| flow.posterior(noise, t, block))
 }
 
-/// The same by draws that are long rollouts ([`posterior_by_rollout`]): the truth about the model's drift, up to the number of draws.
+/// V_t(x) as [`estimate_value`] has it, with long rollouts ([`posterior_by_rollout`]) in place of one-step draws: the truth about the model's drift, up to the number of draws.
 ///
 /// # Errors
 /// As [`estimate_value`], and for a bad grid.
@@ -70,8 +79,7 @@ fn estimate<T: Tensor, M>(
         let noise = draws.noise(noise, block, (start, states))?;
         let flow = flow.with_condition(flow.condition.states(start, states));
         let rewards = by_state(&rewards_of(reward, &draw(&flow, &noise, block)?)?, states, draws.count)?;
-        Ok([rewards.log_mean_exp(1)?.reshape(Shape::new(&[states])?)?, weights_of(&rewards)?.told])
+        Ok([rewards.log_mean_exp(1)?.reshape(Shape::new(&[states])?)?, weights_of(&rewards)?.reported])
     })?;
-    let concentration = concentration(&weights)?;
-    Ok(ValueEstimate { value, weights, concentration })
+    Ok(ValueEstimate { value, weights })
 }

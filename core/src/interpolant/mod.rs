@@ -61,12 +61,6 @@ impl Coefficients {
     fn scaled_wronskian(&self) -> f64 {
         self.alpha * self.alpha * self.beta_dot - self.noise_rate * self.beta
     }
-
-    /// The signal-to-noise ratio β²/α². Infinite where α = 0.
-    pub fn signal_to_noise(&self) -> f64 {
-        let ratio = self.beta / self.alpha;
-        ratio * ratio
-    }
 }
 
 /// The Gaussian bridge q(x_u | x_t, x1) = N(`data` x1 + `state` x_t, `deviation`² I) between two times t ≤ u.

@@ -1,6 +1,6 @@
 //! How a run goes, step by step.
 
-use crate::guidance::Concentration;
+use crate::categorical::Concentration;
 use crate::population::Generation;
 use core::fmt;
 
@@ -49,9 +49,7 @@ impl Diagnostics {
 
 impl From<Generation> for Diagnostics {
     fn from(generation: Generation) -> Self {
-        let Generation { index, effective_sample_size, largest_weight, .. } = generation;
-        let weights = Concentration { effective_sample_size, largest_weight };
-        Self::of_step(index).with_weights(Some(weights))
+        Self::of_step(generation.index).with_weights(Some(generation.weights))
     }
 }
 

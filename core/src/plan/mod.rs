@@ -132,7 +132,7 @@ pub struct Plan {
     pub dynamics: Dynamics,
     /// How it is integrated.
     pub scheme: Scheme,
-    /// The first time of an ODE or SDE. 0 is exact, and for an ODE alone; a guide by gradients then is asked at [`FIRST_TIME`] for its correction before it.
+    /// The first time of an ODE or SDE. 0 is exact, and possible for an ODE alone; until [`FIRST_TIME`] a guide by gradients then uses its correction there.
     pub start: f64,
     /// The power of the time grid.
     pub power: f64,

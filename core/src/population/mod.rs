@@ -4,7 +4,7 @@ mod proposal;
 
 pub use proposal::{Bridged, GuidedSde, Proposal};
 
-use crate::categorical::{effective_sample_size_of_logarithms, largest_share_of_logarithms, normalise, systematic};
+use crate::categorical::{Concentration, normalise, systematic};
 use crate::draws::check_samples;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
@@ -41,10 +41,8 @@ pub struct SequentialMonteCarlo {
 pub struct Generation {
     /// The number of the step, from 0.
     pub index: usize,
-    /// The effective sample size before any resampling; 0 where no particle is possible.
-    pub effective_sample_size: f64,
-    /// The largest share that one particle had of all weight, before any resampling; 0 where none is possible.
-    pub largest_weight: f64,
+    /// How concentrated the particles' weights were before any resampling.
+    pub weights: Concentration,
     /// Whether the population was resampled.
     pub resampled: bool,
 }
@@ -98,7 +96,8 @@ impl SequentialMonteCarlo {
             carried.iter_mut().zip(change).for_each(|(carried, change)| *carried += change);
             let log_weights: Vec<f64> = carried.iter().zip(&there).map(|(carried, there)| carried + there).collect();
             x = next;
-            let size = effective_sample_size_of_logarithms(&log_weights);
+            let weights = Concentration::of_logarithms(&log_weights);
+            let size = weights.effective_sample_size;
             // Where nothing is possible there is nothing to choose by, until the end.
             let resampled = index == last || (size > 0.0 && size < self.threshold * particles as f64);
             if resampled {
@@ -106,11 +105,10 @@ impl SequentialMonteCarlo {
                 noise.stream(2).fill_uniform(&mut uniform);
                 let chosen = systematic(&normalise(&log_weights), particles, uniform[0]);
                 x = x.gather(0, &chosen)?;
-                // Of what cannot be anything is chosen if there is nothing else, and has no look-ahead to give back.
+                // If all particles are impossible, any may be chosen; its look-ahead of −∞ is not taken back.
                 carried = chosen.iter().map(|&i| if there[i].is_finite() { -there[i] } else { 0.0 }).collect();
             }
-            let largest_weight = largest_share_of_logarithms(&log_weights);
-            on_step(Generation { index, effective_sample_size: size, largest_weight, resampled })?;
+            on_step(Generation { index, weights, resampled })?;
         }
         Ok(x)
     }

@@ -1,12 +1,12 @@
 //! How the particles of a population move.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::guidance::{Guidance, Guide};
 use crate::interpolant::StraightStep;
 use crate::noise::Noise;
 use crate::resample::{Coupling, renoise};
-use crate::steer::{Dynamics, slope, straightened};
+use crate::steer::{Dynamics, advance, check_sde_time, straight_slope};
 use crate::tensor::{Device, Operations, Tensor};
 use alloc::vec::Vec;
 
@@ -27,14 +27,11 @@ pub struct GuidedSde<G>(pub G);
 
 impl<T: Tensor, M: MetaFlowMap<T>, G: Guide<T, M>> Proposal<T, M> for GuidedSde<G> {
     fn propose(&self, flow: &Flow<'_, M>, (t, u): (f64, f64), x: &T, noise: &Noise) -> Result<(T, Vec<f64>)> {
-        if t == 0.0 {
-            return Err(Error::Range { what: "the first time of an SDE", value: t, range: "above 0" });
-        }
+        check_sde_time(t)?;
         let (step, at) = (StraightStep::new(flow.path, t, u), flow.path.coefficients(t));
         let guidance = self.0.guide(flow, t, x, &noise.stream(1))?;
         let kick = x.device().normal(noise, x.shape())?;
-        let guided = straightened(&at, &slope(Dynamics::Sde, &at, &guidance, x)?, x)?;
-        let next = T::linear_combination(&[(step.state, x), (step.slope, &guided), (step.deviation, &kick)])?;
+        let next = advance(&step, x, &straight_slope(Dynamics::Sde, &at, &guidance, x)?, Some(&kick))?;
         Ok((next, ratio(&guidance, 2.0 * step.slope * at.straight_weights().0 / step.deviation, &kick)?))
     }
 }

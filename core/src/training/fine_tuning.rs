@@ -4,10 +4,11 @@ use super::objective::{Batch, interpolate, vector};
 use super::times::times_on;
 use super::weighting::{AdaptiveWeight, factors, weighted_mean_square};
 use crate::autodiff::{Tape, Var};
-use crate::categorical::effective_sample_size_of_logarithms;
+use crate::categorical::Concentration;
+use crate::draws::draws_of;
 use crate::error::{Error, Result};
 use crate::flow_map::{Condition, Flow, Lift, MetaFlowMap};
-use crate::guidance::{draws_of, kappa, weighted_mean};
+use crate::guidance::{kappa, weighted_mean};
 use crate::interpolant::Interpolant;
 use crate::noise::Noise;
 use crate::reward::{Reward, rewards_and_gradients_of, rewards_of};
@@ -81,8 +82,8 @@ impl LogNormaliser {
     /// The longest memory, in batches.
     const MEMORY: u64 = 100;
 
-    /// Takes in the log-weights of a batch and answers the running log-mean before it, by which this batch is to be divided: one that knew the batch
-    /// would draw its large weights in. Before the first batch that is +∞, since a batch that only sets the scale weighs nothing.
+    /// Takes in the log-weights of a batch, and gives the log-mean from before it, by which this batch is to be divided: a mean that knew the batch would
+    /// shrink its own large weights. Before the first batch that is +∞: it weighs nothing, and only sets the scale.
     ///
     /// # Errors
     /// [`Error::NonFinite`] for a reward that is NaN or +∞, with its index.
@@ -93,7 +94,7 @@ impl LogNormaliser {
         let batch = if top > f64::NEG_INFINITY {
             top + libm::log(log_weights.iter().map(|w| libm::exp(w - top)).sum::<f64>() / log_weights.len() as f64)
         } else if self.count == 0 {
-            // A batch of what cannot be has no scale: the first that can sets it.
+            // A batch of r = −∞ alone has no scale; the first other one sets it.
             return Ok(before);
         } else {
             top
@@ -156,13 +157,17 @@ impl FineTuning {
     /// Checks that every field is in its range.
     ///
     /// # Errors
-    /// [`Error::Range`] for too few draws, a strength that is not finite, or an earliest time outside (0, 1).
+    /// [`Error::Range`], naming the field.
     pub fn check(&self) -> Result<()> {
         if !self.strength.is_finite() {
             return Err(Error::Range { what: "the strength of the reward", value: self.strength, range: "finite" });
         }
         if !(self.earliest > 0.0 && self.earliest < 1.0) {
             return Err(Error::Range { what: "the earliest time", value: self.earliest, range: "between 0 and 1" });
+        }
+        self.weight.check()?;
+        if let Some(value) = self.half_sigma_squared.filter(|value| !(*value > 0.0 && value.is_finite())) {
+            return Err(Error::Range { what: "σ²/2 in fine-tuning", value, range: "positive and finite" });
         }
         self.check_draws(self.draws)
     }
@@ -215,7 +220,7 @@ impl FineTuning {
         self.loss_of(maps, reward, batch, normaliser, &choices)
     }
 
-    /// The same for choices that are given. A new normaliser has no scale yet: it takes one from these draws, whose weights are then all zero.
+    /// The loss at choices that are given. A new normaliser has no scale yet: it takes one from these draws, whose weights are then all zero.
     ///
     /// # Errors
     /// As [`loss`](Self::loss); [`Error::Length`] or [`Error::Shape`] if the choices do not fit the samples.
@@ -241,11 +246,11 @@ impl FineTuning {
         let (x_t, _) = interpolate(base.path, t, &choices.state, batch.x1)?;
         let time = vector(&device, t)?;
 
-        let draws = draws_of(choices.draw.shape().batch(), t.len())?;
+        let draws = draws_of(choices.draw.shape(), shape)?;
         self.check_draws(draws)?;
         let (weights, push) = match self.slope {
             WeightSlope::Pathwise => {
-                let lifted = sampler.map.lift(&mut |p: &T| Ok(Var::constant(p.clone())))?;
+                let lifted = sampler.map.frozen()?;
                 let tape = Tape::new();
                 let state = tape.variable(x_t.clone());
                 let draw = Var::constant(choices.draw.clone());
@@ -310,7 +315,7 @@ impl FineTuning {
             None => Ok(Weights {
                 weights,
                 mean_reward: mean(&possible),
-                effective_sample_size: effective_sample_size_of_logarithms(&log_weights),
+                effective_sample_size: Concentration::of_logarithms(&log_weights).effective_sample_size,
             }),
         }
     }

@@ -129,7 +129,7 @@ impl Objective {
         self.evaluate(flow, student, None::<&NoTeacher>, Some(scale), batch.x1, &self.choose(flow.path, &batch, noise)?)
     }
 
-    /// The same for choices that are given.
+    /// The losses at choices that are given.
     ///
     /// # Errors
     /// As [`loss`](Self::loss); [`Error::Length`] or [`Error::Shape`] if the choices do not fit the samples.

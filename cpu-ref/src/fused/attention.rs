@@ -196,14 +196,10 @@ impl<E: Float> Heads<E> {
     }
 
     fn head(&self, index: usize) -> View<'_, E> {
-        let Layout { shape, strides, offset } = self.0.layout();
-        let lead = shape.rank() - 2;
-        let (mut at, mut rest) = (*offset, index);
-        for (&length, &stride) in shape.axes()[..lead].iter().zip(strides).rev() {
-            at += rest % length * stride;
-            rest /= length;
-        }
-        View::rows(&self.0.elements()[at..], strides[lead])
+        let layout = self.0.layout();
+        let lead = layout.shape.rank() - 2;
+        let at = layout.at(index * layout.shape.axes()[lead..].iter().product::<usize>());
+        View::rows(&self.0.elements()[at..], layout.strides[lead])
     }
 }
 

@@ -1,4 +1,4 @@
-//! Elementary functions in f64: exp, ln and the sine of moderate arguments vectorise, the rest is the system's.
+//! Elementary functions in f64: exp and ln vectorise, the rest is the system's. A sine that vectorises serves f32.
 
 /// 1.5 · 2⁵²: adding it rounds to the nearest integer, which then stands in the low bits.
 const MAGIC: f64 = 6_755_399_441_055_744.0;
@@ -120,13 +120,13 @@ pub fn sine_reduced<const FMA: bool>(x: f64, quarter: i64) -> f64 {
 /// The sine.
 #[inline(always)]
 pub fn sine<const FMA: bool>(x: f64) -> f64 {
-    sine_reduced::<FMA>(x, 0)
+    system::sin(x)
 }
 
 /// The cosine.
 #[inline(always)]
 pub fn cosine<const FMA: bool>(x: f64) -> f64 {
-    sine_reduced::<FMA>(x, 1)
+    system::cos(x)
 }
 
 /// The hyperbolic tangent.

@@ -215,8 +215,14 @@ fn a_reward_that_is_not_a_number_is_an_error_with_its_index() -> Result<()> {
     assert!(of(made.clone()).is_ok());
     assert!(matches!(of(FineTuningChoices { t: vec![0.5], ..made.clone() }), Err(Error::Length { .. })));
     assert!(matches!(of(FineTuningChoices { state: normal(&device(), 5, 2, 1)?, ..made.clone() }), Err(Error::Shape { .. })));
-    assert!(matches!(of(FineTuningChoices { draw: normal(&device(), 7, 2, 1)?, ..made.clone() }), Err(Error::Length { .. })));
+    assert!(matches!(of(FineTuningChoices { draw: normal(&device(), 7, 2, 1)?, ..made.clone() }), Err(Error::Shape { .. })));
     assert!(matches!(of(FineTuningChoices { t: vec![1.0; 6], ..made }), Err(Error::Range { .. })));
+    let constant = |half_sigma_squared| FineTuning { half_sigma_squared: Some(half_sigma_squared), ..options() };
+    for refused in
+        [constant(0.0), constant(f64::NAN), FineTuning { weight: AdaptiveWeight { power: -1.0, ..AdaptiveWeight::NONE }, ..options() }]
+    {
+        assert!(matches!(refused.check(), Err(Error::Range { .. })), "{refused:?}");
+    }
     for (slope, draws) in [(WeightSlope::Pathwise, 0), (WeightSlope::Covariance, 0), (WeightSlope::Covariance, 1)] {
         let run = Run { options: FineTuning { slope, draws, ..options() }, map: &map, x1: &x1, seed: 2 };
         assert!(matches!(run.loss(&Poisoned(0.0), None), Err(Error::Range { .. })), "{slope:?}, {draws}");

@@ -26,12 +26,12 @@ fn populations_reach_the_tilted_law() -> Result<()> {
     let mut count = |generation: Generation| {
         generations += 1;
         resampled += usize::from(generation.resampled);
-        smallest = smallest.min(generation.effective_sample_size);
+        smallest = smallest.min(generation.weights.effective_sample_size);
         // max w ≤ √Σw² ≤ √max w, with Σw = 1.
-        let (largest, least) = (generation.largest_weight, 1.0 / generation.effective_sample_size);
+        let (largest, least) = (generation.weights.largest_weight, 1.0 / generation.weights.effective_sample_size);
         assert!(largest >= least - 1e-12 && largest * largest <= least + 1e-12, "{generation:?}");
         let last = [7, 99].contains(&generation.index);
-        assert!(generation.resampled == (generation.effective_sample_size < 2048.0) || last && generation.resampled);
+        assert!(generation.resampled == (generation.weights.effective_sample_size < 2048.0) || last && generation.resampled);
         Ok(())
     };
     let (mean, value) = (population(Potential::PosteriorMean), population(Potential::Value(Draws::new(16))));
@@ -104,7 +104,7 @@ fn where_nothing_is_possible_particles_stay_the_models_own() -> Result<()> {
     for potential in [Potential::PosteriorMean, Potential::Value(Draws::new(2))] {
         let population = SequentialMonteCarlo { grid: TimeGrid::uniform(6), potential, threshold: 0.5 };
         let found = population.run(&paper.flow(), &Above(f64::INFINITY), &Bridged::default(), &x, &Noise::new(5), &mut |generation| {
-            assert_eq!((generation.effective_sample_size, generation.largest_weight), (0.0, 0.0));
+            assert_eq!((generation.weights.effective_sample_size, generation.weights.largest_weight), (0.0, 0.0));
             Ok(())
         })?;
         assert!(found.to_vec::<f64>()?.iter().all(|x| x.is_finite()));

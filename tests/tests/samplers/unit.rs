@@ -3,9 +3,7 @@
 use crate::Paper;
 use crate::support::statistics::Mean;
 use crate::support::{F64, PATHS, device, normal};
-use mfm_core::categorical::{
-    best, choose, effective_sample_size, effective_sample_size_of_logarithms, largest_share_of_logarithms, normalise, systematic,
-};
+use mfm_core::categorical::{Concentration, best, choose, effective_sample_size, normalise, systematic};
 use mfm_core::interpolant::Linear;
 use mfm_core::resample::{Coupling, renoise};
 use mfm_core::{Error, Noise, Operations, Result, Tensor, TimeGrid};
@@ -71,10 +69,10 @@ fn weights_are_normalised_and_counted() {
         assert!((effective_sample_size(&[scale, 2.0 * scale]) - 9.0 / 5.0).abs() < 1e-15, "{scale}");
     }
     assert_eq!(effective_sample_size(&[0.0; 3]), 0.0);
-    let size = effective_sample_size_of_logarithms;
+    let size = |logarithms: &[f64]| Concentration::of_logarithms(logarithms).effective_sample_size;
     assert_eq!((size(&[f64::NEG_INFINITY; 3]), size(&[f64::NEG_INFINITY, f64::NAN]), size(&[])), (0.0, 0.0, 0.0));
     assert_eq!((size(&[-1e300; 3]), size(&[800.0, f64::NEG_INFINITY, 800.0]), size(&[1e300, 0.0])), (3.0, 2.0, 1.0));
-    let share = largest_share_of_logarithms;
+    let share = |logarithms: &[f64]| Concentration::of_logarithms(logarithms).largest_weight;
     assert_eq!((share(&[f64::NEG_INFINITY; 3]), share(&[f64::NEG_INFINITY, f64::NAN]), share(&[])), (0.0, 0.0, 0.0));
     assert_eq!((share(&[-1e300; 4]), share(&[800.0, f64::NEG_INFINITY, 800.0]), share(&[1e300, 0.0])), (0.25, 0.5, 1.0));
     assert_eq!(normalise(&[0.0, f64::NAN])[1], 0.0);

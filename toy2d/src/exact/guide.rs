@@ -29,8 +29,4 @@ impl<T: Tensor, M: MetaFlowMap<T>> Guide<T, M> for ExactGradient<'_> {
         let correction = x.device().from_slice(&gradients, x.shape())?.scale(scale)?;
         Ok(Guidance { drift: flow.drift(t, x)?, correction: Some(correction), weights: None })
     }
-
-    fn evaluations(&self) -> usize {
-        1
-    }
 }
