@@ -27,9 +27,9 @@ pub fn best_of<T: Tensor, M: MetaFlowMap<T>>(
     on_step: &mut dyn FnMut(usize, f64) -> Result<()>,
 ) -> Result<T> {
     let (mut blocks, mut best_reward) = (0, f64::NAN);
-    let [chosen] = draws.for_blocks(like, |(start, states), block| {
+    let [chosen] = draws.for_blocks(flow, like, |flow, (start, states), block| {
         let noise = draws.noise(noise, block, (start, states))?;
-        let (labels, guidance) = flow.condition.states(start, states).repeat(draws.count);
+        let (labels, guidance) = flow.condition.repeat(draws.count);
         let condition = Condition { labels: labels.as_deref(), guidance: guidance.as_deref() };
         let ends = sample_by_steps(&flow.with_condition(condition), grid, &noise)?;
         let rewards = by_state(&rewards_of(reward, &ends)?, states, draws.count)?.to_vec::<f64>()?;

@@ -2,13 +2,14 @@
 
 use alloc::vec::Vec;
 
-/// The index whose share of the cumulated weights holds `uniform` in [0, 1). Weights need not sum to one; a weight that is not
+/// The index whose share of the cumulated weights holds `uniform` in [0, 1). Weights are finite and need not sum to one; a weight that is not
 /// positive is never chosen unless none is, which gives 0.
 pub fn choose(weights: &[f64], uniform: f64) -> usize {
-    let total: f64 = weights.iter().filter(|w| **w > 0.0).sum();
+    let (top, total) = top_and_total(weights);
     let mut left = uniform * total;
     let mut last = 0;
     for (i, &weight) in weights.iter().enumerate() {
+        let weight = weight / top;
         if weight > 0.0 {
             last = i;
             if left < weight {
@@ -24,10 +25,11 @@ pub fn choose(weights: &[f64], uniform: f64) -> usize {
 /// weights. Unbiased: n wᵢ times on average. Usually, though not always, less variable than multinomial resampling.
 /// Source: Douc, Cappé, Moulines, *Comparison of resampling schemes for particle filtering* (2005), with a counter-example.
 pub fn systematic(weights: &[f64], count: usize, uniform: f64) -> Vec<usize> {
-    let total: f64 = weights.iter().filter(|w| **w > 0.0).sum();
+    let (top, total) = top_and_total(weights);
     let mut chosen = Vec::with_capacity(count);
     let (mut reached, mut last) = (0.0, 0);
     for (i, &weight) in weights.iter().enumerate() {
+        let weight = weight / top;
         if weight > 0.0 {
             reached += weight;
             last = i;
@@ -39,6 +41,12 @@ pub fn systematic(weights: &[f64], count: usize, uniform: f64) -> Vec<usize> {
     // Rounding may leave the last place open.
     chosen.resize(count, last);
     chosen
+}
+
+/// The largest weight, and the sum of the positive ones over it, which is finite where their own may not be.
+fn top_and_total(weights: &[f64]) -> (f64, f64) {
+    let top = weights.iter().copied().fold(0.0, f64::max);
+    (top, weights.iter().map(|weight| weight / top).filter(|weight| *weight > 0.0).sum())
 }
 
 /// exp(log_weights − max), which sum to no more than their number; all equal if none is above −∞. NaN weighs nothing, and beside +∞ all else does.

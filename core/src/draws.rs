@@ -1,6 +1,7 @@
 //! Posterior draws in blocks of states, so that memory stays bounded; the noise does not depend on the blocks.
 
 use crate::error::{Error, Result};
+use crate::flow_map::Flow;
 use crate::noise::Noise;
 use crate::shape::Shape;
 use crate::tensor::{Device, Tensor};
@@ -70,17 +71,25 @@ impl Draws {
         like.device().normal(&noise.skip(skipped), shape.with_batch(states * self.count)?)
     }
 
-    /// `f` of each block of `x`, the results one after another.
+    /// `f` of each block of the states `x`, with the flow under their part of its condition; the results one after another.
     ///
     /// # Errors
-    /// Those of `f`, and of [`blocks`](Self::blocks).
-    pub fn for_blocks<T: Tensor, const K: usize>(&self, x: &T, mut f: impl FnMut((usize, usize), &T) -> Result<[T; K]>) -> Result<[T; K]> {
+    /// Those of `f`, of [`blocks`](Self::blocks), and of [`Condition::check`](crate::Condition::check).
+    pub fn for_blocks<'a, T: Tensor, M, const K: usize>(
+        &self,
+        flow: &Flow<'a, M>,
+        x: &T,
+        mut f: impl FnMut(&Flow<'a, M>, (usize, usize), &T) -> Result<[T; K]>,
+    ) -> Result<[T; K]> {
         let blocks = self.blocks(x.shape())?;
+        flow.condition.check(x.shape().batch())?;
         if let [block] = blocks[..] {
-            return f(block, x);
+            return f(flow, block, x);
         }
         let sizes: Vec<usize> = blocks.iter().map(|&(_, states)| states).collect();
-        let parts = blocks.iter().zip(x.split(0, &sizes)?).map(|(&block, x)| f(block, &x)).collect::<Result<Vec<_>>>()?;
+        let parts = blocks.iter().zip(x.split(0, &sizes)?);
+        let parts = parts.map(|(&(start, states), x)| f(&flow.with_condition(flow.condition.states(start, states)), (start, states), &x));
+        let parts = parts.collect::<Result<Vec<_>>>()?;
         let mut joined = Vec::with_capacity(K);
         for k in 0..K {
             let pieces: Vec<&T> = parts.iter().map(|part| &part[k]).collect();

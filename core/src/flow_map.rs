@@ -36,6 +36,18 @@ impl<'a> Condition<'a> {
         self.labels.is_none_or(|labels| labels.len() == 1) && self.guidance.is_none_or(|scales| scales.len() == 1)
     }
 
+    /// That there is one label, and one scale, for each of `states`, or one for all.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if not.
+    pub fn check(&self, states: usize) -> Result<()> {
+        let lists = [("the labels", self.labels.map(<[_]>::len)), ("the guidance scales", self.guidance.map(<[_]>::len))];
+        match lists.into_iter().find_map(|(op, length)| Some((op, length.filter(|found| *found != 1 && *found != states)?))) {
+            Some((op, found)) => Err(Error::Length { op, expected: states, found }),
+            None => Ok(()),
+        }
+    }
+
     /// The condition of the states `start .. start + count` of a batch.
     #[must_use]
     pub fn states(self, start: usize, count: usize) -> Self {
@@ -99,13 +111,7 @@ impl<T: Tensor> Query<'_, T> {
                 return Err(Error::Length { op: "query's times", expected: count, found });
             }
         }
-        let lists =
-            [("query's labels", self.condition.labels.map(<[_]>::len)), ("query's guidance", self.condition.guidance.map(<[_]>::len))];
-        for (op, found) in lists.into_iter().filter_map(|(op, length)| length.map(|found| (op, found))) {
-            if found != 1 && found != states {
-                return Err(Error::Length { op, expected: states, found });
-            }
-        }
+        self.condition.check(states)?;
         Ok(rows / states)
     }
 }
@@ -217,6 +223,11 @@ impl<'a, M> Flow<'a, M> {
     #[must_use]
     pub fn with_condition(self, condition: Condition<'a>) -> Self {
         Self { condition, ..self }
+    }
+
+    /// The same flow by another form of the map.
+    pub fn with_map<N>(self, map: &'a N) -> Flow<'a, N> {
+        Flow { map, path: self.path, condition: self.condition }
     }
 
     /// The drift b_t(x) at one time for all of x.

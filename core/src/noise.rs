@@ -58,7 +58,7 @@ impl Noise {
         Self { stream, offset: 0, ..self }
     }
 
-    /// The same noise without its first `elements`.
+    /// The same noise without its first `elements`, for what fills numbers from it. Forks and streams do not know of it: they are those of the whole.
     #[must_use]
     pub fn skip(self, elements: u64) -> Self {
         Self { offset: self.offset.wrapping_add(elements), ..self }

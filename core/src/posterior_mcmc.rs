@@ -2,7 +2,8 @@
 //!
 //! The map turns the tilted posterior p(x1 | x_t) e^{r(x1)} into a law of the noise, N(ε; 0, I) e^{r(X_{0,1}(ε; t, x_t))}, which is
 //! smooth, whitened and differentiable. At each time: pick one of some fresh ε by weight, move it by steps of MALA, set
-//! x1 = X_{0,1}(ε), and go to the next time. Exact in law as the number of steps grows, for any number of times.
+//! x1 = X_{0,1}(ε), and go to the next time. Exact in law as the number of moves grows, for any number of times. Each chain has a step size of its own, which
+//! is adapted between times alone, so that a move keeps its law, and no sample depends on the others of its batch.
 
 use crate::autodiff::{Tape, Var};
 use crate::categorical::Concentration;
@@ -13,9 +14,11 @@ use crate::guidance::{by_state, concentration, weights_of};
 use crate::noise::Noise;
 use crate::resample::{Coupling, renoise};
 use crate::reward::{Reward, rewards_and_gradients_of, rewards_of};
+use crate::shape::Shape;
 use crate::tensor::{Compare, Device, Operations, Tensor};
 use crate::times::TimeGrid;
 use alloc::vec;
+use alloc::vec::Vec;
 
 /// How to steer by posterior MCMC.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,9 +31,10 @@ pub struct PosteriorMcmc {
     pub moves: usize,
     /// How the next state is made.
     pub coupling: Coupling,
-    /// The first step size h of ε' = ε + h ∇log π + √(2h) ξ; it adapts from there.
+    /// The step size h of ε' = ε + h ∇log π + √(2h) ξ at the first time; from one time to the next each chain's is multiplied by exp(2 (a − `acceptance`)),
+    /// a being the mean probability by which its moves were accepted.
     pub step_size: f64,
-    /// The acceptance that the step size is adapted to; 0.57 is best for MALA (Roberts and Rosenthal, 1998).
+    /// The acceptance that step sizes are adapted to; 0.57 is best for MALA (Roberts and Rosenthal, 1998).
     pub acceptance: f64,
 }
 
@@ -57,9 +61,12 @@ pub struct ChainReport {
     pub start: Concentration,
     /// The share of accepted moves; 1 without moves.
     pub acceptance: f64,
-    /// The step size at the end.
+    /// The step size, the mean over the chains.
     pub step_size: f64,
 }
+
+/// By how much the logarithm of a step size changes, of the acceptance's distance from the wanted one.
+const GAIN: f64 = 2.0;
 
 /// A place of the chains: ε, log π up to a constant, its gradient, and x1.
 struct Place<T> {
@@ -73,10 +80,9 @@ impl<T: Tensor> Place<T> {
     /// The place of the chains at `noise`, by a map of constants.
     fn at<M: MetaFlowMap<Var<T>>>(flow: &Flow<'_, M>, reward: &impl Reward<T>, t: f64, x_t: &T, noise: T, rows: usize) -> Result<Self> {
         let blocks = Draws { count: 1, rows };
-        let [log_density, gradient, end] = blocks.for_blocks(&noise, |(start, states), block| {
+        let [log_density, gradient, end] = blocks.for_blocks(flow, &noise, |flow, (start, states), block| {
             let tape = Tape::new();
             let variable = tape.variable(block.clone());
-            let flow = flow.with_condition(flow.condition.states(start, states));
             let state = Var::constant(x_t.slice(0, start, states)?);
             let end = flow.posterior(&variable, t, &state)?;
             let (rewards, slopes) = rewards_and_gradients_of(reward, end.value())?;
@@ -87,10 +93,9 @@ impl<T: Tensor> Place<T> {
         Ok(Self { noise, log_density, gradient, end })
     }
 
-    /// −‖to − from − h ∇log π(from)‖²/(4h), the log density of proposing `to`.
-    fn log_proposal(&self, to: &T, h: f64) -> Result<T> {
-        let miss = T::linear_combination(&[(1.0, to), (-1.0, &self.noise), (-h, &self.gradient)])?;
-        miss.square_norm_items()?.scale(-0.25 / h)
+    /// ε + h ∇log π, the mean of a move by steps of size h, `[n]`.
+    fn ahead(&self, h: &T) -> Result<T> {
+        self.noise.gated_residual(&h.per_item(self.noise.shape())?, &self.gradient)
     }
 
     /// The places of `other` where `accept` is 1.
@@ -125,16 +130,21 @@ pub fn steer_by_mcmc<T: Tensor, M: Lift<T>>(
         return Err(Error::Range { what: "the acceptance", value: options.acceptance, range: "between 0 and 1" });
     }
     let frozen = flow.map.frozen()?;
-    let frozen = Flow { map: &frozen, path: flow.path, condition: flow.condition };
-    let mut step_size = options.step_size;
+    let mut step_sizes = vec![options.step_size; x.shape().batch()];
     let mut x = x.clone();
     for (k, pair) in options.grid.times(flow.path)?.windows(2).enumerate() {
         let noise = noise.fork(k as u64);
         let (start, weights) = fresh_start(flow, reward, options.fresh, pair[0], &x, &noise)?;
+        let step_size = mean(&step_sizes);
         let (end, acceptance) = if options.moves == 0 {
             (flow.posterior(&start, pair[0], &x)?, 1.0)
         } else {
-            move_chains(&frozen, reward, options, (pair[0], &x), start, &mut step_size, &noise)?
+            let Moved { end, accepted, probability } =
+                move_chains(&flow.with_map(&frozen), reward, options, (pair[0], &x), start, &step_sizes, &noise)?;
+            for (step_size, probability) in step_sizes.iter_mut().zip(probability) {
+                *step_size = (*step_size * libm::exp(GAIN * (probability - options.acceptance))).clamp(1e-12, 1e3);
+            }
+            (end, mean(&accepted))
         };
         x = renoise(flow, options.coupling, (pair[0], pair[1]), &x, &end, &noise.stream(2))?;
         on_step(ChainReport { index: k, start: concentration(&weights)?, acceptance, step_size })?;
@@ -153,8 +163,7 @@ fn fresh_start<T: Tensor, M: Lift<T>>(
 ) -> Result<(T, T)> {
     let mut uniforms = vec![0.0; x.shape().batch()];
     noise.stream(1).fill_uniform(&mut uniforms);
-    let [chosen, weights] = fresh.for_blocks(x, |(start, states), block| {
-        let flow = flow.with_condition(flow.condition.states(start, states));
+    let [chosen, weights] = fresh.for_blocks(flow, x, |flow, (start, states), block| {
         let candidates = fresh.noise(noise, block, (start, states))?;
         let rewards = rewards_of(reward, &flow.posterior(&candidates, t, block)?)?;
         let weights = weights_of(&by_state(&rewards, states, fresh.count)?)?;
@@ -163,38 +172,61 @@ fn fresh_start<T: Tensor, M: Lift<T>>(
     Ok((chosen, weights))
 }
 
-/// By a map of constants, the chains' ends x1 after all moves, and the share of accepted moves.
+/// −‖to − mean‖²/(4h), the log density of proposing `to`.
+fn log_proposal<T: Tensor>(to: &T, mean: &T, h: &T) -> Result<T> {
+    to.sub(mean)?.square_norm_items()?.div(&h.scale(-4.0)?)
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Where the chains of one time came to.
+struct Moved<T> {
+    /// x1 of each.
+    end: T,
+    /// The share of its moves that were accepted, of each.
+    accepted: Vec<f64>,
+    /// The mean probability by which they were to be accepted, of each.
+    probability: Vec<f64>,
+}
+
+/// Moves the chains from `start`, by a map of constants.
 fn move_chains<T: Tensor, M: MetaFlowMap<Var<T>>>(
     flow: &Flow<'_, M>,
     reward: &impl Reward<T>,
     options: &PosteriorMcmc,
     (t, x): (f64, &T),
     start: T,
-    step_size: &mut f64,
+    step_sizes: &[f64],
     noise: &Noise,
-) -> Result<(T, f64)> {
+) -> Result<Moved<T>> {
     let device = x.device();
     let mut place = Place::at(flow, reward, t, x, start, options.fresh.rows)?;
-    let mut accepted = 0.0;
+    let per_chain = place.log_density.shape();
+    let h = device.from_slice(step_sizes, per_chain)?;
+    let deviation = h.scale(2.0)?.sqrt()?.per_item(x.shape())?;
+    let zero = device.zeros(Shape::SCALAR)?;
+    let (mut accepted, mut probability) = (device.zeros(per_chain)?, device.zeros(per_chain)?);
     for index in 0..options.moves {
-        let (h, noise) = (*step_size, noise.fork(index as u64));
-        let kick = device.normal(&noise, x.shape())?;
-        let proposal = T::linear_combination(&[(1.0, &place.noise), (h, &place.gradient), (libm::sqrt(2.0 * h), &kick)])?;
+        let noise = noise.fork(index as u64);
+        let ahead = place.ahead(&h)?;
+        let proposal = ahead.gated_residual(&deviation, &device.normal(&noise, x.shape())?)?;
         let there = Place::at(flow, reward, t, x, proposal, options.fresh.rows)?;
-        let back = there.log_proposal(&place.noise, h)?;
-        let forth = place.log_proposal(&there.noise, h)?;
+        let back = log_proposal(&place.noise, &there.ahead(&h)?, &h)?;
+        let forth = log_proposal(&there.noise, &ahead, &h)?;
         let log_ratio = there.log_density.sub(&place.log_density)?.add(&back)?.sub(&forth)?;
         let mut uniforms = vec![0.0; x.shape().batch()];
         noise.stream(1).fill_uniform(&mut uniforms);
         uniforms.iter_mut().for_each(|u| *u = libm::log(1.0 - *u));
-        let threshold = device.from_slice(&uniforms, log_ratio.shape())?;
         // A ratio that is NaN is not accepted.
-        let accept = threshold.compare(Compare::Less, &log_ratio)?;
-        let share = accept.mean_all()?.to_vec::<f64>()?[0];
+        let accept = device.from_slice(&uniforms, per_chain)?.compare(Compare::Less, &log_ratio)?;
+        let is_number = log_ratio.compare(Compare::Equal, &log_ratio)?;
+        let bounded = log_ratio.compare(Compare::Less, &zero)?.select(&log_ratio, &zero)?.exp()?;
+        probability = probability.gated_residual(&is_number, &bounded)?;
+        accepted = accepted.add(&accept)?;
         place = place.take(&accept, there)?;
-        accepted += share;
-        // One time's step size is the next one's start, so the early times may search for it quickly.
-        *step_size = (h * libm::exp(share - options.acceptance)).clamp(1e-12, 1e3);
     }
-    Ok((place.end, accepted / options.moves as f64))
+    let share = |sum: &T| sum.scale(1.0 / options.moves as f64)?.to_vec::<f64>();
+    Ok(Moved { end: place.end, accepted: share(&accepted)?, probability: share(&probability)? })
 }

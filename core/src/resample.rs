@@ -95,8 +95,7 @@ pub fn steer_by_resampling<T: Tensor, M: MetaFlowMap<T>>(
         let noise = noise.fork(k as u64);
         let mut uniforms = vec![0.0; x.shape().batch()];
         noise.stream(1).fill_uniform(&mut uniforms);
-        let [chosen, weights] = draws.for_blocks(&x, |(start, states), block| {
-            let flow = flow.with_condition(flow.condition.states(start, states));
+        let [chosen, weights] = draws.for_blocks(flow, &x, |flow, (start, states), block| {
             let ends = flow.posterior(&draws.noise(&noise, block, (start, states))?, pair[0], block)?;
             let weights = weights_of(&by_state(&rewards_of(reward, &ends)?, states, draws.count)?)?;
             Ok([ends.gather(0, &weights.choose_rows(&uniforms[start..])?)?, weights.reported])

@@ -15,22 +15,34 @@ use crate::times::TimeGrid;
 /// for an exact map. `noise` is [states·draws, ...]. One step is [`Flow::posterior`]; t = 0 samples the model itself.
 ///
 /// # Errors
-/// Those of the map and of the grid; [`Error::Range`] for a time outside [0, 1].
+/// Those of the map; [`Error::Range`] for a bad grid, one that does not go from 0 to 1, or a time outside [0, 1].
 pub fn posterior_by_steps<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid: &TimeGrid, noise: &T, t: f64, x_t: &T) -> Result<T> {
     check_time("the time of a posterior", t)?;
     let device = noise.device();
     let t = time(&device, t)?;
-    grid.times(flow.path)?.windows(2).try_fold(noise.clone(), |x, pair| {
+    whole(grid)?.times(flow.path)?.windows(2).try_fold(noise.clone(), |x, pair| {
         let (s, u) = (time(&device, pair[0])?, time(&device, pair[1])?);
         flow.map.map(&Query { s, u, x, t: t.clone(), x_t: x_t.clone(), condition: flow.condition })
     })
+}
+
+/// A grid that takes noise to data.
+///
+/// # Errors
+/// [`Error::Range`] unless it goes from 0 to 1.
+fn whole(grid: &TimeGrid) -> Result<&TimeGrid> {
+    match (grid.start, grid.end) {
+        (0.0, 1.0) => Ok(grid),
+        (0.0, value) => Err(Error::Range { what: "the end of a grid from noise to data", value, range: "1" }),
+        (value, _) => Err(Error::Range { what: "the start of a grid from noise to data", value, range: "0" }),
+    }
 }
 
 /// Draws of p(x1 | x_t) by a long rollout: Heun along the posterior velocity of the drift alone, over a grid of flow times from 0 to 1 whose last step is
 /// one of Euler. It asks nothing of the map off its diagonal at t = 0, and so judges one-step draws. `noise` is [states·draws, ...].
 ///
 /// # Errors
-/// Those of the map and of the grid; [`Error::Shape`] unless there are as many draws for each state.
+/// As [`posterior_by_steps`]; [`Error::Shape`] unless there are as many draws for each state.
 pub fn posterior_by_rollout<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid: &TimeGrid, noise: &T, t: f64, x_t: &T) -> Result<T> {
     let draws = draws_of(noise.shape(), x_t.shape())?;
     let x_t = x_t.repeat_items(draws)?;
@@ -40,7 +52,7 @@ pub fn posterior_by_rollout<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, gr
         let velocity = posterior_velocity(&AsDrift(flow.map), flow.path, &[s], x, &[t], &x_t, condition)?;
         straightened(&flow.path.coefficients(s), &velocity, x)
     };
-    grid.times(flow.path)?.windows(2).try_fold(noise.clone(), |x, pair| {
+    whole(grid)?.times(flow.path)?.windows(2).try_fold(noise.clone(), |x, pair| {
         let (s, u) = (pair[0], pair[1]);
         let (step, first) = (StraightStep::new(flow.path, s, u), slope(s, &x)?);
         let end = advance(&step, &x, &first, None)?;
@@ -48,10 +60,10 @@ pub fn posterior_by_rollout<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, gr
     })
 }
 
-/// Samples of the model by the map along a grid of flow times; `noise` is `[n, ...]`.
+/// Samples of the model by the map along a grid of flow times from 0 to 1; `noise` is `[n, ...]`.
 ///
 /// # Errors
-/// Those of the map and of the grid.
+/// As [`posterior_by_steps`].
 pub fn sample_by_steps<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, grid: &TimeGrid, noise: &T) -> Result<T> {
     posterior_by_steps(flow, grid, noise, 0.0, &forgotten_state(noise, flow.condition)?)
 }

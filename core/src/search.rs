@@ -74,8 +74,7 @@ impl Search {
         for (k, pair) in self.grid.times(flow.path)?.windows(2).enumerate() {
             let noise = noise.fork(k as u64);
             let mut rewards = vec![0.0; particles];
-            let [mut kept] = self.draws.for_blocks(&x, |(start, states), block| {
-                let flow = flow.with_condition(flow.condition.states(start, states));
+            let [mut kept] = self.draws.for_blocks(flow, &x, |flow, (start, states), block| {
                 let ends = flow.posterior(&self.draws.noise(&noise, block, (start, states))?, pair[0], block)?;
                 let values = rewards_of(reward, &ends)?.to_vec::<f64>()?;
                 let mut rows = Vec::with_capacity(states);

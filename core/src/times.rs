@@ -60,6 +60,9 @@ impl TimeGrid {
         // Steps of no length would divide by zero.
         match times.windows(2).all(|pair| pair[0] < pair[1]) {
             true => Ok(times),
+            false if self.power == 1.0 => {
+                Err(Error::Range { what: "the number of steps", value: last as f64, range: "such that no time comes twice" })
+            }
             false => Err(Error::Range { what: "the grid's power", value: self.power, range: "such that no time comes twice" }),
         }
     }

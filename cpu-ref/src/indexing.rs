@@ -45,8 +45,11 @@ pub(crate) fn scatter_add<E: Float>(x: &CpuTensor<E>, axis: usize, index: &[usiz
     let (from, to) = (entries * inner, length * inner);
     if to > 0 && from > 0 {
         let values = x.as_slice().unwrap_or_default();
+        let mut lost = x.home().buffer("scatter_add", to)?;
         for (out, values) in buffer.elements_mut().chunks_exact_mut(to).zip(values.chunks_exact(from)) {
-            vectorise(Scatter { out, values, index, inner });
+            let lost = lost.elements_mut();
+            lost.fill(E::ZERO);
+            vectorise(Scatter { out, lost, values, index, inner });
         }
     }
     Ok(CpuTensor::new(buffer, result))
@@ -54,6 +57,8 @@ pub(crate) fn scatter_add<E: Float>(x: &CpuTensor<E>, axis: usize, index: &[usiz
 
 struct Scatter<'a, E> {
     out: &'a mut [E],
+    /// What rounding has added to each sum, to be taken back by the next addition (Kahan): many entries may belong to one place.
+    lost: &'a mut [E],
     values: &'a [E],
     index: &'a [usize],
     inner: usize,
@@ -65,8 +70,12 @@ impl<E: Float> Kernel for Scatter<'_, E> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         for (values, &i) in self.values.chunks_exact(self.inner).zip(self.index) {
-            for (out, &value) in self.out[i * self.inner..][..self.inner].iter_mut().zip(values) {
-                *out += value;
+            let place = i * self.inner..(i + 1) * self.inner;
+            for ((out, lost), &value) in self.out[place.clone()].iter_mut().zip(&mut self.lost[place]).zip(values) {
+                let term = value - *lost;
+                let sum = *out + term;
+                *lost = (sum - *out) - term;
+                *out = sum;
             }
         }
     }

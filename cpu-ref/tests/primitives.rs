@@ -143,6 +143,10 @@ fn sums_of_a_million() -> Result<()> {
     }
     let columns: f64 = x.reshape(shape(&[500_000, 2]))?.sum(0)?.to_vec::<f64>()?.iter().sum();
     assert!((columns / exact - 1.0).abs() < 1e-6, "{columns} {exact}");
+    // All in two places: those of even entries, and of odd ones.
+    let places: Vec<usize> = (0..1_000_000).map(|i| i % 2).collect();
+    let scattered: f64 = x.scatter_add(0, &places, 2)?.to_vec::<f64>()?.iter().sum();
+    assert!((scattered / exact - 1.0).abs() < 1e-6, "{scattered} {exact}");
     Ok(())
 }
 

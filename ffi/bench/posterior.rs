@@ -22,8 +22,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut draw = || -> mfm_core::Result<()> {
             let states = device.from_slice(&states, Shape::new(&[n, d])?)?;
             let (each, grid, noise) = (Draws::new(1), TimeGrid::uniform(1), Noise::new(0));
-            let [made] = each
-                .for_blocks(&states, |block, part| Ok([posterior_by_steps(&flow, &grid, &each.noise(&noise, part, block)?, 0.4, part)?]))?;
+            let [made] = each.for_blocks(&flow, &states, |flow, block, part| {
+                Ok([posterior_by_steps(flow, &grid, &each.noise(&noise, part, block)?, 0.4, part)?])
+            })?;
             draws.copy_from_slice(&made.to_vec::<f32>()?);
             Ok(())
         };

@@ -7,7 +7,6 @@ use crate::host::{Callbacks, HostReward, Watched, parts, progress};
 use crate::model::{Model, rows};
 use crate::session::{AnySession, Input, Output, Run, condition, expect, write, written};
 use crate::{steering, training};
-use mfm_core::autodiff::Var;
 use mfm_core::error::Number;
 use mfm_core::guidance::{estimate_value, gradient_of_draws};
 use mfm_core::plan::FIRST_TIME;
@@ -123,7 +122,7 @@ impl<B: Backend> AnySession for Run<B> {
         let item = self.dimension();
         let parts = blocks.saturating_mul(parts(BLOCK, item)).saturating_add(if last == 0 { 0 } else { parts(last, item) });
         let map = Watched::new(flow.map, callbacks, method.evaluations().saturating_mul(parts));
-        let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
+        let flow = flow.with_map(&map);
         // What there is no room for in the end is refused before the first block is made.
         let all = self.shape(count)?;
         if count > BLOCK {
@@ -159,11 +158,10 @@ impl<B: Backend> AnySession for Run<B> {
         let flow = self.flow(draw.labels, draw.guidance)?;
         let (draws, grid, noise) = (Draws::new(draws), TimeGrid::uniform(steps), draw.noise());
         let map = Watched::new(flow.map, callbacks, steps.saturating_mul(evaluations(&draws, states.shape())?));
-        let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
+        let flow = flow.with_map(&map);
         callbacks.say(format_args!("{} draws of the posterior of each of {} states at t = {time}", draws.count, states.shape().batch()));
-        let [made] = draws.for_blocks(&states, |block, part| {
-            let flow = flow.with_condition(flow.condition.states(block.0, block.1));
-            Ok([posterior_by_steps(&flow, &grid, &draws.noise(&noise, part, block)?, time, part)?])
+        let [made] = draws.for_blocks(&flow, &states, |flow, block, part| {
+            Ok([posterior_by_steps(flow, &grid, &draws.noise(&noise, part, block)?, time, part)?])
         })?;
         self.deliver(&made, output)
     }
@@ -210,7 +208,7 @@ impl<B: Backend> AnySession for Run<B> {
         let (draws, noise) = (Draws::new(draws), draw.noise());
         let Some(place) = gradients else {
             let map = Watched::new(flow.map, callbacks, evaluations(&draws, states.shape())?);
-            let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
+            let flow = flow.with_map(&map);
             let found = estimate_value(&flow, &reward, time, &states, draws, &noise)?;
             let value = written::<B>(&found.value, values.len(), possible, "the value")?;
             effective_sizes(&found.weights, sizes)?;
@@ -220,11 +218,10 @@ impl<B: Backend> AnySession for Run<B> {
         expect(place.len(), Some(states_length), "the gradients")?;
         mfm_core::interpolant::check_time("t", time)?;
         // As `estimate_value_gradient` has it, block by block: what is lifted cannot be watched, so the host is told of each block.
-        let lifted = flow.map.lift(&mut |p| Ok(Var::constant(p.clone())))?;
+        let frozen = flow.map.frozen()?;
         let (blocks, mut made) = (draws.blocks(states.shape())?.len(), 0);
-        let [value, gradient, weights] = draws.for_blocks(&states, |block, part| {
-            let flow = Flow { map: &lifted, path: flow.path, condition: flow.condition.states(block.0, block.1) };
-            let found = gradient_of_draws(&flow, &reward, time, part, &draws.noise(&noise, part, block)?)?;
+        let [value, gradient, weights] = draws.for_blocks(&flow.with_map(&frozen), &states, |flow, block, part| {
+            let found = gradient_of_draws(flow, &reward, time, part, &draws.noise(&noise, part, block)?)?;
             made += 1;
             callbacks.step(&progress(made, blocks))?;
             Ok([found.value, found.gradient, found.weights])

@@ -11,7 +11,7 @@ use mfm_core::plan::{Diagnostics, Estimator, Plan};
 use mfm_core::resample::Coupling;
 use mfm_core::search::{Keep, Search};
 use mfm_core::steer::{Dynamics, Scheme};
-use mfm_core::{Draws, Flow, TimeGrid};
+use mfm_core::{Draws, TimeGrid};
 
 fn coupling(number: u32) -> Result<Coupling> {
     match number {
@@ -157,7 +157,7 @@ pub fn steer<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, options: &Stee
         callbacks.step(&told(&step, steps))
     };
     let map = Watched::within_steps(flow.map, callbacks, steps);
-    let samples = plan.run(&Flow { map: &map, path: flow.path, condition: flow.condition }, &of_samples, &x, &noise, &mut on_step)?;
+    let samples = plan.run(&flow.with_map(&map), &of_samples, &x, &noise, &mut on_step)?;
     if allowed.max(reward.take_allowed()) == Some(false) {
         return Err(Failure::new(Code::NotFinite, "the reward is -infinity for all that could have become a sample"));
     }
@@ -181,7 +181,7 @@ pub fn search<B: Backend>(
     check_draws(options.draws)?;
     let flow = run.flow(options.draw.labels, options.draw.guidance)?;
     let map = Watched::within_steps(flow.map, callbacks, options.steps);
-    let flow = Flow { map: &map, path: flow.path, condition: flow.condition };
+    let flow = flow.with_map(&map);
     let reward = HostReward::new(callbacks, &run.device).of_draws(particles, options.draws);
     let reward = run.model.coordinates().reward(reward);
     let grid = TimeGrid { power: options.power, ..TimeGrid::uniform(options.steps) };

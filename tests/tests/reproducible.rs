@@ -17,13 +17,13 @@ use support::relative_error;
 /// Enough states × draws that the device cuts the work into parts.
 const SAMPLES: usize = 700;
 
-/// Samples of every steered sampler.
-fn all(threads: usize, draws_rows: usize) -> Result<Vec<Vec<f32>>> {
+/// Samples of every sampler whose samples are independent.
+fn all(threads: usize, draws_rows: usize, samples: usize) -> Result<Vec<Vec<f32>>> {
     let device = CpuDevice::<f32>::with_threads(threads)?;
     let (mixture, reward) = (GaussianMixture::paper(), QuadraticReward::paper());
     let map = TransportMap::new(&mixture, &Linear, threads);
     let flow = Flow::new(&map, &Linear);
-    let x: CpuTensor<f32> = device.normal(&Noise::new(1), Shape::new(&[SAMPLES, 2])?)?;
+    let x: CpuTensor<f32> = device.normal(&Noise::new(1), Shape::new(&[samples, 2])?)?;
     let (noise, draws) = (Noise::new(2), Draws { count: 32, rows: draws_rows });
     let grid = TimeGrid::uniform(4);
     let steering = Steering { dynamics: Dynamics::Sde, scheme: Scheme::Heun, grid: grid.from(0.1) };
@@ -45,13 +45,13 @@ fn all(threads: usize, draws_rows: usize) -> Result<Vec<Vec<f32>>> {
 
 #[test]
 fn samples_do_not_depend_on_threads() -> Result<()> {
-    let (one, two) = (all(1, 16_384)?, all(2, 16_384)?);
+    let (one, two) = (all(1, 16_384, SAMPLES)?, all(2, 16_384, SAMPLES)?);
     assert!(one.iter().flatten().all(|x| x.is_finite()));
     for (k, (one, two)) in one.iter().zip(&two).enumerate() {
         assert!(one.iter().zip(two).all(|(a, b)| a.to_bits() == b.to_bits()), "sampler {k}");
     }
     // And not on when they are made.
-    assert_eq!(one, all(1, 16_384)?);
+    assert_eq!(one, all(1, 16_384, SAMPLES)?);
     Ok(())
 }
 
@@ -72,11 +72,25 @@ fn the_solver_does_not_depend_on_threads() -> Result<()> {
 // which 700 samples × 4 steps have at most a few.
 #[test]
 fn samples_hardly_depend_on_blocks() -> Result<()> {
-    let (whole, parts) = (all(2, 1 << 20)?, all(2, 100)?);
+    let (whole, parts) = (all(2, 1 << 20, SAMPLES)?, all(2, 100, SAMPLES)?);
     for (k, (whole, parts)) in whole.iter().zip(&parts).enumerate() {
         let differ = whole.chunks_exact(2).zip(parts.chunks_exact(2));
         let differ = differ.filter(|(a, b)| a.iter().zip(*b).any(|(a, b)| (a - b).abs() > 1e-3 * (1.0 + b.abs()))).count();
         assert!(differ <= 7, "sampler {k}: {differ} samples of {SAMPLES} differ");
+    }
+    Ok(())
+}
+
+// But for rounding, as above.
+#[test]
+fn no_sample_depends_on_the_others() -> Result<()> {
+    const FEW: usize = 7;
+    let (together, apart) = (all(1, 16_384, SAMPLES)?, all(1, 16_384, FEW)?);
+    for (k, (together, apart)) in together.iter().zip(&apart).enumerate() {
+        assert_eq!(apart.len(), 2 * FEW);
+        for (a, b) in together.iter().zip(apart) {
+            assert!((a - b).abs() <= 1e-3 * (1.0 + b.abs()), "sampler {k}: {a} and {b}");
+        }
     }
     Ok(())
 }

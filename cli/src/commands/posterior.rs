@@ -71,9 +71,9 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let progress = context.progress("drawing", data.len() as u64);
     let (flow, draws_at_once, grid) = (model.flow(&arguments.told), Draws::new(draws), TimeGrid::uniform(steps));
     let [samples] = draws_at_once
-        .for_blocks(&states, |block, part| {
+        .for_blocks(&flow, &states, |flow, block, part| {
             let noise = draws_at_once.noise(&context.noise, part, block)?;
-            let samples = posterior_by_steps(&flow, &grid, &noise, time, part)?;
+            let samples = posterior_by_steps(flow, &grid, &noise, time, part)?;
             progress.advance(block.1 as u64);
             Ok([samples])
         })

@@ -18,13 +18,12 @@ pub struct Dps<'a, R> {
 
 impl<T: Tensor, M: Lift<T>, R: Reward<T>> Guide<T, M> for Dps<'_, R> {
     fn guide(&self, flow: &Flow<'_, M>, t: f64, x: &T, _: &Noise) -> Result<Guidance<T>> {
-        let lifted = flow.map.frozen()?;
+        let frozen = flow.map.frozen()?;
         let (drift_weight, state_weight) = flow.path.coefficients(t).posterior_mean_weights();
         let scale = half_sigma_squared(flow.path, t)?;
-        let [drift, gradient] = Draws::new(1).for_blocks(x, |(start, states), x| {
+        let [drift, gradient] = Draws::new(1).for_blocks(&flow.with_map(&frozen), x, |flow, _, x| {
             let tape = Tape::new();
             let state = tape.variable(x.clone());
-            let flow = Flow { map: &lifted, path: flow.path, condition: flow.condition.states(start, states) };
             let drift = flow.drift(t, &state)?;
             let mean = Var::linear_combination(&[(drift_weight, &drift), (state_weight, &state)])?;
             let (_, slope) = rewards_and_gradients_of(&self.reward, mean.value())?;

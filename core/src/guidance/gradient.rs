@@ -66,11 +66,10 @@ pub fn estimate_value_gradient<T: Tensor, M: Lift<T>>(
     noise: &Noise,
 ) -> Result<ValueGradient<T>> {
     crate::interpolant::check_time("t", t)?;
-    let lifted = flow.map.frozen()?;
-    let [value, gradient, weights] = draws.for_blocks(x, |(start, states), block| {
-        let noise = draws.noise(noise, block, (start, states))?;
-        let flow = Flow { map: &lifted, path: flow.path, condition: flow.condition.states(start, states) };
-        let ValueGradient { value, gradient, weights } = gradient_of_draws(&flow, reward, t, block, &noise)?;
+    let frozen = flow.map.frozen()?;
+    let [value, gradient, weights] = draws.for_blocks(&flow.with_map(&frozen), x, |flow, part, block| {
+        let noise = draws.noise(noise, block, part)?;
+        let ValueGradient { value, gradient, weights } = gradient_of_draws(flow, reward, t, block, &noise)?;
         Ok([value, gradient, weights])
     })?;
     Ok(ValueGradient { value, gradient, weights })

@@ -22,9 +22,8 @@ pub struct MfmGradientFree<'a, R> {
 
 impl<T: Tensor, M: MetaFlowMap<T>, R: Reward<T>> Guide<T, M> for MfmGradientFree<'_, R> {
     fn guide(&self, flow: &Flow<'_, M>, t: f64, x: &T, noise: &Noise) -> Result<Guidance<T>> {
-        let [correction, weights] = self.draws.for_blocks(x, |(start, states), block| {
-            let noise = self.draws.noise(noise, block, (start, states))?;
-            correction_of_draws(&flow.with_condition(flow.condition.states(start, states)), self.reward, t, block, &noise)
+        let [correction, weights] = self.draws.for_blocks(flow, x, |flow, part, block| {
+            correction_of_draws(flow, self.reward, t, block, &self.draws.noise(noise, block, part)?)
         })?;
         Ok(Guidance { drift: flow.drift(t, x)?, correction: Some(correction), weights: Some(weights) })
     }

@@ -75,10 +75,9 @@ fn estimate<T: Tensor, M>(
     draw: impl Fn(&Flow<'_, M>, &T, &T) -> Result<T>,
 ) -> Result<ValueEstimate<T>> {
     crate::interpolant::check_time("t", t)?;
-    let [value, weights] = draws.for_blocks(x, |(start, states), block| {
+    let [value, weights] = draws.for_blocks(flow, x, |flow, (start, states), block| {
         let noise = draws.noise(noise, block, (start, states))?;
-        let flow = flow.with_condition(flow.condition.states(start, states));
-        let rewards = by_state(&rewards_of(reward, &draw(&flow, &noise, block)?)?, states, draws.count)?;
+        let rewards = by_state(&rewards_of(reward, &draw(flow, &noise, block)?)?, states, draws.count)?;
         Ok([rewards.log_mean_exp(1)?.reshape(Shape::new(&[states])?)?, weights_of(&rewards)?.reported])
     })?;
     Ok(ValueEstimate { value, weights })

@@ -29,7 +29,7 @@ pub enum Consistency {
     /// v_{s,u} → sg[γ v_{s,w} + (1−γ) v_{w,u}(X_{s,w})], w = s + γ(u − s), γ uniform (*SplitMeanFlow*; progressive self-distillation).
     #[default]
     Semigroup,
-    /// v_{s,u} → sg[İ_s + (u−s) d/ds v_{s,u}] along (1, 0, İ_s) (*Mean Flows*).
+    /// v_{s,u} → sg[İ_s + (u−s) d/ds v_{s,u}] along (1, 0, İ_s) (*Mean Flows*); with a teacher the Eulerian loss.
     MeanFlow,
     /// v_{s,u} → sg[w + (u−s) d/ds v_{s,u}] along (1, 0, w), with w the teacher's velocity at s, or without a teacher v_{s,s}
     /// (Eulerian map distillation).
@@ -60,11 +60,16 @@ impl Consistency {
             Self::None => return Err(Error::Unsupported { op: "training", what: "there is no consistency loss to take" }),
             Self::Lagrangian(stop) => return off.lagrangian(*stop),
             Self::Semigroup => off.semigroup_target()?,
-            Self::MeanFlow => off.eulerian_target(&off.guided_data()?)?,
-            Self::Eulerian => off.eulerian_target(&off.velocity_at_s()?)?,
+            Self::MeanFlow => off.eulerian_target(&off.velocity_at_s(|| off.guided_data())?)?,
+            Self::Eulerian => off.eulerian_target(&off.velocity_at_s(|| off.diagonal_at_s())?)?,
         };
         let query = off.states.query(off.s, off.u, off.place)?.constant();
         off.student.velocity(&query)?.sub(&Var::constant(target))
+    }
+
+    /// The times at which its residual is a velocity, or from which it is an average one.
+    pub(super) fn times_of_residual<'a>(&self, s: &'a [f64], u: &'a [f64]) -> &'a [f64] {
+        if let Self::Lagrangian(_) = self { u } else { s }
     }
 
     /// By what its residual is multiplied to be that of the straight path: of an average velocity from s to u, or of the velocity at u.
@@ -102,15 +107,19 @@ impl<T: Tensor, M: Lift<T>, D: Drift<T>> OffDiagonal<'_, T, M, D> {
         w.add(&slope.mul(&query.u.sub(&query.s)?.per_item(w.shape())?)?)
     }
 
-    /// The velocity at s: the teacher's, or the diagonal.
-    fn velocity_at_s(&self) -> Result<T> {
+    /// The velocity at s: the teacher's, or without one as `otherwise` has it.
+    fn velocity_at_s(&self, otherwise: impl FnOnce() -> Result<T>) -> Result<T> {
         match self.teacher {
             Some(teacher) => {
                 let states = self.states;
                 posterior_velocity(teacher, self.flow.path, self.s, self.place, states.t, &states.x_t, states.condition)
             }
-            None => self.flow.map.velocity(&self.states.query(self.s, self.s, self.place)?),
+            None => otherwise(),
         }
+    }
+
+    fn diagonal_at_s(&self) -> Result<T> {
+        self.flow.map.velocity(&self.states.query(self.s, self.s, self.place)?)
     }
 
     /// The data's velocity, moved as the diagonal's target is.

@@ -192,7 +192,7 @@ impl Objective {
         let off = OffDiagonal { flow, student, teacher, states: &states, s, u, split, place: &place, from_data: &from_data, guided };
         let residual = self.consistency.residual(&off)?;
         let straight = s.iter().zip(u).map(|(&s, &u)| self.consistency.straight_weight(flow.path, s, u));
-        let weights = factors(flow.map.loss_weight(s, t), straight);
+        let weights = factors(flow.map.loss_weight(self.consistency.times_of_residual(s, u), t), straight);
         let consistency = weighted_mean_square(&residual, self.consistency_weight, weights.as_deref())?;
         Ok(Losses { diagonal, consistency: consistency.value().clone(), total: total.add(&consistency)? })
     }

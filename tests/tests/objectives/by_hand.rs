@@ -127,7 +127,7 @@ impl Item<'_> {
                 let second = self.v(&self.frozen, w, u, x + (w - s) * first);
                 self.v(&self.student, s, u, x) - (gamma * first + (1.0 - gamma) * second)
             }
-            Consistency::MeanFlow => self.v(&self.student, s, u, x) - eulerian(data + self.shift),
+            Consistency::MeanFlow => self.v(&self.student, s, u, x) - eulerian(self.given(s, x, data)),
             Consistency::Eulerian => {
                 let w = if self.setting.teacher { self.given(s, x, data) } else { self.v(&self.frozen, s, s, x) };
                 self.v(&self.student, s, u, x) - eulerian(w)
@@ -169,7 +169,10 @@ fn by_hand(setting: &Setting, batch: &Batched, student: &[f64]) -> [f64; 2] {
         let square = |p: &[f64], row: usize| (row * D..(row + 1) * D).map(|i| residual(p, i, off).powi(2)).sum::<f64>();
         let flow = if off { &batch.off } else { &batch.diagonal };
         let weight = |row: usize| {
-            let own = if setting.weighted { 1.0 + flow.s[row] + 2.0 * batch.t[row] } else { 1.0 };
+            // A Lagrangian residual is a velocity at u.
+            let lagrangian = matches!(setting.objective.consistency, Consistency::Lagrangian(_));
+            let time = if off && lagrangian { flow.u[row] } else { flow.s[row] };
+            let own = if setting.weighted { 1.0 + time + 2.0 * batch.t[row] } else { 1.0 };
             own * (own * square(&PLACE, row) + adaptive.offset).powf(-adaptive.power)
         };
         (0..N).map(|row| weight(row) * square(student, row)).sum::<f64>() / N as f64

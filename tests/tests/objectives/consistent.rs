@@ -85,6 +85,7 @@ fn consistency_losses_vanish_at_the_exact_map() -> Result<()> {
     for consistency in [
         Consistency::None,
         Consistency::Semigroup,
+        Consistency::MeanFlow,
         Consistency::Eulerian,
         Consistency::Lagrangian(StopGradient::Velocity),
         Consistency::Lagrangian(StopGradient::Neither),

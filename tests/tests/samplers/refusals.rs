@@ -2,9 +2,11 @@
 
 use crate::Paper;
 use crate::support::{F64, device, normal};
+use mfm_core::best_of::best_of;
+use mfm_core::interpolant::Linear;
 use mfm_core::plan::{Estimator, Plan};
 use mfm_core::resample::Coupling;
-use mfm_core::sample::{posterior_by_rollout, posterior_by_steps};
+use mfm_core::sample::{posterior_by_rollout, posterior_by_steps, sample_by_steps};
 use mfm_core::search::{Keep, Search};
 use mfm_core::{Condition, Device, Draws, Error, Noise, Operations, Result, Reward, Shape, Tensor, TimeGrid};
 
@@ -122,6 +124,54 @@ fn rewards_are_one_of_each_sample() -> Result<()> {
         assert!(run(1.0, false).is_ok(), "{estimator:?}");
         assert_eq!(run(1.0, true).is_err(), estimator.needs_gradient(), "{estimator:?}");
     }
+    Ok(())
+}
+
+/// Neither too few, nor too many, of which the first would be taken.
+#[test]
+fn labels_are_one_of_each_sample_or_one_for_all() -> Result<()> {
+    let paper = Paper::linear()?;
+    let x: F64 = normal(&device(), 5, 2, 1)?;
+    for estimator in Estimator::ALL.into_iter().filter(|estimator| !estimator.is_population()) {
+        let plan = Plan { moves: 1, ..Plan::new(estimator, 3, 2) };
+        let run = |condition: Condition<'_>| {
+            plan.run(&paper.flow().with_condition(condition), &paper.reward, &x, &Noise::new(2), &mut |_| Ok(()))
+        };
+        for found in [0, 2, 6] {
+            let labels = vec![0; found];
+            let outcome = run(Condition::labels(&labels));
+            let Err(Error::Length { op: "the labels", expected: 5, found: told }) = outcome else { panic!("{estimator:?}: {outcome:?}") };
+            assert_eq!(told, found);
+            let outcome = run(Condition::new(None, Some(&vec![1.0; found])));
+            assert!(matches!(outcome, Err(Error::Length { op: "the guidance scales", expected: 5, .. })), "{estimator:?}: {outcome:?}");
+        }
+        for found in [1, 5] {
+            run(Condition::labels(&vec![0; found]))?;
+        }
+    }
+    Ok(())
+}
+
+/// Or states half of noise would be taken for draws.
+#[test]
+fn draws_are_made_from_noise_to_data() -> Result<()> {
+    let paper = Paper::linear()?;
+    let (flow, x): (_, F64) = (paper.flow(), normal(&device(), 3, 2, 1)?);
+    for (grid, refused) in [
+        (TimeGrid::uniform(2).from(0.5), "the start of a grid from noise to data is 0.5, but must be 0"),
+        (TimeGrid { end: 0.5, ..TimeGrid::uniform(2) }, "the end of a grid from noise to data is 0.5, but must be 1"),
+    ] {
+        for outcome in [
+            posterior_by_steps(&flow, &grid, &x, 0.5, &x),
+            posterior_by_rollout(&flow, &grid, &x, 0.5, &x),
+            sample_by_steps(&flow, &grid, &x),
+            best_of(&flow, &paper.reward, &grid, Draws::new(2), &x, &Noise::new(1), &mut |_, _| Ok(())),
+        ] {
+            assert_eq!(outcome.map(|_| ()).unwrap_err().to_string(), refused);
+        }
+    }
+    let many = TimeGrid { start: 1.0 - 1e-12, ..TimeGrid::uniform(1 << 20) }.times(&Linear);
+    assert!(matches!(many, Err(Error::Range { what: "the number of steps", .. })), "{many:?}");
     Ok(())
 }
 

@@ -24,6 +24,8 @@ fn a_choice_is_the_inverse_of_the_cumulated_weights() {
     assert_eq!(choose(&[1.0, 0.0, f64::NAN], 1.0 - 1e-16), 0);
     assert_eq!(choose(&[f64::NAN, 1.0], 0.0), 1);
     assert_eq!(choose(&[0.0, 0.0], 0.7), 0);
+    // Weights whose sum would be infinite.
+    assert_eq!((choose(&[1e308; 2], 0.1), choose(&[1e308; 2], 0.9)), (0, 1));
     // Null: index 2 with probability 1/8. 2^16 choices, 4 standard errors.
     let hits = uniforms(1 << 16, 1).into_iter().filter(|u| choose(&weights, *u) == 2).count() as f64;
     let n = f64::from(1 << 16);
@@ -53,6 +55,7 @@ fn systematic_resampling_takes_each_index_by_its_share() {
         assert!(off, "{count}: {mean:?} against {expected:?}");
     }
     assert_eq!(systematic(&[0.0, 1.0, 0.0], 3, 0.999_999_999), [1, 1, 1]);
+    assert_eq!(systematic(&[1e308; 2], 4, 0.5), [0, 0, 1, 1]);
 }
 
 #[test]
