@@ -3,13 +3,13 @@
 use crate::arguments::at_least_one;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::jumps::DIAGONAL;
 use crate::model::{LoadedModel, read, save};
 use crate::output;
 use crate::table::count;
 use clap::ValueEnum;
 use mfm_core::interpolant::Linear;
 use mfm_core::{Shape, Tensor};
+use mfm_nn::file::jumps::DIAGONAL;
 use mfm_nn::file::safetensors::{PREFIX, SafetensorsFile, Untold, write_dit};
 use mfm_nn::{Model, ModelConfig, ModelHeader, Module, Network, Orientation};
 use serde::Serialize;

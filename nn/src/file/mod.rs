@@ -24,6 +24,7 @@ mod container;
 mod disk;
 mod error;
 mod header;
+pub mod jumps;
 mod model_file;
 #[cfg(feature = "std")]
 pub mod safetensors;
