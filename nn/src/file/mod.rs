@@ -29,6 +29,8 @@ mod model_file;
 #[cfg(feature = "std")]
 pub mod safetensors;
 mod tensor;
+#[cfg(feature = "std")]
+pub mod whole;
 mod write;
 
 #[cfg(feature = "std")]
