@@ -10,6 +10,7 @@ use mfm_core::posterior_velocity::AsDrift;
 use mfm_core::sample::sample_by_steps;
 use mfm_core::training::{Consistency, FineTuning, FineTuningMaps, Guided, LogNormaliser, NoTeacher, Objective, StopGradient, WeightSlope};
 use mfm_core::{Device, Error, Flow, Noise, Operations, Shape, TimeGrid};
+use mfm_nn::file::LIBRARY;
 use mfm_nn::file::jumps::{DIAGONAL, fine_tuned};
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::{LossInput, Outcome, Samples, Step, random_rows};
@@ -126,7 +127,7 @@ fn header<B: Backend>(run: &Run<B>, seed: u64, objective: String, data: String) 
     header.provenance.seed = seed;
     header.provenance.objective = objective;
     header.provenance.data = data;
-    header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+    header.provenance.library = LIBRARY.into();
     header
 }
 

@@ -14,6 +14,7 @@ use crate::run::{Checkpoint, Options, RunFolder};
 use crate::table::{Table, count, number};
 use mfm_core::training::{AdaptiveWeight, FineTuning, WeightSlope};
 use mfm_core::{Device, Flow, Noise, Reward, Tensor};
+use mfm_nn::file::LIBRARY;
 use mfm_nn::file::jumps::fine_tuned;
 use mfm_nn::train::DataSource;
 use mfm_nn::{LearningRate, Model, Module, TrainingConfig};
@@ -219,7 +220,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     header.provenance.seed = context.seed;
     header.provenance.data = data.as_ref().map_or_else(|| "its own samples".into(), |data| data.name().to_owned());
     header.provenance.objective = arguments.describe(&model.source, wanted);
-    header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+    header.provenance.library = LIBRARY.into();
     // What is refused leaves no folder.
     let settings = arguments.settings(context);
     settings.training.check()?;

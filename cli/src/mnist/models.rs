@@ -14,8 +14,8 @@ use mfm_core::interpolant::Linear;
 use mfm_core::posterior_velocity::{AsDrift, Drift};
 use mfm_core::training::{Consistency, FineTuning, FlowTimes, NoTeacher, Objective, TimeLaw, WeightSlope};
 use mfm_core::{Flow, Shape, Tensor};
-use mfm_nn::file::Provenance;
 use mfm_nn::file::jumps::{DIAGONAL, TUNING};
+use mfm_nn::file::{LIBRARY, Provenance};
 use mfm_nn::train::TrainingConfig;
 use mfm_nn::{ClassMixtureReward, DitConfig, GaussianConfig, LearningRate, Model, ModelConfig, ModelHeader, Trainer};
 use std::time::Instant;
@@ -182,7 +182,7 @@ impl<T: Tensor> Models<'_, T> {
         header.provenance.seed = self.context.seed;
         header.provenance.data = format!("{} samples of {}", self.digits.train.len(), self.digits.train.source);
         header.provenance.objective = format!("{}, batch {}", stage.objective, stage.settings.batch);
-        header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+        header.provenance.library = LIBRARY.into();
         Ok(header)
     }
 

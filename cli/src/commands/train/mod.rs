@@ -19,6 +19,7 @@ use clap::ValueEnum;
 use mfm_core::posterior_velocity::ClassifierFree;
 use mfm_core::training::{AdaptiveWeight, Consistency, FlowTimes, Guided, Objective, TimeLaw};
 use mfm_core::{Flow, Shape, Tensor};
+use mfm_nn::file::LIBRARY;
 use mfm_nn::file::jumps::DIAGONAL;
 use mfm_nn::optimiser::{Method, OptimiserConfig};
 use mfm_nn::schedule::{Decay, LearningRate};
@@ -116,7 +117,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     header.provenance.seed = context.seed;
     header.provenance.data = format!("{} samples of {}", data.len(), data.name());
     header.provenance.objective = describe(arguments);
-    header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+    header.provenance.library = LIBRARY.into();
     let start = Instant::now();
     let (model, losses) = train(context, arguments, &place, &data, &model, teacher.as_ref(), &header)?;
     let seconds = start.elapsed().as_secs_f64();
