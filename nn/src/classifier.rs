@@ -6,6 +6,7 @@ use crate::module::Module;
 use alloc::format;
 use alloc::vec::Vec;
 use mfm_core::autodiff::Var;
+use mfm_core::categorical::best;
 use mfm_core::reward::differentiate;
 use mfm_core::tensor::Activation;
 use mfm_core::{Device, Error, Noise, Operations, Result, Reward, Shape, Tensor};
@@ -162,15 +163,6 @@ impl<T: Tensor> Classifier<T> {
     /// As [`features`](Self::features).
     pub fn classify(&self, x: &T) -> Result<Vec<usize>> {
         let logits = self.logits(x)?.to_vec::<f64>()?;
-        let best = |row: &[f64]| {
-            let mut best = 0;
-            for (i, value) in row.iter().enumerate() {
-                if *value > row[best] {
-                    best = i;
-                }
-            }
-            best
-        };
         Ok(logits.chunks_exact(self.config.classes).map(best).collect())
     }
 }
