@@ -172,9 +172,7 @@ pub fn train<B: Backend>(
             let found = labels.len();
             return Err(Failure::new(Code::Length, format!("there are {count} items, but {found} labels")));
         }
-        if let Some(label) = labels.iter().find(|label| **label >= known) {
-            return Err(Failure::new(Code::Length, format!("label {label}: the model knows the labels 0 to {}", known - 1)));
-        }
+        run.check_labels(labels)?;
     }
     if !(0.0..=1.0).contains(&options.label_dropout) {
         return Err(Failure::new(Code::Range, format!("the label dropout is {:?}, but must be between 0 and 1", options.label_dropout)));
