@@ -79,8 +79,8 @@ impl<T: Tensor> Classifier<T> {
         Ok(Self { config: config.clone(), hidden, output })
     }
 
-    /// From a classifier of z = (x − mean)/scale that of x: the first layer's W z + b is (W/scale) x + b − (W/scale) mean. A product that is large beside the
-    /// deviation of its number is rounded as itself, so x whose mean is many times its scale is told less exactly than z.
+    /// From a classifier of z = (x − mean)/scale that of x: the first layer's W z + b is (W/scale) x + b − (W/scale) mean. Its large terms
+    /// cancel, so precision is lost where |mean| is many times the scale.
     ///
     /// # Errors
     /// [`Error::Length`] for coordinates of items of another size, and whatever the device reports.
