@@ -1,13 +1,13 @@
 //! Files that are written whole or not at all.
 
 use crate::failure::{Failure, Result};
+use mfm_nn::file::whole::{self, folder};
 use mfm_picture::Picture;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes a file by `write`: to a temporary name beside it, synced, then renamed. If anything fails, what was there before stays. A file that was there
-/// lends the new one its permissions.
+/// Writes a file by `write`, whole or not at all ([`whole::write`]).
 ///
 /// A path that is no regular file (a pipe), or a name of one that is open (`/dev/stdout`), is written to directly, after what is there; that nobody reads it is no
 /// failure.
@@ -21,12 +21,7 @@ pub fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) 
         let mut file = BufWriter::new(direct(&target).map_err(fail)?);
         return read_or_not(write(&mut file).and_then(|()| file.flush())).map_err(fail);
     }
-    let mut file = BufWriter::new(temporary(&target).map_err(fail)?);
-    write(&mut file).and_then(|()| file.flush()).map_err(fail)?;
-    let file = file.into_inner().map_err(|error| fail(error.into_error()))?;
-    file.as_file().sync_all().map_err(fail)?;
-    file.persist(&target).map_err(|error| fail(error.error))?;
-    sync_directory(parent(&target)).map_err(|error| Failure::file("sync the directory of", path, &error))
+    whole::write(&target, write).map_err(fail)
 }
 
 /// Writes bytes; see [`write()`].
@@ -52,7 +47,7 @@ pub fn picture(path: &Path, picture: &Picture) -> Result<()> {
 pub fn check(path: &Path) -> Result<()> {
     let target = target(path)?;
     if !is_special(&target) {
-        nameless(parent(&target)).map_err(|error| Failure::file("write", path, &error))?;
+        nameless(folder(&target)).map_err(|error| Failure::file("write", path, &error))?;
     }
     Ok(())
 }
@@ -61,7 +56,7 @@ pub fn check(path: &Path) -> Result<()> {
 pub fn are_one(one: &Path, other: &Path) -> bool {
     let place = |path: &Path| {
         let target = followed(path).filter(|target| !is_special(target))?;
-        let folder = parent(&target);
+        let folder = folder(&target);
         Some(fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()).join(target.file_name()?))
     };
     place(one).is_some_and(|one| place(other) == Some(one))
@@ -69,14 +64,8 @@ pub fn are_one(one: &Path, other: &Path) -> bool {
 
 /// Removes what writers of `path` that were killed left beside it.
 pub fn remove_remains(path: &Path) {
-    let Some(target) = followed(path).filter(|target| !is_special(target)) else { return };
-    let (prefix, Ok(entries)) = (prefix(&target), fs::read_dir(parent(&target))) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.len() == prefix.len() + RANDOM + SUFFIX.len() && name.starts_with(&prefix) && name.ends_with(SUFFIX) {
-            // What cannot be removed does no harm.
-            let _ = fs::remove_file(entry.path());
-        }
+    if followed(path).is_some_and(|target| !is_special(&target)) {
+        whole::remove_remains(path);
     }
 }
 
@@ -140,33 +129,15 @@ fn target(path: &Path) -> Result<PathBuf> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure::file("write", path, &error)),
         _ => {}
     }
-    if !parent(&target).exists() {
-        return refuse(&format!("there is no directory {}", parent(&target).display()));
+    if !folder(&target).exists() {
+        return refuse(&format!("there is no directory {}", folder(&target).display()));
     }
     Ok(target)
 }
 
-/// The directory of a file.
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// More links one after another than any system follows.
-const MOST_LINKS: usize = 64;
-
 /// Where the links at `path` lead, so that a link stays a link and the file that it names is written, which need not be there yet; `None` if they never end.
 fn followed(path: &Path) -> Option<PathBuf> {
-    let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
-        match fs::read_link(&path) {
-            Ok(next) if !is_of_the_system(&path) => path = parent(&path).join(next),
-            _ => return Some(path),
-        }
-    }
-    None
+    whole::followed(path, is_of_the_system)
 }
 
 /// Whether a path is of a device or of a file that a process has open, which has another name too and must not be replaced there. `/dev/shm` holds files as any
@@ -187,47 +158,6 @@ fn direct(path: &Path) -> io::Result<Box<dyn Write>> {
         Some("/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2") => Box::new(io::stderr()),
         _ => Box::new(File::options().append(true).open(path)?),
     })
-}
-
-/// The name of a temporary file is that of its target (if not too long) between a dot and so many random letters, and this.
-const SUFFIX: &str = ".tmp";
-const RANDOM: usize = 6;
-
-/// What the names of temporary files for `target` begin with.
-fn prefix(target: &Path) -> String {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    format!(".{}.", name.chars().take(48).collect::<String>())
-}
-
-/// A temporary file beside `target`, with its permissions if it is there; gone when dropped.
-fn temporary(target: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let prefix = prefix(target);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(SUFFIX).rand_bytes(RANDOM);
-    #[cfg(unix)]
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    #[cfg(unix)]
-    builder.permissions(permissions);
-    let file = builder.tempfile_in(parent(target))?;
-    #[cfg(unix)]
-    if let Ok(old) = fs::metadata(target)
-        && old.permissions() != file.as_file().metadata()?.permissions()
-    {
-        file.as_file().set_permissions(old.permissions())?;
-    }
-    Ok(file)
-}
-
-/// Makes a new name in a directory durable, where the system lets it be opened and synced.
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
-    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
-    match File::open(directory).and_then(|directory| directory.sync_all()) {
-        Err(error) if !matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Whether files can be made in a directory: by one without a name, which a kill at this moment does not leave behind.

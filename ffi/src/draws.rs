@@ -7,6 +7,7 @@ use crate::host::{Callbacks, HostReward, Watched, parts, progress};
 use crate::model::{Model, rows};
 use crate::session::{AnySession, Input, Output, Run, condition, expect, write, written};
 use crate::{steering, training};
+use mfm_core::categorical::effective_sample_size;
 use mfm_core::error::Number;
 use mfm_core::guidance::{estimate_value, gradient_of_draws};
 use mfm_core::plan::FIRST_TIME;
@@ -83,13 +84,12 @@ pub(crate) fn evaluations(draws: &Draws, states: Shape) -> Result<usize> {
     Ok(draws.blocks(states)?.iter().map(of_block).fold(0, usize::saturating_add))
 }
 
-/// The effective sample size 1/Σw² of the draws of each state, where there is a place for it.
+/// The effective sample size of the draws of each state, where there is a place for it.
 fn effective_sizes<T: Tensor>(weights: &T, place: &mut [f32]) -> Result<()> {
     if !place.is_empty() {
         let draws = weights.shape().item().max(1);
         let host = weights.to_vec::<f64>()?;
-        let sizes = host.chunks_exact(draws).map(|weights| 1.0 / weights.iter().map(|weight| weight * weight).sum::<f64>());
-        place.iter_mut().zip(sizes).for_each(|(place, size)| *place = size as f32);
+        place.iter_mut().zip(host.chunks_exact(draws)).for_each(|(place, weights)| *place = effective_sample_size(weights) as f32);
     }
     Ok(())
 }

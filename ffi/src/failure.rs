@@ -5,7 +5,8 @@ use mfm_nn::FileError;
 use mfm_nn::train::TrainError;
 use std::fmt;
 
-/// The codes of `mfm_code` in `mfm.h`, by their numbers.
+/// The codes of `mfm_code` in `mfm.h`, by their numbers, but for those that are no failures of this side: 6 is a null pointer, which the shim refuses itself, and 18
+/// an answer of the progress callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[allow(missing_docs)] // Explained in mfm.h.

@@ -30,6 +30,10 @@ pub enum Wish {
 
 /// The code `MFM_STOP` of mfm.h, which is no failure.
 const STOP: i32 = 18;
+// Answers that are codes of failures.
+const CANCELLED: i32 = Code::Cancelled as i32;
+const THREW: i32 = Code::CallbackThrew as i32;
+const THREW_OTHER: i32 = Code::CallbackThrewOther as i32;
 
 impl<'a> Callbacks<'a> {
     /// Those of a call.
@@ -57,9 +61,9 @@ impl<'a> Callbacks<'a> {
     fn answer(&self, what: &str, answer: i32) -> mfm_core::Result<()> {
         let failure = match answer {
             0 => return Ok(()),
-            1 => Failure::new(Code::Cancelled, format!("{what} cancelled the call")),
-            3 => Failure::new(Code::CallbackThrew, format!("{what} threw an exception{}", self.words())),
-            4 => Failure::new(Code::CallbackThrewOther, format!("{what} threw something that is no std::exception")),
+            CANCELLED => Failure::new(Code::Cancelled, format!("{what} cancelled the call")),
+            THREW => Failure::new(Code::CallbackThrew, format!("{what} threw an exception{}", self.words())),
+            THREW_OTHER => Failure::new(Code::CallbackThrewOther, format!("{what} threw something that is no std::exception")),
             other => Failure::new(Code::CallbackFailed, format!("{what} failed with {other}")),
         };
         Err(self.refuse(failure))

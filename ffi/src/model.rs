@@ -185,7 +185,7 @@ fn fresh<B: Backend>(device: B, network: MlpConfig, coordinates: Coordinates, da
     let mut header = ModelHeader::new(config, shape);
     header.coordinates = coordinates;
     header.provenance.seed = seed;
-    header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+    header.provenance.library = file::LIBRARY.into();
     Ok(Loaded::new(device, network, header)?.handle())
 }
 

@@ -109,19 +109,28 @@ impl<B: Backend> Run<B> {
         self.model.dimension()
     }
 
-    /// The model under a condition.
+    /// That the model knows these labels.
     ///
     /// # Errors
-    /// [`Code::Length`] for a label that the model does not know.
-    pub(crate) fn flow<'a>(&'a self, labels: &'a [usize], guidance: &'a [f64]) -> Result<Flow<'a, mfm_nn::Model<B::Tensor>>> {
+    /// [`Code::Length`] for one that it does not know, [`Code::Unsupported`] if it knows none.
+    pub(crate) fn check_labels(&self, labels: &[usize]) -> Result<()> {
         let known = self.model.header.labels();
         match labels.iter().find(|label| **label >= known) {
             Some(label) if known > 0 => {
                 Err(Failure::new(Code::Length, format!("label {label}: the model knows the labels 0 to {}", known - 1)))
             }
             Some(label) => Err(Failure::new(Code::Unsupported, format!("label {label}: the model knows no labels"))),
-            None => Ok(Flow::new(&self.model.network, self.model.path).with_condition(condition(labels, guidance))),
+            None => Ok(()),
         }
+    }
+
+    /// The model under a condition.
+    ///
+    /// # Errors
+    /// As [`check_labels`](Self::check_labels).
+    pub(crate) fn flow<'a>(&'a self, labels: &'a [usize], guidance: &'a [f64]) -> Result<Flow<'a, mfm_nn::Model<B::Tensor>>> {
+        self.check_labels(labels)?;
+        Ok(Flow::new(&self.model.network, self.model.path).with_condition(condition(labels, guidance)))
     }
 
     /// The shape of so many items.

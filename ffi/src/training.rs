@@ -10,6 +10,8 @@ use mfm_core::posterior_velocity::AsDrift;
 use mfm_core::sample::sample_by_steps;
 use mfm_core::training::{Consistency, FineTuning, FineTuningMaps, Guided, LogNormaliser, NoTeacher, Objective, StopGradient, WeightSlope};
 use mfm_core::{Device, Error, Flow, Noise, Operations, Shape, TimeGrid};
+use mfm_nn::file::LIBRARY;
+use mfm_nn::file::jumps::{DIAGONAL, fine_tuned};
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::{LossInput, Outcome, Samples, Step, random_rows};
 use mfm_nn::{LearningRate, ModelHeader, Trainer, TrainingConfig};
@@ -75,14 +77,15 @@ fn consistency(number: u32) -> Result<Consistency> {
 }
 
 /// What a model was trained by, in words.
-fn objective_in_words(consistency: Consistency) -> &'static str {
-    match consistency {
-        Consistency::Semigroup => "diagonal and semigroup losses from data",
-        Consistency::MeanFlow => "diagonal and mean-flow losses from data",
-        Consistency::Eulerian => "diagonal and eulerian losses from data",
-        Consistency::Lagrangian(_) => "diagonal and lagrangian losses from data",
-        Consistency::None => "diagonal loss from data: a flow model, whose jumps mean nothing",
-    }
+fn objective_in_words(consistency: Consistency) -> String {
+    let name = match consistency {
+        Consistency::Semigroup => "semigroup",
+        Consistency::MeanFlow => "mean-flow",
+        Consistency::Eulerian => "eulerian",
+        Consistency::Lagrangian(_) => "lagrangian",
+        Consistency::None => return format!("{DIAGONAL} from data: a flow model, whose jumps mean nothing"),
+    };
+    format!("diagonal and {name} losses from data")
 }
 
 /// Tells the host of a step, whose loss must be finite.
@@ -119,12 +122,12 @@ impl Stop {
 }
 
 /// What the file of the new model will say, but for its steps; `seed` is the one that the host gave.
-fn header<B: Backend>(run: &Run<B>, seed: u64, objective: &str, data: String) -> ModelHeader {
+fn header<B: Backend>(run: &Run<B>, seed: u64, objective: String, data: String) -> ModelHeader {
     let mut header = run.model.header.clone();
     header.provenance.seed = seed;
-    header.provenance.objective = objective.into();
+    header.provenance.objective = objective;
     header.provenance.data = data;
-    header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+    header.provenance.library = LIBRARY.into();
     header
 }
 
@@ -169,9 +172,7 @@ pub fn train<B: Backend>(
             let found = labels.len();
             return Err(Failure::new(Code::Length, format!("there are {count} items, but {found} labels")));
         }
-        if let Some(label) = labels.iter().find(|label| **label >= known) {
-            return Err(Failure::new(Code::Length, format!("label {label}: the model knows the labels 0 to {}", known - 1)));
-        }
+        run.check_labels(labels)?;
     }
     if !(0.0..=1.0).contains(&options.label_dropout) {
         return Err(Failure::new(Code::Range, format!("the label dropout is {:?}, but must be between 0 and 1", options.label_dropout)));
@@ -253,6 +254,7 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     }
     let data =
         rows.map_or_else(|| "its own samples".into(), |rows| format!("{} items of the host's", mfm_core::Tensor::shape(&rows).batch()));
-    let header = header(run, options.seed, "fine-tuning to a reward of the host's", data);
+    let objective = fine_tuned("a model of the host's", "a reward of the host's", options.follow);
+    let header = header(run, options.seed, objective, data);
     finish(run, &trainer, outcome.map_err(Failure::from), stop, header)
 }

@@ -105,7 +105,7 @@ void values() {
   }
 }
 
-/// A state all of whose draws are forbidden has the value -infinity; the others have theirs.
+/// A state all of whose draws are forbidden has the value -infinity and no effective draw; the others have theirs.
 void forbidden() {
   mfm::session session = a_session(the_model());
   mfm::value_options options;
@@ -118,10 +118,15 @@ void forbidden() {
     for (std::size_t i = 0; i < 16; ++i) values[i] = -INFINITY;
   };
   CHECK(session.try_value_and_gradient(target(), states, all, gradients, options).ok());
+  numbers sizes(3), sizes_again(3);
+  options.effective_sample_sizes = sizes.data();
   CHECK(session.try_value(never_the_first, states, value, options).ok());
+  options.effective_sample_sizes = sizes_again.data();
   CHECK(session.try_value_and_gradient(never_the_first, states, again, others, options).ok() && finite(others));
   CHECK(value[0] == -INFINITY && again[0] == -INFINITY);
+  CHECK(sizes[0] == 0 && sizes_again[0] == 0);
   for (std::size_t i = 1; i < 3; ++i) CHECK(std::abs(value[i] - all[i]) < 1e-5f && again[i] == all[i]);
+  for (std::size_t i = 1; i < 3; ++i) CHECK(sizes[i] >= 1 && sizes[i] <= 16 && std::abs(sizes_again[i] - sizes[i]) < 1e-3f);
   for (std::size_t i = dimension; i < others.size(); ++i) CHECK(others[i] == gradients[i]);
 }
 

@@ -62,6 +62,16 @@ bool same(const numbers& ours, const char* path) {
   return same(ours, read_npy(path));
 }
 
+/// What the command warns of when it samples a model by its jumps.
+std::string warning(const mfm::model& model) {
+  CHECK(model.try_save("warned.mfm").ok());
+  CHECK(std::system(("'" + command + "' sample warned.mfm -n 1 -o warned.npy 2> warning.txt").c_str()) == 0);
+  std::ifstream file("warning.txt");
+  for (std::string line; std::getline(file, line);)
+    if (line.rfind("warning: ", 0) == 0) return line;
+  return {};
+}
+
 }  // namespace
 
 int main(int arguments, char** values) {
@@ -198,6 +208,21 @@ int main(int arguments, char** values) {
     CHECK(session.try_fine_tune(linear, ours, tuning, own ? mfm::span<const float>() : mfm::span<const float>(states)).ok());
     CHECK(mfm::model::try_load("tuned.mfm", theirs).ok() && ours.info().seed == theirs.info().seed);
     CHECK(a_session(ours).try_sample(a).ok() && a_session(theirs).try_sample(b).ok() && same(a, b));
+  }
+
+  // The command knows also of this library's models which have jumps that mean nothing.
+  mfm::fine_tuning_options tuning;
+  tuning.steps = 1;
+  tuning.batch = 4;
+  for (const double follow : {0.0, 1.0}) {
+    tuning.follow = follow;
+    CHECK(session.try_fine_tune(linear, ours, tuning).ok());
+    CHECK((warning(ours).find("fine-tuned in its drift alone") != std::string::npos) == (follow == 0));
+  }
+  training.steps = 1;
+  for (training.consistency = MFM_SEMIGROUP; training.consistency <= MFM_NO_CONSISTENCY; ++training.consistency) {
+    CHECK(session.try_train(states, ours, training).ok());
+    CHECK((warning(ours).find("trained by velocities alone") != std::string::npos) == (training.consistency == MFM_NO_CONSISTENCY));
   }
 
   // A transformer of the command's: it tells of the scales of guidance that it was made for, and takes no other.

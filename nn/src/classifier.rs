@@ -6,6 +6,7 @@ use crate::module::Module;
 use alloc::format;
 use alloc::vec::Vec;
 use mfm_core::autodiff::Var;
+use mfm_core::categorical::best;
 use mfm_core::reward::differentiate;
 use mfm_core::tensor::Activation;
 use mfm_core::{Device, Error, Noise, Operations, Result, Reward, Shape, Tensor};
@@ -78,8 +79,8 @@ impl<T: Tensor> Classifier<T> {
         Ok(Self { config: config.clone(), hidden, output })
     }
 
-    /// From a classifier of z = (x − mean)/scale that of x: the first layer's W z + b is (W/scale) x + b − (W/scale) mean. A product that is large beside the
-    /// deviation of its number is rounded as itself, so x whose mean is many times its scale is told less exactly than z.
+    /// From a classifier of z = (x − mean)/scale that of x: the first layer's W z + b is (W/scale) x + b − (W/scale) mean. Its large terms
+    /// cancel, so precision is lost where |mean| is many times the scale.
     ///
     /// # Errors
     /// [`Error::Length`] for coordinates of items of another size, and whatever the device reports.
@@ -162,15 +163,6 @@ impl<T: Tensor> Classifier<T> {
     /// As [`features`](Self::features).
     pub fn classify(&self, x: &T) -> Result<Vec<usize>> {
         let logits = self.logits(x)?.to_vec::<f64>()?;
-        let best = |row: &[f64]| {
-            let mut best = 0;
-            for (i, value) in row.iter().enumerate() {
-                if *value > row[best] {
-                    best = i;
-                }
-            }
-            best
-        };
         Ok(logits.chunks_exact(self.config.classes).map(best).collect())
     }
 }

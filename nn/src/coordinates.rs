@@ -77,7 +77,7 @@ impl Coordinates {
         self.mean.iter().zip(&self.scale).enumerate().filter(move |(_, pair)| is_far(*pair)).map(|(column, _)| column)
     }
 
-    /// The first of these columns that varies, so that its numbers are to be told apart.
+    /// The first column that varies and whose mean is too far from zero for single precision.
     pub fn beyond_single(&self) -> Option<usize> {
         self.far_from_zero().find(|&column| self.scale.get(column) != Some(&1.0))
     }

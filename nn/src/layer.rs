@@ -52,8 +52,7 @@ impl<T: Tensor> Linear<T> {
     }
 }
 
-/// The weight in the order in which few rows are multiplied fastest, input by input: the same tensor, seen through a permutation of its axes.
-/// Worth its while for weights that stay.
+/// The same weight, stored input by input, which is fastest for products of few rows. Done once, for weights that are kept.
 ///
 /// # Errors
 /// Whatever the device reports.

@@ -67,7 +67,6 @@ extern crate std;
 pub mod classifier;
 pub mod coordinates;
 pub mod dit;
-pub mod ema;
 pub mod file;
 pub mod layer;
 pub mod mlp;

@@ -5,8 +5,7 @@ mod common;
 
 use common::{Device64, Tensor64, close, normal, tensor, values};
 use mfm_core::{Error, Operations};
-use mfm_nn::ema;
-use mfm_nn::optimiser::{Method, Optimiser, OptimiserConfig};
+use mfm_nn::optimiser::{Method, Optimiser, OptimiserConfig, average_decay};
 use mfm_nn::schedule::{Decay, LearningRate};
 
 /// One number under PyTorch's rules, as its documentation writes them.
@@ -105,5 +104,5 @@ fn averages() {
     close(&values(&updated.parameters), &[3.0, -2.0], 1e-14);
     // At step 1 the average's decay is 2/11; in the long run the one asked for.
     close(&values(&updated.average.unwrap()), &[1.0 * 2.0 / 11.0 + 3.0 * 9.0 / 11.0, 4.0 / 11.0 - 18.0 / 11.0], 1e-14);
-    assert_eq!(ema::decay_at(0.999, 1_000_000), 0.999);
+    assert_eq!(average_decay(0.999, 1_000_000), 0.999);
 }

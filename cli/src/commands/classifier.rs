@@ -9,7 +9,7 @@ use crate::output;
 use crate::table::{Table, count, number};
 use mfm_core::Tensor;
 use mfm_nn::Module;
-use mfm_nn::file::{ClassifierHeader, Provenance, write_classifier};
+use mfm_nn::file::{ClassifierHeader, LIBRARY, Provenance, write_classifier};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -94,7 +94,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         seed: context.seed,
         objective: "cross-entropy".into(),
         data: format!("{} samples of {}", train.len(), train.source),
-        library: concat!("mfm ", env!("CARGO_PKG_VERSION")).into(),
+        library: LIBRARY.into(),
     };
     let header = ClassifierHeader { classifier: classifier.config().clone(), classes: train.classes.clone(), provenance };
     let bytes =

@@ -3,13 +3,14 @@
 use crate::arguments::at_least_one;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
-use crate::jumps::DIAGONAL;
 use crate::model::{LoadedModel, read, save};
 use crate::output;
 use crate::table::count;
 use clap::ValueEnum;
 use mfm_core::interpolant::Linear;
 use mfm_core::{Shape, Tensor};
+use mfm_nn::file::LIBRARY;
+use mfm_nn::file::jumps::DIAGONAL;
 use mfm_nn::file::safetensors::{PREFIX, SafetensorsFile, Untold, write_dit};
 use mfm_nn::{Model, ModelConfig, ModelHeader, Module, Network, Orientation};
 use serde::Serialize;
@@ -124,7 +125,7 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
     if arguments.flow_model {
         header.provenance.objective = format!("{DIAGONAL} of the flow model");
     }
-    header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+    header.provenance.library = LIBRARY.into();
     save(&arguments.out, &model, &header)?;
     Report { source, file: arguments.out.display().to_string(), parameters: model.parameter_count() }.tell(context)
 }

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::data::{self, LabelColumn, Source, Values};
 use crate::failure::{Failure, Place, Result};
 use crate::finetune::{self, FineTuned, Kept, Row, Settings};
-use crate::jumps::{self, DRIFT, FOLLOWING};
+use crate::jumps;
 use crate::model::{LoadedModel, Told, save, shape};
 use crate::output;
 use crate::reward::{self, AnyReward};
@@ -14,6 +14,8 @@ use crate::run::{Checkpoint, Options, RunFolder};
 use crate::table::{Table, count, number};
 use mfm_core::training::{AdaptiveWeight, FineTuning, WeightSlope};
 use mfm_core::{Device, Flow, Noise, Reward, Tensor};
+use mfm_nn::file::LIBRARY;
+use mfm_nn::file::jumps::fine_tuned;
 use mfm_nn::train::DataSource;
 use mfm_nn::{LearningRate, Model, Module, TrainingConfig};
 use serde::Serialize;
@@ -155,9 +157,8 @@ impl Arguments {
     /// What was done, for the file.
     fn describe(&self, base: &str, reward: &str) -> String {
         let weights = if self.raw { "raw" } else { "normalised" };
-        let follow = if self.follow > 0.0 { format!("{FOLLOWING}{}", self.follow) } else { String::new() };
         let how = if self.gradient_free { ", without its gradient" } else { "" };
-        format!("{DRIFT}{base} fine-tuned to {} times {reward}{how}, {weights} weights{follow}", self.strength)
+        fine_tuned(base, &format!("{} times {reward}{how}, {weights} weights", self.strength), self.follow)
     }
 }
 
@@ -219,7 +220,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     header.provenance.seed = context.seed;
     header.provenance.data = data.as_ref().map_or_else(|| "its own samples".into(), |data| data.name().to_owned());
     header.provenance.objective = arguments.describe(&model.source, wanted);
-    header.provenance.library = concat!("mfm ", env!("CARGO_PKG_VERSION")).into();
+    header.provenance.library = LIBRARY.into();
     // What is refused leaves no folder.
     let settings = arguments.settings(context);
     settings.training.check()?;

@@ -6,7 +6,6 @@ use crate::context::Context;
 use crate::data::Values;
 use crate::failure::{Failure, Place, Result};
 use crate::finetune::Row;
-use crate::jumps::Jumps;
 use crate::model::{LoadedModel, Told, shape};
 use crate::output::{self, Directory};
 use crate::run::{Line, RunFolder, command_of};
@@ -14,6 +13,7 @@ use crate::table::{Table, count, number, things};
 use mfm_core::sample::{sample_by_integration, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
 use mfm_core::{Device, Tensor, TimeGrid};
+use mfm_nn::file::jumps::Jumps;
 use mfm_picture::{Axis, BLUE, Colour, Figure, GREEN, GREY, Layer, ORANGE, Panel, Picture};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -228,7 +228,7 @@ fn samples<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>) -> Result<Pi
         model.numbers(&samples.at(&model.source)?)
     };
     let named = |steps: Option<usize>| steps.map_or_else(|| "ODE".to_owned(), |k| things(k, "step"));
-    let has_jumps = Jumps::of(&model.header.provenance.objective) == Jumps::Trained;
+    let has_jumps = model.header.provenance.jumps() == Jumps::Trained;
     let ways: &[Option<usize>] = if has_jumps { &[Some(1), Some(2), Some(4), None] } else { &[None] };
     let (names, rows): (Vec<String>, Vec<Values>) = match model.header.labels() {
         0 => ways.iter().map(|&steps| Ok((named(steps), draw(None, steps)?))).collect::<Result<Vec<_>>>()?.into_iter().unzip(),

@@ -8,6 +8,7 @@ use crate::failure::{Failure, Place, Result};
 use crate::jumps;
 use crate::model::{LoadedModel, Told, shape};
 use crate::table::{Table, count, number, things};
+use mfm_core::plan::FIRST_TIME;
 use mfm_core::sample::{sample_by_integration, sample_by_refinement, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
 use mfm_core::{Device, Noise, Tensor, TimeGrid};
@@ -17,9 +18,6 @@ use std::time::Instant;
 
 /// Samples made at once. Block k has noise of its own, so the first n samples do not depend on how many follow.
 const BLOCK: usize = 8192;
-
-/// The first time of an SDE, where noise stands for the state.
-const FIRST_TIME: f64 = 0.01;
 
 /// The options of `mfm sample`.
 #[derive(Clone, Debug, clap::Args)]

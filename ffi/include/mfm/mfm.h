@@ -438,7 +438,7 @@ typedef struct mfm_value_options {
   double time;   /**< The time t of the states, in [0, 1]; default 0.5. */
   size_t draws;  /**< Posterior draws for each state; default 256. */
   float* effective_sample_sizes; /**< Where the effective sample size of the draws of each state goes, [n]: from 1, where one draw has all the weight and
-                                      the value is worth little, to `draws`. NULL, the default, for nowhere. */
+                                      the value is worth little, to `draws`; or 0 where every draw is impossible. NULL, the default, for nowhere. */
 } mfm_value_options;
 
 /** 256 draws at t = 0.5. */

@@ -24,10 +24,13 @@ mod container;
 mod disk;
 mod error;
 mod header;
+pub mod jumps;
 mod model_file;
 #[cfg(feature = "std")]
 pub mod safetensors;
 mod tensor;
+#[cfg(feature = "std")]
+pub mod whole;
 mod write;
 
 #[cfg(feature = "std")]
@@ -43,6 +46,9 @@ pub const MAGIC: [u8; 8] = *b"MFMMODEL";
 
 /// The format version that this library writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
+
+/// This library, name and version, as files name it ([`Provenance::library`]).
+pub const LIBRARY: &str = concat!("mfm ", env!("CARGO_PKG_VERSION"));
 
 /// Tensors lie at multiples of this.
 pub const ALIGNMENT: usize = 64;

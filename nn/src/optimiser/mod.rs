@@ -1,11 +1,10 @@
 //! Optimisers. Their state is two moments of the shape of what they update, so one operation on one flat vector of all parameters does.
 
-mod rate;
+mod rectification;
 
-use crate::ema::decay_at;
 use mfm_core::tensor::{OptimiserState, OptimiserStep, OptimiserUpdate};
 use mfm_core::{Error, Operations, Result, Tensor};
-use rate::rectification;
+use rectification::rectification;
 use serde::{Deserialize, Serialize};
 
 /// Which optimiser.
@@ -127,7 +126,7 @@ impl<T: Tensor> Optimiser<T> {
         self.steps
     }
 
-    /// The parameters after one step against `gradient` at learning rate `rate`, and their moving average with its decay ([`decay_at`]) if there is
+    /// The parameters after one step against `gradient` at learning rate `rate`, and their moving average with its decay ([`average_decay`]) if there is
     /// one. With m, v the decaying means of g, g² and k the step:
     ///
     /// Adam: θ ← (1 − rate λ) θ − rate m̂/(√v̂ + ε), m̂ = m/(1 − β₁ᵏ), v̂ = v/(1 − β₂ᵏ).
@@ -156,7 +155,7 @@ impl<T: Tensor> Optimiser<T> {
             epsilon,
             size: rate * factor,
             keep: 1.0 - rate * weight_decay,
-            average_decay: average.map_or(0.0, |(_, decay)| decay_at(decay, k)),
+            average_decay: average.map_or(0.0, |(_, decay)| average_decay(decay, k)),
         };
         let state = OptimiserState {
             parameters: parameters.clone(),
@@ -168,4 +167,11 @@ impl<T: Tensor> Optimiser<T> {
         (self.first, self.second, self.steps) = (state.first, state.second, k);
         Ok(Updated { parameters: state.parameters, working, sum, average: state.average })
     }
+}
+
+/// The decay d at step k (counted from 1) of the moving average of the parameters, θ̄ ← d θ̄ + (1 − d) θ, from which samples are drawn:
+/// min(`decay`, (1 + k)/(10 + k)), so that the start is soon forgotten.
+pub fn average_decay(decay: f64, step: u64) -> f64 {
+    let k = step as f64;
+    decay.min((1.0 + k) / (10.0 + k))
 }

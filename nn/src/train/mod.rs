@@ -110,7 +110,8 @@ pub fn random_rows<T: Tensor>(rows: &T, labels: Option<&[usize]>, size: usize, n
 
 /// Where training data comes from.
 pub trait DataSource<T: Tensor> {
-    /// The batch of step `step`, of about `size` samples; of a batch in parts, each weighs by the samples that are given. All randomness must come from `noise`, so that a resumed run sees the same data.
+    /// The batch of step `step`, of about `size` samples; where a batch is evaluated in parts, each part counts by the samples it returned. All randomness must
+    /// come from `noise`, so that a resumed run sees the same data.
     ///
     /// # Errors
     /// The source's own.

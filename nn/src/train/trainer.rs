@@ -88,7 +88,6 @@ pub struct Trainer<T, M> {
     parameters: T,
     optimiser: Optimiser<T>,
     average: Option<T>,
-    step: u64,
     accumulate: usize,
 }
 
@@ -130,7 +129,7 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         let optimiser = Optimiser::new(config.optimiser, &parameters)?;
         let average = config.average.map(|_| parameters.clone());
         let module = module.with_parameters(&flat.split(&working)?)?;
-        Ok(Self { config, flat, module, parameters, optimiser, average, step: 0, accumulate: 1 })
+        Ok(Self { config, flat, module, parameters, optimiser, average, accumulate: 1 })
     }
 
     /// A run that goes on from `state`; of `module` only the form is taken.
@@ -155,7 +154,7 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         let optimiser = Optimiser::resume(config.optimiser, first.to_precise()?, second.to_precise()?, step)?;
         let parameters = parameters.to_precise()?;
         let module = module.with_parameters(&flat.split(&parameters.to_working()?)?)?;
-        Ok(Self { config, flat, module, parameters, optimiser, average, step, accumulate: 1 })
+        Ok(Self { config, flat, module, parameters, optimiser, average, accumulate: 1 })
     }
 
     /// The same run, each batch of which is evaluated in `parts` parts whose gradients are averaged, each by the samples that the source gave, so that memory
@@ -174,7 +173,7 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
     pub fn state(&self) -> TrainingState<T> {
         let (first, second) = self.optimiser.moments();
         TrainingState {
-            step: self.step,
+            step: self.steps_made(),
             parameters: self.parameters.clone(),
             first: first.clone(),
             second: second.clone(),
@@ -189,7 +188,7 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
 
     /// The steps made.
     pub fn steps_made(&self) -> u64 {
-        self.step
+        self.optimiser.steps()
     }
 
     /// The module with its present parameters.
@@ -228,9 +227,9 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         mut loss: impl FnMut(LossInput<'_, T, M>) -> Result<L>,
         mut progress: impl FnMut(&Self, &Step<T>) -> ControlFlow<()>,
     ) -> Result<Outcome, TrainError> {
-        while self.step < self.config.steps {
+        while self.steps_made() < self.config.steps {
             let step = self.advance(data, &mut loss)?;
-            if progress(self, &step).is_break() && self.step < self.config.steps {
+            if progress(self, &step).is_break() && self.steps_made() < self.config.steps {
                 return Ok(Outcome::Stopped);
             }
         }
@@ -283,7 +282,7 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         data: &mut impl DataSource<T>,
         loss: &mut impl FnMut(LossInput<'_, T, M>) -> Result<L>,
     ) -> Result<Step<T>, TrainError> {
-        let step = self.step + 1;
+        let step = self.steps_made() + 1;
         let noise = Noise::new(self.config.seed).fork(step);
         let mut sum: Option<Evaluation<T>> = None;
         let (asked, mut given) = (self.config.batch as f64, 0);
@@ -332,7 +331,7 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
             return Err(TrainError::Parameter { parameter: parameter.into(), index, step });
         }
         let module = self.module.with_parameters(&self.flat.split(&working)?)?;
-        (self.module, self.parameters, self.optimiser, self.average, self.step) = (module, parameters, optimiser, average, step);
+        (self.module, self.parameters, self.optimiser, self.average) = (module, parameters, optimiser, average);
         Ok(Step { step, steps: self.config.steps, loss, parts, rate, gradient_norm: norm })
     }
 }

@@ -1,7 +1,8 @@
 //! Saving over what is there: a link stays a link, permissions stay, and what is no plain file is refused.
 
-use mfm_nn::file::save;
+use mfm_nn::file::{save, whole};
 use std::fs;
+use std::io::ErrorKind::StorageFull;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 
 #[test]
@@ -43,4 +44,43 @@ fn what_a_rename_would_destroy_is_refused() {
     symlink("d", path("d")).unwrap();
     refuses("d", "its links lead to no end");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+}
+
+#[test]
+fn a_failed_write_leaves_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mfm");
+    save(&path, b"old").unwrap();
+    let failed = whole::write(&path, |file| {
+        file.write_all(b"half of the new")?;
+        Err(StorageFull.into())
+    });
+    assert_eq!(failed.unwrap_err().kind(), StorageFull);
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_a_killed_writer_left_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    // As long as a name can be.
+    for name in ["a.mfm".to_owned(), "a".repeat(255)] {
+        let path = folder.path().join(&name);
+        let mut left = None;
+        whole::write(&path, |_| {
+            left = names().into_iter().find(|found| *found != *name);
+            Ok(())
+        })
+        .unwrap();
+        let left = folder.path().join(left.unwrap());
+        assert!(!left.exists());
+        fs::write(&left, b"half").unwrap();
+        let other = folder.path().join(".a.mfm.tmp");
+        fs::write(&other, b"whole").unwrap();
+        whole::remove_remains(&path);
+        assert!(!left.exists() && other.exists() && path.exists());
+        fs::remove_file(&other).unwrap();
+        fs::remove_file(&path).unwrap();
+    }
 }
