@@ -391,7 +391,9 @@ fn nobody_reading_is_no_failure() {
 fn weights_go_out_and_come_back() {
     let folder = Folder::new();
     let form = ["--network", "dit", "--size", "16x1x2", "--patch", "4", "--precondition", "off"];
-    folder.succeeds(&[&["train", "--digits", "-o", "model.mfm", "--steps", "1", "--batch", "4"], &form[..]].concat());
+    let train =
+        ["train", "--digits", "-o", "model.mfm", "--steps", "1", "--batch", "4", "--interpolant", "trigonometric", "--objective", "flow"];
+    folder.succeeds(&[&train, &form[..]].concat());
     let report = |arguments: &[&str], from: &str, to: &str| -> u64 {
         let told: serde_json::Value = serde_json::from_str(&folder.succeeds(&[arguments, &["--json", "-"]].concat())).unwrap();
         assert_eq!((told["source"].as_str(), told["file"].as_str()), (Some(from), Some(to)));
@@ -400,6 +402,12 @@ fn weights_go_out_and_come_back() {
     let out = report(&["export", "model.mfm", "-o", "w.safetensors"], "model.mfm", "w.safetensors");
     let back = report(&["import", "w.safetensors", "-o", "again.mfm"], "w.safetensors", "again.mfm");
     assert!(out == back && out > 1000, "{out} parameters went out, {back} came back");
+    // With the path, and what it was trained by, without which its jumps would be taken for trained.
+    let known = |model: &str| -> serde_json::Value { serde_json::from_str(&folder.succeeds(&["info", model, "--json", "-"])).unwrap() };
+    let (before, after) = (known("model.mfm"), known("again.mfm"));
+    for key in ["interpolant", "steps", "objective", "data"] {
+        assert!(!before[key].is_null() && before[key] == after[key], "{key}: {before} and {after}");
+    }
 }
 
 #[test]

@@ -223,9 +223,10 @@ fn bad_input_is_named() {
 mod files {
     use super::*;
     use mfm_core::Shape;
+    use mfm_core::interpolant::Trigonometric;
     use mfm_cpu_ref::{CpuDevice, CpuTensor};
     use mfm_nn::file::safetensors::{PREFIX, SafetensorsFile, write_dit};
-    use mfm_nn::file::{FileError, write_model};
+    use mfm_nn::file::{FileError, LIBRARY, Provenance, write_model};
     use mfm_nn::{Model, ModelConfig, ModelFile, ModelHeader};
     use safetensors::tensor::TensorView;
     use safetensors::{Dtype, SafeTensors};
@@ -246,6 +247,14 @@ mod files {
         }
     }
 
+    fn header() -> ModelHeader {
+        let config = ModelConfig::dit(small()).on_path(&Trigonometric);
+        let mut header = ModelHeader::new(config, Shape::new(&[2, 4, 4]).unwrap());
+        header.absorbed = 0.25;
+        header.provenance = Provenance { steps: 7, seed: 8, objective: "flow".into(), data: "digits".into(), library: LIBRARY.into() };
+        header
+    }
+
     #[test]
     fn a_model_file_holds_a_transformer() {
         let device = CpuDevice::new();
@@ -262,11 +271,15 @@ mod files {
     #[test]
     fn safetensors_there_and_back() {
         let (device, network) = (CpuDevice::new(), single());
-        let bytes = write_dit(&network, PREFIX).unwrap();
+        let bytes = write_dit(&network, PREFIX, &header()).unwrap();
         let file = SafetensorsFile::parse(&bytes).unwrap();
         let config = file.config(PREFIX, &file.untold().unwrap()).unwrap();
         assert_eq!(&config, network.config());
         assert_eq!(file.outside(PREFIX), None);
+        let mut recalled = ModelHeader::new(ModelConfig::dit(config.clone()), Shape::new(&[2, 4, 4]).unwrap());
+        recalled.provenance.library = LIBRARY.into();
+        file.recall(&mut recalled);
+        assert_eq!(recalled, header());
         same(&network, &file.to_dit(&device, PREFIX, &config).unwrap());
     }
 
@@ -282,7 +295,7 @@ mod files {
 
     #[test]
     fn no_more_positions_are_claimed_than_are_there() {
-        let bytes = write_dit(&single(), PREFIX).unwrap();
+        let bytes = write_dit(&single(), PREFIX, &header()).unwrap();
         for (shape, wrong) in
             [([0, 1 << 32, 0], true), ([0, 1 << 20, small().hidden], true), ([1, 1 << 52, 0], true), ([1, 0, small().hidden], false)]
         {
@@ -316,7 +329,7 @@ mod files {
     #[test]
     fn a_file_wholly_in_half_precision_is_read() {
         let (device, network) = (CpuDevice::<f32>::new(), single());
-        let bytes = write_dit(&network, PREFIX).unwrap();
+        let bytes = write_dit(&network, PREFIX, &header()).unwrap();
         for dtype in [Dtype::F16, Dtype::BF16] {
             let file = SafeTensors::deserialize(&bytes).unwrap();
             let all: Vec<(String, Vec<usize>, Vec<u8>)> = file
@@ -347,7 +360,7 @@ mod files {
     #[test]
     fn what_is_wrong_with_a_safetensors_file_is_named() {
         let (device, network) = (CpuDevice::<f32>::new(), single());
-        let bytes = write_dit(&network, PREFIX).unwrap();
+        let bytes = write_dit(&network, PREFIX, &header()).unwrap();
         let load = |bytes: &[u8]| SafetensorsFile::parse(bytes).and_then(|file| file.to_dit(&device, PREFIX, network.config()).map(|_| ()));
         let named = |bytes: &[u8], name: &str| {
             let sentence = load(bytes).unwrap_err().to_string();

@@ -7,7 +7,6 @@ use crate::model::{LoadedModel, read, save};
 use crate::output;
 use crate::table::count;
 use clap::ValueEnum;
-use mfm_core::interpolant::Linear;
 use mfm_core::{Shape, Tensor};
 use mfm_nn::file::LIBRARY;
 use mfm_nn::file::jumps::DIAGONAL;
@@ -118,10 +117,13 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
     } else {
         file.to_dit(&context.device, prefix, &config)
     };
-    let model = Model::plain(Network::Dit(network.map_err(fail)?), &Linear);
     let item = Shape::new(&[config.channels, config.side, config.side])?;
     let mut header = ModelHeader::new(ModelConfig::dit(config), item);
     header.provenance.data = format!("imported from {source}");
+    file.recall(&mut header);
+    let path =
+        header.model.path().ok_or_else(|| Failure::input(format!("{source}: its path {:?} is not known", header.model.interpolant)))?;
+    let model = Model::plain(Network::Dit(network.map_err(fail)?), path);
     if arguments.flow_model {
         header.provenance.objective = format!("{DIAGONAL} of the flow model");
     }
@@ -143,7 +145,7 @@ pub fn export<T: Tensor>(context: &Context<T>, arguments: &Export) -> Result<()>
     if !model.coordinates().is_identity() {
         return Err(Failure::input(format!("{}: the reference's form has no place for its coordinates", model.source)));
     }
-    let bytes = write_dit(network, &arguments.prefix).map_err(|error| Failure::Internal(error.to_string()))?;
+    let bytes = write_dit(network, &arguments.prefix, &model.header).map_err(|error| Failure::Internal(error.to_string()))?;
     output::write_bytes(&arguments.out, &bytes)?;
     Report { file: arguments.out.display().to_string(), parameters: network.parameter_count(), source: model.source }.tell(context)
 }

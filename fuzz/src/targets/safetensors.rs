@@ -1,9 +1,10 @@
 //! Transformers in safetensors files.
 
+use mfm_core::Shape;
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
-use mfm_nn::Dit;
 use mfm_nn::dit::Orientation;
 use mfm_nn::file::safetensors::{SafetensorsFile, Untold, write_dit};
+use mfm_nn::{Dit, ModelConfig, ModelHeader};
 
 /// A file of any bytes.
 pub fn any_bytes(input: &[u8]) {
@@ -36,7 +37,10 @@ fn open(bytes: &[u8]) {
         Ok(network) => network,
         Err(error) => return words(&error),
     };
-    let written = write_dit(&network, "").unwrap();
+    let shape = Shape::new(&[config.channels, config.side, config.side]).unwrap();
+    let mut header = ModelHeader::new(ModelConfig::dit(config.clone()), shape);
+    file.recall(&mut header);
+    let written = write_dit(&network, "", &header).unwrap();
     let again = SafetensorsFile::parse(&written).unwrap();
     assert_eq!(again.config("", &again.untold().unwrap()).unwrap(), config);
     again.to_dit(&device, "", &config).unwrap();

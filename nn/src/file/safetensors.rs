@@ -10,7 +10,7 @@
 //!
 //! where `weights` may have to be an entry of what was loaded (`["ema"]`, say), and the prefix be left out if the names have it already.
 
-use super::FileError;
+use super::{FileError, ModelHeader, Provenance};
 use crate::dit::{Dit, DitConfig, Orientation, from_flow_model};
 use crate::module::Module;
 use ::safetensors::{Dtype, SafeTensors, View};
@@ -110,6 +110,19 @@ impl<'a> SafetensorsFile<'a> {
     /// What the shapes do not tell, if the metadata has it.
     pub fn untold(&self) -> Option<Untold> {
         Untold::read(&self.metadata)
+    }
+
+    /// Takes into a header what the metadata has of the model's path, of the guidance that it has absorbed, and of where it comes from.
+    pub fn recall(&self, header: &mut ModelHeader) {
+        let text = |key: &str| self.metadata.get(key).cloned();
+        let count = |key: &str| text(key)?.parse().ok();
+        header.model.interpolant = text("interpolant").unwrap_or_else(|| header.model.interpolant.clone());
+        header.absorbed = text("absorbed").and_then(|absorbed| absorbed.parse().ok()).unwrap_or(header.absorbed);
+        let Provenance { steps, seed, objective, data, .. } = &mut header.provenance;
+        *steps = count("steps").unwrap_or(*steps);
+        *seed = count("seed").unwrap_or(*seed);
+        *objective = text("objective").unwrap_or_else(|| objective.clone());
+        *data = text("data").unwrap_or_else(|| data.clone());
     }
 
     /// The first name, in alphabetical order, that does not begin with `prefix`.
@@ -279,11 +292,12 @@ impl View for Written {
     }
 }
 
-/// The bytes of a safetensors file of a transformer, in single precision, the names beginning with `prefix`.
+/// The bytes of a safetensors file of a transformer, in single precision, the names beginning with `prefix`; its metadata has what the shapes do not tell, and
+/// what [`SafetensorsFile::recall`] takes of the header.
 ///
 /// # Errors
 /// [`FileError::Tensor`] if a tensor cannot be read back, [`FileError::Safetensors`] if the file would be too long.
-pub fn write_dit<T: Tensor>(network: &Dit<T>, prefix: &str) -> Result<Vec<u8>, FileError> {
+pub fn write_dit<T: Tensor>(network: &Dit<T>, prefix: &str, header: &ModelHeader) -> Result<Vec<u8>, FileError> {
     let written = |shape: &[usize], values: &[f32]| Written {
         shape: shape.to_vec(),
         bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
@@ -294,5 +308,17 @@ pub fn write_dit<T: Tensor>(network: &Dit<T>, prefix: &str) -> Result<Vec<u8>, F
     for (name, tensor) in network.parameters() {
         all.push((format!("{prefix}{name}"), written(tensor.shape().axes(), &tensor.to_vec::<f32>()?)));
     }
-    ::safetensors::serialize(all, Some(Untold::of(config).write())).map_err(foreign)
+    let mut metadata = Untold::of(config).write();
+    let Provenance { steps, seed, objective, data, library } = &header.provenance;
+    let more = [
+        ("interpolant", header.model.interpolant.clone()),
+        ("absorbed", header.absorbed.to_string()),
+        ("steps", steps.to_string()),
+        ("seed", seed.to_string()),
+        ("objective", objective.clone()),
+        ("data", data.clone()),
+        ("library", library.clone()),
+    ];
+    metadata.extend(more.map(|(key, value)| (key.to_string(), value)));
+    ::safetensors::serialize(all, Some(metadata)).map_err(foreign)
 }
