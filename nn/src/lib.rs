@@ -50,11 +50,12 @@
 //!     let file = ModelFile::parse(&bytes)?; // and `file::load` reads them
 //!     let (model, coordinates) = (file.to_model(&device)?, &file.header().coordinates);
 //!     let reward = coordinates.reward(Checked(ByDifferentiation(NearTwo)));
-//!     let noise = device.normal(&Noise::new(2), Shape::new(&[100, 2])?)?;
+//!     let noise = device.normal(&Noise::new(2), Shape::new(&[1000, 2])?)?;
 //!     let plan = Plan { steps: 4, ..Plan::usual(Estimator::Resampled) };
 //!     let samples = plan.run(&Flow::new(&model, &Linear), &reward, &noise, &Noise::new(3), &mut |_| Ok(()))?;
 //!     let samples: Vec<f64> = coordinates.leave_rows(&samples.to_vec::<f64>()?)?; // near 2 in the first column
-//!     assert!(samples.chunks(2).map(|row| (row[0] - 2.0).abs()).sum::<f64>() < 100.0);
+//!     let distance = samples.chunks(2).map(|row| (row[0] - 2.0).abs()).sum::<f64>() / 1000.0;
+//!     assert!(distance < 0.75); // about 0.62; without steering 0.91
 //!     Ok(())
 //! }
 //! ```
