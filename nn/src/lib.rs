@@ -1,5 +1,16 @@
 //! Networks, optimisers, the training loop and model files of Meta Flow Maps.
 //!
+//! | module | what is there |
+//! |---|---|
+//! | [`model`] | what files hold and applications use: a network, with its preconditioning and its path |
+//! | [`network`], [`mlp`], [`dit`] | networks: a multi-layer perceptron, a diffusion transformer |
+//! | [`precondition`], [`on_path`] | a Gaussian's velocity beside the network's, and a map of the linear path on any other |
+//! | [`module`], [`layer`] | named parameters, and the layer that networks are made of |
+//! | [`coordinates`] | standardised coordinates of data |
+//! | [`train`], [`optimiser`], [`schedule`], [`weighting`] | the training loop, its optimisers, learning rates, and a learned weighting of the loss |
+//! | [`classifier`] | a classifier of clean data, and the reward of a mixture of its classes |
+//! | [`file`](mod@file) | model files, and weights in safetensors |
+//!
 //! A model of one's own data, from training to steering. It works in standardised [`Coordinates`], which its file keeps (`mfm train` does the same with a
 //! table): states and rewards go in through them, and samples come out.
 //!
