@@ -1,5 +1,16 @@
 //! Networks, optimisers, the training loop and model files of Meta Flow Maps.
 //!
+//! | module | what is there |
+//! |---|---|
+//! | [`model`] | what files hold and applications use: a network, with its preconditioning and its path |
+//! | [`network`], [`mlp`], [`dit`] | networks: a multi-layer perceptron, a diffusion transformer |
+//! | [`precondition`], [`on_path`] | a Gaussian's velocity beside the network's, and a map of the linear path on any other |
+//! | [`module`], [`layer`] | named parameters, and the layer that networks are made of |
+//! | [`coordinates`] | standardised coordinates of data |
+//! | [`train`], [`optimiser`], [`schedule`], [`weighting`] | the training loop, its optimisers, learning rates, and a learned weighting of the loss |
+//! | [`classifier`] | a classifier of clean data, and the reward of a mixture of its classes |
+//! | [`file`](mod@file) | model files, and weights in safetensors |
+//!
 //! A model of one's own data, from training to steering. It works in standardised [`Coordinates`], which its file keeps (`mfm train` does the same with a
 //! table): states and rewards go in through them, and samples come out.
 //!
@@ -50,11 +61,12 @@
 //!     let file = ModelFile::parse(&bytes)?; // and `file::load` reads them
 //!     let (model, coordinates) = (file.to_model(&device)?, &file.header().coordinates);
 //!     let reward = coordinates.reward(Checked(ByDifferentiation(NearTwo)));
-//!     let noise = device.normal(&Noise::new(2), Shape::new(&[100, 2])?)?;
+//!     let noise = device.normal(&Noise::new(2), Shape::new(&[1000, 2])?)?;
 //!     let plan = Plan { steps: 4, ..Plan::usual(Estimator::Resampled) };
 //!     let samples = plan.run(&Flow::new(&model, &Linear), &reward, &noise, &Noise::new(3), &mut |_| Ok(()))?;
 //!     let samples: Vec<f64> = coordinates.leave_rows(&samples.to_vec::<f64>()?)?; // near 2 in the first column
-//!     assert!(samples.chunks(2).map(|row| (row[0] - 2.0).abs()).sum::<f64>() < 100.0);
+//!     let distance = samples.chunks(2).map(|row| (row[0] - 2.0).abs()).sum::<f64>() / 1000.0;
+//!     assert!(distance < 0.75); // about 0.62; without steering 0.91
 //!     Ok(())
 //! }
 //! ```
