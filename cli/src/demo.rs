@@ -113,7 +113,7 @@ fn plans(size: &Size) -> [Plan; 6] {
 /// A class-agnostic Meta Flow Map of the digits: a preconditioned MLP.
 fn meta_flow_map<T: Tensor>(context: &Context<T>, digits: &Digits, size: &Size) -> Result<Model<T>> {
     let data = &digits.train;
-    let (gaussian, mean) = GaussianConfig::of_data(&data.rows, data.dimension);
+    let (gaussian, mean) = GaussianConfig::of_data(&data.rows, data.dimension)?;
     let network = MlpConfig { width: 512, depth: 4, ..MlpConfig::new(data.dimension) };
     let config = ModelConfig::mlp(network).preconditioned(gaussian);
     let fresh = Model::new(&context.device, &config, &mean, &context.noise.fork(3))?;

@@ -176,7 +176,7 @@ fn fresh<B: Backend>(device: B, network: MlpConfig, coordinates: Coordinates, da
     let dimension = network.data;
     let (mut config, mut mean) = (ModelConfig::mlp(network), Vec::new());
     if !data.is_empty() {
-        let (gaussian, centre) = GaussianConfig::of_data(&coordinates.enter_rows(data)?, dimension);
+        let (gaussian, centre) = GaussianConfig::of_data(&coordinates.enter_rows(data)?, dimension)?;
         config = config.preconditioned(gaussian);
         mean = centre;
     }

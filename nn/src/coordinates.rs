@@ -46,9 +46,9 @@ impl Coordinates {
     /// vary is 1, and of no other.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// As [`new`](Self::new); [`Error::Range`] for no rows, [`Error::Length`] if the last one is not whole.
     pub fn of_data<N: Element>(rows: &[N], dimension: usize) -> Result<Self> {
-        let (mean, variance) = moments(rows, dimension);
+        let (mean, variance) = moments(rows, dimension)?;
         // No column that varies has a scale of 1.
         let deviation = |variance: f64| if variance == 1.0 { 1.0_f64.next_up() } else { libm::sqrt(variance) };
         let scale = variance.into_iter().map(|variance| if variance > 0.0 { deviation(variance) } else { 1.0 });
@@ -201,8 +201,19 @@ impl<T: Tensor, R: Reward<T>> Reward<T> for InCoordinates<'_, R> {
 
 /// The mean and the variance of each column of rows of `dimension` numbers. A column of one number has it as its mean and the variance 0, whatever
 /// its sum would be rounded to.
-pub(crate) fn moments<N: Element>(rows: &[N], dimension: usize) -> (Vec<f64>, Vec<f64>) {
-    let d = dimension.max(1);
+///
+/// # Errors
+/// [`Error::Range`] for no rows or columns, [`Error::Length`] if the last row is not whole.
+pub(crate) fn moments<N: Element>(rows: &[N], dimension: usize) -> Result<(Vec<f64>, Vec<f64>)> {
+    for (what, count) in [("the number of columns", dimension), ("the number of rows", rows.len())] {
+        if count == 0 {
+            return Err(Error::Range { what, value: 0.0, range: "at least 1" });
+        }
+    }
+    if !rows.len().is_multiple_of(dimension) {
+        return Err(Error::Length { op: "the last row", expected: dimension, found: rows.len() % dimension });
+    }
+    let d = dimension;
     let n = (rows.len() / d) as f64;
     let (mut mean, mut variance, mut varies) = (vec![0.0; d], vec![0.0; d], vec![false; d]);
     for row in rows.chunks_exact(d) {
@@ -219,5 +230,5 @@ pub(crate) fn moments<N: Element>(rows: &[N], dimension: usize) -> (Vec<f64>, Ve
             variance[k] += (value.to_f64() - mean[k]) * (value.to_f64() - mean[k]) / n;
         }
     }
-    (mean, variance)
+    Ok((mean, variance))
 }

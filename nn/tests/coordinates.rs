@@ -78,7 +78,7 @@ fn columns_are_standardised() {
     let found = Coordinates::of_data(&rows, 3).unwrap();
     // The first varies, so its scale is not that of a column that does not.
     assert_eq!((found.mean(), found.scale()), (&[2.0, 7.0, 12.0][..], &[1.0_f64.next_up(), 1.0, 2.0][..]));
-    let (gaussian, mean) = GaussianConfig::of_data(&rows, 3);
+    let (gaussian, mean) = GaussianConfig::of_data(&rows, 3).unwrap();
     assert!((gaussian.deviation - (5.0f64 / 3.0).sqrt()).abs() < 1e-7 && mean == [2.0, 7.0, 12.0]);
 }
 
@@ -117,7 +117,7 @@ fn equal_rows_do_not_vary() {
         let rows = [0.1, 0.2, 0.3].repeat(count);
         let found = Coordinates::of_data(&rows, 3).unwrap();
         assert_eq!((found.scale(), found.mean()), (&[1.0; 3][..], &[0.1f32, 0.2, 0.3].map(f64::from)[..]), "{count} rows");
-        let (gaussian, mean) = GaussianConfig::of_data(&rows, 3);
+        let (gaussian, mean) = GaussianConfig::of_data(&rows, 3).unwrap();
         assert_eq!((gaussian.deviation, &mean[..]), (1.0, found.mean()), "{count} rows");
     }
 }
@@ -134,4 +134,10 @@ fn impossible_ones_are_refused() {
         assert!(matches!(of(&[0.0, 0.0], &[1.0, bad]), Error::Range { what: "the scale of a column", .. }), "{bad}");
     }
     assert!(matches!(Coordinates::of_data(&[f32::MAX, -f32::MAX], 1), Err(Error::Range { .. })));
+    // No rows, no columns, and half a row.
+    for (rows, dimension) in [(&[][..], 2), (&[1.0, 2.0][..], 0)] {
+        assert!(matches!(Coordinates::of_data::<f32>(rows, dimension), Err(Error::Range { .. })));
+        assert!(matches!(GaussianConfig::of_data(rows, dimension), Err(Error::Range { .. })));
+    }
+    assert!(matches!(Coordinates::of_data(&[0.0_f32; 5], 2), Err(Error::Length { op: "the last row", expected: 2, found: 1 })));
 }

@@ -95,10 +95,10 @@ impl Source {
     pub fn gaussian(&self) -> Result<(GaussianConfig, Vec<f64>)> {
         let dimension = self.dimension();
         Ok(match self {
-            Self::Memory(data) => GaussianConfig::of_data(&data.rows, dimension),
+            Self::Memory(data) => GaussianConfig::of_data(&data.rows, dimension)?,
             Self::Shards(shards) => {
                 let count = (MEASURED / dimension).clamp(1, shards.len());
-                GaussianConfig::of_data(&shards.shuffled(0, count, &Noise::new(0))?.values, dimension)
+                GaussianConfig::of_data(&shards.shuffled(0, count, &Noise::new(0))?.values, dimension)?
             }
         })
     }

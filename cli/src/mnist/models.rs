@@ -170,7 +170,7 @@ impl<T: Tensor> Models<'_, T> {
         let data = &self.digits.train;
         let network = DitConfig::custom(self.arguments.size.0, 1, self.digits.side, self.arguments.patch);
         network.check().at("--size and --patch")?;
-        let (gaussian, mean) = GaussianConfig::of_data(&data.rows, data.dimension);
+        let (gaussian, mean) = GaussianConfig::of_data(&data.rows, data.dimension)?;
         gaussian.check().at(&data.source)?;
         Ok((ModelConfig::dit(network).preconditioned(gaussian), mean))
     }

@@ -97,13 +97,17 @@ impl<T> Samples<T> {
 /// `size` random rows of [n, ...], with their labels: a batch for training.
 ///
 /// # Errors
-/// [`Error::OutOfMemory`] for more rows than there is memory for, and whatever the device reports.
+/// [`Error::Length`] unless there is one label for each row, [`Error::OutOfMemory`] for more rows than there is memory for, and whatever the device reports.
 pub fn random_rows<T: Tensor>(rows: &T, labels: Option<&[usize]>, size: usize, noise: &Noise) -> Result<Samples<T>> {
+    let count = rows.shape().batch();
+    if let Some(found) = labels.map(<[usize]>::len).filter(|found| *found != count) {
+        return Err(Error::Length { op: "the labels", expected: count, found });
+    }
     let mut chosen = Vec::new();
     let bytes = size.saturating_mul(size_of::<usize>());
     chosen.try_reserve_exact(size).map_err(|_| Error::OutOfMemory { op: "a batch", bytes })?;
     chosen.resize(size, 0);
-    noise.fill_below(rows.shape().batch(), &mut chosen);
+    noise.fill_below(count, &mut chosen);
     let labels = labels.map(|labels| chosen.iter().filter_map(|&i| labels.get(i).copied()).collect());
     Ok(Samples { x1: rows.gather(0, &chosen)?, labels })
 }

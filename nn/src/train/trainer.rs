@@ -290,6 +290,9 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
             let own = if self.accumulate == 1 { noise } else { noise.fork(2).fork(part as u64) };
             let samples = data.batch(step, size, &own.fork(0))?;
             let rows = samples.x1.shape().batch();
+            if rows == 0 {
+                return Err(Error::Range { what: "the number of samples in a batch", value: 0.0, range: "at least 1" }.into());
+            }
             let evaluation = self.evaluate(&samples, &own.fork(1), step, loss)?.scale(rows as f64 / asked)?;
             sum = Some(match sum {
                 Some(sum) => sum.add(&evaluation)?,
