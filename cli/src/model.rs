@@ -46,11 +46,11 @@ impl<T: Tensor> LoadedModel<T> {
         let source = path.display().to_string();
         let fail = |error: FileError| Failure::input(format!("{source}: {error}"));
         let file = ModelFile::parse(&bytes).map_err(fail)?;
-        let model = file.to_model(device).map_err(fail)?;
         let header = file.header().clone();
         let Some(path) = header.model.path() else {
             return Err(Failure::input(format!("{source}: its path {:?} is not known", header.model.interpolant)));
         };
+        let model = file.to_model(device).map_err(fail)?;
         Ok(Self { model, header, path, source })
     }
 

@@ -410,6 +410,16 @@ fn weights_go_out_and_come_back() {
     }
 }
 
+/// As runs of earlier builds keep it, in their folders.
+#[test]
+fn preconditioning_may_be_called_automatic() {
+    let folder = Folder::new();
+    folder.points();
+    folder.succeeds(&[&TRAIN[..], &["--precondition", "auto"]].concat());
+    let info: serde_json::Value = serde_json::from_str(&folder.succeeds(&["info", "model.mfm", "--json", "-"])).unwrap();
+    assert!(info["preconditioning"].is_number(), "{info}");
+}
+
 #[test]
 fn results_go_to_standard_output_and_the_rest_to_standard_error() {
     let folder = Folder::new();

@@ -2,8 +2,9 @@
 //!
 //! The map turns the tilted posterior p(x1 | x_t) e^{r(x1)} into a law of the noise, N(ε; 0, I) e^{r(X_{0,1}(ε; t, x_t))}, which is
 //! smooth, whitened and differentiable. At each time: pick one of some fresh ε by weight, move it by steps of MALA, set
-//! x1 = X_{0,1}(ε), and go to the next time. Exact in law as the number of moves grows, for any number of times. Each chain has a step size of its own, which
-//! is adapted between times alone, so that a move keeps its law, and no sample depends on the others of its batch.
+//! x1 = X_{0,1}(ε), and go to the next time. Exact in law as the number of moves grows, for any number of times. Each chain has a step size of its own, so that no
+//! sample depends on the others of its batch. It follows the chain's acceptance in the first half of a time's moves, which so keep the law only nearly; the second
+//! half keeps it.
 
 use crate::autodiff::{Tape, Var};
 use crate::categorical::Concentration;
@@ -14,11 +15,9 @@ use crate::guidance::{by_state, concentration, weights_of};
 use crate::noise::Noise;
 use crate::resample::{Coupling, renoise};
 use crate::reward::{Reward, rewards_and_gradients_of, rewards_of};
-use crate::shape::Shape;
 use crate::tensor::{Compare, Device, Operations, Tensor};
 use crate::times::TimeGrid;
 use alloc::vec;
-use alloc::vec::Vec;
 
 /// How to steer by posterior MCMC.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,8 +30,8 @@ pub struct PosteriorMcmc {
     pub moves: usize,
     /// How the next state is made.
     pub coupling: Coupling,
-    /// The step size h of ε' = ε + h ∇log π + √(2h) ξ at the first time; from one time to the next each chain's is multiplied by exp(2 (a − `acceptance`)),
-    /// a being the mean probability by which its moves were accepted.
+    /// The first step size h of ε' = ε + h ∇log π + √(2h) ξ; in the first half of the moves at each time a chain's is multiplied by exp(a − `acceptance`), a being
+    /// the probability with which the move was to be accepted.
     pub step_size: f64,
     /// The acceptance that step sizes are adapted to; 0.57 is best for MALA (Roberts and Rosenthal, 1998).
     pub acceptance: f64,
@@ -61,12 +60,9 @@ pub struct ChainReport {
     pub start: Concentration,
     /// The share of accepted moves; 1 without moves.
     pub acceptance: f64,
-    /// The step size, the mean over the chains.
+    /// The step size at the end, the mean over the chains.
     pub step_size: f64,
 }
-
-/// By how much the logarithm of a step size changes, of the acceptance's distance from the wanted one.
-const GAIN: f64 = 2.0;
 
 /// A place of the chains: ε, log π up to a constant, its gradient, and x1.
 struct Place<T> {
@@ -135,17 +131,12 @@ pub fn steer_by_mcmc<T: Tensor, M: Lift<T>>(
     for (k, pair) in options.grid.times(flow.path)?.windows(2).enumerate() {
         let noise = noise.fork(k as u64);
         let (start, weights) = fresh_start(flow, reward, options.fresh, pair[0], &x, &noise)?;
-        let step_size = mean(&step_sizes);
         let (end, acceptance) = if options.moves == 0 {
             (flow.posterior(&start, pair[0], &x)?, 1.0)
         } else {
-            let Moved { end, accepted, probability } =
-                move_chains(&flow.with_map(&frozen), reward, options, (pair[0], &x), start, &step_sizes, &noise)?;
-            for (step_size, probability) in step_sizes.iter_mut().zip(probability) {
-                *step_size = (*step_size * libm::exp(GAIN * (probability - options.acceptance))).clamp(1e-12, 1e3);
-            }
-            (end, mean(&accepted))
+            move_chains(&flow.with_map(&frozen), reward, options, (pair[0], &x), start, &mut step_sizes, &noise)?
         };
+        let step_size = step_sizes.iter().sum::<f64>() / step_sizes.len() as f64;
         x = renoise(flow, options.coupling, (pair[0], pair[1]), &x, &end, &noise.stream(2))?;
         on_step(ChainReport { index: k, start: concentration(&weights)?, acceptance, step_size })?;
     }
@@ -177,39 +168,24 @@ fn log_proposal<T: Tensor>(to: &T, mean: &T, h: &T) -> Result<T> {
     to.sub(mean)?.square_norm_items()?.div(&h.scale(-4.0)?)
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Where the chains of one time came to.
-struct Moved<T> {
-    /// x1 of each.
-    end: T,
-    /// The share of its moves that were accepted, of each.
-    accepted: Vec<f64>,
-    /// The mean probability by which they were to be accepted, of each.
-    probability: Vec<f64>,
-}
-
-/// Moves the chains from `start`, by a map of constants.
+/// The chains' ends x1 after all moves from `start`, by a map of constants, and the share of accepted moves.
 fn move_chains<T: Tensor, M: MetaFlowMap<Var<T>>>(
     flow: &Flow<'_, M>,
     reward: &impl Reward<T>,
     options: &PosteriorMcmc,
     (t, x): (f64, &T),
     start: T,
-    step_sizes: &[f64],
+    step_sizes: &mut [f64],
     noise: &Noise,
-) -> Result<Moved<T>> {
+) -> Result<(T, f64)> {
     let device = x.device();
     let mut place = Place::at(flow, reward, t, x, start, options.fresh.rows)?;
     let per_chain = place.log_density.shape();
-    let h = device.from_slice(step_sizes, per_chain)?;
-    let deviation = h.scale(2.0)?.sqrt()?.per_item(x.shape())?;
-    let zero = device.zeros(Shape::SCALAR)?;
-    let (mut accepted, mut probability) = (device.zeros(per_chain)?, device.zeros(per_chain)?);
+    let mut accepted = device.zeros(per_chain)?;
     for index in 0..options.moves {
         let noise = noise.fork(index as u64);
+        let h = device.from_slice(step_sizes, per_chain)?;
+        let deviation = h.scale(2.0)?.sqrt()?.per_item(x.shape())?;
         let ahead = place.ahead(&h)?;
         let proposal = ahead.gated_residual(&deviation, &device.normal(&noise, x.shape())?)?;
         let there = Place::at(flow, reward, t, x, proposal, options.fresh.rows)?;
@@ -221,12 +197,19 @@ fn move_chains<T: Tensor, M: MetaFlowMap<Var<T>>>(
         uniforms.iter_mut().for_each(|u| *u = libm::log(1.0 - *u));
         // A ratio that is NaN is not accepted.
         let accept = device.from_slice(&uniforms, per_chain)?.compare(Compare::Less, &log_ratio)?;
-        let is_number = log_ratio.compare(Compare::Equal, &log_ratio)?;
-        let bounded = log_ratio.compare(Compare::Less, &zero)?.select(&log_ratio, &zero)?.exp()?;
-        probability = probability.gated_residual(&is_number, &bounded)?;
+        if 2 * index < options.moves {
+            let (log_ratio, here) = (log_ratio.to_vec::<f64>()?, place.log_density.to_vec::<f64>()?);
+            for ((step_size, log_ratio), here) in step_sizes.iter_mut().zip(log_ratio).zip(here) {
+                // From an impossible place every step may lead to another, however small it is.
+                if here > f64::NEG_INFINITY {
+                    let probability = if log_ratio.is_nan() { 0.0 } else { libm::exp(log_ratio.min(0.0)) };
+                    *step_size = (*step_size * libm::exp(probability - options.acceptance)).clamp(1e-12, 1e3);
+                }
+            }
+        }
         accepted = accepted.add(&accept)?;
         place = place.take(&accept, there)?;
     }
-    let share = |sum: &T| sum.scale(1.0 / options.moves as f64)?.to_vec::<f64>();
-    Ok(Moved { end: place.end, accepted: share(&accepted)?, probability: share(&probability)? })
+    let share = accepted.mean_all()?.to_vec::<f64>()?[0] / options.moves as f64;
+    Ok((place.end, share))
 }

@@ -74,7 +74,9 @@ impl<E: Float> Kernel for Scatter<'_, E> {
             for ((out, lost), &value) in self.out[place.clone()].iter_mut().zip(&mut self.lost[place]).zip(values) {
                 let term = value - *lost;
                 let sum = *out + term;
-                *lost = (sum - *out) - term;
+                let rounding = (sum - *out) - term;
+                // NaN where the sum is infinite, and stays so.
+                *lost = if sum.abs() < E::INFINITY { rounding } else { E::ZERO };
                 *out = sum;
             }
         }

@@ -147,6 +147,8 @@ fn sums_of_a_million() -> Result<()> {
     let places: Vec<usize> = (0..1_000_000).map(|i| i % 2).collect();
     let scattered: f64 = x.scatter_add(0, &places, 2)?.to_vec::<f64>()?.iter().sum();
     assert!((scattered / exact - 1.0).abs() < 1e-6, "{scattered} {exact}");
+    let infinite = device.from_slice(&[f64::INFINITY, 1.0, 3e38, 3e38, -1.0], shape(&[5]))?.scatter_add(0, &[0, 0, 1, 1, 1], 2)?;
+    assert_eq!(infinite.to_vec::<f64>()?, [f64::INFINITY; 2]);
     Ok(())
 }
 

@@ -10,7 +10,8 @@ use crate::precondition::{GaussianConfig, Preconditioned};
 use alloc::string::String;
 use alloc::vec::Vec;
 use mfm_core::interpolant::{Linear, by_name};
-use mfm_core::{Device, Error, Interpolant, Lift, MetaFlowMap, Noise, Query, Result, Tensor};
+use mfm_core::training::LATEST_TIME;
+use mfm_core::{Device, Error, Interpolant, Lift, MetaFlowMap, Noise, Query, Result, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// The form of a [`Model`]. The mean of a preconditioned model is kept beside it.
@@ -75,7 +76,7 @@ impl<T: Tensor> Model<T> {
     ///
     /// # Errors
     /// [`Error::Range`] for a bad `config`, [`Error::Length`] if the mean has another size than an item, [`Error::Unsupported`] for preconditioning on
-    /// a path that is not the library's, and whatever the device reports.
+    /// a path that is not the library's, or whose late times the device does not tell apart, and whatever the device reports.
     pub fn new<D: Device<Tensor = T>>(device: &D, config: &ModelConfig, mean: &[f64], noise: &Noise) -> Result<Self> {
         check(config, mean)?;
         Self::around(device, Network::new(device, &config.network, noise)?, config, mean)
@@ -103,7 +104,11 @@ impl<T: Tensor> Model<T> {
     fn around<D: Device<Tensor = T>>(device: &D, network: Network<T>, config: &ModelConfig, mean: &[f64]) -> Result<Self> {
         let map = match config.preconditioning {
             None => Map::Plain(network),
-            Some(gaussian) => Map::Preconditioned(OnPath::new(Preconditioned::new(device, network, gaussian, mean)?, &config.interpolant)?),
+            Some(gaussian) => {
+                check_times(device, config)?;
+                let map = Preconditioned::new(device, network, gaussian, mean)?;
+                Map::Preconditioned(OnPath::new(map, &config.interpolant)?)
+            }
         };
         Ok(Self { map, interpolant: config.interpolant.clone() })
     }
@@ -156,6 +161,14 @@ fn check(config: &ModelConfig, mean: &[f64]) -> Result<()> {
     gaussian.check()?;
     let expected = config.network.data();
     if mean.len() == expected { Ok(()) } else { Err(Error::Length { op: "the data's mean", expected, found: mean.len() }) }
+}
+
+/// That the device tells late times apart, where the velocity of the path is infinite at 1.
+fn check_times<D: Device>(device: &D, config: &ModelConfig) -> Result<()> {
+    let Some(path) = config.path().filter(|path| path.coefficients(1.0).alpha_dot.is_infinite()) else { return Ok(()) };
+    let late: Vec<f64> = device.from_slice(&[LATEST_TIME], Shape::new(&[1])?)?.to_vec()?;
+    let what = "times near 1 are not told apart by the device's numbers, as this path needs when it is preconditioned";
+    if path.coefficients(late[0]).alpha > 0.0 { Ok(()) } else { Err(Error::Unsupported { op: "a model", what }) }
 }
 
 impl<T: Tensor> MetaFlowMap<T> for Model<T> {

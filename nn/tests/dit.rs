@@ -278,7 +278,7 @@ mod files {
         assert_eq!(file.outside(PREFIX), None);
         let mut recalled = ModelHeader::new(ModelConfig::dit(config.clone()), Shape::new(&[2, 4, 4]).unwrap());
         recalled.provenance.library = LIBRARY.into();
-        file.recall(&mut recalled);
+        file.recall(&mut recalled).unwrap();
         assert_eq!(recalled, header());
         same(&network, &file.to_dit(&device, PREFIX, &config).unwrap());
     }

@@ -1,16 +1,17 @@
 //! What is learned on a device that rounds, products or all numbers, is kept in f32.
 #![allow(clippy::unwrap_used)]
 
+use mfm_core::interpolant::{Trigonometric, VariancePreserving};
 use mfm_core::tensor::Device;
 use mfm_core::training::{Consistency, NoTeacher, Objective};
-use mfm_core::{Flow, Noise, Result, Shape, Tensor, interpolant};
+use mfm_core::{Flow, Interpolant, Noise, Result, Shape, Tensor, interpolant};
 use mfm_cpu_ref::CpuDevice;
 use mfm_gpu_cuda::{CudaDevice, Options, Precision};
 use mfm_nn::file::{TrainingRecord, write_model};
 use mfm_nn::train::{LossInput, Samples};
 use mfm_nn::{
-    Classifier, ClassifierConfig, Coordinates, LearningRate, MlpConfig, Model, ModelConfig, ModelFile, ModelHeader, Module, Trainer,
-    TrainingConfig, TrainingState,
+    Classifier, ClassifierConfig, Coordinates, GaussianConfig, LearningRate, MlpConfig, Model, ModelConfig, ModelFile, ModelHeader, Module,
+    Trainer, TrainingConfig, TrainingState,
 };
 
 const STEPS: u64 = 24;
@@ -103,6 +104,18 @@ fn small_steps_count() -> Result<()> {
         let ratio = norm(&theirs) / norm(&ours);
         assert!((0.8..1.25).contains(&ratio) && along > 0.8, "steps {ratio} times as long, at a cosine of {along}");
     }
+    Ok(())
+}
+
+// On the variance-preserving path velocities grow like 1/α, and bf16 has no time between 0.998 and 1.
+#[test]
+fn late_times_must_be_told_apart_where_velocities_grow() -> Result<()> {
+    let Some(device) = gpu(Precision::Bf16) else { return Ok(()) };
+    let form = || ModelConfig::mlp(MlpConfig { width: 4, depth: 1, ..MlpConfig::new(2) }).preconditioned(GaussianConfig::new(1.0));
+    let made = |path: &dyn Interpolant| Model::new(&device, &form().on_path(path), &[0.0; 2], &Noise::new(1)).map(|_| ());
+    assert!(matches!(made(&VariancePreserving), Err(mfm_core::Error::Unsupported { .. })));
+    made(&Trigonometric)?;
+    Model::new(&CpuDevice::<f32>::new(), &form().on_path(&VariancePreserving), &[0.0; 2], &Noise::new(1))?;
     Ok(())
 }
 

@@ -120,7 +120,7 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
     let item = Shape::new(&[config.channels, config.side, config.side])?;
     let mut header = ModelHeader::new(ModelConfig::dit(config), item);
     header.provenance.data = format!("imported from {source}");
-    file.recall(&mut header);
+    file.recall(&mut header).map_err(fail)?;
     let path =
         header.model.path().ok_or_else(|| Failure::input(format!("{source}: its path {:?} is not known", header.model.interpolant)))?;
     let model = Model::plain(Network::Dit(network.map_err(fail)?), path);

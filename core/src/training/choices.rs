@@ -2,7 +2,7 @@
 
 use super::consistency::Consistency;
 use super::objective::{Batch, Guided, Objective};
-use super::times::times_on;
+use super::times::{ends_on, split_on, times_on};
 use crate::error::{Error, Result};
 use crate::interpolant::Interpolant;
 use crate::noise::Noise;
@@ -45,7 +45,7 @@ pub struct Jump<T> {
     pub u: Vec<f64>,
     /// The noise in each place, of the shape of the samples.
     pub noise: T,
-    /// γ, where each jump is split in two; read by [`Consistency::Semigroup`](super::Consistency::Semigroup) alone.
+    /// γ, at which share of its time each jump is split in two; read by [`Consistency::Semigroup`](super::Consistency::Semigroup) alone.
     pub split: Vec<f64>,
     /// As on the diagonal.
     pub guidance: Option<Vec<f64>>,
@@ -76,12 +76,18 @@ impl Objective {
         let jump = if self.consistency == Consistency::None {
             None
         } else {
-            let (s, u) = self.times.pairs(n, &there);
+            let (from, to) = self.times.pairs(n, &there);
+            let mut split = uniforms(n, &there.stream(3));
+            for (split, (from, to)) in split.iter_mut().zip(from.iter().zip(&to)) {
+                *split = split_on(path, *from, *to, *split);
+            }
+            // A velocity at u may be infinite at 1, which the average one up to there is not.
+            let u = if let Consistency::Lagrangian(_) = self.consistency { times_on(path, to) } else { ends_on(path, to) };
             Some(Jump {
-                s: times_on(path, s),
-                u: times_on(path, u),
+                s: times_on(path, from),
+                u,
                 noise: device.normal(&there.stream(2), shape)?,
-                split: uniforms(n, &there.stream(3)),
+                split,
                 guidance: self.guidance(labels.as_deref(), &there.stream(4)),
             })
         };

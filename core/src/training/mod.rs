@@ -11,5 +11,5 @@ pub use choices::{Choices, Diagonal, Jump};
 pub use consistency::{Consistency, StopGradient};
 pub use fine_tuning::{FineTuning, FineTuningChoices, FineTuningLoss, FineTuningMaps, LogNormaliser, WeightSlope};
 pub use objective::{Batch, Guided, Losses, NoTeacher, Objective};
-pub use times::{FlowTimes, TimeLaw};
+pub use times::{FlowTimes, LATEST_TIME, TimeLaw};
 pub use weighting::{AdaptiveWeight, LossScale};

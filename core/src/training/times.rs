@@ -7,7 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// How the times (t; s) and (t; s, u) of a training batch are drawn: on the linear path as it says, on another at the same signal-to-noise ratios
-/// ([`Interpolant::time_of_straight`]), so that it makes no difference to what is learned.
+/// ([`Interpolant::time_of_straight`]), so that it makes no difference to what is learned, but for the weights of the Eulerian and mean flow losses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimeLaw {
     /// t = U^power with probability 1 − `at_zero`, else 0, where the map is the unconditional one.
@@ -101,12 +101,25 @@ impl TimeLaw {
     }
 }
 
-/// The latest time at which a path is trained whose α̇ is infinite at 1. Of α = √(1 − t²) a time in single precision leaves 0.2 % in doubt there.
-const LATEST: f64 = 1.0 - 1e-5;
+/// The latest time at which velocities are trained on a path whose α̇ is infinite at 1. Of α = √(1 − t²) a time in single precision leaves 0.2 % in doubt there.
+pub const LATEST_TIME: f64 = 1.0 - 1e-5;
 
 /// The times on `path` of the signal-to-noise ratios that the linear path has at `times`; before 1, where velocities may be infinite.
-pub(super) fn times_on(path: &dyn Interpolant, mut times: Vec<f64>) -> Vec<f64> {
-    let latest = if path.coefficients(1.0).alpha_dot.is_finite() { 1.0_f64.next_down() } else { LATEST };
-    times.iter_mut().for_each(|time| *time = path.time_of_straight(*time).min(latest));
+pub(super) fn times_on(path: &dyn Interpolant, times: Vec<f64>) -> Vec<f64> {
+    let latest = if path.coefficients(1.0).alpha_dot.is_finite() { 1.0_f64.next_down() } else { LATEST_TIME };
+    let mut times = ends_on(path, times);
+    times.iter_mut().for_each(|time| *time = time.min(latest));
     times
+}
+
+/// The same, of times that may be 1.
+pub(super) fn ends_on(path: &dyn Interpolant, mut times: Vec<f64>) -> Vec<f64> {
+    times.iter_mut().for_each(|time| *time = path.time_of_straight(*time));
+    times
+}
+
+/// The share of a jump's time on `path` at which it is split where it is at the share `gamma` on the linear path, from `s` to `u` there.
+pub(super) fn split_on(path: &dyn Interpolant, s: f64, u: f64, gamma: f64) -> f64 {
+    let [from, at, to] = [s, s + gamma * (u - s), u].map(|tau| path.time_of_straight(tau));
+    if to > from { (at - from) / (to - from) } else { gamma }
 }

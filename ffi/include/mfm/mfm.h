@@ -16,7 +16,7 @@
  *
  * Threads. A model is immutable and may be used by any number of threads. A session is for one call at a time: a second one answers ::MFM_BUSY.
  * Callbacks run on the thread of the call. Results do not depend on the number of threads. They do depend on the batch size: by rounding alone, but for what
- * belongs to a batch as a whole, which is the step size of MCMC's chains, the particles of both sequential Monte Carlo estimators, those of a search
+ * belongs to a batch as a whole, which is the particles of both sequential Monte Carlo estimators, those of a search
  * with `keep_overall`, and the batches of training. After fork(), which is for when no call is under way, the child opens sessions of its own, and uses no
  * model that is on a GPU.
  *

@@ -39,7 +39,9 @@ fn open(bytes: &[u8]) {
     };
     let shape = Shape::new(&[config.channels, config.side, config.side]).unwrap();
     let mut header = ModelHeader::new(ModelConfig::dit(config.clone()), shape);
-    file.recall(&mut header);
+    if let Err(error) = file.recall(&mut header) {
+        return words(&error);
+    }
     let written = write_dit(&network, "", &header).unwrap();
     let again = SafetensorsFile::parse(&written).unwrap();
     assert_eq!(again.config("", &again.untold().unwrap()).unwrap(), config);

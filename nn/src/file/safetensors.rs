@@ -10,6 +10,7 @@
 //!
 //! where `weights` may have to be an entry of what was loaded (`["ema"]`, say), and the prefix be left out if the names have it already.
 
+use super::write::check_absorbed;
 use super::{FileError, ModelHeader, Provenance};
 use crate::dit::{Dit, DitConfig, Orientation, from_flow_model};
 use crate::module::Module;
@@ -19,6 +20,7 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::str::FromStr;
 use mfm_core::{Device, Noise, Shape, Tensor};
 use std::collections::HashMap;
 
@@ -113,16 +115,24 @@ impl<'a> SafetensorsFile<'a> {
     }
 
     /// Takes into a header what the metadata has of the model's path, of the guidance that it has absorbed, and of where it comes from.
-    pub fn recall(&self, header: &mut ModelHeader) {
-        let text = |key: &str| self.metadata.get(key).cloned();
-        let count = |key: &str| text(key)?.parse().ok();
-        header.model.interpolant = text("interpolant").unwrap_or_else(|| header.model.interpolant.clone());
-        header.absorbed = text("absorbed").and_then(|absorbed| absorbed.parse().ok()).unwrap_or(header.absorbed);
+    ///
+    /// # Errors
+    /// [`FileError::Safetensors`], naming the key, for what is no number, [`FileError::Tensor`] for absorbed guidance out of range.
+    pub fn recall(&self, header: &mut ModelHeader) -> Result<(), FileError> {
+        fn take<V: FromStr>(metadata: &HashMap<String, String>, key: &str, value: &mut V) -> Result<(), FileError> {
+            if let Some(text) = metadata.get(key) {
+                *value = text.parse().map_err(|_| foreign(format!("{text:?} is no {key}")))?;
+            }
+            Ok(())
+        }
         let Provenance { steps, seed, objective, data, .. } = &mut header.provenance;
-        *steps = count("steps").unwrap_or(*steps);
-        *seed = count("seed").unwrap_or(*seed);
-        *objective = text("objective").unwrap_or_else(|| objective.clone());
-        *data = text("data").unwrap_or_else(|| data.clone());
+        take(&self.metadata, "interpolant", &mut header.model.interpolant)?;
+        take(&self.metadata, "absorbed", &mut header.absorbed)?;
+        take(&self.metadata, "steps", steps)?;
+        take(&self.metadata, "seed", seed)?;
+        take(&self.metadata, "objective", objective)?;
+        take(&self.metadata, "data", data)?;
+        Ok(check_absorbed(header.absorbed)?)
     }
 
     /// The first name, in alphabetical order, that does not begin with `prefix`.

@@ -4,7 +4,7 @@ use crate::gaussian_map::GaussianMap;
 use crate::support::{F64, LATENT, device, normal};
 use mfm_core::autodiff::Var;
 use mfm_core::interpolant::{Interpolant, Linear, Trigonometric, VariancePreserving};
-use mfm_core::training::{Batch, Choices, Consistency, FlowTimes, Jump, NoTeacher, Objective, StopGradient, TimeLaw};
+use mfm_core::training::{Batch, Choices, Consistency, FlowTimes, NoTeacher, Objective, StopGradient, TimeLaw};
 use mfm_core::{Flow, Lift, Noise, Result, Tensor};
 use mfm_nn::OnPath;
 
@@ -14,15 +14,6 @@ fn losses<M: Lift<F64>>(objective: &Objective, map: &M, path: &dyn Interpolant, 
     Ok([losses.diagonal.to_vec::<f64>()?[0], losses.consistency.to_vec::<f64>()?[0]])
 }
 
-/// The splits of jumps at the same signal-to-noise ratios as on the linear path: they are shares of a jump's time.
-fn split_as_on_the_linear_path(path: &dyn Interpolant, jump: &mut Jump<F64>, linear: &Jump<F64>) {
-    let time = |tau: f64| path.time_of_straight(tau);
-    for (i, split) in jump.split.iter_mut().enumerate() {
-        let (s, u) = (linear.s[i], linear.u[i]);
-        *split = (time(s + *split * (u - s)) - time(s)) / (time(u) - time(s));
-    }
-}
-
 #[test]
 fn losses_are_those_of_the_straight_path() -> Result<()> {
     let map = GaussianMap::new(&device(), 0.8, 0.5, [0.1, -0.2, 0.3, 0.2], &[0.0])?;
@@ -30,14 +21,9 @@ fn losses_are_those_of_the_straight_path() -> Result<()> {
     for consistency in [Consistency::None, Consistency::Semigroup, Consistency::Lagrangian(StopGradient::Neither)] {
         let objective = Objective { consistency, ..Objective::default() };
         let choose = |path: &dyn Interpolant| objective.choose(path, &Batch { x1: &x1, labels: None }, &Noise::new(2));
-        let linear = choose(&Linear)?;
-        let expected = losses(&objective, &map, &Linear, &x1, &linear)?;
+        let expected = losses(&objective, &map, &Linear, &x1, &choose(&Linear)?)?;
         for path in [&Trigonometric as &dyn Interpolant, &VariancePreserving] {
-            let mut choices = choose(path)?;
-            if let (Some(jump), Some(linear)) = (&mut choices.jump, &linear.jump) {
-                split_as_on_the_linear_path(path, jump, linear);
-            }
-            let found = losses(&objective, &OnPath::new(map.clone(), path.name())?, path, &x1, &choices)?;
+            let found = losses(&objective, &OnPath::new(map.clone(), path.name())?, path, &x1, &choose(path)?)?;
             println!("{consistency:?}, {path:?}: {found:?} against {expected:?}");
             for (found, expected) in found.iter().zip(expected) {
                 assert!((found - expected).abs() <= 1e-9 * expected.abs(), "{consistency:?}, {path:?}: {found} against {expected}");

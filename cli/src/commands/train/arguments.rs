@@ -151,6 +151,7 @@ pub struct Arguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
     /// On.
+    #[value(alias = "auto")]
     On,
     /// Off.
     Off,
