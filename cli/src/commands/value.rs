@@ -125,7 +125,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         Destination::Csv(_) | Destination::Npy(_) => {
             let rows = rows(&values, &weights, truth.as_ref(), gradients.as_deref())?;
             let dimension = rows.len() / values.len();
-            destination.write(context, &Samples { title: "", rows: &Values::Single(rows), dimension, groups: Groups::One })?;
+            destination.write(context, &Samples { title: "", rows: &Values::Double(rows), dimension, groups: Groups::One })?;
         }
         Destination::Stdout | Destination::Png(_) => context.table(&table(&values, truth.as_ref(), gradients.as_deref()))?,
     }
@@ -173,16 +173,15 @@ fn table(values: &[f64], truth: Option<&Truth>, gradients: Option<&[&[f64]]>) ->
 }
 
 /// What is known of each state, row after row, for machines: the value, its effective sample size, the truth and the gradient.
-fn rows<T: Tensor>(values: &[f64], weights: &T, truth: Option<&Truth>, gradients: Option<&[&[f64]]>) -> Result<Vec<f32>> {
+fn rows<T: Tensor>(values: &[f64], weights: &T, truth: Option<&Truth>, gradients: Option<&[&[f64]]>) -> Result<Vec<f64>> {
     let (draws, weights) = (weights.shape().item().max(1), weights.to_vec::<f64>()?);
-    let mut rows: Vec<f64> = Vec::new();
+    let mut rows = Vec::new();
     for (i, (value, weights)) in values.iter().zip(weights.chunks(draws)).enumerate() {
         rows.extend([*value, effective_sample_size(weights)]);
         rows.extend(truth.map(|truth| truth.values[i]));
         rows.extend(gradients.map_or(&[][..], |rows| rows[i]));
     }
-    // Estimates have no more digits than the device's numbers.
-    Ok(rows.into_iter().map(|number| number as f32).collect())
+    Ok(rows)
 }
 
 /// The value by long rollouts, beside the `estimates`.
