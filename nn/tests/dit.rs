@@ -283,6 +283,23 @@ mod files {
         same(&network, &file.to_dit(&device, PREFIX, &config).unwrap());
     }
 
+    #[test]
+    fn metadata_that_is_no_number_is_an_error() {
+        let bytes = write_dit(&single(), PREFIX, &header()).unwrap();
+        let with = |key: &str, value: &str| {
+            let file = SafeTensors::deserialize(&bytes).unwrap();
+            let metadata = [(key.to_string(), value.to_string())].into();
+            let bytes = safetensors::serialize(file.tensors(), Some(metadata)).unwrap();
+            let mut found = header();
+            SafetensorsFile::parse(&bytes).unwrap().recall(&mut found).map(|()| found)
+        };
+        assert_eq!(with("steps", "9").unwrap().provenance.steps, 9);
+        for (key, value) in [("steps", "-1"), ("absorbed", "much"), ("absorbed", "1.5"), ("absorbed", "NaN")] {
+            assert!(with(key, value).is_err(), "{key} = {value}");
+        }
+        assert!(with("steps", "many").unwrap_err().to_string().contains("steps"));
+    }
+
     /// The file with one tensor changed; `None` leaves it out.
     fn changed(bytes: &[u8], name: &str, with: Option<(Dtype, Vec<usize>, Vec<u8>)>) -> Vec<u8> {
         let file = SafeTensors::deserialize(bytes).unwrap();
