@@ -66,9 +66,7 @@ impl<T: Tensor> LoadedModel<T> {
 
     /// The model as samplers take it, under a condition that was [checked](Self::check).
     pub fn flow<'a>(&'a self, told: &'a Told) -> Flow<'a, Model<T>> {
-        let mut condition = Condition::NONE;
-        condition.labels = told.label.as_ref().map(std::slice::from_ref);
-        condition.guidance = told.guidance.as_ref().map(std::slice::from_ref);
+        let condition = Condition::new(told.label.as_ref().map(std::slice::from_ref), told.guidance.as_ref().map(std::slice::from_ref));
         Flow::new(&self.model, self.path).with_condition(condition)
     }
 

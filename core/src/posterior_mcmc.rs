@@ -182,10 +182,14 @@ fn move_chains<T: Tensor, M: MetaFlowMap<Var<T>>>(
     let mut place = Place::at(flow, reward, t, x, start, options.fresh.rows)?;
     let per_chain = place.log_density.shape();
     let mut accepted = device.zeros(per_chain)?;
-    for index in 0..options.moves {
-        let noise = noise.fork(index as u64);
+    let placed = |step_sizes: &[f64]| -> Result<(T, T)> {
         let h = device.from_slice(step_sizes, per_chain)?;
         let deviation = h.scale(2.0)?.sqrt()?.per_item(x.shape())?;
+        Ok((h, deviation))
+    };
+    let (mut h, mut deviation) = placed(step_sizes)?;
+    for index in 0..options.moves {
+        let noise = noise.fork(index as u64);
         let ahead = place.ahead(&h)?;
         let proposal = ahead.gated_residual(&deviation, &device.normal(&noise, x.shape())?)?;
         let there = Place::at(flow, reward, t, x, proposal, options.fresh.rows)?;
@@ -206,6 +210,7 @@ fn move_chains<T: Tensor, M: MetaFlowMap<Var<T>>>(
                     *step_size = (*step_size * libm::exp(probability - options.acceptance)).clamp(1e-12, 1e3);
                 }
             }
+            (h, deviation) = placed(step_sizes)?;
         }
         accepted = accepted.add(&accept)?;
         place = place.take(&accept, there)?;

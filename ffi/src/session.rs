@@ -97,10 +97,7 @@ pub struct Run<B: Backend> {
 
 /// A condition; empty lists are none.
 pub(crate) fn condition<'a>(labels: &'a [usize], guidance: &'a [f64]) -> Condition<'a> {
-    let mut condition = Condition::NONE;
-    condition.labels = Some(labels).filter(|labels| !labels.is_empty());
-    condition.guidance = Some(guidance).filter(|guidance| !guidance.is_empty());
-    condition
+    Condition::new(Some(labels).filter(|labels| !labels.is_empty()), Some(guidance).filter(|guidance| !guidance.is_empty()))
 }
 
 impl<B: Backend> Run<B> {

@@ -70,3 +70,18 @@ fn a_path_of_ones_own_is_no_path_of_a_preconditioned_model() {
     let plain = Model::new(&Device64::new(), &ModelConfig { preconditioning: None, ..config }, &[], &Noise::new(1)).unwrap();
     assert_eq!((plain.config().interpolant.as_str(), plain.config().path().is_none()), ("crooked", true));
 }
+
+#[test]
+fn wrong_questions_are_errors() {
+    let device = Device64::new();
+    let (x, x_t) = (normal(&device, 1, &[6, 2]), normal(&device, 2, &[3, 2]));
+    for path in PATHS {
+        let model = model(&device, path);
+        for (s, u, t) in [(2, 1, 1), (1, 5, 1), (1, 1, 2)] {
+            let outcome = model.velocity(&ask(&vec![0.1; s], &vec![0.5; u], &x, &vec![0.2; t], &x_t));
+            assert!(matches!(outcome, Err(Error::Length { .. })), "{path}: {outcome:?}");
+        }
+        let none = normal(&device, 3, &[0, 2]);
+        assert!(model.velocity(&ask(&[0.1], &[0.5], &x, &[0.2], &none)).is_err(), "{path}");
+    }
+}
