@@ -53,8 +53,7 @@ pub struct Context<T: Tensor> {
 impl<T: Tensor> Context<T> {
     /// A seed for a part of a command that has noise of its own.
     pub fn derived_seed(&self, part: u64) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.noise.fork(part).seed();
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        self.noise.fork(part).short_seed()
     }
 
     /// A context.

@@ -5,10 +5,9 @@ use crate::failure::{Failure, Place as _, Result};
 use crate::output;
 use crate::table::number;
 use mfm_core::error::Number;
-use mfm_core::{Condition, Device, Flow, Interpolant, Shape, Tensor};
+use mfm_core::{Condition, Device, Flow, Interpolant, Shape, Tensor, memory};
 use mfm_nn::file::{FileError, write_model};
 use mfm_nn::{Coordinates, InCoordinates, Model, ModelFile, ModelHeader};
-use std::collections::TryReserveError;
 use std::path::Path;
 
 /// What a model is told beside the state.
@@ -123,13 +122,13 @@ impl<T: Tensor> LoadedModel<T> {
     ///
     /// # Errors
     /// If there is none.
-    pub fn room(&self, samples: usize) -> Result<Values, TryReserveError> {
-        fn room<N>(count: usize) -> Result<Vec<N>, TryReserveError> {
-            let mut values = Vec::new();
-            values.try_reserve_exact(count).map(|()| values)
-        }
+    pub fn room(&self, samples: usize) -> Result<Values> {
         let count = samples.saturating_mul(self.dimension());
-        if self.gives_double() { room(count).map(Values::Double) } else { room(count).map(Values::Single) }
+        Ok(if self.gives_double() {
+            Values::Double(memory::room("samples", count)?)
+        } else {
+            Values::Single(memory::room("samples", count)?)
+        })
     }
 
     /// The numbers of samples in the units of the data, all of which must be finite.

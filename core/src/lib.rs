@@ -5,7 +5,7 @@
 //!
 //! | module | what is there |
 //! |---|---|
-//! | [`tensor`], [`shape`], [`layout`], [`autodiff`], [`error`] | the trait that backends implement, how they may lay numbers out, derivatives in both directions |
+//! | [`tensor`], [`shape`], [`layout`], [`autodiff`], [`error`], [`memory`] | the trait that backends implement, how they may lay numbers out, derivatives in both directions |
 //! | [`noise`] | explicit, counter-based noise |
 //! | [`interpolant`], [`times`] | α and β, and grids of times |
 //! | [`flow_map`], [`posterior_velocity`] | the sampling contract, and the velocity that a map must have on its diagonal |
@@ -28,6 +28,7 @@ pub mod flow_map;
 pub mod guidance;
 pub mod interpolant;
 pub mod layout;
+pub mod memory;
 pub mod noise;
 pub mod plan;
 pub mod population;

@@ -42,6 +42,12 @@ impl Noise {
         self.seed
     }
 
+    /// The seed's first eight bytes (little-endian), for what takes its seed as a number.
+    pub fn short_seed(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.seed;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// The stream.
     pub fn stream_id(&self) -> u64 {
         self.stream

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::interpolant::{Interpolant, check_time};
+use crate::memory;
 use alloc::vec::Vec;
 use libm::pow;
 
@@ -51,9 +52,7 @@ impl TimeGrid {
         let last = self.steps;
         let [start, end] = [self.start, self.end].map(|time| path.coefficients(time).straight_time());
         let at = |k: usize| path.time_of_straight(start + (end - start) * pow(k as f64 / last as f64, self.power));
-        let mut times = Vec::new();
-        let (count, bytes) = (last.saturating_add(1), last.saturating_mul(size_of::<f64>()));
-        times.try_reserve_exact(count).map_err(|_| Error::OutOfMemory { op: "a grid of times", bytes })?;
+        let mut times = memory::room("a grid of times", last.saturating_add(1))?;
         times.push(self.start);
         times.extend((1..last).map(at));
         times.push(self.end);

@@ -8,7 +8,7 @@ use core::fmt;
 use mfm_core::tensor::{
     Binary, Compare, Element, Fused, OptimiserState, OptimiserStep, OptimiserUpdate, Pullback, Reduce, Transpose, Unary,
 };
-use mfm_core::{Error, Layout, Result, Shape, Tensor};
+use mfm_core::{Error, Layout, Result, Shape, Tensor, memory};
 
 /// An array of f32 or f64 on the [`CpuDevice`]: a buffer that may be shared, an offset, a shape, and a stride for each axis.
 #[derive(Clone)]
@@ -91,9 +91,7 @@ impl<E: Float> Tensor for CpuTensor<E> {
     fn to_vec<F: Element>(&self) -> Result<Vec<F>> {
         let whole = self.contiguous()?;
         let values = whole.as_slice().unwrap_or_default();
-        let mut out = Vec::new();
-        let bytes = values.len().saturating_mul(size_of::<F>());
-        out.try_reserve_exact(values.len()).map_err(|_| Error::OutOfMemory { op: "to_vec", bytes })?;
+        let mut out = memory::room("to_vec", values.len())?;
         out.extend(values.iter().map(|x| F::from_f64(x.to_f64())));
         Ok(out)
     }

@@ -3,7 +3,7 @@
 use crate::bridge::ffi::Place;
 use crate::dlpack::{DlDevice, Imported, ManagedTensor, export};
 use crate::failure::{Code, Failure, Result};
-use mfm_core::{Device, Error, Shape, Tensor};
+use mfm_core::{Device, Error, Shape, Tensor, memory};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_gpu_cuda::{CudaDevice, CudaTensor, ForeignStream, Options, Precision};
 use std::borrow::Cow;
@@ -126,9 +126,7 @@ impl Backend for CpuDevice<f32> {
 
     fn check_room(&self, shape: Shape) -> Result<()> {
         // Nothing is written, so it costs nothing.
-        let (elements, bytes) = (shape.elements(), shape.elements().saturating_mul(size_of::<f32>()));
-        Vec::<f32>::new().try_reserve_exact(elements).map_err(|_| Error::OutOfMemory { op: "the result", bytes })?;
-        Ok(())
+        Ok(memory::room::<f32>("the result", shape.elements()).map(drop)?)
     }
 
     fn host(tensor: &CpuTensor<f32>) -> mfm_core::Result<Cow<'_, [f32]>> {

@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::bridge::ffi::{Host, Progress};
 use crate::failure::{Code, Failure, Result};
 use crate::guard::outside;
-use mfm_core::{Draws, Error, Lift, MetaFlowMap, Query, Reward, Shape, Tensor};
+use mfm_core::{Draws, Error, Lift, MetaFlowMap, Query, Reward, Shape, Tensor, memory};
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 
@@ -254,9 +254,7 @@ impl<'a, B: Backend> HostReward<'a, B> {
 }
 
 fn room(elements: usize) -> mfm_core::Result<Vec<f32>> {
-    let mut values = Vec::new();
-    let bytes = elements.saturating_mul(size_of::<f32>());
-    values.try_reserve_exact(elements).map_err(|_| Error::OutOfMemory { op: "reward", bytes })?;
+    let mut values = memory::room("reward", elements)?;
     // What a callback leaves out is found, not taken for a zero.
     values.resize(elements, f32::NAN);
     Ok(values)

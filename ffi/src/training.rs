@@ -9,7 +9,7 @@ use crate::session::Run;
 use mfm_core::posterior_velocity::AsDrift;
 use mfm_core::sample::sample_by_steps;
 use mfm_core::training::{Consistency, FineTuning, FineTuningMaps, Guided, LogNormaliser, NoTeacher, Objective, StopGradient, WeightSlope};
-use mfm_core::{Device, Error, Flow, Noise, Operations, Shape, TimeGrid};
+use mfm_core::{Device, Error, Flow, Noise, Operations, Shape, TimeGrid, memory};
 use mfm_nn::file::LIBRARY;
 use mfm_nn::file::jumps::{DIAGONAL, fine_tuned};
 use mfm_nn::optimiser::OptimiserConfig;
@@ -37,15 +37,13 @@ fn settings(options: &TrainingOptions, seed: u64, dimension: usize, draws: usize
     config.check()?;
     // Lists of a batch's length are made that cannot fail politely; none is longer than this one.
     let numbers = options.batch.saturating_mul(dimension.max(2)).saturating_mul(draws);
-    let bytes = numbers.saturating_mul(size_of::<f64>());
-    Vec::<f64>::new().try_reserve_exact(numbers).map_err(|_| Error::OutOfMemory { op: "a batch", bytes })?;
+    memory::room::<f64>("a batch", numbers)?;
     Ok(config)
 }
 
 /// The seed of fine-tuning, as the command `mfm finetune` has it: not the host's itself, whose forks are the steps of the run that made the model.
 fn derived(seed: u64) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = Noise::new(seed).fork(0).seed();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    Noise::new(seed).fork(0).short_seed()
 }
 
 /// That the run reads every option that is not as it is by default.

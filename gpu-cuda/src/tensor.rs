@@ -9,7 +9,7 @@ use core::fmt;
 use mfm_core::tensor::{
     Binary, Compare, Element, Fused, OptimiserState, OptimiserStep, OptimiserUpdate, Pullback, Reduce, Transpose, Unary,
 };
-use mfm_core::{Device, Error, Layout, Result, Shape, Tensor};
+use mfm_core::{Device, Error, Layout, Result, Shape, Tensor, memory};
 use std::sync::Arc;
 
 /// An array on a [`CudaDevice`]: a buffer that may be shared, an offset, a shape, and a stride for each axis.
@@ -100,9 +100,7 @@ impl Tensor for CudaTensor {
     fn to_vec<E: Element>(&self) -> Result<Vec<E>> {
         let elements = self.layout.shape.elements();
         let storage = self.home().storage();
-        let mut out = Vec::new();
-        let bytes = elements.saturating_mul(size_of::<E>());
-        out.try_reserve_exact(elements).map_err(|_| Error::OutOfMemory { op: "to_vec", bytes })?;
+        let mut out = memory::room("to_vec", elements)?;
         if elements > 0 && self.layout.strides.iter().all(|&stride| stride == 0) {
             // One number, many times.
             self.home().download("to_vec", self.address(), storage.bytes(), &mut |bytes| decode(storage, bytes, &mut out))?;

@@ -2,9 +2,8 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 use mfm_core::tensor::Activation;
-use mfm_core::{Device, Error, Noise, Operations, Result, Shape, Tensor};
+use mfm_core::{Device, Error, Noise, Operations, Result, Shape, Tensor, memory};
 
 /// Where the parameters of a network under construction come from: a name and a shape give a tensor.
 pub type Source<'a, T, E> = dyn FnMut(&str, Shape) -> Result<T, E> + 'a;
@@ -77,9 +76,7 @@ pub(crate) fn join(name: &str, part: &str) -> String {
 /// [`Error::OutOfMemory`] if the host has no room for them, and whatever the device reports.
 pub fn uniform<D: Device>(device: &D, noise: &Noise, bound: f64, shape: Shape) -> Result<D::Tensor> {
     let elements = shape.elements();
-    let mut values: Vec<f64> = Vec::new();
-    let bytes = elements.saturating_mul(size_of::<f64>());
-    values.try_reserve_exact(elements).map_err(|_| Error::OutOfMemory { op: "fresh parameters", bytes })?;
+    let mut values = memory::room("fresh parameters", elements)?;
     values.resize(elements, 0.0);
     noise.fill_uniform(&mut values);
     for value in &mut values {

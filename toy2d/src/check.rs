@@ -1,6 +1,6 @@
 //! The checks that every entrance of this crate makes.
 
-use mfm_core::{Error, Result, Shape};
+use mfm_core::{Error, Result, Shape, memory};
 
 /// That a list has `expected` values.
 pub(crate) fn length(op: &'static str, expected: usize, found: usize) -> Result<()> {
@@ -42,7 +42,5 @@ pub(crate) fn room(op: &'static str, axes: &[usize]) -> Result<()> {
 
 fn reserve(op: &'static str, axes: &[usize]) -> Result<(Vec<f64>, usize)> {
     let elements = Shape::new(axes)?.elements();
-    let mut values = Vec::new();
-    values.try_reserve_exact(elements).map_err(|_| Error::OutOfMemory { op, bytes: elements * size_of::<f64>() })?;
-    Ok((values, elements))
+    Ok((memory::room(op, elements)?, elements))
 }

@@ -3,7 +3,7 @@
 use super::distortion::{NUMBERS, distort};
 use crate::data::{Dataset, split_digits};
 use crate::{Context, Failure, Result};
-use mfm_core::{Device, Noise, Shape, Tensor};
+use mfm_core::{Device, Noise, Shape, Tensor, memory};
 use mfm_nn::Classifier;
 use mfm_nn::train::Samples;
 
@@ -81,9 +81,7 @@ pub struct Augmentation {
 
 /// A list of zeros, or that there is no memory for it.
 fn zeros<E: Copy + Default>(count: usize) -> mfm_core::Result<Vec<E>> {
-    let mut list = Vec::new();
-    let bytes = count.saturating_mul(size_of::<E>());
-    list.try_reserve_exact(count).map_err(|_| mfm_core::Error::OutOfMemory { op: "a batch of digits", bytes })?;
+    let mut list = memory::room("a batch of digits", count)?;
     list.resize(count, E::default());
     Ok(list)
 }

@@ -1,10 +1,10 @@
 //! Where tensors come from.
 
 use super::{Element, Tensor};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::memory;
 use crate::noise::Noise;
 use crate::shape::Shape;
-use alloc::vec::Vec;
 use core::fmt::Debug;
 
 /// A handle to a device: a value, cheap to clone, with no global state behind it.
@@ -53,9 +53,7 @@ pub trait Device: Clone + Debug + 'static {
     /// Whatever the device reports; [`Error::OutOfMemory`] if there is no room, on the device or on the host.
     fn normal(&self, noise: &Noise, shape: Shape) -> Result<Self::Tensor> {
         let elements = shape.elements();
-        let mut values = Vec::new();
-        let bytes = elements.saturating_mul(size_of::<f64>());
-        values.try_reserve_exact(elements).map_err(|_| Error::OutOfMemory { op: "normal", bytes })?;
+        let mut values = memory::room("normal", elements)?;
         values.resize(elements, 0.0);
         noise.fill_normal(&mut values);
         self.from_slice(&values, shape)

@@ -16,7 +16,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use mfm_core::autodiff::Var;
 use mfm_core::training::Losses;
-use mfm_core::{Error, Noise, Result, Tensor};
+use mfm_core::{Error, Noise, Result, Tensor, memory};
 use serde::{Deserialize, Serialize};
 
 /// The settings of a training run.
@@ -103,9 +103,7 @@ pub fn random_rows<T: Tensor>(rows: &T, labels: Option<&[usize]>, size: usize, n
     if let Some(found) = labels.map(<[usize]>::len).filter(|found| *found != count) {
         return Err(Error::Length { op: "the labels", expected: count, found });
     }
-    let mut chosen = Vec::new();
-    let bytes = size.saturating_mul(size_of::<usize>());
-    chosen.try_reserve_exact(size).map_err(|_| Error::OutOfMemory { op: "a batch", bytes })?;
+    let mut chosen = memory::room("a batch", size)?;
     chosen.resize(size, 0);
     noise.fill_below(count, &mut chosen);
     let labels = labels.map(|labels| chosen.iter().filter_map(|&i| labels.get(i).copied()).collect());
