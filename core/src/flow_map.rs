@@ -265,6 +265,23 @@ impl<'a, M> Flow<'a, M> {
         let (drift_weight, state_weight) = self.path.coefficients(t).posterior_mean_weights();
         T::linear_combination(&[(drift_weight, &self.drift(t, x)?), (state_weight, x)])
     }
+
+    /// The score ∇log p_t(x) = (β b − β̇ x)/(α (α β̇ − α̇ β)).
+    ///
+    /// # Errors
+    /// As [`drift`](Self::drift); [`Error::Range`] at t = 1, where it is infinite.
+    pub fn score<T: Tensor>(&self, t: f64, x: &T) -> Result<T>
+    where
+        M: MetaFlowMap<T>,
+    {
+        let drift = self.drift(t, x)?;
+        let at = self.path.coefficients(t);
+        if at.alpha == 0.0 {
+            return Err(Error::Range { what: "the time of a score", value: t, range: "below 1" });
+        }
+        let (drift_weight, state_weight) = at.score_weights();
+        T::linear_combination(&[(drift_weight, &drift), (state_weight, x)])
+    }
 }
 
 /// One time as a tensor of shape `[1]`.

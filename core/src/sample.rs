@@ -117,9 +117,7 @@ pub fn sample_by_diffusion<T: Tensor, M: MetaFlowMap<T>>(
         let (t, span) = (pair[0], pair[1] - pair[0]);
         let at = flow.path.coefficients(t);
         let drift = flow.drift(t, &x)?;
-        let (drift_weight, state_weight) = at.posterior_mean_weights();
-        let per_variance = 1.0 / (at.alpha * at.alpha);
-        let (score_drift, score_state) = (at.beta * drift_weight * per_variance, (at.beta * state_weight - 1.0) * per_variance);
+        let (score_drift, score_state) = at.score_weights();
         let kick = x.device().normal(&noise.fork(k as u64), x.shape())?;
         let root = libm::sqrt(2.0 * epsilon * span);
         x = T::linear_combination(&[

@@ -70,10 +70,25 @@ fn drift_score_and_mean_obey_their_identities() {
         assert_close(&rows(|out| at.drift(x, out), d), &drift, 1e-11, "drift");
         let score: Vec<f64> = x.iter().zip(&mean).map(|(x, m)| (c.beta * m - x) / (c.alpha * c.alpha)).collect();
         assert_close(&rows(|out| at.score(x, out), d), &score, 1e-11, "score");
+        // From the drift alone, which is what a network gives.
+        let drift = rows(|out| at.drift(x, out), d);
+        let mix = |weights: (f64, f64)| -> Vec<f64> { drift.iter().zip(x).map(|(b, x)| weights.0 * b + weights.1 * x).collect() };
+        assert_close(&mix(c.posterior_mean_weights()), &mean, 1e-11, "mean from the drift");
+        assert_close(&mix(c.score_weights()), &rows(|out| at.score(x, out), d), 1e-11, "score from the drift");
         let posterior = at.posterior(x).unwrap();
         // A sum of four terms of at most one.
         assert!((posterior.weights().iter().sum::<f64>() - 1.0).abs() < 1e-14);
     });
+}
+
+#[test]
+fn the_ratio_of_data_to_noise_is_the_inverse_of_the_time() {
+    for path in PATHS {
+        for t in TIMES {
+            assert_close(&[path.time_at(path.coefficients(t).ratio())], &[t], 1e-14, path.name());
+        }
+        assert_eq!([0.0, 1.0].map(|t| path.coefficients(t).ratio()), [0.0, f64::INFINITY], "{}", path.name());
+    }
 }
 
 // ∂_t log p + div b + b·score = 0, which ties the drift to the density without a word about posteriors. Differences in time at

@@ -32,6 +32,11 @@ pub struct Coefficients {
 }
 
 impl Coefficients {
+    /// β/α, the root of the signal-to-noise ratio, of which [`Interpolant::time_at`] is the inverse. Infinite at t = 1.
+    pub fn ratio(&self) -> f64 {
+        self.beta / self.alpha
+    }
+
     /// κ = β̇ − α̇ β/α, by which the posterior mean enters the drift: b = (α̇/α) x + κ D. Infinite where α = 0.
     pub fn kappa(&self) -> f64 {
         self.beta_dot - self.alpha_dot * self.beta / self.alpha
@@ -50,6 +55,12 @@ impl Coefficients {
         }
         let wronskian = self.wronskian();
         (self.alpha / wronskian, -self.alpha_dot / wronskian)
+    }
+
+    /// The weights (of the drift, of the state) in the score ∇log p_t = (β D − x)/α² = (β b − β̇ x)/(α (α β̇ − α̇ β)). Infinite where α = 0.
+    pub fn score_weights(&self) -> (f64, f64) {
+        let wronskian = self.scaled_wronskian();
+        (self.beta / wronskian, -self.beta_dot / wronskian)
     }
 
     /// α β̇ − α̇ β.

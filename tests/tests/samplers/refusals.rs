@@ -184,6 +184,7 @@ fn times_lie_between_noise_and_data() -> Result<()> {
         for outcome in [
             flow.drift(t, &x),
             flow.posterior_mean(t, &x),
+            flow.score(t, &x),
             flow.posterior(&x, t, &x),
             posterior_by_steps(&flow, &grid, &x, t, &x),
             posterior_by_rollout(&flow, &grid, &x, t, &x),
@@ -191,5 +192,6 @@ fn times_lie_between_noise_and_data() -> Result<()> {
             assert!(matches!(outcome, Err(Error::Range { .. })), "{t}: {outcome:?}");
         }
     }
+    assert!(matches!(flow.score(1.0, &x), Err(Error::Range { what: "the time of a score", .. })));
     Ok(())
 }

@@ -6,8 +6,8 @@ use mfm_core::interpolant::{Interpolant, Linear};
 use mfm_core::sample::{posterior_by_steps, sample_by_diffusion, sample_by_integration, sample_by_refinement, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
 use mfm_core::{Condition, Error, Flow, MetaFlowMap, Noise, Operations, Result, Tensor, TimeGrid};
-use mfm_toy2d::GaussianMixture;
 use mfm_toy2d::exact::{ExactFlowMap, TransportMap};
+use mfm_toy2d::{AtTime, GaussianMixture};
 
 /// Samples of each sampler, by number.
 const SAMPLES: usize = 2048;
@@ -32,6 +32,26 @@ fn the_map_samples_in_one_step_and_in_several() -> Result<()> {
         // The map is exact, so the number of steps does not matter.
         let error = crate::support::relative_error(&several.to_vec()?, &one.to_vec::<f64>()?, 1.0);
         assert!(error < 1e-9, "{path:?}: {error:e}");
+    }
+    Ok(())
+}
+
+// Rounding, magnified by 1/α.
+#[test]
+fn a_flow_tells_its_posterior_mean_and_score() -> Result<()> {
+    for path in PATHS {
+        let (paper, states) = (Paper::new(path)?, normal(&device(), 5, 2, 7)?);
+        for t in [0.0, 0.3, 0.9] {
+            let (at, x) = (AtTime::new(&paper.prior, path, t)?, states.to_vec::<f64>()?);
+            let (mut mean, mut score) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+            at.posterior_mean(&x, &mut mean)?;
+            at.score(&x, &mut score)?;
+            let found = [paper.flow().posterior_mean(t, &states)?, paper.flow().score(t, &states)?];
+            for (found, expected) in found.iter().zip([mean, score]) {
+                let error = crate::support::relative_error(&found.to_vec()?, &expected, 1.0);
+                assert!(error < 1e-12, "{path:?}, {t}: {error:e}");
+            }
+        }
     }
     Ok(())
 }
