@@ -61,11 +61,21 @@ impl<'a> TensorView<'a> {
         single.chain(double.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)))
     }
 
+    /// The numbers where they lie, to be lent to a device that takes such (`CpuDevice::wrap` of `mfm-cpu-ref`). `None` for f64, on a machine that is not
+    /// little-endian, and where the file does not lie at a multiple of four bytes.
+    pub fn in_place(&self) -> Option<&'a [f32]> {
+        let is_native = self.precision == Precision::F32 && cfg!(target_endian = "little");
+        bytemuck::try_cast_slice(self.bytes).ok().filter(|_| is_native)
+    }
+
     /// The tensor on a device.
     ///
     /// # Errors
     /// Whatever the device reports.
     pub fn to_tensor<D: Device>(&self, device: &D) -> Result<D::Tensor, FileError> {
+        if let Some(values) = self.in_place() {
+            return Ok(device.from_slice(values, self.shape)?);
+        }
         let tensor = match self.precision {
             Precision::F32 => {
                 let values: Vec<f32> = self.bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();

@@ -58,6 +58,24 @@ fn models_come_back_exactly() {
 }
 
 #[test]
+fn numbers_that_lie_as_the_machine_has_them_are_lent() {
+    let content = bytes();
+    let mut shifted = vec![0; content.len() + 8];
+    let misalignment = shifted.as_ptr().align_offset(4);
+    for shift in 0..8 {
+        shifted[shift..shift + content.len()].copy_from_slice(&content);
+        let file = ModelFile::parse(&shifted[shift..shift + content.len()]).unwrap();
+        let view = file.tensor("first.weight").unwrap();
+        let values: Vec<f32> = view.to_tensor(&CpuDevice::<f32>::new()).unwrap().to_vec().unwrap();
+        let is_aligned = cfg!(target_endian = "little") && shift % 4 == misalignment % 4;
+        assert_eq!(view.in_place(), is_aligned.then_some(&values[..]), "{shift}");
+    }
+    let double = model::<f64>(false);
+    let content = write_model(&double, &header(&double), None).unwrap();
+    assert!(ModelFile::parse(&content).unwrap().tensor("first.weight").unwrap().in_place().is_none());
+}
+
+#[test]
 fn every_flipped_bit_is_noticed() {
     let bytes = bytes();
     for place in 0..bytes.len() {

@@ -12,7 +12,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use cortex_m_rt::{ExceptionFrame, entry, exception};
 use cortex_m_semihosting::{debug, hprintln};
 use embedded_alloc::LlffHeap;
-use mfm_bare_metal::check::{MODEL, TOLERANCE, compute, distance};
+use mfm_bare_metal::check::{MODEL, TOLERANCE, compute, distance, lent};
 use mfm_cpu_ref::CpuDevice;
 
 /// What the heap may take; the rest of the RAM is the stack's.
@@ -121,7 +121,8 @@ fn main() -> ! {
     Timer::start();
     let two_million = calibrate();
     let start = Timer::ticks();
-    let outcome = compute(&CpuDevice::<f32>::new());
+    let device = CpuDevice::<f32>::new();
+    let outcome = compute(&device, |view| lent(&device, view));
     let ticks = Timer::ticks() - start;
     let numbers = outcome.unwrap_or_else(|error| {
         hprintln!("{}", error);

@@ -2,7 +2,7 @@
 #![no_std]
 #![no_main]
 
-use mfm_bare_metal::check::{TOLERANCE, compute, distance};
+use mfm_bare_metal::check::{TOLERANCE, compute, distance, lent};
 use mfm_cpu_ref::CpuDevice;
 
 #[global_allocator]
@@ -16,7 +16,8 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 /// The largest difference from the host's numbers; infinite if nothing could be computed.
 #[unsafe(no_mangle)]
 extern "C" fn check() -> f32 {
-    compute(&CpuDevice::<f32>::new()).map_or(f32::INFINITY, |numbers| distance(&numbers))
+    let device = CpuDevice::<f32>::new();
+    compute(&device, |view| lent(&device, view)).map_or(f32::INFINITY, |numbers| distance(&numbers))
 }
 
 /// The largest difference allowed.
