@@ -6,5 +6,6 @@ mod fine_tuning;
 mod gaussian_map;
 mod learned;
 mod paths;
+mod reflow;
 #[path = "../support/mod.rs"]
 mod support;
