@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Folder, texts};
+use common::{Folder, not_tested, texts};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -175,8 +175,7 @@ fn a_set_ten_times_larger_than_memory_trains() {
     let table = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {})}}", ROW / 4);
     let table = [b"\x93NUMPY\x01\x00", &(table.len() as u16).to_le_bytes()[..], table.as_bytes()].concat();
     if let Err(error) = sparse("set/a.safetensors", &header, rows * ROW).and_then(|()| sparse("table.npy", &table, rows * ROW)) {
-        println!("SKIPPED: this file system has no sparse files of {} bytes ({error})", rows * ROW);
-        return;
+        return not_tested("a set larger than memory", format!("this file system has no sparse files of {} bytes: {error}", rows * ROW));
     }
     let limited = |data: &str| {
         let options = "-o model.mfm --steps 3 --batch 16 --precondition off --network dit --size 16x1x1 --patch 8 --threads 1 -q";
@@ -185,8 +184,7 @@ fn a_set_ten_times_larger_than_memory_trains() {
     };
     let bound = folder.shell(&format!("ulimit -v {} && ulimit -v", LIMIT >> 10));
     if texts(&bound).0.trim() != (LIMIT >> 10).to_string() {
-        println!("SKIPPED: ulimit -v does not work here: {}", texts(&bound).1.trim());
-        return;
+        return not_tested("a set larger than memory", format!("ulimit -v does not work here: {}", texts(&bound).1.trim()));
     }
     let refused = limited("table.npy");
     assert!(refused.contains("memory"), "{refused:?}");

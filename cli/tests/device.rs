@@ -4,8 +4,7 @@
 
 mod common;
 
-use common::{Folder, TRAIN, is_refused, texts};
-use std::io::Write;
+use common::{Folder, TRAIN, is_refused, not_tested, texts};
 use std::path::Path;
 use std::process::Output;
 
@@ -18,7 +17,7 @@ fn run(folder: &Folder, driver: &Path, arguments: &[&str]) -> Output {
 fn emulated() -> Option<&'static Path> {
     let path = mfm_cuda_emulator::path();
     if path.is_none() {
-        let _ = writeln!(std::io::stderr().lock(), "NOT TESTED: mfm on the emulated CUDA device: there was no C++ compiler");
+        not_tested("mfm on the emulated CUDA device", "there was no C++ compiler");
     }
     path
 }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Folder, is_refused, texts};
+use common::{Folder, is_refused, not_tested, texts};
 use mfm_core::Noise;
 use mfm_nn::ModelFile;
 use std::collections::BTreeSet;
@@ -144,7 +144,7 @@ impl Run {
         !output.status.success()
     }
 
-    /// Kills the run so many times, half of them inside a checkpoint's write; the folder of the outcome, and that of a run that was never killed. The
+    /// Kills the run so many times, half of them aimed at a checkpoint's write; the folder of the outcome, and that of a run that was never killed. The
     /// weights of both have been compared.
     fn survives(&self, kills: u64, prepare: impl Fn(&Folder)) -> (Folder, Folder) {
         let [whole, folder] = [Folder::new(), Folder::new()];
@@ -270,7 +270,7 @@ fn on_a_disk(folder: &Folder, options: &str, line: &str) -> Option<Output> {
     std::fs::create_dir_all(folder.path("disk")).unwrap();
     let mount = format!("mount -t tmpfs -o {options} none disk");
     if !folder.shell(&format!("unshare --mount sh -c '{mount}' 2>/dev/null")).status.success() {
-        println!("skipped: mounting a file system takes the rights of root");
+        not_tested("full and read-only disks", "mounting a file system takes the rights of root");
         return None;
     }
     Some(folder.shell(&format!("unshare --mount sh -c '{mount} && {line}'")))

@@ -1,7 +1,8 @@
 //! The rules of differentiation, on the judge itself: against finite differences, and the suite's own footing.
 
-use mfm_core::autodiff::vjp;
-use mfm_core::{Device, Tensor};
+use mfm_core::autodiff::{Tape, vjp};
+use mfm_core::tensor::Segment;
+use mfm_core::{Device, Error, Operations, Result, Tensor};
 use mfm_tests::conformance::broken::{BrokenDevice, Fault, every_mutant_is_caught};
 use mfm_tests::conformance::input::Layout;
 use mfm_tests::conformance::program::{program, property};
@@ -59,6 +60,37 @@ fn the_judge_decides() -> Check {
     let (all, open, steps) = (all.get(), open.get(), steps.get());
     assert!(steps > 3 * 400 && open * 20 < all, "{steps} steps succeed; {open} elements of {all} are undecided");
     println!("{steps} steps of 400 programs succeed; {open} elements of {all} are undecided");
+    Ok(())
+}
+
+/// The square of one of its inputs, or a constant: the others have no influence.
+#[derive(Clone)]
+struct SquareOf(Option<usize>);
+
+impl Segment for SquareOf {
+    fn run<T: Tensor>(&self, inputs: &[T]) -> Result<T> {
+        self.0.map_or_else(|| inputs[0].detach().square(), |k| inputs[k].square())
+    }
+}
+
+/// What is run again has the gradients that it has when it is recorded, and where that has none it has none.
+#[test]
+fn recomputation_changes_no_independence() -> Result<()> {
+    let x = JUDGE.full(1.5, mfm_core::Shape::new(&[3])?)?;
+    for (used, is_tracked) in [None, Some(0), Some(1)].into_iter().flat_map(|used| [true, false].map(|is_tracked| (used, is_tracked))) {
+        let gradients = |recompute: bool| -> Result<Vec<Result<Vec<f64>>>> {
+            let tape = Tape::new();
+            let [first, second, beside] = [(); 3].map(|()| tape.variable(x.clone()));
+            let inputs = [first.clone(), if is_tracked { second.clone() } else { second.detach() }];
+            let segment = SquareOf(used);
+            let output = if recompute { Tensor::recompute(&segment, &inputs)? } else { segment.run(&inputs)? };
+            let found = tape.backward(&output.add(&beside)?, JUDGE.full(1.0, x.shape())?)?;
+            Ok([first, second, beside].iter().map(|variable| found.of(variable)?.to_vec()).collect())
+        };
+        let plain = gradients(false)?;
+        assert_eq!(gradients(true)?, plain, "the square of input {used:?}, the second tracked: {is_tracked}");
+        assert!(plain.contains(&Err(Error::Independent { op: "gradient" })) && plain[2] == Ok(vec![1.0; 3]), "{plain:?}");
+    }
     Ok(())
 }
 

@@ -22,6 +22,15 @@ fn inputs_keep_every_promise() {
     targets::TARGETS.into_iter().filter(|(name, _)| *name != "calls").for_each(repeat);
 }
 
+/// A checkpoint belongs to one version of the library. The seed is made anew by the target's tiny run in a folder `run`:
+/// `(cat run/config.json; printf '\0'; cat run/log.jsonl; printf '\0'; cat run/checkpoint.mfm) >fuzz/inputs/run-folder/going-on`.
+#[test]
+fn one_seed_is_a_run_that_goes_on() {
+    let seed = include_bytes!("../../fuzz/inputs/run-folder/going-on");
+    assert!(targets::run_folder::goes_on(seed), "the seed going-on of run-folder is of another version: make it anew");
+    assert!(!targets::run_folder::goes_on(&seed[..seed.len() - 1]), "a checkpoint that is cut off was taken");
+}
+
 /// By itself, so that Valgrind can watch it alone.
 #[test]
 fn calls_keep_every_promise() {

@@ -41,7 +41,7 @@ fn train(graphs_too: bool, config: &ModelConfig, size: usize, steps: u64) -> Res
 #[test]
 fn training_has_the_same_graphs_again() -> Result<()> {
     if let Err(reason) = mfm_cuda_emulator::install() {
-        eprintln!("NOT TESTED: training in graphs: {reason}");
+        mfm_tests::not_tested("training in graphs", reason);
         return Ok(());
     }
     let perceptron = MlpConfig { data: 2, width: 16, depth: 3, frequencies: 2, labels: 0, zero_output: false };

@@ -61,7 +61,7 @@ fn moved<D: Device>(device: &D) -> Result<[Vec<f64>; 3]> {
 fn gpu(precision: Precision) -> Option<CudaDevice> {
     // Says why where there is no compiler for the emulated driver; a real one is used where there is one.
     if let Err(reason) = mfm_cuda_emulator::install() {
-        eprintln!("NOT TESTED: training on a GPU: {reason}");
+        mfm_tests::not_tested("training on a GPU", reason);
         return None;
     }
     Some(CudaDevice::with_options(0, Options { precision, ..Options::default() }).unwrap())

@@ -3,8 +3,15 @@
 #![allow(clippy::unwrap_used)] // a helper of tests
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+/// Says on the terminal that something was not tested, and why: past the test harness, which hides what passing tests print.
+pub fn not_tested(what: &str, why: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "NOT TESTED: {what}: {why}");
+}
 
 /// A temporary folder in which `mfm` is run.
 pub struct Folder(tempfile::TempDir);

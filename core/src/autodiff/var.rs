@@ -449,10 +449,14 @@ impl<T: Tensor> Tensor for Var<T> {
             let tracked = |(value, place): (T, &Option<usize>)| if place.is_some() { again.variable(value) } else { Self::constant(value) };
             let inputs: Vec<Self> = values.into_iter().zip(&places).map(tracked).collect();
             let output = segment.run(&inputs)?;
+            if output.place.is_none() {
+                return Ok(());
+            }
             let gradients = again.backward(&output, g.clone())?;
             for (input, place) in inputs.iter().zip(places) {
-                if let Some(index) = place {
-                    sink(index, gradients.of_or_zeros(input)?)?;
+                // An input without influence gets nothing, as it would have if the segment had been recorded: zeros would make it one with influence.
+                if let (Some(index), Some(part)) = (place, gradients.find(input)?) {
+                    sink(index, part.clone())?;
                 }
             }
             Ok(())

@@ -9,7 +9,7 @@ mod model_file;
 mod noise;
 mod programs;
 mod reward;
-mod run_folder;
+pub mod run_folder;
 mod safetensors;
 
 /// A name and its function.

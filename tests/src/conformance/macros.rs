@@ -1,14 +1,13 @@
 //! The suite as tests.
 
+use crate::not_tested;
 use std::fmt::Display;
-use std::io::Write;
 
-/// The device, or a line on the terminal that says that it was not tested: past the test harness, which hides what passing tests
-/// print. It goes there in one piece, since other tests write beside it, and names the test, by which the harness names its thread.
+/// The device, or a line on the terminal that says that it was not tested. It names the test, by which the harness names its thread.
 pub fn available<D, E: Display>(name: &str, device: Result<D, E>) -> Option<D> {
     let thread = std::thread::current();
     let test = thread.name().filter(|test| test.contains("::")).unwrap_or(name);
-    device.map_err(|error| std::io::stderr().write_all(format!("NOT TESTED: {test}: {error}\n").as_bytes())).ok()
+    device.map_err(|error| not_tested(test, error)).ok()
 }
 
 /// One test for each primitive, hook and property, in a module `$name`. See [`conformance`](mod@crate::conformance).

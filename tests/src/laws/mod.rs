@@ -11,8 +11,8 @@
 //! | [`shared_states`] | states × draws is the same as states repeated |
 //!
 //! Each returns a [`Failure`](crate::conformance::Failure) with the figure found and the one allowed. The tolerance is the caller's: a few
-//! roundings for a closed form, the solver's error for an integrator, what training has reached for a network. On a learned map `forgetful`
-//! and `shared_states` hold to rounding if its architecture has them built in.
+//! roundings for a closed form, the solver's error for an integrator, what training has reached for a network. A network has `identity`,
+//! `shared_states` and, being smooth, `tangent` built in; `forgetful` it has learned of noise alone, which the probe's states must be then.
 
 mod law_of_draws;
 mod pointwise;

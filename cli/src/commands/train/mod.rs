@@ -37,15 +37,23 @@ type Subject<T> = Weighted<Model<T>, T>;
 
 /// What `--json` reports.
 #[derive(Debug, Serialize)]
-struct Report<'a> {
-    model: String,
-    data: &'a str,
-    samples: usize,
-    dimension: usize,
-    parameters: usize,
-    steps: u64,
-    losses: &'a [LogRow],
-    seconds: f64,
+pub struct Report {
+    /// The file of the model.
+    pub model: String,
+    /// Where the data came from.
+    pub data: String,
+    /// Their number.
+    pub samples: usize,
+    /// The numbers of each.
+    pub dimension: usize,
+    /// The numbers that were trained.
+    pub parameters: usize,
+    /// The steps of the run.
+    pub steps: u64,
+    /// How some two hundred of them went.
+    pub losses: Vec<LogRow>,
+    /// Seconds of training.
+    pub seconds: f64,
 }
 
 /// Runs `mfm train`.
@@ -53,6 +61,28 @@ struct Report<'a> {
 /// # Errors
 /// One sentence for the user.
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
+    let report = make(context, arguments)?;
+    let mut table = Table::new(["model", "samples", "parameters", "steps", "diagonal loss", "consistency loss", "seconds"]);
+    let last = report.losses.last();
+    let shown = |of: fn(&LogRow) -> f64| last.map(|row| number(of(row), 4)).unwrap_or_default();
+    table.row([
+        report.model.clone(),
+        count(report.samples),
+        count(report.parameters),
+        count(report.steps as usize),
+        shown(|row| row.diagonal),
+        shown(|row| row.consistency),
+        number(report.seconds, 3),
+    ]);
+    context.table(&table)?;
+    context.results(&report)
+}
+
+/// Trains a model and writes its file.
+///
+/// # Errors
+/// One sentence for the user.
+pub fn make<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Report> {
     let place = Place::of(arguments)?;
     if arguments.learned_weighting && (arguments.teacher.is_some() || arguments.adaptive_power > 0.0) {
         let (option, why) = if arguments.teacher.is_some() {
@@ -122,30 +152,14 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let (model, losses) = train(context, arguments, &place, &data, &model, teacher.as_ref(), &header)?;
     let seconds = start.elapsed().as_secs_f64();
     save(&place.model, &model, &header)?;
-
-    let model = place.model.display().to_string();
-    let mut table = Table::new(["model", "samples", "parameters", "steps", "diagonal loss", "consistency loss", "seconds"]);
-    let last = losses.last();
-    let shown = |of: fn(&LogRow) -> f64| last.map(|row| number(of(row), 4)).unwrap_or_default();
-    let (diagonal, consistency) = (shown(|row| row.diagonal), shown(|row| row.consistency));
-    table.row([
-        model.clone(),
-        count(data.len()),
-        count(parameters),
-        count(arguments.steps as usize),
-        diagonal,
-        consistency,
-        number(seconds, 3),
-    ]);
-    context.table(&table)?;
-    context.results(&Report {
-        model,
-        data: data.name(),
+    Ok(Report {
+        model: place.model.display().to_string(),
+        data: data.name().to_owned(),
         samples: data.len(),
         dimension: data.dimension(),
         parameters,
         steps: arguments.steps,
-        losses: &losses,
+        losses,
         seconds,
     })
 }

@@ -1,13 +1,18 @@
-//! The laws on the exact maps of mixtures; and each law on a map that breaks it.
+//! The laws on the exact maps of mixtures, on maps that break them, and on networks.
 
+#[path = "../support/mod.rs"]
 mod support;
 
+mod broken;
+mod networks;
+
+use broken::refused;
 use mfm_core::autodiff::{Var, vjp};
 use mfm_core::interpolant::{Interpolant, Linear};
 use mfm_core::{Condition, Device, Error, MetaFlowMap, Noise, Operations, Query, Result, Tensor};
 use mfm_cpu_ref::CpuDevice;
 use mfm_nn::OnPath;
-use mfm_tests::conformance::{Check, Failure};
+use mfm_tests::conformance::Check;
 use mfm_tests::laws::{self, DrawLaw, Probe};
 use mfm_toy2d::exact::{ExactFlowMap, MixtureDrift, TransportMap};
 use mfm_toy2d::{AtTime, GaussianMixture};
@@ -30,13 +35,17 @@ fn pointwise(map: &impl MetaFlowMap<F64>, drift: &MixtureDrift, mixture: &Gaussi
 
 /// Null: draws and exact samples are of one law; 2,048 of each, four standard errors and two floors, at a state of the path.
 fn draws(map: &impl MetaFlowMap<F64>, mixture: &GaussianMixture, path: &dyn Interpolant, t: f64) -> Check {
+    draws_within(&DrawLaw::EXACT, map, mixture, path, t)
+}
+
+fn draws_within(law: &DrawLaw, map: &impl MetaFlowMap<F64>, mixture: &GaussianMixture, path: &dyn Interpolant, t: f64) -> Check {
     let at = AtTime::new(mixture, path, t)?;
     let (alpha, beta) = (at.coefficients().alpha, at.coefficients().beta);
     let x1 = mixture.sample(1, &Noise::new(5))?;
     let state: Vec<f64> = x1.iter().zip([0.4, -0.9, 0.2]).map(|(x, z)| beta * x + alpha * z).collect();
     let posterior = at.posterior_mixture(&at.posterior(&state)?)?;
     let state = rows(&device(), &state, mixture.dimension())?;
-    laws::posterior(map, (t, &state), Condition::NONE, |n, noise| posterior.sample(n, noise), &DrawLaw::EXACT, &Noise::new(6))
+    laws::posterior(map, (t, &state), Condition::NONE, |n, noise| posterior.sample(n, noise), law, &Noise::new(6))
 }
 
 fn priors() -> Result<[GaussianMixture; 3]> {
@@ -147,93 +156,6 @@ fn draws_of_the_exact_map_are_of_the_posterior() -> Check {
         draws(&ExactFlowMap::new(mixture, path, 2)?, mixture, path, 0.4).map_err(|failure| failure.within(&format!("on {path:?}")))?;
     }
     Ok(())
-}
-
-/// What is wrong with a map.
-#[derive(Clone, Copy)]
-enum Fault {
-    /// Jumps of no length move by a thousandth.
-    Restless,
-    /// The velocity at s in place of the average.
-    Instantaneous,
-    /// All velocities a thousandth too large.
-    Hasty,
-    /// Draws shrunk by a tenth.
-    Narrow,
-    /// The state in reverse.
-    Mirrored,
-    /// A thousandth of the state is remembered at t = 0.
-    Nostalgic,
-    /// The states in reverse order for their draws.
-    Shuffled,
-}
-
-struct Broken(TransportMap, Fault);
-
-impl MetaFlowMap<F64> for Broken {
-    fn velocity(&self, query: &Query<'_, F64>) -> Result<F64> {
-        let mut query = query.clone();
-        match self.1 {
-            Fault::Restless => self.0.velocity(&query),
-            Fault::Instantaneous => self.0.velocity(&Query { u: query.s.clone(), ..query }),
-            Fault::Hasty => self.0.velocity(&query)?.scale(1.001),
-            Fault::Narrow => F64::linear_combination(&[(0.9, &self.0.velocity(&query)?), (-0.1, &query.x)]),
-            Fault::Mirrored => {
-                query.x_t = query.x_t.neg()?;
-                self.0.velocity(&query)
-            }
-            Fault::Nostalgic => {
-                let memory = query.x_t.repeat_items(query.draws()?)?.scale(1e-3)?;
-                self.0.velocity(&query)?.add(&memory)
-            }
-            Fault::Shuffled => {
-                if query.draws()? > 1 {
-                    let last = query.x_t.shape().batch() - 1;
-                    query.x_t = query.x_t.gather(0, &(0..=last).rev().collect::<Vec<_>>())?;
-                }
-                self.0.velocity(&query)
-            }
-        }
-    }
-
-    fn map(&self, query: &Query<'_, F64>) -> Result<F64> {
-        let span = query.u.sub(&query.s)?.per_item(query.x.shape())?;
-        let moved = query.x.add(&self.velocity(query)?.mul(&span)?)?;
-        if matches!(self.1, Fault::Restless) { moved.shift(1e-3) } else { Ok(moved) }
-    }
-}
-
-/// That a law was broken, and which.
-fn refused(outcome: Check, law: &str) -> Check {
-    match outcome {
-        Ok(()) => Err(Failure::new(format!("a broken map passed the law '{law}'"))),
-        Err(failure) if failure.to_string().contains(law) => Ok(()),
-        Err(failure) => Err(failure.within("failed for another reason")),
-    }
-}
-
-#[test]
-fn each_law_catches_a_map_that_breaks_it() -> Check {
-    let (mixture, path) = (GaussianMixture::paper(), &Linear);
-    let drift = MixtureDrift::new(&mixture, path);
-    let probe = probe(&mixture, path)?;
-    let broken = |fault| Broken(TransportMap::new(&mixture, path, 1), fault);
-    refused(laws::identity(&broken(Fault::Restless), &probe, 1e-10), "X(s,s) = id")?;
-    refused(laws::semigroup(&broken(Fault::Restless), &probe, 1e-9), "X(s,u) = x + (u-s) v(s,u)")?;
-    refused(laws::semigroup(&broken(Fault::Instantaneous), &probe, 1e-9), "X(w,u) after X(s,w) = X(s,u)")?;
-    refused(laws::diagonal(&broken(Fault::Hasty), &drift, path, &probe, 1e-12), "v(s,s) = posterior velocity")?;
-    refused(laws::diagonal(&broken(Fault::Mirrored), &drift, path, &probe, 1e-12), "v(s,s) = posterior velocity")?;
-    refused(laws::forgetful(&broken(Fault::Nostalgic), &probe, 1e-10), "t = 0 forgets x_t")?;
-    refused(laws::shared_states(&broken(Fault::Shuffled), &probe, 3, 1e-12), "a state's draws are rows")?;
-    refused(draws(&broken(Fault::Narrow), &mixture, path, 0.3), "draws from the posterior")?;
-    refused(draws(&broken(Fault::Mirrored), &mixture, path, 0.3), "draws from the posterior")?;
-    // The same map without a fault passes, so it is the fault that is caught.
-    pointwise(&broken_by_nothing(&mixture), &drift, &mixture, 1e-9)?;
-    draws(&broken_by_nothing(&mixture), &mixture, path, 0.3)
-}
-
-fn broken_by_nothing(mixture: &GaussianMixture) -> TransportMap {
-    TransportMap::new(mixture, &Linear, 1)
 }
 
 // f32 on the device: a few roundings of coordinates up to 5, amplified by 1/(1 − t) ≤ 10.
