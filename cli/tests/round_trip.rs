@@ -271,10 +271,9 @@ fn a_run_in_a_folder() {
     let resume = ["train", "--run", "run", "--resume"];
     folder.refuses(&[&resume[..], &["--width", "25"]].concat(), &["--width 25", "was started with 24"]);
     // Two processes at once would write one log.
-    #[cfg(unix)]
     {
-        let config = std::fs::File::open(folder.path("run/config.json")).unwrap();
-        config.lock().unwrap();
+        let lock = std::fs::File::open(folder.path("run/lock")).unwrap();
+        lock.lock().unwrap();
         folder.refuses(&resume, &["--run run: another process is at work in this folder"]);
         assert!(folder.succeeds(&["plot", "run"]).contains("run/losses.png"));
     }
@@ -300,10 +299,9 @@ fn a_run_that_left_nothing_makes_way() {
     assert!(folder.path("run/config.json").exists() && !folder.path("run/checkpoint.mfm").exists());
     // What it logged is of no use to another run.
     folder.write("run/log.jsonl", b"{\"step\":1}\n");
-    #[cfg(unix)]
     {
-        let config = std::fs::File::open(folder.path("run/config.json")).unwrap();
-        config.lock().unwrap();
+        let lock = std::fs::File::open(folder.path("run/lock")).unwrap();
+        lock.lock().unwrap();
         folder.refuses(&train, &["--run run: another process is at work in this folder"]);
     }
     folder.succeeds(&train);

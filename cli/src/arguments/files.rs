@@ -54,8 +54,7 @@ pub(crate) fn check_read(writing: &ArgMatches, reading: &ArgMatches) -> Result<(
 fn written(matches: &ArgMatches) -> Vec<(&'static str, PathBuf)> {
     let mut written: Vec<_> = WRITTEN.into_iter().filter_map(|name| Some((name, path(matches, name)?))).collect();
     if let Some(folder) = path(matches, "run") {
-        let folder = RunFolder::new(&folder);
-        written.extend([("run", folder.model()), ("run", folder.checkpoint()), ("run", folder.log()), ("run", folder.config())]);
+        written.extend(RunFolder::new(&folder).files().map(|file| ("run", file)));
     }
     written
 }
