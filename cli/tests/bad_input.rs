@@ -90,6 +90,9 @@ fn bad_numbers_on_the_command_line() {
     for estimator in ["dps", "mfm-g", "mfm-gf", "unsteered"] {
         folder.refuses(&steer(&[estimator, "--start", "0", "--dynamics", "sde"]), &["--start 0", "an SDE needs a first time above 0"]);
     }
+    for (moves, what) in [("-1", "at least 1"), ("x", "at least 1"), ("0", "at least 1"), ("99999999999999999999", "too large")] {
+        folder.refuses(&steer(&["mcmc", "--moves", moves]), &["--moves", moves, what]);
+    }
     folder.refuses(&steer(&["smc", "--start", "0"]), &["--start 0", "an SDE needs"]);
     folder
         .refuses(&steer(&["mfm-g", "--steer-from", "0.9", "--steer-until", "0.1"]), &["--steer-from 0.9", "later than --steer-until 0.1"]);

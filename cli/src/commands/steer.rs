@@ -85,7 +85,7 @@ pub struct Arguments {
     #[arg(long, value_name = "POWER", default_value_t = 1.0, value_parser = positive, allow_negative_numbers = true)]
     pub power: f64,
     /// Chain moves at each time, for mcmc [default: 4]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub moves: Option<usize>,
     /// How the next state is made, for resampled, mcmc, mfm-smc by bridges and search [default: bridge]
     #[arg(long, value_name = "COUPLING")]
