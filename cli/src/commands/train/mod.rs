@@ -7,7 +7,6 @@ mod row;
 pub use arguments::{Arguments, Kind, Loss, Optimiser, Path, Size, Switch};
 pub use row::LogRow;
 
-use crate::classifier::failure;
 use crate::context::Context;
 use crate::data::{self, LabelColumn, Source};
 use crate::failure::{Failure, Place as _, Result};
@@ -314,6 +313,6 @@ fn train<T: Tensor>(
     if let Some(failure) = watch.broken.or(feed.broken) {
         return Err(failure.at(format!("training on {}", data.name())));
     }
-    outcome.map_err(failure).at(format!("training on {}", data.name()))?;
+    outcome.at(format!("training on {}", data.name()))?;
     Ok((trainer.averaged_precisely()?.map, watch.lines))
 }
