@@ -19,7 +19,7 @@ mod values;
 mod write;
 
 pub use dataset::Dataset;
-pub use digits::{DIGIT_SIDE, digits, split_digits};
+pub use digits::{DIGIT_SIDE, digits};
 pub use image::{Image, LARGEST_SIDE};
 pub use load::{load, load_labelled, open, read};
 pub use numbers::{LabelColumn, Numbers};
