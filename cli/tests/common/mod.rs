@@ -103,6 +103,11 @@ pub fn texts(output: &Output) -> (String, String) {
     (String::from_utf8(output.stdout.clone()).unwrap(), String::from_utf8(output.stderr.clone()).unwrap())
 }
 
+/// Numbers in lines, apart by commas.
+pub fn rows(text: &str) -> Vec<Vec<f64>> {
+    text.lines().map(|line| line.split(',').map(|cell| cell.parse().unwrap()).collect()).collect()
+}
+
 /// Checks for exit status 2, one sentence on standard error with all of `words`, and nothing on standard output.
 pub fn is_refused(output: &Output, words: &[&str]) {
     let (out, err) = texts(output);
