@@ -16,7 +16,8 @@ pub struct Told {
     /// The label, for a model that knows labels
     #[arg(long, value_name = "L", value_parser = crate::arguments::whole::<usize>, allow_negative_numbers = true)]
     pub label: Option<usize>,
-    /// The guidance scale of the label, for a model that takes one [default: 1, not guided]
+    /// The guidance scale of the label [default: 1, not guided]: one of those that a transformer was trained for, or any for a model of labels that was
+    /// trained without guidance, which is then asked twice, with the label and without. In few steps of such a map it is an extrapolation; best along an ODE
     #[arg(long, value_name = "SCALE", requires = "label", value_parser = crate::arguments::positive, allow_negative_numbers = true)]
     pub guidance: Option<f64>,
 }
@@ -83,15 +84,11 @@ impl<T: Tensor> LoadedModel<T> {
             _ => {}
         }
         match told.guidance {
-            Some(scale) if scales.is_empty() => {
-                let scale = Number(scale);
-                let sentence = format!(
-                    "--guidance {scale}: {} takes no guidance scale; a transformer that mfm train --guidance makes does",
-                    self.source
-                );
-                Err(Failure::input(sentence))
+            Some(scale) if self.header.absorbed > 0.0 => {
+                let (scale, own) = (Number(scale), Number(1.0 / (1.0 - self.header.absorbed)));
+                Err(Failure::input(format!("--guidance {scale}: {} is guided by {own} already, and takes no other scale", self.source)))
             }
-            Some(scale) if !scales.contains(&scale) => {
+            Some(scale) if !scales.is_empty() && !scales.contains(&scale) => {
                 let known: Vec<String> = scales.iter().map(f64::to_string).collect();
                 let scale = Number(scale);
                 Err(Failure::input(format!("--guidance {scale}: {} knows the scales {}", self.source, known.join(", "))))

@@ -216,6 +216,9 @@ fn options_of_something_else() {
         folder.refuses(&[&train[..], &["--network", "dit", option, "3"]].concat(), &[option, ": it is for --network mlp"]);
     }
     folder.refuses(&[&train[..], &["--label-dropout", "0.2"]].concat(), &["--label-dropout: it is for --labels"]);
+    folder.refuses(&[&train[..], &["--objective", "none", "--longest-jump", "0.5"]].concat(), &["--longest-jump: there are no jumps"]);
+    folder.refuses(&[&train[..], &["--objective", "flow", "--at-zero", "0.5"]].concat(), &["--at-zero: a flow model knows no states"]);
+    folder.refuses(&[&train[..], &["--at-zero", "0:2:10"]].concat(), &["--at-zero", "the share of the batch at t = 0 is 2"]);
     folder.refuses(&["toy2d", "--dim", "5"], &["--dim: it is for --problem inverse"]);
     folder.refuses(&["toy2d", "--exact", "--noise", "0.1"], &["--noise: it is for --problem inverse"]);
     folder.refuses(&["toy2d", "--exact", "--train-steps", "5"], &["--exact", "--train-steps"]);

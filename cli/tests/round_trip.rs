@@ -203,7 +203,11 @@ fn guidance_is_chosen_where_samples_are_drawn() {
     folder.refuses(&["sample", "guided.mfm", "--guidance", "3"], &["--label"]);
     folder.refuses(&["sample", "model.mfm", "--label", "0", "--guidance", "3"], &["--label 0", "knows no labels"]);
     folder.succeeds(&[&small[..], &["-o", "plain.mfm"]].concat());
-    folder.refuses(&["sample", "plain.mfm", "--label", "4", "--guidance", "3"], &["plain.mfm takes no guidance scale"]);
+    // Not told the scale, it is asked with the label and without.
+    let sample = |more: &[&str]| folder.succeeds(&[&["sample", "plain.mfm", "-n", "2", "--label", "4"], more].concat());
+    let [plain, one, three] = [&[][..], &["--guidance", "1"], &["--guidance", "3"]].map(sample);
+    assert_eq!(plain, one);
+    assert_ne!(one, three);
 }
 
 #[test]

@@ -125,9 +125,17 @@ impl<B: Backend> Run<B> {
     /// The model under a condition.
     ///
     /// # Errors
-    /// As [`check_labels`](Self::check_labels).
+    /// As [`check_labels`](Self::check_labels); [`Code::Unsupported`] for a guidance scale of a model that is guided already.
     pub(crate) fn flow<'a>(&'a self, labels: &'a [usize], guidance: &'a [f64]) -> Result<Flow<'a, mfm_nn::Model<B::Tensor>>> {
         self.check_labels(labels)?;
+        let absorbed = self.model.header.absorbed;
+        if absorbed > 0.0 && !guidance.is_empty() {
+            let own = 1.0 / (1.0 - absorbed);
+            return Err(Failure::new(
+                Code::Unsupported,
+                format!("guidance: the model is guided by {own} already, and takes no other scale"),
+            ));
+        }
         Ok(Flow::new(&self.model.network, self.model.path).with_condition(condition(labels, guidance)))
     }
 

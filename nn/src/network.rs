@@ -4,7 +4,8 @@ use crate::dit::{Dit, DitConfig, from_scratch};
 use crate::layer::{Source, fresh};
 use crate::mlp::{Mlp, MlpConfig};
 use crate::module::Module;
-use mfm_core::{Device, Error, Lift, MetaFlowMap, Noise, Query, Result, Tensor};
+use alloc::vec::Vec;
+use mfm_core::{Condition, Device, Error, Lift, MetaFlowMap, Noise, Operations, Query, Result, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// The form of a [`Network`].
@@ -97,11 +98,52 @@ impl<T: Tensor> Network<T> {
     }
 }
 
-impl<T: Tensor> MetaFlowMap<T> for Network<T> {
-    fn velocity(&self, query: &Query<'_, T>) -> Result<T> {
+impl<T: Tensor> Network<T> {
+    fn evaluate(&self, query: &Query<'_, T>) -> Result<T> {
         match self {
             Self::Mlp(network) => network.velocity(query),
             Self::Dit(network) => network.velocity(query),
+        }
+    }
+
+    /// The label that stands for none, if the network knows labels and takes no guidance scale as an input.
+    fn null_label(&self) -> Option<usize> {
+        let (labels, scales) = match self {
+            Self::Mlp(network) => (network.config().labels, &[][..]),
+            Self::Dit(network) => (network.config().labels, &network.config().guidance[..]),
+        };
+        (labels > 0 && scales.is_empty()).then_some(labels)
+    }
+
+    /// v(∅) + w (v(y) − v(∅)), for scales w that are not all one.
+    fn extrapolate(&self, query: &Query<'_, T>, null: usize, labels: &[usize], scales: &[f64]) -> Result<T> {
+        if let Some(&value) = scales.iter().find(|scale| !scale.is_finite()) {
+            return Err(Error::Range { what: "the guidance scale", value, range: "finite" });
+        }
+        let draws = query.draws()?;
+        let under = |labels| self.evaluate(&Query { condition: Condition::labels(labels), ..query.clone() });
+        let with = under(labels)?;
+        if scales.iter().all(|&scale| scale == 1.0) {
+            return Ok(with);
+        }
+        let without = under(&[null])?;
+        let scales: Vec<f64> = match scales {
+            [all] => alloc::vec![*all],
+            each => each.iter().flat_map(|&scale| core::iter::repeat_n(scale, draws)).collect(),
+        };
+        let scales = query.x.device().from_slice(&scales, Shape::new(&[scales.len()])?)?;
+        without.gated_residual(&scales.per_item(query.x.shape())?, &with.sub(&without)?)
+    }
+}
+
+/// A network that takes a guidance scale w as an input is told it. Another that knows labels is guided by itself, v = v(∅) + w (v(y) − v(∅)), at twice the price where w is
+/// not 1 (Ho, Salimans, *Classifier-Free Diffusion Guidance*, 2022): it must have learned what no label means, from labels that were dropped. On the diagonal that is guidance
+/// of the flow; of jumps it is an extrapolation, for which few steps may be too few.
+impl<T: Tensor> MetaFlowMap<T> for Network<T> {
+    fn velocity(&self, query: &Query<'_, T>) -> Result<T> {
+        match (self.null_label(), query.condition.labels, query.condition.guidance) {
+            (Some(null), Some(labels), Some(scales)) => self.extrapolate(query, null, labels, scales),
+            _ => self.evaluate(query),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Options, RunFolder};
 use crate::arguments::{Arguments, Command, check_files, check_read, command as whole, sentence};
-use crate::commands::train::Kind;
+use crate::commands::train::{Kind, Loss};
 use crate::failure::{Failure, Result};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, FromArgMatches, ValueHint};
@@ -89,7 +89,7 @@ fn are_of_use(command: &str, matches: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-/// That no option of another kind of network, or of labels that are not trained on, is given.
+/// That no option of another kind of network, or of labels, jumps or states that are not trained on, is given.
 fn fit_the_network(is_given: &impl Fn(&str) -> bool, matches: &ArgMatches) -> Result<()> {
     let given = |names: &[&'static str]| names.iter().copied().find(|name| is_given(name)).map(|name| name.replace('_', "-"));
     let refuse = |name: &str, what: &str| Err(Failure::input(format!("--{name}: {what}")));
@@ -100,7 +100,13 @@ fn fit_the_network(is_given: &impl Fn(&str) -> bool, matches: &ArgMatches) -> Re
         None => {}
     }
     match given(&["label_dropout"]) {
-        Some(name) if !matches.get_flag("labels") => refuse(&name, "it is for --labels"),
+        Some(name) if !matches.get_flag("labels") => return refuse(&name, "it is for --labels"),
+        _ => {}
+    }
+    let loss = matches.get_one("consistency");
+    match (given(&["longest_jump"]), given(&["at_zero", "state_power"])) {
+        (Some(name), _) if matches!(loss, Some(Loss::None | Loss::Flow)) => refuse(&name, "there are no jumps without a consistency loss"),
+        (_, Some(name)) if loss == Some(&Loss::Flow) => refuse(&name, "a flow model knows no states but those at t = 0"),
         _ => Ok(()),
     }
 }

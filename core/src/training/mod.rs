@@ -4,6 +4,7 @@ mod choices;
 mod consistency;
 mod fine_tuning;
 mod objective;
+mod schedule;
 mod times;
 mod weighting;
 
@@ -11,5 +12,6 @@ pub use choices::{Choices, Diagonal, Jump};
 pub use consistency::{Consistency, StopGradient};
 pub use fine_tuning::{FineTuning, FineTuningChoices, FineTuningLoss, FineTuningMaps, LogNormaliser, WeightSlope};
 pub use objective::{Batch, Guided, Losses, NoTeacher, Objective};
+pub use schedule::{Ramp, TimeSchedule};
 pub use times::{FlowTimes, LATEST_TIME, TimeLaw};
 pub use weighting::{AdaptiveWeight, LossScale};

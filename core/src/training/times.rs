@@ -14,7 +14,7 @@ pub struct TimeLaw {
     pub power: f64,
     /// The share of the batch at t = 0.
     pub at_zero: f64,
-    /// The longest jump u − s off the diagonal: 1 for all, less while warming up. A pair of sorted uniforms is shortened to
+    /// The longest jump u − s off the diagonal, 1 for all. A pair of sorted uniforms is shortened to
     /// u ← s + `span` (u − s).
     pub span: f64,
     /// The law of s on the diagonal.

@@ -305,9 +305,10 @@ typedef struct mfm_draw {
   uint64_t stream;      /**< Independent noise under the same seed. */
   const size_t* labels; /**< One for each state, or one for all; NULL for none. */
   size_t label_count;   /**< How many. */
-  const double* guidance; /**< Scales of classifier-free guidance, one for each state, or one for all; NULL for none. Only transformers that were made for
-                               some take any, and only these (::mfm_model_info has them): another is ::MFM_RANGE. For any other model, such as those
-                               of mfm_model_create(), every scale is ::MFM_UNSUPPORTED. */
+  const double* guidance; /**< Scales of classifier-free guidance of the labels, one for each state, or one for all; NULL for none. Transformers that were made for
+                               some take only these (::mfm_model_info has them): another is ::MFM_RANGE. Any other model of labels takes any finite scale,
+                               and is then asked twice, with the label and without; off the diagonal that extrapolates jumps. ::MFM_UNSUPPORTED for a model
+                               that was trained to be guided already, and where there are no labels. */
   size_t guidance_count;  /**< How many. */
 } mfm_draw;
 

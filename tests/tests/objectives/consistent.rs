@@ -5,7 +5,9 @@ use crate::support::statistics::Mean;
 use crate::support::{F64, device, gaussian, normal, rows};
 use mfm_core::autodiff::{Tape, Var};
 use mfm_core::interpolant::Linear;
-use mfm_core::training::{AdaptiveWeight, Batch, Consistency, FlowTimes, Guided, Losses, NoTeacher, Objective, StopGradient, TimeLaw};
+use mfm_core::training::{
+    AdaptiveWeight, Batch, Consistency, FlowTimes, Guided, Losses, NoTeacher, Objective, Ramp, StopGradient, TimeLaw, TimeSchedule,
+};
 use mfm_core::{Error, Flow, Lift, MetaFlowMap, Noise, Operations, Result, Tensor};
 use mfm_cpu_ref::CpuDevice;
 use mfm_tests::conformance::Check;
@@ -180,6 +182,22 @@ fn times_follow_their_laws() {
     let z = s.iter().map(|s| (s / (1.0 - s)).ln());
     let statistics: Vec<f64> = z.flat_map(|z| [z, (z + 0.5).powi(2), (z + 0.5).powi(3)]).collect();
     assert!(Mean::of_rows(&statistics, 3).errors_from(&[-0.5, 0.5625, 0.0]) < 4.5);
+}
+
+#[test]
+fn laws_of_times_change_along_straight_lines() {
+    let ramp = |from, to, steps| Ramp { from, to, steps };
+    let schedule = TimeSchedule { span: ramp(0.0, 1.0, 100), at_zero: ramp(0.5, 0.1, 10), ..TimeSchedule::default() };
+    for (step, span, at_zero) in [(0, 0.0, 0.5), (5, 0.05, 0.3), (10, 0.1, 0.1), (50, 0.5, 0.1), (100, 1.0, 0.1), (u64::MAX, 1.0, 0.1)] {
+        let law = schedule.at(step);
+        assert!((law.span - span).abs() < 1e-15 && (law.at_zero - at_zero).abs() < 1e-15, "{step}: {law:?}");
+        assert_eq!(TimeLaw { span: 1.0, at_zero: 0.1, ..law }, TimeLaw::default());
+    }
+    assert!(schedule.check().is_ok());
+    for bad in [ramp(0.5, 1.5, 100), ramp(-0.5, 1.0, 100), ramp(0.0, f64::NAN, 100)] {
+        let outcome = TimeSchedule { span: bad, ..schedule }.check();
+        assert!(matches!(outcome, Err(Error::Range { what: "the longest jump", .. })), "{bad:?}: {outcome:?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::run::Options;
 use clap::ValueEnum;
 use mfm_core::Interpolant;
 use mfm_core::interpolant::{Linear, Trigonometric, VariancePreserving};
-use mfm_core::training::{Consistency, FlowTimes, StopGradient, TimeLaw};
+use mfm_core::training::{Consistency, FlowTimes, Ramp, StopGradient, TimeLaw, TimeSchedule};
 use mfm_nn::DitSize;
 use std::path::PathBuf;
 
@@ -99,9 +99,15 @@ pub struct Arguments {
     /// The law of the flow times s at which velocities are learned: uniform, logit-normal, or logit-normal:MEAN,DEVIATION
     #[arg(long, value_name = "LAW", default_value = "uniform", value_parser = flow_times, help_heading = "Objective")]
     pub flow_times: FlowTimes,
-    /// Steps over which the longest jump grows from none to all
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = crate::arguments::whole::<u64>, allow_negative_numbers = true, help_heading = "Objective")]
-    pub jump_warm_up: u64,
+    /// The longest jump u − s in training. This and the next two may change over the first steps: FROM:TO:STEPS, as in 0:1:2000, by which jumps grow from none to all
+    #[arg(long, value_name = "SPAN", default_value = "1", value_parser = longest_jump, allow_negative_numbers = true, help_heading = "Objective")]
+    pub longest_jump: Ramp,
+    /// The share of states at t = 0, where the map is the unconditional one; all others are at t = U^p
+    #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = at_zero, allow_negative_numbers = true, help_heading = "Objective")]
+    pub at_zero: Ramp,
+    /// The power p of the law of state times t = U^p, U uniform: above 1 for more early ones
+    #[arg(long, value_name = "P", default_value = "2", value_parser = state_power, allow_negative_numbers = true, help_heading = "Objective")]
+    pub state_power: Ramp,
     /// The power p of the adaptive weight (‖Δ‖² + 0.01)^−p on both losses
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "Objective")]
     pub adaptive_power: f64,
@@ -145,6 +151,15 @@ pub struct Arguments {
     /// The largest norm of the gradient, 0 for no limit
     #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "Optimiser")]
     pub clip: f64,
+}
+
+impl Arguments {
+    /// The laws of the times in training.
+    pub fn times(&self) -> TimeSchedule {
+        // A flow model has no states but pure noise.
+        let at_zero = if self.consistency == Loss::Flow { Ramp::constant(1.0) } else { self.at_zero };
+        TimeSchedule { power: self.state_power, at_zero, span: self.longest_jump, flow: self.flow_times }
+    }
 }
 
 /// On or off.
@@ -198,6 +213,30 @@ fn guidance_scale(text: &str) -> Result<f64, String> {
         scale if scale < 1.0 => Err("it must be at least 1".into()),
         scale => Ok(scale),
     }
+}
+
+fn longest_jump(text: &str) -> Result<Ramp, String> {
+    ramp(text, |span| TimeSchedule { span, ..TimeSchedule::default() })
+}
+
+fn at_zero(text: &str) -> Result<Ramp, String> {
+    ramp(text, |at_zero| TimeSchedule { at_zero, ..TimeSchedule::default() })
+}
+
+fn state_power(text: &str) -> Result<Ramp, String> {
+    ramp(text, |power| TimeSchedule { power, ..TimeSchedule::default() })
+}
+
+/// A number, or one that changes over the first steps, in the range that it has in a schedule.
+fn ramp(text: &str, schedule: impl Fn(Ramp) -> TimeSchedule) -> Result<Ramp, String> {
+    let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is not a number"));
+    let ramp = match *text.split(':').collect::<Vec<_>>() {
+        [value] => Ramp::constant(number(value)?),
+        [from, to, steps] => Ramp { from: number(from)?, to: number(to)?, steps: crate::arguments::steps(steps)? },
+        _ => return Err("it must be a number, or FROM:TO:STEPS".into()),
+    };
+    schedule(ramp).check().map_err(|error| error.to_string())?;
+    Ok(ramp)
 }
 
 /// The law of the flow times: its name, and the mean and deviation of a logit-normal one if they are not 0 and 1.
@@ -282,6 +321,27 @@ pub enum Optimiser {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_that_change() {
+        assert_eq!(longest_jump("0.5"), Ok(Ramp::constant(0.5)));
+        assert_eq!(longest_jump("0:1:2000"), Ok(Ramp { from: 0.0, to: 1.0, steps: 2000 }));
+        for (text, why) in [
+            ("", "\"\" is not a number"),
+            ("0:1", "FROM:TO:STEPS"),
+            ("0:1:2:3", "FROM:TO:STEPS"),
+            ("0:x:5", "\"x\" is not a number"),
+            ("0:1:0", "at least 1"),
+            ("0:1.5:9", "the longest jump is 1.5"),
+            ("-1:1:9", "the longest jump is -1"),
+            ("NaN", "the longest jump is NaN"),
+        ] {
+            let error = longest_jump(text).unwrap_err();
+            assert!(error.contains(why), "{text:?}: {error}");
+        }
+        assert!(at_zero("0.1:2:5").unwrap_err().contains("the share of the batch at t = 0"));
+        assert!(state_power("2:0:5").unwrap_err().contains("the power of the state times"));
+    }
 
     #[test]
     fn laws_of_the_flow_times() {

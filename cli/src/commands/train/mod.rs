@@ -16,7 +16,7 @@ use crate::run::{Checkpoint, Log, RunFolder, State, Watch};
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
 use mfm_core::posterior_velocity::ClassifierFree;
-use mfm_core::training::{AdaptiveWeight, Consistency, FlowTimes, Guided, Objective, TimeLaw};
+use mfm_core::training::{AdaptiveWeight, Consistency, FlowTimes, Guided, Objective, Ramp, TimeSchedule};
 use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::file::LIBRARY;
 use mfm_nn::file::jumps::DIAGONAL;
@@ -192,8 +192,16 @@ fn describe(arguments: &Arguments) -> String {
     if arguments.adaptive_power > 0.0 {
         weighting += &format!(", adaptive power {}", arguments.adaptive_power);
     }
-    if arguments.jump_warm_up > 0 {
-        weighting += &format!(", jumps warmed up over {} steps", arguments.jump_warm_up);
+    let usual = TimeSchedule::default();
+    for (what, ramp, usual) in [
+        ("the longest jump", arguments.longest_jump, usual.span),
+        ("the share at t = 0", arguments.at_zero, usual.at_zero),
+        ("the power of the state times", arguments.state_power, usual.power),
+    ] {
+        let Ramp { from, to, steps } = ramp;
+        if ramp != usual {
+            weighting += &if steps == 0 { format!(", {what} {to}") } else { format!(", {what} from {from} to {to} over {steps} steps") };
+        }
     }
     if let FlowTimes::LogitNormal { mean, deviation } = arguments.flow_times {
         weighting += &format!(", logit-normal flow times ({mean}, {deviation})");
@@ -249,16 +257,13 @@ fn train<T: Tensor>(
         absorbed: teacher.header.absorbed,
         told: !teacher.header.model.network.guidance().is_empty(),
     });
-    let mut times = TimeLaw { flow: arguments.flow_times, ..TimeLaw::default() };
-    if arguments.consistency == Loss::Flow {
-        times.at_zero = 1.0;
-    }
+    let times = arguments.times();
     let objective = Objective {
         consistency: arguments.consistency.consistency(teacher.is_some()),
         diagonal_weight: adaptive,
         consistency_weight: adaptive,
         guided: arguments.labels.then_some(guided),
-        times,
+        ..Objective::default()
     };
     let config = settings(arguments, context.seed);
     config.check()?;
@@ -297,8 +302,7 @@ fn train<T: Tensor>(
     let outcome = trainer.run(
         &mut feed,
         |input: LossInput<'_, T, Subject<T>>| {
-            let span = if arguments.jump_warm_up == 0 { 1.0 } else { (input.step as f64 / arguments.jump_warm_up as f64).min(1.0) };
-            let objective = Objective { times: TimeLaw { span, ..objective.times }, ..objective };
+            let objective = Objective { times: times.at(input.step), ..objective };
             let (flow, student, batch) = (Flow::new(&input.frozen.map, path), &input.student.map, input.samples.batch());
             match &input.student.weighting {
                 Some(scale) => objective.loss_scaled(&flow, student, scale, batch, input.noise),
