@@ -74,6 +74,25 @@ impl RunFolder {
         Ok(folder)
     }
 
+    /// The folder of a run, if it is kept in one, and the file of its model.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin); and if neither `run` nor `out` is given, or `out` cannot be written.
+    pub fn place(run: Option<&Path>, out: Option<&Path>, resume: bool) -> Result<(Option<Self>, PathBuf)> {
+        match (run, out) {
+            (Some(path), _) => {
+                let folder = Self::begin(path, resume)?;
+                let model = folder.model();
+                Ok((Some(folder), model))
+            }
+            (None, Some(out)) => {
+                output::check(out)?;
+                Ok((None, out.to_owned()))
+            }
+            (None, None) => Err(Failure::input("--out or --run: one of them says where the model goes")),
+        }
+    }
+
     /// That it holds no run but one that is to be resumed.
     fn check(&self) -> Result<()> {
         if !self.resume && self.config().exists() && (self.checkpoint().exists() || self.model().exists()) {

@@ -158,20 +158,12 @@ struct Place {
 
 impl Place {
     fn of(arguments: &Arguments) -> Result<Self> {
-        match (&arguments.run, &arguments.out) {
-            (Some(path), _) => {
-                let folder = RunFolder::begin(path, arguments.resume)?;
-                Ok(Self { model: folder.model(), checkpoint: Some(folder.checkpoint()), folder: Some(folder) })
-            }
-            (None, Some(out)) => {
-                output::check(out)?;
-                if arguments.resume && arguments.checkpoint.is_none() {
-                    return Err(Failure::input("--resume: the run is named by --run or --checkpoint, and neither is given"));
-                }
-                Ok(Self { model: out.clone(), checkpoint: arguments.checkpoint.clone(), folder: None })
-            }
-            (None, None) => Err(Failure::input("--out or --run: one of them says where the model goes")),
+        let (folder, model) = RunFolder::place(arguments.run.as_deref(), arguments.out.as_deref(), arguments.resume)?;
+        let checkpoint = folder.as_ref().map(RunFolder::checkpoint).or_else(|| arguments.checkpoint.clone());
+        if arguments.resume && checkpoint.is_none() {
+            return Err(Failure::input("--resume: the run is named by --run or --checkpoint, and neither is given"));
         }
+        Ok(Self { model, checkpoint, folder })
     }
 }
 
