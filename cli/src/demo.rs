@@ -121,7 +121,7 @@ fn meta_flow_map<T: Tensor>(context: &Context<T>, digits: &Digits, size: &Size) 
         steps: size.map_steps,
         batch: size.batch,
         rate: LearningRate::cosine(1e-3, 100.min(size.map_steps / 5)),
-        seed: context.seed,
+        seed: context.derived_seed(5),
         average: Some(0.995),
         ..TrainingConfig::default()
     };

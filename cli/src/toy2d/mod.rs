@@ -43,7 +43,7 @@ pub struct Arguments {
     /// The exact posterior in place of a trained network
     #[arg(long)]
     pub exact: bool,
-    /// Every number of draws to 128, 1,000 steps, 20 seeds, and a larger network: hours
+    /// Up to 128 draws, 1,000 steps, 20 seeds, and a larger network: hours
     #[arg(long)]
     pub full: bool,
     /// A few steps of everything, to see that it runs: the figures mean nothing

@@ -5,7 +5,7 @@ use mfm_core::{Noise, Shape};
 use mfm_toy2d::{Directions, GaussianMixture, InverseProblemSpec, QuadraticReward, mmd_squared, sliced_wasserstein, tilt};
 
 /// Pairs of exact sets whose distance is the floor of a metric.
-const FLOOR_PAIRS: usize = 20;
+pub const FLOOR_PAIRS: usize = 20;
 
 /// Exact sets that a set of samples is compared with.
 const REFERENCES: usize = 3;

@@ -1,6 +1,6 @@
 //! Which plans are compared, and the rows they come to.
 
-use super::problem::{Distance, Problem, Spread};
+use super::problem::{Distance, FLOOR_PAIRS, Problem, Spread};
 use crate::steering::{self, Diagnostics, Estimator, Plan, dash};
 use crate::table::number;
 use crate::{Context, Result, Table};
@@ -28,25 +28,19 @@ pub struct Row {
     pub seeds: usize,
 }
 
-/// What a row steers by.
-#[derive(Clone, Debug)]
-pub enum Entry {
-    /// A plan with an estimator.
-    Plan(Plan),
-    /// The exact gradient, in this many steps of the ODE.
-    Exact(Plan),
-}
-
-/// An entry and the number of seeds it is run with.
+/// What a row is made by.
 #[derive(Clone, Debug)]
 pub struct Job {
-    pub entry: Entry,
+    pub plan: Plan,
+    /// Whether the exact gradient takes the place of the plan's estimator.
+    pub exact: bool,
+    /// The number of seeds it is run with.
     pub seeds: usize,
 }
 
 impl Job {
     pub fn new(plan: Plan, seeds: usize) -> Self {
-        Self { entry: Entry::Plan(plan), seeds }
+        Self { plan, exact: false, seeds }
     }
 
     /// Runs the job, and measures what it made.
@@ -57,8 +51,8 @@ impl Job {
         flow: &Flow<'_, M>,
         device: &T::Device,
     ) -> Result<(Row, Vec<f64>)> {
-        let (Entry::Plan(plan) | Entry::Exact(plan)) = &self.entry;
-        let name = self.name();
+        let plan = &self.plan;
+        let name = if self.exact { "exact gradient" } else { plan.estimator.name() };
         let progress = context.progress(
             &format!("{name} {} {} × {}", plan.sampler(), plan.steps, plan.draws),
             (plan.reports(problem.shape()?)? * self.seeds) as u64,
@@ -101,13 +95,6 @@ impl Job {
         Ok((row, first))
     }
 
-    fn name(&self) -> &'static str {
-        match &self.entry {
-            Entry::Plan(plan) => plan.estimator.name(),
-            Entry::Exact(_) => "exact gradient",
-        }
-    }
-
     fn samples<T: Tensor, M: Lift<T>>(
         &self,
         problem: &Problem,
@@ -117,12 +104,11 @@ impl Job {
         on_step: &mut dyn FnMut(Diagnostics) -> mfm_core::Result<()>,
     ) -> Result<Vec<f64>> {
         let x = device.normal(&noise.stream(1), problem.shape()?)?;
-        let samples = match &self.entry {
-            Entry::Plan(plan) => plan.run(flow, &problem.reward, &x, noise, on_step)?,
-            Entry::Exact(plan) => {
-                let guide = ExactGradient { mixture: &problem.prior, reward: &problem.reward };
-                plan.guided(flow, guide, &x, noise, on_step)?
-            }
+        let samples = if self.exact {
+            let guide = ExactGradient { mixture: &problem.prior, reward: &problem.reward };
+            self.plan.guided(flow, guide, &x, noise, on_step)?
+        } else {
+            self.plan.run(flow, &problem.reward, &x, noise, on_step)?
         };
         Ok(samples.to_vec()?)
     }
@@ -143,19 +129,20 @@ impl Job {
     /// The same with few steps and draws and one seed, to see that it runs.
     #[must_use]
     pub fn quick(mut self) -> Self {
-        let (Entry::Plan(plan) | Entry::Exact(plan)) = &mut self.entry;
-        (plan.steps, plan.draws, plan.moves) = (plan.steps.min(3), plan.draws.min(4), plan.moves.min(2));
+        let Plan { steps, draws, moves, .. } = &mut self.plan;
+        (*steps, *draws, *moves) = ((*steps).min(3), (*draws).min(4), (*moves).min(2));
         Self { seeds: 1, ..self }
     }
 }
 
-/// The jobs on the paper's mixture. A full run takes every number of draws to 128 at 1,000 steps, with 20 seeds.
+/// The jobs on the paper's mixture. A full run takes up to 128 draws at 1,000 steps, with 20 seeds. Best-of-n and search are not here: they aim at the largest
+/// reward, not at the tilted law.
 pub fn paper_jobs(exact: bool, full: bool) -> Vec<Job> {
     let (seeds, steps) = if full { (20, 1000) } else { (1, 200) };
     let few = seeds.max(4);
     let mut jobs = vec![Job::new(Plan::new(Estimator::Unsteered, 0, steps), seeds), Job::new(Plan::new(Estimator::Dps, 0, steps), seeds)];
     if exact {
-        jobs.push(Job { entry: Entry::Exact(Plan::new(Estimator::Unsteered, 0, steps)), seeds: few });
+        jobs.push(Job { exact: true, ..Job::new(Plan::new(Estimator::Unsteered, 0, steps), few) });
     }
     let many: &[usize] = if full {
         &[1, 4, 16, 64, 128]
@@ -171,6 +158,9 @@ pub fn paper_jobs(exact: bool, full: bool) -> Vec<Job> {
     let many: &[(usize, usize)] = if full { &[(4, 16), (8, 8), (8, 16), (8, 32), (8, 64), (8, 128)] } else { &[(4, 16), (8, 8), (8, 32)] };
     jobs.extend(many.iter().map(|&(steps, n)| Job::new(Plan::new(Estimator::Resampled, n, steps), few)));
     jobs.push(Job::new(Plan { moves: 8, ..Plan::new(Estimator::Mcmc, 32, 8) }, few));
+    jobs.push(Job::new(Plan::new(Estimator::Smc, 0, 250), few));
+    jobs.push(Job::new(Plan::new(Estimator::MfmSmc, 32, 8), few));
+    jobs.push(Job::new(Plan::new(Estimator::MfmSmc, 16, 100).by_sde(), few));
     jobs
 }
 
@@ -187,6 +177,8 @@ pub fn inverse_jobs(full: bool) -> Vec<Job> {
         Job::new(Plan::new(Estimator::Resampled, 64, 32), seeds),
         Job::new(Plan { moves: 8, ..Plan::new(Estimator::Mcmc, 8, 32) }, seeds),
         Job::new(Plan { moves: 40, ..Plan::new(Estimator::Mcmc, 8, 16) }, seeds),
+        Job::new(plan(Estimator::Smc, 0), seeds),
+        Job::new(plan(Estimator::MfmSmc, 16), seeds),
     ]
 }
 
@@ -239,7 +231,7 @@ pub fn table(rows: &[Row], floor: Spread, exact_reward: f64) -> Table {
         &number(exact_reward, 4),
         "0",
         "–",
-        "20",
+        &FLOOR_PAIRS.to_string(),
     ]);
     table
 }

@@ -34,7 +34,7 @@ pub fn train<T: Tensor>(context: &Context<T>, problem: &Problem, recipe: &Recipe
         steps: recipe.steps,
         batch: recipe.batch,
         rate: LearningRate::cosine(recipe.rate, 200.min(recipe.steps / 5)),
-        seed: context.seed,
+        seed: context.derived_seed(11),
         ..TrainingConfig::default()
     };
     let mut trainer = Trainer::new(settings, &model)?;
