@@ -9,7 +9,7 @@ jobs=(format tests kernels bare-metal minimal-versions cpp clippy memory docs su
 # By name alone: it did not yet come to its end.
 named_jobs=(miri)
 
-# What a job returns that was not run.
+# What a job returns that was not run, or not all of it.
 not_run=199
 
 # Fuzzing for so many seconds a target.
@@ -58,7 +58,7 @@ supply_chain() {
   done
   if ! timeout 60 "$deny" fetch db >/dev/null 2>&1; then
     echo "advisories were NOT checked: their database cannot be reached"
-    return
+    return "$not_run"
   fi
   for manifest in "${workspaces[@]}"; do "$deny" --locked --manifest-path "$manifest" --config deny.toml check advisories || return; done
 }
@@ -102,7 +102,7 @@ miri() {
   if ! cargo "+$nightly" miri --version >/dev/null 2>&1 &&
     ! timeout 120 rustup component add miri rust-src --toolchain "$nightly" >/dev/null 2>&1; then
     echo "Miri was NOT run: there is no nightly Rust with it, and none can be had"
-    return
+    return "$not_run"
   fi
   # rayon's queues (crossbeam-epoch) hold to tree borrows alone, and keep pointers as integers.
   local -x CARGO_TARGET_DIR=target/miri MIRIFLAGS="-Zmiri-ignore-leaks -Zmiri-tree-borrows -Zmiri-permissive-provenance"

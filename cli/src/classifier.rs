@@ -9,7 +9,7 @@ use mfm_core::{Device, Tensor};
 use mfm_nn::file::{ClassifierFile, ClassifierHeader, FileError};
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::random_rows;
-use mfm_nn::train::{LossInput, StepLoss, TrainError};
+use mfm_nn::train::{LossInput, StepLoss};
 use mfm_nn::{Classifier, ClassifierConfig, Coordinates, LearningRate, Module, Trainer, TrainingConfig};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -84,7 +84,7 @@ pub fn train<T: Tensor>(context: &Context<T>, data: &Dataset, settings: &Setting
             ControlFlow::Continue(())
         },
     );
-    run.map_err(failure).at(format!("training a classifier on {}", data.source))?;
+    run.at(format!("training a classifier on {}", data.source))?;
     let classifier = trainer.averaged_precisely()?.leaving(&coordinates)?;
     drop(progress);
     let share = accuracy(context, &classifier.to_working()?, data)?;
@@ -100,12 +100,4 @@ pub fn accuracy<T: Tensor>(context: &Context<T>, classifier: &Classifier<T>, dat
     let found = classifier.classify(&data.tensor(&context.device)?)?;
     let right = found.iter().zip(data.labels.iter().flatten()).filter(|(a, b)| a == b).count();
     Ok(right as f64 / found.len().max(1) as f64)
-}
-
-/// What ended a training run, as a failure: a gradient that is not finite is the fault of data or settings.
-pub(crate) fn failure(error: TrainError) -> Failure {
-    match error {
-        TrainError::Tensor(error) => error.into(),
-        other => Failure::input(format!("{other}; try a lower learning rate, or data of usual size")),
-    }
 }

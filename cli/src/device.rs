@@ -1,8 +1,10 @@
 //! The devices of the command line.
 
+use crate::arguments::one_of;
 use crate::failure::{Failure, Result};
+use clap::builder::TypedValueParser;
 use mfm_cpu_ref::{CpuDevice, Float};
-use mfm_gpu_cuda::{CudaDevice, OpenError, Options};
+use mfm_gpu_cuda::{CudaDevice, OpenError, Options, Precision};
 use std::str::FromStr;
 
 /// Which device.
@@ -33,26 +35,13 @@ impl FromStr for Choice {
     }
 }
 
-/// How numbers are kept and multiplied on a GPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Precision {
-    /// f32 throughout
-    #[default]
-    F32,
-    /// f32, with the factors of matrix products rounded to TF32
-    Tf32,
-    /// Kept in bf16, sums in f32
-    Bf16,
-}
-
-impl From<Precision> for mfm_gpu_cuda::Precision {
-    fn from(precision: Precision) -> Self {
-        match precision {
-            Precision::F32 => Self::F32,
-            Precision::Tf32 => Self::Tf32,
-            Precision::Bf16 => Self::Bf16,
-        }
-    }
+/// Reads how numbers are kept and multiplied on a GPU.
+pub fn precisions() -> impl TypedValueParser<Value = Precision> {
+    one_of([
+        ("f32", "f32 throughout", Precision::F32),
+        ("tf32", "f32, with the factors of matrix products rounded to TF32", Precision::Tf32),
+        ("bf16", "Kept in bf16, sums in f32", Precision::Bf16),
+    ])
 }
 
 /// The processor with so many threads, or all of them.
@@ -71,7 +60,7 @@ pub fn host<E: Float>(threads: Option<usize>) -> Result<CpuDevice<E>> {
 /// # Errors
 /// If a GPU was asked for by number and cannot be used.
 pub fn gpu(choice: Choice, precision: Precision, graphs: bool) -> Result<Result<CudaDevice, Option<OpenError>>> {
-    let open = |index| CudaDevice::with_options(index, Options { precision: precision.into(), graphs, ..Options::default() });
+    let open = |index| CudaDevice::with_options(index, Options { precision, graphs, ..Options::default() });
     match choice {
         Choice::Cpu => Ok(Err(None)),
         Choice::Auto => Ok(open(0).map_err(Some)),

@@ -1,5 +1,6 @@
 //! What ends a run early, as one sentence.
 
+use mfm_nn::train::TrainError;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -69,6 +70,16 @@ impl From<mfm_core::Error> for Failure {
             | Error::Index { .. }
             | Error::Cancelled => Self::Input(error.to_string()),
             _ => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+/// A gradient that is not finite is the fault of data or settings.
+impl From<TrainError> for Failure {
+    fn from(error: TrainError) -> Self {
+        match error {
+            TrainError::Tensor(error) => error.into(),
+            other => Self::input(format!("{other}; try a lower learning rate, or data of usual size")),
         }
     }
 }

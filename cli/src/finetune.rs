@@ -3,7 +3,6 @@
 //! What is trained is the drift b_t(x), the diagonal of the map at t = 0: sample the outcome by its ODE. Jumps and posteriors are left as they fall, unless
 //! [`Settings::follow`] trains them to follow.
 
-use crate::classifier::failure;
 use crate::context::Context;
 use crate::failure::{Failure, Place, Result};
 use crate::run::{Checkpoint, Line, Log, State, Watch};
@@ -245,7 +244,7 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
     if let Some(failure) = watch.broken {
         return Err(failure);
     }
-    outcome.map_err(failure).at("fine-tuning")?;
+    outcome.at("fine-tuning")?;
     let rows = watch.lines;
     drop(watch.progress);
     let model = trainer.averaged_precisely()?;

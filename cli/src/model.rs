@@ -6,7 +6,7 @@ use crate::output;
 use crate::table::number;
 use mfm_core::error::Number;
 use mfm_core::{Condition, Device, Flow, Interpolant, Shape, Tensor, memory};
-use mfm_nn::file::{FileError, write_model};
+use mfm_nn::file::write_model;
 use mfm_nn::{Coordinates, InCoordinates, Model, ModelFile, ModelHeader};
 use std::path::Path;
 
@@ -44,13 +44,20 @@ impl<T: Tensor> LoadedModel<T> {
     pub fn load(path: &Path, device: &T::Device) -> Result<Self> {
         let bytes = read(path)?;
         let source = path.display().to_string();
-        let fail = |error: FileError| Failure::input(format!("{source}: {error}"));
-        let file = ModelFile::parse(&bytes).map_err(fail)?;
+        let file = ModelFile::parse(&bytes).map_err(|error| Failure::input(format!("{source}: {error}")))?;
+        Self::of(&file, source, device)
+    }
+
+    /// The model in the file `source`, which is read already.
+    ///
+    /// # Errors
+    /// One sentence naming the file.
+    pub fn of(file: &ModelFile<'_>, source: String, device: &T::Device) -> Result<Self> {
         let header = file.header().clone();
         let Some(path) = header.model.path() else {
             return Err(Failure::input(format!("{source}: its path {:?} is not known", header.model.interpolant)));
         };
-        let model = file.to_model(device).map_err(fail)?;
+        let model = file.to_model(device).map_err(|error| Failure::input(format!("{source}: {error}")))?;
         Ok(Self { model, header, path, source })
     }
 

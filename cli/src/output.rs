@@ -62,6 +62,17 @@ pub fn are_one(one: &Path, other: &Path) -> bool {
     place(one).is_some_and(|one| place(other) == Some(one))
 }
 
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// One sentence naming the path.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::file("remove", path, &error)),
+        _ => Ok(()),
+    }
+}
+
 /// Removes what writers of `path` that were killed left beside it.
 pub fn remove_remains(path: &Path) {
     if followed(path).is_some_and(|target| !is_special(&target)) {
@@ -98,11 +109,7 @@ impl Directory {
     /// # Errors
     /// One sentence naming the path.
     pub fn remove(&self, name: &str) -> Result<()> {
-        let path = self.file(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::file("remove", &path, &error)),
-            _ => Ok(()),
-        }
+        remove(&self.file(name))
     }
 
     /// The directory's path.

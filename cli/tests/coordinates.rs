@@ -5,14 +5,10 @@
 
 mod common;
 
-use common::Folder;
+use common::{Folder, rows};
 use serde_json::Value;
 
 const SMALL: [&str; 11] = ["--steps", "30", "--width", "16", "--depth", "2", "--batch", "32", "--learning-rate", "3e-3", "--ema=0.9"];
-
-fn rows(text: &str) -> Vec<Vec<f64>> {
-    text.lines().map(|line| line.split(',').map(|cell| cell.parse().unwrap()).collect()).collect()
-}
 
 fn text(rows: &[Vec<f32>]) -> Vec<u8> {
     rows.iter().map(|row| row.iter().map(f32::to_string).collect::<Vec<_>>().join(",") + "\n").collect::<String>().into_bytes()

@@ -96,7 +96,9 @@ fn the_experiment_on_mnist_runs_and_reuses_its_models() {
     let map = folder.read("run/map.mfm");
     let checkpoint = folder.path("run/map.mfm.checkpoint");
     let mut child = folder.command(&[&longer[..], &["-q"]].concat()).spawn().unwrap();
-    while !checkpoint.exists() && child.try_wait().unwrap().is_none() {}
+    while !checkpoint.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_micros(200));
+    }
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(checkpoint.exists(), "it came to its end before it was killed");

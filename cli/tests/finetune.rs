@@ -164,6 +164,7 @@ fn the_command() {
         folder.succeeds(&[&tune[..], draws].concat());
         models.push(folder.read("tuned.mfm"));
     }
+    models.sort();
     models.dedup();
     assert_eq!(models.len(), 5, "draws or gradients make no difference");
     let info = folder.succeeds(&["info", "tuned.mfm"]);
@@ -183,47 +184,4 @@ fn the_command() {
     let reward = ["finetune", "model.mfm", "--reward", "linear:1e200,0", "-o", "t.mfm", "--steps", "3", "--batch", "8", "--raw"];
     folder.refuses(&reward, &["model.mfm: the reward", "is NaN or infinite"]);
     folder.refuses(&[&tune[..], &["--learning-rate", "1e30", "--clip", "0"]].concat(), &["model.mfm: fine-tuning: step", "learning rate"]);
-}
-
-#[test]
-fn a_run_in_a_folder() {
-    let folder = Folder::with_model();
-    let small = ["--reward", "linear:1,0", "--steps", "20", "--batch", "64", "--samples", "100"];
-    let kept = ["--run", "run", "--checkpoint-every", "8", "--log-every", "4"];
-    let tune = [&["finetune", "model.mfm"], &small[..], &kept].concat();
-    let resume = ["finetune", "--run", "run", "--resume"];
-    folder.refuses(&resume, &["<MODEL> and --reward"]);
-    folder.write("three.csv", b"1,2,3\n4,5,6\n");
-    folder.refuses(&[&tune[..], &["--data", "three.csv"]].concat(), &["three.csv: each sample has 3 numbers"]);
-    for wrong in [&["--gradient-free", "--draws", "1"][..], &["--earliest", "0"]] {
-        folder.refuses(&[&tune[..], wrong].concat(), &["model.mfm"]);
-    }
-    assert!(!folder.path("run").exists(), "a run that was refused left a folder");
-    folder.succeeds(&tune);
-    folder.succeeds(&[&["finetune", "model.mfm", "-o", "tuned.mfm"], &small[..]].concat());
-    assert!(folder.read("run/model.mfm") == folder.read("tuned.mfm"), "a folder changes the weights");
-    let log = String::from_utf8(folder.read("run/log.jsonl")).unwrap();
-    let rows: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    // Every fourth step, and every second, by which the mean reward is estimated.
-    assert_eq!(rows.iter().map(|row| row["step"].as_u64().unwrap()).collect::<Vec<_>>(), (1..=10).map(|k| 2 * k).collect::<Vec<_>>());
-    for name in ["loss", "gradient_norm", "learning_rate", "effective_sample_size", "base_reward", "mean_reward", "seconds"] {
-        assert!(rows.iter().all(|row| row[name].is_number()), "{name}: {log}");
-    }
-    let config: serde_json::Value = serde_json::from_slice(&folder.read("run/config.json")).unwrap();
-    assert_eq!((config["command"].as_str(), config["model"].as_str()), (Some("finetune"), Some("model.mfm")));
-
-    let plot = folder.succeeds(&["plot", "run"]);
-    assert!(plot.contains("mean reward") && plot.contains("run/losses.png, run/samples.png"), "{plot}");
-    assert!(["run/losses.png", "run/samples.png"].iter().all(|name| folder.read(name).starts_with(b"\x89PNG")));
-
-    // The last checkpoint is of step 16.
-    let whole = folder.read("run/model.mfm");
-    folder.write("run/model.mfm", b"");
-    let (_, err) = common::texts(&folder.run(&resume));
-    assert!(err.contains("going on after step 16"), "{err}");
-    assert!(folder.read("run/model.mfm") == whole, "a resumed run differs");
-
-    folder.refuses(&tune, &["--run run", "it holds a run", "--resume"]);
-    folder.refuses(&[&resume[..], &["--strength", "2"]].concat(), &["--strength 2", "was started with 1"]);
-    folder.refuses(&["train", "--run", "run", "--resume"], &["run: the run that it holds is of mfm finetune, not of mfm train"]);
 }

@@ -4,10 +4,13 @@
     export_onnx.py MODEL.mfm OUT.onnx
 
 The graph takes `noise` and `state`, [n, d], and `t`, [1], and gives `draw`, [n, d]. As in the library, what all rows share (the features of
-the times) is computed once, and the first layer is split by input. Needs numpy and onnx.
+the times) is computed once, and the first layer is split by input. Needs cargo, numpy and onnx.
 """
 
-import struct
+import json
+import math
+import pathlib
+import subprocess
 import sys
 
 import numpy as np
@@ -15,41 +18,22 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def tensors(data):
-    """The tensors of a model file by name, found through the table that ends its header."""
-    assert data[:8] == b"MFMMODEL", "no model file"
-    header_length = struct.unpack_from("<I", data, 12)[0]
-    header = data[32 : 32 + header_length]
-    found = {}
-    for layer in ["first", "hidden.1", "hidden.2", "hidden.3", "output"]:
-        for part in ["weight", "bias"]:
-            name = f"{layer}.{part}".encode()
-            at = header.index(bytes([len(name)]) + name) + 1 + len(name)
-
-            def varint():
-                nonlocal at
-                value = shift = 0
-                while True:
-                    byte = header[at]
-                    at += 1
-                    value |= (byte & 127) << shift
-                    shift += 7
-                    if byte < 128:
-                        return value
-
-            rank = header[at]
-            at += 1
-            axes = [varint() for _ in range(6)][:rank]
-            precision, offset, length = varint(), varint(), varint()
-            assert precision == 0, f"{name} is not stored as float32"
-            found[name.decode()] = np.frombuffer(data[offset : offset + length], "<f4").reshape(axes)
+def tensors(path):
+    """The tensors of a model file by name, where the command `mfm` says that they lie."""
+    manifest = pathlib.Path(__file__).resolve().parents[2] / "Cargo.toml"
+    command = ["cargo", "run", "--quiet", "--release", "--manifest-path", manifest, "-p", "mfm-cli", "--", "info", path, "--quiet", "--json", "-"]
+    described = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    data, found = pathlib.Path(path).read_bytes(), {}
+    for tensor in described["tensors"]:
+        name, shape = tensor["name"], tensor["shape"]
+        assert tensor["bytes"] == 4 * math.prod(shape), f"{name} is not stored as float32"
+        found[name] = np.frombuffer(data, "<f4", math.prod(shape), tensor["offset"]).reshape(shape)
     return found
 
 
 def main():
     source, target = sys.argv[1:]
-    with open(source, "rb") as file:
-        weights = tensors(file.read())
+    weights = tensors(source)
     data = weights["output.weight"].shape[0]
     features = weights["first.weight"].shape[1] - 2 * data
     count = (features - 3) // 6

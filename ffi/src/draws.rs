@@ -1,12 +1,11 @@
 //! Samples, posteriors, velocities and values.
 
 use crate::backend::Backend;
-use crate::bridge::ffi::{Draw, PosteriorOptions, Query, SampleOptions, SearchOptions, SteerOptions, TrainingOptions, ValueOptions};
+use crate::bridge::ffi::{Draw, PosteriorOptions, Query, SampleOptions, ValueOptions};
 use crate::failure::{Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, Watched, parts, progress};
-use crate::model::{Model, rows};
-use crate::session::{AnySession, Input, Output, Run, condition, expect, write, written};
-use crate::{steering, training};
+use crate::model::rows;
+use crate::session::{Input, Output, Run, condition, expect, write, written};
 use mfm_core::categorical::effective_sample_size;
 use mfm_core::error::Number;
 use mfm_core::guidance::{estimate_value, gradient_of_draws};
@@ -112,145 +111,149 @@ fn of_states(draw: &Draw<'_>, states: usize) -> Result<()> {
     Ok(())
 }
 
-impl<B: Backend> AnySession for Run<B> {
-    fn sample(&self, callbacks: &Callbacks<'_>, options: &SampleOptions<'_>, output: Output<'_>) -> Result<()> {
-        let count = self.wanted(&output)?;
-        shared(&options.draw)?;
-        let flow = self.flow(options.draw.labels, options.draw.guidance)?;
-        let method = Method::new(options, flow.path)?;
-        let (blocks, last) = (count / BLOCK, count % BLOCK);
-        let item = self.dimension();
-        let parts = blocks.saturating_mul(parts(BLOCK, item)).saturating_add(if last == 0 { 0 } else { parts(last, item) });
-        let map = Watched::new(flow.map, callbacks, method.evaluations().saturating_mul(parts));
+/// Samples of the model.
+///
+/// # Errors
+/// See `mfm_sample`.
+pub fn sample<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, options: &SampleOptions<'_>, output: Output<'_>) -> Result<()> {
+    let count = run.wanted(&output)?;
+    shared(&options.draw)?;
+    let flow = run.flow(options.draw.labels, options.draw.guidance)?;
+    let method = Method::new(options, flow.path)?;
+    let (blocks, last) = (count / BLOCK, count % BLOCK);
+    let item = run.dimension();
+    let parts = blocks.saturating_mul(parts(BLOCK, item)).saturating_add(if last == 0 { 0 } else { parts(last, item) });
+    let map = Watched::new(flow.map, callbacks, method.evaluations().saturating_mul(parts));
+    let flow = flow.with_map(&map);
+    // What there is no room for in the end is refused before the first block is made.
+    let all = run.shape(count)?;
+    if count > BLOCK {
+        run.device.check_room(all)?;
+    }
+    callbacks.say(format_args!("{count} samples, {} network evaluations each", method.evaluations()));
+    let mut blocks = Vec::new();
+    for (k, first) in (0..count).step_by(BLOCK).enumerate() {
+        let noise = options.draw.noise().fork(k as u64);
+        let shape = run.shape(BLOCK.min(count - first))?;
+        blocks.push(method.run(&flow, &run.device.normal(&noise.stream(1), shape)?, &noise)?);
+    }
+    let samples = match &blocks[..] {
+        [one] => one.clone(),
+        all => B::Tensor::concat(&all.iter().collect::<Vec<_>>(), 0)?,
+    };
+    run.deliver(&samples, output)
+}
+
+/// Draws of posteriors.
+///
+/// # Errors
+/// See `mfm_posterior`.
+pub fn posterior<B: Backend>(
+    run: &Run<B>,
+    callbacks: &Callbacks<'_>,
+    states: Input<'_>,
+    options: &PosteriorOptions<'_>,
+    output: Output<'_>,
+) -> Result<()> {
+    let states = run.input(states)?;
+    let &PosteriorOptions { draw, time, draws, steps } = options;
+    check_draws(draws)?;
+    match &output {
+        Output::Span(place) => expect(place.len(), states.shape().elements().checked_mul(draws), "the draws")?,
+        Output::DlPack(..) => {
+            run.device.check_export()?;
+            run.device.check_room(run.shape(states.shape().batch().saturating_mul(draws))?)?;
+        }
+    }
+    mfm_core::interpolant::check_time("the time of the states", time)?;
+    of_states(&draw, states.shape().batch())?;
+    let flow = run.flow(draw.labels, draw.guidance)?;
+    let (draws, grid, noise) = (Draws::new(draws), TimeGrid::uniform(steps), draw.noise());
+    let map = Watched::new(flow.map, callbacks, steps.saturating_mul(evaluations(&draws, states.shape())?));
+    let flow = flow.with_map(&map);
+    callbacks.say(format_args!("{} draws of the posterior of each of {} states at t = {time}", draws.count, states.shape().batch()));
+    let [made] = draws.for_blocks(&flow, &states, |flow, block, part| {
+        Ok([posterior_by_steps(flow, &grid, &draws.noise(&noise, part, block)?, time, part)?])
+    })?;
+    run.deliver(&made, output)
+}
+
+/// The average velocity.
+///
+/// # Errors
+/// See `mfm_velocity`.
+pub fn velocity<B: Backend>(run: &Run<B>, query: &Query<'_>, x: &[f32], states: &[f32], velocity: &mut [f32]) -> Result<()> {
+    expect(velocity.len(), Some(x.len()), "the velocity")?;
+    let &Query { s, u, t, labels, guidance } = query;
+    for (what, time) in [("the time s", s), ("the time u", u), ("the time of the states", t)] {
+        mfm_core::interpolant::check_time(what, time)?;
+    }
+    if s > u {
+        return Err(Failure::new(Code::Range, format!("the time s is {}, after u, which is {}", Number(s), Number(u))));
+    }
+    run.flow(labels, guidance)?;
+    let (x, states) = (run.items(x, "x")?, run.items(states, "the states")?);
+    let time = |time| run.device.full(time, Shape::new(&[1])?);
+    let query = mfm_core::Query { s: time(s)?, u: time(u)?, x, t: time(t)?, x_t: states, condition: condition(labels, guidance) };
+    let made = run.model.coordinates().leave_velocity(&run.model.network.velocity(&query)?)?;
+    write::<B>(&made, velocity, "the velocity")
+}
+
+/// The value of states, its gradient if `gradients` are asked for, and effective sample sizes if there is a place for them.
+///
+/// # Errors
+/// See `mfm_value`.
+pub fn value<B: Backend>(
+    run: &Run<B>,
+    callbacks: &Callbacks<'_>,
+    states: &[f32],
+    options: &ValueOptions<'_>,
+    values: &mut [f32],
+    gradients: Option<&mut [f32]>,
+    sizes: &mut [f32],
+) -> Result<()> {
+    let count = rows(states.len(), run.dimension(), "the states")?;
+    expect(values.len(), Some(count), "the values")?;
+    if !sizes.is_empty() {
+        expect(sizes.len(), Some(count), "the effective sample sizes")?;
+    }
+    let &ValueOptions { draw, time, draws } = options;
+    of_states(&draw, count)?;
+    check_draws(draws)?;
+    let flow = run.flow(draw.labels, draw.guidance)?;
+    let (states_length, states) = (states.len(), run.items(states, "the states")?);
+    let reward = HostReward::new(callbacks, &run.device).of_draws(count, draws);
+    let reward = run.model.coordinates().reward(reward);
+    callbacks.say(format_args!("the value of {count} states at t = {time} by {draws} draws each"));
+    let (draws, noise) = (Draws::new(draws), draw.noise());
+    let Some(place) = gradients else {
+        let map = Watched::new(flow.map, callbacks, evaluations(&draws, states.shape())?);
         let flow = flow.with_map(&map);
-        // What there is no room for in the end is refused before the first block is made.
-        let all = self.shape(count)?;
-        if count > BLOCK {
-            self.device.check_room(all)?;
-        }
-        callbacks.say(format_args!("{count} samples, {} network evaluations each", method.evaluations()));
-        let mut blocks = Vec::new();
-        for (k, first) in (0..count).step_by(BLOCK).enumerate() {
-            let noise = options.draw.noise().fork(k as u64);
-            let shape = self.shape(BLOCK.min(count - first))?;
-            blocks.push(method.run(&flow, &self.device.normal(&noise.stream(1), shape)?, &noise)?);
-        }
-        let samples = match &blocks[..] {
-            [one] => one.clone(),
-            all => B::Tensor::concat(&all.iter().collect::<Vec<_>>(), 0)?,
-        };
-        self.deliver(&samples, output)
-    }
-
-    fn posterior(&self, callbacks: &Callbacks<'_>, states: Input<'_>, options: &PosteriorOptions<'_>, output: Output<'_>) -> Result<()> {
-        let states = self.input(states)?;
-        let &PosteriorOptions { draw, time, draws, steps } = options;
-        check_draws(draws)?;
-        match &output {
-            Output::Span(place) => expect(place.len(), states.shape().elements().checked_mul(draws), "the draws")?,
-            Output::DlPack(..) => {
-                self.device.check_export()?;
-                self.device.check_room(self.shape(states.shape().batch().saturating_mul(draws))?)?;
-            }
-        }
-        mfm_core::interpolant::check_time("the time of the states", time)?;
-        of_states(&draw, states.shape().batch())?;
-        let flow = self.flow(draw.labels, draw.guidance)?;
-        let (draws, grid, noise) = (Draws::new(draws), TimeGrid::uniform(steps), draw.noise());
-        let map = Watched::new(flow.map, callbacks, steps.saturating_mul(evaluations(&draws, states.shape())?));
-        let flow = flow.with_map(&map);
-        callbacks.say(format_args!("{} draws of the posterior of each of {} states at t = {time}", draws.count, states.shape().batch()));
-        let [made] = draws.for_blocks(&flow, &states, |flow, block, part| {
-            Ok([posterior_by_steps(flow, &grid, &draws.noise(&noise, part, block)?, time, part)?])
-        })?;
-        self.deliver(&made, output)
-    }
-
-    fn velocity(&self, query: &Query<'_>, x: &[f32], states: &[f32], velocity: &mut [f32]) -> Result<()> {
-        expect(velocity.len(), Some(x.len()), "the velocity")?;
-        let &Query { s, u, t, labels, guidance } = query;
-        for (what, time) in [("the time s", s), ("the time u", u), ("the time of the states", t)] {
-            mfm_core::interpolant::check_time(what, time)?;
-        }
-        if s > u {
-            return Err(Failure::new(Code::Range, format!("the time s is {}, after u, which is {}", Number(s), Number(u))));
-        }
-        self.flow(labels, guidance)?;
-        let (x, states) = (self.items(x, "x")?, self.items(states, "the states")?);
-        let time = |time| self.device.full(time, Shape::new(&[1])?);
-        let query = mfm_core::Query { s: time(s)?, u: time(u)?, x, t: time(t)?, x_t: states, condition: condition(labels, guidance) };
-        let made = self.model.coordinates().leave_velocity(&self.model.network.velocity(&query)?)?;
-        write::<B>(&made, velocity, "the velocity")
-    }
-
-    fn value(
-        &self,
-        callbacks: &Callbacks<'_>,
-        states: &[f32],
-        options: &ValueOptions<'_>,
-        values: &mut [f32],
-        gradients: Option<&mut [f32]>,
-        sizes: &mut [f32],
-    ) -> Result<()> {
-        let count = rows(states.len(), self.dimension(), "the states")?;
-        expect(values.len(), Some(count), "the values")?;
-        if !sizes.is_empty() {
-            expect(sizes.len(), Some(count), "the effective sample sizes")?;
-        }
-        let &ValueOptions { draw, time, draws } = options;
-        of_states(&draw, count)?;
-        check_draws(draws)?;
-        let flow = self.flow(draw.labels, draw.guidance)?;
-        let (states_length, states) = (states.len(), self.items(states, "the states")?);
-        let reward = HostReward::new(callbacks, &self.device).of_draws(count, draws);
-        let reward = self.model.coordinates().reward(reward);
-        callbacks.say(format_args!("the value of {count} states at t = {time} by {draws} draws each"));
-        let (draws, noise) = (Draws::new(draws), draw.noise());
-        let Some(place) = gradients else {
-            let map = Watched::new(flow.map, callbacks, evaluations(&draws, states.shape())?);
-            let flow = flow.with_map(&map);
-            let found = estimate_value(&flow, &reward, time, &states, draws, &noise)?;
-            let value = written::<B>(&found.value, values.len(), possible, "the value")?;
-            effective_sizes(&found.weights, sizes)?;
-            values.copy_from_slice(&value);
-            return Ok(());
-        };
-        expect(place.len(), Some(states_length), "the gradients")?;
-        mfm_core::interpolant::check_time("t", time)?;
-        // As `estimate_value_gradient` has it, block by block: what is lifted cannot be watched, so the host is told of each block.
-        let frozen = flow.map.frozen()?;
-        let (blocks, mut made) = (draws.blocks(states.shape())?.len(), 0);
-        let [value, gradient, weights] = draws.for_blocks(&flow.with_map(&frozen), &states, |flow, block, part| {
-            let found = gradient_of_draws(flow, &reward, time, part, &draws.noise(&noise, part, block)?)?;
-            made += 1;
-            callbacks.step(&progress(made, blocks))?;
-            Ok([found.value, found.gradient, found.weights])
-        })?;
-        let gradient = self.model.coordinates().leave_gradient(&gradient)?;
-        // All are written, or none.
-        let (value, gradient) = (
-            written::<B>(&value, values.len(), possible, "the value")?,
-            written::<B>(&gradient, place.len(), f32::is_finite, "the value's gradient")?,
-        );
-        effective_sizes(&weights, sizes)?;
+        let found = estimate_value(&flow, &reward, time, &states, draws, &noise)?;
+        let value = written::<B>(&found.value, values.len(), possible, "the value")?;
+        effective_sizes(&found.weights, sizes)?;
         values.copy_from_slice(&value);
-        place.copy_from_slice(&gradient);
-        Ok(())
-    }
-
-    fn steer(&self, callbacks: &Callbacks<'_>, options: &SteerOptions<'_>, output: Output<'_>) -> Result<()> {
-        steering::steer(self, callbacks, options, output)
-    }
-
-    fn search(&self, callbacks: &Callbacks<'_>, options: &SearchOptions<'_>, samples: &mut [f32], rewards: &mut [f32]) -> Result<()> {
-        steering::search(self, callbacks, options, samples, rewards)
-    }
-
-    fn train(&self, callbacks: &Callbacks<'_>, data: &[f32], labels: &[usize], options: &TrainingOptions) -> Result<Box<Model>> {
-        training::train(self, callbacks, data, labels, options)
-    }
-
-    fn fine_tune(&self, callbacks: &Callbacks<'_>, data: &[f32], options: &TrainingOptions) -> Result<Box<Model>> {
-        training::fine_tune(self, callbacks, data, options)
-    }
+        return Ok(());
+    };
+    expect(place.len(), Some(states_length), "the gradients")?;
+    mfm_core::interpolant::check_time("t", time)?;
+    // As `estimate_value_gradient` has it, block by block: what is lifted cannot be watched, so the host is told of each block.
+    let frozen = flow.map.frozen()?;
+    let (blocks, mut made) = (draws.blocks(states.shape())?.len(), 0);
+    let [value, gradient, weights] = draws.for_blocks(&flow.with_map(&frozen), &states, |flow, block, part| {
+        let found = gradient_of_draws(flow, &reward, time, part, &draws.noise(&noise, part, block)?)?;
+        made += 1;
+        callbacks.step(&progress(made, blocks))?;
+        Ok([found.value, found.gradient, found.weights])
+    })?;
+    let gradient = run.model.coordinates().leave_gradient(&gradient)?;
+    // All are written, or none.
+    let (value, gradient) = (
+        written::<B>(&value, values.len(), possible, "the value")?,
+        written::<B>(&gradient, place.len(), f32::is_finite, "the value's gradient")?,
+    );
+    effective_sizes(&weights, sizes)?;
+    values.copy_from_slice(&value);
+    place.copy_from_slice(&gradient);
+    Ok(())
 }

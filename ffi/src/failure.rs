@@ -48,11 +48,11 @@ impl Failure {
     }
 }
 
-/// That each option, by its name, is read if it is not as it is by default: (name, whether it is not, whether it is read).
+/// Refuses the first option that is given but not read: (name, is given, is read).
 ///
 /// # Errors
 /// [`Code::Range`] for one that makes no difference to `what`.
-pub fn are_read(options: &[(&str, bool, bool)], what: &str) -> Result<()> {
+pub fn refuse_unread(options: &[(&str, bool, bool)], what: &str) -> Result<()> {
     match options.iter().find(|(_, is_given, is_read)| *is_given && !is_read) {
         Some((option, ..)) => Err(Failure::new(Code::Range, format!("{option}: it makes no difference to {what}"))),
         None => Ok(()),

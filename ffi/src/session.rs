@@ -7,6 +7,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::guard::guard;
 use crate::host::Callbacks;
 use crate::model::{Loaded, Model, all, finite, rows};
+use crate::{draws, steering, training};
 use mfm_core::{Condition, Flow, Shape, Tensor};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -210,6 +211,48 @@ impl<B: Backend> Run<B> {
         finite(&values, self.dimension(), what)?;
         place.copy_from_slice(&values);
         Ok(())
+    }
+}
+
+impl<B: Backend> AnySession for Run<B> {
+    fn sample(&self, callbacks: &Callbacks<'_>, options: &SampleOptions<'_>, output: Output<'_>) -> Result<()> {
+        draws::sample(self, callbacks, options, output)
+    }
+
+    fn posterior(&self, callbacks: &Callbacks<'_>, states: Input<'_>, options: &PosteriorOptions<'_>, output: Output<'_>) -> Result<()> {
+        draws::posterior(self, callbacks, states, options, output)
+    }
+
+    fn velocity(&self, query: &Query<'_>, x: &[f32], states: &[f32], velocity: &mut [f32]) -> Result<()> {
+        draws::velocity(self, query, x, states, velocity)
+    }
+
+    fn value(
+        &self,
+        callbacks: &Callbacks<'_>,
+        states: &[f32],
+        options: &ValueOptions<'_>,
+        values: &mut [f32],
+        gradients: Option<&mut [f32]>,
+        sizes: &mut [f32],
+    ) -> Result<()> {
+        draws::value(self, callbacks, states, options, values, gradients, sizes)
+    }
+
+    fn steer(&self, callbacks: &Callbacks<'_>, options: &SteerOptions<'_>, output: Output<'_>) -> Result<()> {
+        steering::steer(self, callbacks, options, output)
+    }
+
+    fn search(&self, callbacks: &Callbacks<'_>, options: &SearchOptions<'_>, samples: &mut [f32], rewards: &mut [f32]) -> Result<()> {
+        steering::search(self, callbacks, options, samples, rewards)
+    }
+
+    fn train(&self, callbacks: &Callbacks<'_>, data: &[f32], labels: &[usize], options: &TrainingOptions) -> Result<Box<Model>> {
+        training::train(self, callbacks, data, labels, options)
+    }
+
+    fn fine_tune(&self, callbacks: &Callbacks<'_>, data: &[f32], options: &TrainingOptions) -> Result<Box<Model>> {
+        training::fine_tune(self, callbacks, data, options)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::failure::{self, Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, Watched, progress};
 use crate::model::rows;
 use crate::session::{Output, Run, expect};
-use mfm_core::plan::{Diagnostics, Estimator, Plan};
+use mfm_core::plan::{Diagnostics, Estimator, Plan, PlanOption};
 use mfm_core::resample::Coupling;
 use mfm_core::search::{Keep, Search};
 use mfm_core::steer::{Dynamics, Scheme};
@@ -59,28 +59,23 @@ fn check(options: &SteerOptions<'_>, estimator: Estimator) -> Result<()> {
 /// That the estimator reads every option that is not as it is by default.
 fn are_of_use(options: &SteerOptions<'_>, plan: &Plan) -> Result<()> {
     let (estimator, usual) = (plan.estimator, Plan::usual(plan.estimator));
-    let (corrects, has_scheme, is_population) = (estimator.has_correction(), estimator.has_scheme(), estimator.is_population());
     let moves = Plan::usual(Estimator::Mcmc).moves;
+    let reads = |option| estimator.reads(option, plan.dynamics);
     let all = [
-        ("draws", options.draws != 0, estimator.has_draws()),
-        ("moves", plan.moves != moves, estimator == Estimator::Mcmc),
-        ("coupling", plan.coupling != usual.coupling, estimator.has_coupling(plan.dynamics)),
-        ("sde", options.sde, has_scheme || is_population),
-        ("heun", options.heun, has_scheme),
-        ("start", plan.start != usual.start, estimator.follows_equation(plan.dynamics)),
-        ("window_start", plan.window.start() != usual.window.start(), corrects),
-        ("window_end", plan.window.end() != usual.window.end(), corrects),
-        ("damping", plan.damping != usual.damping, corrects),
-        ("rescale", plan.rescale != usual.rescale, corrects),
-        ("clip", plan.clip != usual.clip, corrects),
-        ("threshold", plan.threshold != usual.threshold, is_population),
+        ("draws", options.draws != 0, reads(PlanOption::Draws)),
+        ("moves", plan.moves != moves, reads(PlanOption::Moves)),
+        ("coupling", plan.coupling != usual.coupling, reads(PlanOption::Coupling)),
+        ("sde", options.sde, reads(PlanOption::Dynamics)),
+        ("heun", options.heun, reads(PlanOption::Scheme)),
+        ("start", plan.start != usual.start, reads(PlanOption::Start)),
+        ("window_start", plan.window.start() != usual.window.start(), reads(PlanOption::Window)),
+        ("window_end", plan.window.end() != usual.window.end(), reads(PlanOption::Window)),
+        ("damping", plan.damping != usual.damping, reads(PlanOption::Damping)),
+        ("rescale", plan.rescale != usual.rescale, reads(PlanOption::Rescale)),
+        ("clip", plan.clip != usual.clip, reads(PlanOption::Clip)),
+        ("threshold", plan.threshold != usual.threshold, reads(PlanOption::Threshold)),
     ];
-    let way = match (estimator, options.sde) {
-        (Estimator::MfmSmc, true) => " by sde",
-        (Estimator::MfmSmc, false) => " by bridges",
-        _ => "",
-    };
-    failure::are_read(&all, &format!("the estimator {}{way}", estimator.name()))
+    failure::refuse_unread(&all, &format!("the estimator {}{}", estimator.name(), estimator.way(plan.dynamics)))
 }
 
 /// The plan of the host's options, its defaults filled in.

@@ -60,7 +60,7 @@ fn are_of_use(options: &TrainingOptions, is_tuning: bool, has_labels: bool) -> R
         ("draws", options.draws != 0, is_tuning),
         ("follow", options.follow != 0.0, is_tuning),
     ];
-    failure::are_read(&all, run)
+    failure::refuse_unread(&all, run)
 }
 
 fn consistency(number: u32) -> Result<Consistency> {

@@ -4,14 +4,11 @@ use crate::failure::{Failure, Result};
 use crate::output;
 use crate::reward::Specification;
 use crate::run::RunFolder;
-use clap::ArgMatches;
+use clap::{ArgMatches, ValueHint};
 use std::path::{Path, PathBuf};
 
 /// The options that name files to be written.
 const WRITTEN: [&str; 4] = ["json", "out", "checkpoint", "picture"];
-
-/// The options, and the places, that name files to be read.
-const READ: [&str; 6] = ["model", "data", "state", "file", "teacher", "initial"];
 
 /// The commands that may put their `--out` in the place of a model that they read.
 const IN_PLACE: [(&str, &str); 3] = [("finetune", "model"), ("train", "initial"), ("train", "teacher")];
@@ -37,7 +34,8 @@ pub(crate) fn check(matches: &ArgMatches) -> Result<()> {
 /// One sentence naming the file and the options.
 pub(crate) fn check_read(writing: &ArgMatches, reading: &ArgMatches) -> Result<()> {
     let (Some((command, writing)), Some((_, reading))) = (writing.subcommand(), reading.subcommand()) else { return Ok(()) };
-    let mut read: Vec<(&str, PathBuf)> = READ.into_iter().filter_map(|name| Some((name, path(reading, name)?))).collect();
+    let names = to_be_read(command);
+    let mut read: Vec<(&str, PathBuf)> = names.iter().filter_map(|name| Some((name.as_str(), path(reading, name)?))).collect();
     if let Some(reward) = path(reading, "reward") {
         read.extend(Specification::files(&reward.to_string_lossy()).into_iter().map(|file| ("reward", file.to_owned())));
     }
@@ -50,12 +48,19 @@ pub(crate) fn check_read(writing: &ArgMatches, reading: &ArgMatches) -> Result<(
     Ok(())
 }
 
+/// The options, and the places, of a command that name files to be read: all that take a path and are not of those written.
+fn to_be_read(command: &str) -> Vec<String> {
+    let whole = super::command();
+    let all = whole.find_subcommand(command).into_iter().flat_map(clap::Command::get_arguments);
+    let paths = all.filter(|argument| argument.get_value_hint() == ValueHint::AnyPath).map(|argument| argument.get_id().to_string());
+    paths.filter(|name| name != "run" && !WRITTEN.contains(&name.as_str())).collect()
+}
+
 /// The files that are written, with the options that say so.
 fn written(matches: &ArgMatches) -> Vec<(&'static str, PathBuf)> {
     let mut written: Vec<_> = WRITTEN.into_iter().filter_map(|name| Some((name, path(matches, name)?))).collect();
     if let Some(folder) = path(matches, "run") {
-        let folder = RunFolder::new(&folder);
-        written.extend([("run", folder.model()), ("run", folder.checkpoint()), ("run", folder.log()), ("run", folder.config())]);
+        written.extend(RunFolder::new(&folder).files().map(|file| ("run", file)));
     }
     written
 }

@@ -2,11 +2,13 @@
 
 mod files;
 mod help;
+mod names;
 mod numbers;
 mod sentence;
 
 pub(crate) use files::{check as check_files, check_read};
 pub use help::command;
+pub use names::one_of;
 pub use numbers::{at_least_one, not_negative, part, positive, share, steps, time, whole};
 pub(crate) use sentence::sentence;
 
@@ -21,7 +23,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use mfm_core::Tensor;
 use mfm_cpu_ref::CpuTensor;
-use mfm_gpu_cuda::CudaTensor;
+use mfm_gpu_cuda::{CudaTensor, Precision};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -43,8 +45,8 @@ pub struct Arguments {
     pub device: device::Choice,
     /// How a GPU keeps and multiplies numbers: f32, tf32 (factors of matrix products rounded), or bf16 (sums in f32)
     // Listed one by one with their help, they would make that of every command a long one.
-    #[arg(long, global = true, value_name = "PRECISION", default_value = "f32", hide_possible_values = true, help_heading = "Everywhere")]
-    pub precision: device::Precision,
+    #[arg(long, global = true, value_name = "PRECISION", default_value = "f32", value_parser = device::precisions(), hide_possible_values = true, help_heading = "Everywhere")]
+    pub precision: Precision,
     /// Work goes to a GPU as CUDA graphs, one launch between two looks of the host; the results are the same
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub graphs: bool,
@@ -136,7 +138,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let json = arguments.json.as_ref().map(|path| if path.as_os_str() == "-" { Json::Stdout } else { Json::File(path.clone()) });
     let Arguments { seed, threads, .. } = *arguments;
-    let for_a_gpu = [("--graphs", arguments.graphs), ("--precision", arguments.precision != device::Precision::F32)];
+    let for_a_gpu = [("--graphs", arguments.graphs), ("--precision", arguments.precision != Precision::F32)];
     if let (device::Choice::Cpu, Some((option, _))) = (arguments.device, for_a_gpu.into_iter().find(|(_, given)| *given)) {
         return Err(Failure::input(format!("{option}: it is for a GPU, but --device is cpu")));
     }

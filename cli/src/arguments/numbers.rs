@@ -52,11 +52,7 @@ fn no_whole_number(text: &str, least: usize) -> String {
 /// # Errors
 /// What is wrong, for clap to report.
 pub fn time(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(time) if (0.0..=1.0).contains(&time) => Ok(time),
-        Ok(_) => Err("a time must lie between 0 and 1".into()),
-        Err(_) => Err("it is not a number".into()),
-    }
+    real(text, |number| (0.0..=1.0).contains(&number), "a time must lie between 0 and 1")
 }
 
 /// A share: at least 0, below 1.
@@ -64,11 +60,7 @@ pub fn time(text: &str) -> Result<f64, String> {
 /// # Errors
 /// What is wrong, for clap to report.
 pub fn share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
-        Ok(_) => Err("it must be at least 0 and below 1".into()),
-        Err(_) => Err("it is not a number".into()),
-    }
+    real(text, |number| (0.0..1.0).contains(&number), "it must be at least 0 and below 1")
 }
 
 /// A part of the whole: between 0 and 1, both of which it may be.
@@ -76,11 +68,7 @@ pub fn share(text: &str) -> Result<f64, String> {
 /// # Errors
 /// What is wrong, for clap to report.
 pub fn part(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(part) if (0.0..=1.0).contains(&part) => Ok(part),
-        Ok(_) => Err("it must lie between 0 and 1".into()),
-        Err(_) => Err("it is not a number".into()),
-    }
+    real(text, |number| (0.0..=1.0).contains(&number), "it must lie between 0 and 1")
 }
 
 /// A number above zero.
@@ -88,11 +76,7 @@ pub fn part(text: &str) -> Result<f64, String> {
 /// # Errors
 /// What is wrong, for clap to report.
 pub fn positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
-        Ok(_) => Err("it must be positive and finite".into()),
-        Err(_) => Err("it is not a number".into()),
-    }
+    real(text, |number| number > 0.0 && number.is_finite(), "it must be positive and finite")
 }
 
 /// A number of at least zero.
@@ -100,9 +84,14 @@ pub fn positive(text: &str) -> Result<f64, String> {
 /// # Errors
 /// What is wrong, for clap to report.
 pub fn not_negative(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number >= 0.0 && number.is_finite() => Ok(number),
-        Ok(_) => Err("it must be at least 0 and finite".into()),
+    real(text, |number| number >= 0.0 && number.is_finite(), "it must be at least 0 and finite")
+}
+
+/// A number that `fits`, else `what` it must be.
+fn real(text: &str, fits: fn(f64) -> bool, what: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if fits(number) => Ok(number),
+        Ok(_) => Err(what.into()),
         Err(_) => Err("it is not a number".into()),
     }
 }

@@ -1,7 +1,7 @@
 //! Where samples and other rows of numbers go: to a `.csv`, `.npy` or `.png` file, or as text to standard output.
 
 use crate::context::Context;
-use crate::data::{Row, Values, save_csv, save_npy};
+use crate::data::{Row, Values, save_csv, save_npy, square};
 use crate::failure::{Failure, Result};
 use crate::output;
 use crate::table::count;
@@ -106,13 +106,9 @@ impl Destination {
     }
 }
 
-/// The channels and the side of square images of so many numbers, grey or of three colours.
-fn image(dimension: usize) -> Option<(usize, usize)> {
-    let square = |channels: usize| {
-        let side = (dimension / channels).isqrt();
-        (side >= 3 && channels * side * side == dimension).then_some((channels, side))
-    };
-    square(1).or_else(|| square(3))
+/// The channels, height and width of square images of so many numbers, if these are no points.
+fn image(dimension: usize) -> Option<[usize; 3]> {
+    square(dimension).filter(|[_, side, _]| *side >= 3)
 }
 
 /// Whether samples of `dimension` can be drawn.
@@ -145,7 +141,7 @@ impl Samples<'_> {
     /// None, if the dimension can be drawn.
     pub fn draw(&self) -> mfm_picture::Result<Picture> {
         match image(self.dimension) {
-            Some((channels, side)) => self.images(channels, side).draw(),
+            Some([channels, side, _]) => self.images(channels, side).draw(),
             None => self.panels().draw(),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::Result;
-use crate::table::Table;
+use crate::table::{Table, things};
 use mfm_core::{Device, Operations, Shape, Tensor};
 use mfm_gpu_cuda::{CudaDevice, Properties, devices, libraries};
 use serde::Serialize;
@@ -97,7 +97,7 @@ pub fn run<T: Tensor>(context: &Context<T>, _: &Arguments) -> Result<()> {
     let report = Report { threads, libraries: libraries.collect(), devices, no_gpu };
 
     let mut table = Table::new(["device", "", "memory", "free", "state"]);
-    table.row(["cpu", &format!("{} thread{}", report.threads, if report.threads == 1 { "" } else { "s" }), "", "", "ready"]);
+    table.row(["cpu", &things(report.threads, "thread"), "", "", "ready"]);
     for device in &report.devices {
         let what = format!("{}, compute capability {}, {} multiprocessors", device.model, device.capability, device.multiprocessors);
         let free = device.available_bytes.map_or_else(String::new, gibibytes);

@@ -8,7 +8,6 @@ use crate::failure::{Failure, Place, Result};
 use crate::finetune::{self, FineTuned, Kept, Row, Settings};
 use crate::jumps;
 use crate::model::{LoadedModel, Told, save, shape};
-use crate::output;
 use crate::reward::{self, AnyReward};
 use crate::run::{Checkpoint, Options, RunFolder};
 use crate::table::{Table, count, number};
@@ -138,22 +137,6 @@ impl Arguments {
         }
     }
 
-    /// The folder of the run, if it has one, and the file of its model.
-    fn place(&self) -> Result<(Option<RunFolder>, PathBuf)> {
-        match (&self.run, &self.out) {
-            (Some(path), _) => {
-                let folder = RunFolder::begin(path, self.resume)?;
-                let model = folder.model();
-                Ok((Some(folder), model))
-            }
-            (None, Some(out)) => {
-                output::check(out)?;
-                Ok((None, out.clone()))
-            }
-            (None, None) => Err(Failure::input("--out or --run: one of them says where the model goes")),
-        }
-    }
-
     /// What was done, for the file.
     fn describe(&self, base: &str, reward: &str) -> String {
         let weights = if self.raw { "raw" } else { "normalised" };
@@ -197,7 +180,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     if arguments.data.is_none() && arguments.label_column != LabelColumn::None {
         return Err(Failure::input("--label-column: it is a column of --data, which is not given"));
     }
-    let (folder, out) = arguments.place()?;
+    let (folder, out) = RunFolder::place(arguments.run.as_deref(), arguments.out.as_deref(), arguments.resume)?;
     let model = LoadedModel::<T>::load(base, &context.device)?;
     let dimension = model.dimension();
     let picture = arguments.picture.as_deref().map(|path| Destination::picture(path, dimension)).transpose()?;

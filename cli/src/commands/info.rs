@@ -84,8 +84,9 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     if bytes.starts_with(&ClassifierHeader::MAGIC) {
         return classifier(context, arguments);
     }
-    let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
-    let file = ModelFile::parse(&bytes).map_err(|error| Failure::input(format!("{}: {error}", arguments.model.display())))?;
+    let source = arguments.model.display().to_string();
+    let file = ModelFile::parse(&bytes).map_err(|error| Failure::input(format!("{source}: {error}")))?;
+    let model = LoadedModel::<T>::of(&file, source, &context.device)?;
     let header = file.header();
     let network = match &header.model.network {
         NetworkConfig::Mlp(mlp) => format!("MLP, {} hidden layers of {}, {} frequencies", mlp.depth, mlp.width, mlp.frequencies),

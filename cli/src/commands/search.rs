@@ -1,11 +1,12 @@
 //! `mfm search`: particles that look ahead, keep the best draws, and renoise.
 
-use super::steer::{Aim, Renoising, carry_out};
+use super::steer::{Aim, carry_out, couplings};
 use crate::arguments::{at_least_one, positive};
 use crate::context::Context;
 use crate::failure::Result;
 use crate::steering::{Estimator, Plan};
 use mfm_core::Tensor;
+use mfm_core::resample::Coupling;
 use mfm_core::search::Keep;
 
 /// The options of `mfm search`.
@@ -24,8 +25,8 @@ pub struct Arguments {
     #[arg(long)]
     pub keep_overall: bool,
     /// How a kept draw is taken to the next time
-    #[arg(long, value_name = "COUPLING", default_value = "bridge")]
-    pub coupling: Renoising,
+    #[arg(long, value_name = "COUPLING", default_value = "bridge", value_parser = couplings())]
+    pub coupling: Coupling,
     /// Above 1 the time grid is finer at its start, below 1 at its end
     #[arg(long, value_name = "POWER", default_value_t = 1.0, value_parser = positive, allow_negative_numbers = true)]
     pub power: f64,
@@ -37,7 +38,7 @@ pub struct Arguments {
 /// One sentence for the user.
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
     let plan = Plan {
-        coupling: arguments.coupling.into(),
+        coupling: arguments.coupling,
         keep: if arguments.keep_overall { Keep::Overall } else { Keep::PerParticle },
         power: arguments.power,
         ..Plan::new(Estimator::Search, arguments.draws, arguments.steps)

@@ -1,7 +1,7 @@
 //! `mfm steer`: samples aimed at a reward.
 
 use super::destination::{Destination, Groups, Samples};
-use crate::arguments::{at_least_one, not_negative, part, positive, time};
+use crate::arguments::{at_least_one, not_negative, one_of, part, positive, time};
 use crate::context::Context;
 use crate::data::Row;
 use crate::failure::{Failure, Place, Result};
@@ -10,8 +10,9 @@ use crate::model::{LoadedModel, Told, shape};
 use crate::reward::{self, AnyReward};
 use crate::steering::{self, Diagnostics, Estimator, Plan, dash, estimators};
 use crate::table::{Table, count, number};
-use clap::ValueEnum;
+use clap::builder::TypedValueParser;
 use mfm_core::error::Number;
+use mfm_core::plan::PlanOption;
 use mfm_core::resample::Coupling;
 use mfm_core::search::Keep;
 use mfm_core::steer::{Dynamics, Scheme};
@@ -56,15 +57,15 @@ pub struct Arguments {
     pub draws: Option<usize>,
 
     /// Which equation is integrated; smc always follows the SDE, mfm-smc by sde, else bridges [default: ode]
-    #[arg(long, value_name = "DYNAMICS", help_heading = "For ODEs and SDEs: dps, mfm-g, mfm-gf, unsteered, smc and mfm-smc")]
-    pub dynamics: Option<Equation>,
+    #[arg(long, value_name = "DYNAMICS", value_parser = equations(), help_heading = "For ODEs and SDEs: dps, mfm-g, mfm-gf, unsteered, smc and mfm-smc")]
+    pub dynamics: Option<Dynamics>,
     /// The first time, at which noise stands for the state: an ODE keeps that error, of first order in the time, and an SDE forgets it to second order; 0, for an
     /// ODE alone, is exact [default: 0.01]
     #[arg(long, value_name = "T", value_parser = time, allow_negative_numbers = true, help_heading = "For ODEs and SDEs: dps, mfm-g, mfm-gf, unsteered, smc and mfm-smc")]
     pub start: Option<f64>,
     /// How it is integrated [default: euler]
-    #[arg(long, value_name = "SCHEME", help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
-    pub scheme: Option<Integrator>,
+    #[arg(long, value_name = "SCHEME", value_parser = schemes(), help_heading = "For dps, mfm-g, mfm-gf and unsteered")]
+    pub scheme: Option<Scheme>,
     /// Steer only from this time on [default: 0]
     #[arg(long, value_name = "T", value_parser = time, allow_negative_numbers = true, help_heading = "For dps, mfm-g and mfm-gf")]
     pub steer_from: Option<f64>,
@@ -85,11 +86,11 @@ pub struct Arguments {
     #[arg(long, value_name = "POWER", default_value_t = 1.0, value_parser = positive, allow_negative_numbers = true)]
     pub power: f64,
     /// Chain moves at each time, for mcmc [default: 4]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     pub moves: Option<usize>,
     /// How the next state is made, for resampled, mcmc, mfm-smc by bridges and search [default: bridge]
-    #[arg(long, value_name = "COUPLING")]
-    pub coupling: Option<Renoising>,
+    #[arg(long, value_name = "COUPLING", value_parser = couplings())]
+    pub coupling: Option<Coupling>,
     /// All particles go on from the best draw of all, for search
     #[arg(long)]
     pub keep_overall: bool,
@@ -98,61 +99,21 @@ pub struct Arguments {
     pub threshold: Option<f64>,
 }
 
-/// An equation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Equation {
-    /// The guided ordinary differential equation
-    Ode,
-    /// The guided stochastic one
-    Sde,
+fn equations() -> impl TypedValueParser<Value = Dynamics> {
+    one_of([("ode", "The guided ordinary differential equation", Dynamics::Ode), ("sde", "The guided stochastic one", Dynamics::Sde)])
 }
 
-/// An integrator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Integrator {
-    /// One evaluation a step
-    Euler,
-    /// Two, of second order
-    Heun,
+fn schemes() -> impl TypedValueParser<Value = Scheme> {
+    one_of([("euler", "One evaluation a step", Scheme::Euler), ("heun", "Two, of second order", Scheme::Heun)])
 }
 
-/// A coupling of successive states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Renoising {
-    /// The Gaussian bridge
-    Bridge,
-    /// The noise that the state had
-    SameNoise,
-    /// Fresh noise
-    FreshNoise,
-}
-
-impl From<Equation> for Dynamics {
-    fn from(equation: Equation) -> Self {
-        match equation {
-            Equation::Ode => Self::Ode,
-            Equation::Sde => Self::Sde,
-        }
-    }
-}
-
-impl From<Integrator> for Scheme {
-    fn from(integrator: Integrator) -> Self {
-        match integrator {
-            Integrator::Euler => Self::Euler,
-            Integrator::Heun => Self::Heun,
-        }
-    }
-}
-
-impl From<Renoising> for Coupling {
-    fn from(renoising: Renoising) -> Self {
-        match renoising {
-            Renoising::Bridge => Self::Bridge,
-            Renoising::SameNoise => Self::SameNoise,
-            Renoising::FreshNoise => Self::FreshNoise,
-        }
-    }
+/// Reads a coupling of successive states.
+pub(super) fn couplings() -> impl TypedValueParser<Value = Coupling> {
+    one_of([
+        ("bridge", "The Gaussian bridge", Coupling::Bridge),
+        ("same-noise", "The noise that the state had", Coupling::SameNoise),
+        ("fresh-noise", "Fresh noise", Coupling::FreshNoise),
+    ])
 }
 
 /// The plan of the command line, its defaults filled in.
@@ -164,7 +125,7 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
     if start >= 1.0 {
         return Err(Failure::input("--start 1: it must be before 1"));
     }
-    if start == 0.0 && (estimator == Estimator::Smc || arguments.dynamics == Some(Equation::Sde)) {
+    if start == 0.0 && (estimator == Estimator::Smc || arguments.dynamics == Some(Dynamics::Sde)) {
         return Err(Failure::input("--start 0: an SDE needs a first time above 0, where its drift is finite"));
     }
     let (from, until) = (arguments.steer_from.unwrap_or(0.0), arguments.steer_until.unwrap_or(1.0));
@@ -176,15 +137,15 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
         draws: arguments.draws.unwrap_or(usual.draws),
         steps: arguments.steps.unwrap_or(usual.steps),
         moves: arguments.moves.unwrap_or(usual.moves),
-        dynamics: arguments.dynamics.map_or(usual.dynamics, Dynamics::from),
-        scheme: arguments.scheme.map_or(usual.scheme, Scheme::from),
+        dynamics: arguments.dynamics.unwrap_or(usual.dynamics),
+        scheme: arguments.scheme.unwrap_or(usual.scheme),
         start,
         power: arguments.power,
         window: from..=until,
         damping: arguments.damping.unwrap_or(usual.damping),
         rescale: arguments.rescale,
         clip: arguments.clip,
-        coupling: arguments.coupling.map_or(usual.coupling, Coupling::from),
+        coupling: arguments.coupling.unwrap_or(usual.coupling),
         keep: if arguments.keep_overall { Keep::Overall } else { Keep::PerParticle },
         threshold: arguments.threshold.unwrap_or(usual.threshold),
         ..usual
@@ -193,29 +154,27 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
 
 /// That the estimator reads every option that is given.
 fn are_of_use(arguments: &Arguments) -> Result<()> {
-    let (estimator, by_sde) = (arguments.estimator, arguments.dynamics == Some(Equation::Sde));
-    let dynamics = if by_sde { Dynamics::Sde } else { Dynamics::Ode };
-    let (corrects, has_scheme) = (estimator.has_correction(), estimator.has_scheme());
-    let chooses = has_scheme || estimator == Estimator::MfmSmc || (estimator == Estimator::Smc && by_sde);
-    let options = [
-        ("draws", arguments.draws.is_some(), estimator.has_draws()),
-        ("dynamics", arguments.dynamics.is_some(), chooses),
-        ("start", arguments.start.is_some(), estimator.follows_equation(dynamics)),
-        ("scheme", arguments.scheme.is_some(), has_scheme),
-        ("steer-from", arguments.steer_from.is_some(), corrects),
-        ("steer-until", arguments.steer_until.is_some(), corrects),
-        ("damping", arguments.damping.is_some(), corrects),
-        ("rescale", arguments.rescale.is_some(), corrects),
-        ("clip", arguments.clip.is_some(), corrects),
-        ("moves", arguments.moves.is_some(), estimator == Estimator::Mcmc),
-        ("coupling", arguments.coupling.is_some(), estimator.has_coupling(dynamics)),
-        ("keep-overall", arguments.keep_overall, estimator == Estimator::Search),
-        ("threshold", arguments.threshold.is_some(), estimator.is_population()),
+    let estimator = arguments.estimator;
+    let dynamics = arguments.dynamics.unwrap_or(Plan::usual(estimator).dynamics);
+    let given = [
+        ("draws", arguments.draws.is_some(), PlanOption::Draws),
+        ("dynamics", arguments.dynamics.is_some(), PlanOption::Dynamics),
+        ("start", arguments.start.is_some(), PlanOption::Start),
+        ("scheme", arguments.scheme.is_some(), PlanOption::Scheme),
+        ("steer-from", arguments.steer_from.is_some(), PlanOption::Window),
+        ("steer-until", arguments.steer_until.is_some(), PlanOption::Window),
+        ("damping", arguments.damping.is_some(), PlanOption::Damping),
+        ("rescale", arguments.rescale.is_some(), PlanOption::Rescale),
+        ("clip", arguments.clip.is_some(), PlanOption::Clip),
+        ("moves", arguments.moves.is_some(), PlanOption::Moves),
+        ("coupling", arguments.coupling.is_some(), PlanOption::Coupling),
+        ("keep-overall", arguments.keep_overall, PlanOption::Keep),
+        ("threshold", arguments.threshold.is_some(), PlanOption::Threshold),
     ];
-    match options.iter().find(|(_, is_given, is_read)| *is_given && !is_read) {
-        Some((option, ..)) => {
-            let bridged = if estimator == Estimator::MfmSmc { if by_sde { " by sde" } else { " by bridges" } } else { "" };
-            Err(Failure::input(format!("--{option}: it makes no difference to --estimator {}{bridged}", estimator.name())))
+    match given.iter().find(|(_, is_given, option)| *is_given && !estimator.reads(*option, dynamics)) {
+        Some((name, ..)) => {
+            let (whose, way) = (estimator.name(), estimator.way(dynamics));
+            Err(Failure::input(format!("--{name}: it makes no difference to --estimator {whose}{way}")))
         }
         None => Ok(()),
     }

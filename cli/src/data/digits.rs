@@ -2,7 +2,6 @@
 
 use super::{Dataset, LabelColumn, numbers, text};
 use crate::failure::Result;
-use mfm_core::Noise;
 
 /// The side of a digit's image.
 pub const DIGIT_SIDE: usize = 8;
@@ -21,14 +20,6 @@ pub fn digits() -> Result<Dataset> {
     Ok(data)
 }
 
-/// The digits for training and the held-out ones, a fifth of them; the same ones whatever the seed of the run.
-///
-/// # Errors
-/// As [`digits`].
-pub fn split_digits() -> Result<(Dataset, Dataset)> {
-    Ok(digits()?.split(0.2, &Noise::new(0x6469_6769_7473)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,7 +31,5 @@ mod tests {
         assert!(data.rows.iter().all(|value| (-1.0..=1.0).contains(value)));
         assert_eq!(&data.labels.as_ref().unwrap()[..5], [0, 1, 2, 3, 4]);
         assert_eq!(data.row(0)[2], 5.0 / 8.0 - 1.0);
-        let (train, test) = split_digits().unwrap();
-        assert_eq!((train.len(), test.len()), (1438, 359));
     }
 }

@@ -20,6 +20,15 @@ pub(super) fn is_image(name: &str) -> bool {
     [".png", ".jpg", ".jpeg"].iter().any(|ending| name.ends_with(ending))
 }
 
+/// The channels, height and width of so many numbers as a square image, grey if it can be, else of three colours.
+pub fn square(numbers: usize) -> Option<[usize; 3]> {
+    let of = |channels: usize| {
+        let side = (numbers / channels).isqrt();
+        (channels * side * side == numbers).then_some([channels, side, side])
+    };
+    of(1).or_else(|| of(3))
+}
+
 /// A grey (one channel) or colour (three) image of values from −1 to 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {

@@ -19,8 +19,8 @@ mod values;
 mod write;
 
 pub use dataset::Dataset;
-pub use digits::{DIGIT_SIDE, digits, split_digits};
-pub use image::{Image, LARGEST_SIDE};
+pub use digits::{DIGIT_SIDE, digits};
+pub use image::{Image, LARGEST_SIDE, square};
 pub use load::{load, load_labelled, open, read};
 pub use numbers::{LabelColumn, Numbers};
 pub use read_at::ReadAt;

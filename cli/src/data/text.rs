@@ -71,23 +71,35 @@ impl<R: BufRead> Read for Unpacked<R> {
 /// What a line begins with that is no data, as those that NumPy writes.
 const COMMENT: u8 = b'#';
 
-/// What stands between the cells: the tab or the semicolon of the first line, else the comma.
-fn delimiter(start: &[u8]) -> u8 {
-    let is_of_data = |line: &&[u8]| !line.trim_ascii().is_empty() && !line.starts_with(&[COMMENT]);
-    let first = start.split(|byte| *byte == b'\n').find(is_of_data).unwrap_or(&[]);
-    *first.iter().find(|byte| b"\t;".contains(byte)).unwrap_or(&b',')
+/// What some editors put before text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// The text up to its first line of data, and what stands between the cells there: a tab or a semicolon, else the comma.
+fn start(text: &mut impl BufRead) -> io::Result<(Vec<u8>, u8)> {
+    let mut start = Vec::new();
+    loop {
+        let before = start.len();
+        let is_over = text.read_until(b'\n', &mut start)? == 0;
+        if before == 0 && start.starts_with(BYTE_ORDER_MARK) {
+            start.drain(..BYTE_ORDER_MARK.len());
+        }
+        let line = &start[before..];
+        if is_over || !(line.trim_ascii().is_empty() || line.starts_with(&[COMMENT])) {
+            let delimiter = *line.iter().find(|byte| b"\t;".contains(byte)).unwrap_or(&b',');
+            return Ok((start, delimiter));
+        }
+    }
 }
 
 /// The numbers in text with commas, semicolons or tabs between them: one row a line, an optional line of headings (of which none is a number), no empty cells. Lines
 /// that begin with # are skipped.
 pub(super) fn read(text: impl Read, source: &str) -> Result<Numbers> {
     let mut text = BufReader::new(text);
-    // What cannot be read is told below.
-    let delimiter = text.fill_buf().map_or(b',', delimiter);
+    let (start, delimiter) = start(&mut text).map_err(|error| complain(error.into(), source))?;
     let mut form = csv::ReaderBuilder::new();
     form.delimiter(delimiter).comment(Some(COMMENT)).has_headers(false).flexible(true).trim(csv::Trim::All);
     // A comment that ends with the text, and not with its line, would be taken for a row.
-    let mut reader = form.from_reader(text.chain(&b"\n"[..]));
+    let mut reader = form.from_reader(start.as_slice().chain(text).chain(&b"\n"[..]));
     let mut record = csv::StringRecord::new();
     let mut numbers = Numbers { values: Vec::new(), columns: 0 };
     let mut is_first = true;
@@ -169,6 +181,11 @@ mod tests {
         for text in ["# by hand; in metres\n1,2.5\n# more\n-3e2,4\n", "#x,y,z\nx,y\n1,2.5\n-3e2,4\n#", "# a, b\n1\t2.5\n-3e2\t4"] {
             assert_eq!(read(text.as_bytes(), "").unwrap(), numbers, "{text:?}");
         }
+        // However long it takes until a line tells what stands between the cells.
+        let remarks = "# a, remark\n".repeat(1000) + "1;2.5\n-3e2;4\n";
+        assert_eq!(read(remarks.as_bytes(), "").unwrap(), numbers);
+        assert_eq!(read("# a, remark\n".as_bytes().chain("1;2.5\n-3e2;4".as_bytes()), "").unwrap(), numbers);
+        assert_eq!(read("\u{feff}# a, remark\n1;2.5\n-3e2;4".as_bytes(), "").unwrap(), numbers);
         // A comma is no decimal point.
         assert!(complaint("x;y\n1,5;2,5\n").contains("column 1: \"1,5\" is not a number"));
         assert_eq!(read("1,2\r\n\r\n3,4\r\n".as_bytes(), "").unwrap().values.len(), 4);
@@ -182,6 +199,10 @@ mod tests {
         assert_eq!(complaint("x,y\n1,-inf\n"), "data.csv: row 1 (line 2), column 2: the value -inf is infinite");
         assert_eq!(complaint("# 1,2,3\n1,2\n3\n"), "data.csv: line 3 has 1 values, but the lines before it have 2");
         assert_eq!(complaint("1,2\n3\n"), "data.csv: line 2 has 1 values, but the lines before it have 2");
+        assert_eq!(
+            complaint(&("# a remark\n".repeat(1000) + "1;2\n3\n")),
+            "data.csv: line 1002 has 1 values, but the lines before it have 2"
+        );
         assert_eq!(complaint("1,2\n3,\n"), "data.csv: row 2 (line 2), column 2: the value is missing");
         assert_eq!(complaint("1,b\n"), "data.csv: row 1 (line 1), column 2: \"b\" is not a number");
         assert!(read(&b"1,2\n\xff\xfe,3\n"[..], "data.csv").unwrap_err().to_string().contains("line 2 is not text"));

@@ -1,7 +1,7 @@
 //! The digits, as training data.
 
 use super::distortion::{NUMBERS, distort};
-use crate::data::{Dataset, split_digits};
+use crate::data::{Dataset, digits};
 use crate::{Context, Failure, Result};
 use mfm_core::{Device, Noise, Shape, Tensor, memory};
 use mfm_nn::Classifier;
@@ -25,8 +25,7 @@ impl Digits {
     /// # Errors
     /// None, unless the program itself is damaged.
     pub fn built_in() -> Result<Self> {
-        let (train, held_out) = split_digits()?;
-        Ok(Self { train, held_out, side: crate::data::DIGIT_SIDE })
+        Self::of(&digits()?)
     }
 
     /// Those of a data set, a fifth of them held out; the same ones whatever the seed of the run.
@@ -129,6 +128,8 @@ mod tests {
 
     #[test]
     fn what_is_no_set_of_digits_is_refused() {
+        let built_in = Digits::built_in().unwrap();
+        assert_eq!((built_in.train.len(), built_in.held_out.len(), built_in.side), (1438, 359, 8));
         let classes = |n: usize| Some((0..n).map(|i| i % 10).collect::<Vec<_>>());
         assert_eq!(Digits::of(&data(16, classes(300))).unwrap().held_out.len(), 60);
         let refused = |data: Dataset| Digits::of(&data).unwrap_err().to_string();

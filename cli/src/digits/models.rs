@@ -2,7 +2,6 @@
 
 use super::Digits;
 use super::data::{Augmentation, batch};
-use crate::classifier::failure;
 use crate::data::Dataset;
 use crate::{Context, Place, Result};
 use mfm_core::autodiff::Var;
@@ -114,7 +113,7 @@ pub fn train<T: Tensor, M: Module<T, Over<T> = M>, L: Into<StepLoss<T>>>(
         progress.advance(1);
         ControlFlow::Continue(())
     });
-    outcome.map_err(failure).at(what)?;
+    outcome.at(what)?;
     Ok(trainer.averaged()?)
 }
 

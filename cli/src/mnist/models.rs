@@ -2,7 +2,6 @@
 
 use super::Arguments;
 use crate::Context;
-use crate::classifier::failure;
 use crate::commands::train::LogRow;
 use crate::digits::{self, Digits};
 use crate::failure::{Failure, Place, Result};
@@ -149,7 +148,7 @@ impl<T: Tensor> Models<'_, T> {
         if let Some(failure) = watch.broken {
             return Err(failure);
         }
-        outcome.map_err(failure).at(what)?;
+        outcome.at(what)?;
         Ok(trainer.averaged_precisely()?)
     }
 

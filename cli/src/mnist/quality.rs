@@ -2,13 +2,13 @@
 
 use super::Effort;
 use crate::digits::{self, Digits, Experts};
-use crate::steering::{Estimator, Plan};
+use crate::steering::{Estimator, Plan, dash};
 use crate::table::number;
 use crate::{Context, Result, Table};
 use mfm_core::guidance::Unsteered;
 use mfm_core::interpolant::Linear;
 use mfm_core::sample::sample_by_steps;
-use mfm_core::{Device, Flow, MetaFlowMap, Reward, Shape, Tensor, TimeGrid};
+use mfm_core::{Device, Flow, Reward, Shape, Tensor, TimeGrid};
 use mfm_nn::Model;
 use mfm_toy2d::frechet_distance;
 use serde::Serialize;
@@ -65,21 +65,16 @@ pub fn measure<T: Tensor>(
     }
     let flow = Flow::new(map, &Linear);
     for (name, steps) in [("map, 1 step", 1), ("map, 2 steps", 2), ("map, 4 steps", 4)] {
-        rows.push(row(name, steps, &few_steps(&flow, steps, &x)?)?);
+        rows.push(row(name, steps, &sample_by_steps(&flow, &TimeGrid::uniform(steps), &x)?)?);
     }
     Ok(rows)
-}
-
-fn few_steps<T: Tensor, M: MetaFlowMap<T>>(flow: &Flow<'_, M>, steps: usize, x: &T) -> Result<T> {
-    Ok(sample_by_steps(flow, &TimeGrid::uniform(steps), x)?)
 }
 
 /// The rows for people.
 pub fn table(rows: &[Quality]) -> Table {
     let mut table = Table::new(["samples", "evaluations", "Fréchet distance", "L2, reweighted"]);
     for row in rows {
-        let evaluations = if row.evaluations == 0 { "–".to_owned() } else { row.evaluations.to_string() };
-        table.row([row.sampler.to_owned(), evaluations, number(row.frechet, 3), number(row.reweighted_l2, 3)]);
+        table.row([row.sampler.to_owned(), dash(row.evaluations), number(row.frechet, 3), number(row.reweighted_l2, 3)]);
     }
     table
 }

@@ -2,7 +2,7 @@
 
 use super::Formula;
 use super::operator::{Operator, Padding};
-use crate::data::{self, Dataset, LabelColumn};
+use crate::data::{self, LabelColumn};
 use crate::failure::{Failure, Result};
 use mfm_core::{Device, Noise, Shape, Tensor};
 use mfm_cpu_ref::CpuDevice;
@@ -106,7 +106,10 @@ impl Inverse {
             None => 0,
         };
         let image = images.row(index);
-        let shape = shape(&images).ok_or_else(|| fail(format!("{dimension} numbers are no square image of one channel or three")))?;
+        let shape = images
+            .image
+            .or_else(|| data::square(dimension))
+            .ok_or_else(|| fail(format!("{dimension} numbers are no square image of one channel or three")))?;
         let operator = self.operator(shape).map_err(|failure| failure.at(&images.source))?;
         let apply = || -> mfm_core::Result<Vec<f64>> {
             let image = CpuDevice::<f64>::new().from_slice(image, Shape::new(&[1, dimension])?)?;
@@ -164,13 +167,4 @@ fn mask(path: &Path, channels: usize, pixels: usize) -> Result<Vec<f32>> {
         return Ok(mask.rows);
     }
     Err(Failure::input(format!("{}: the mask has {found} numbers, but the image {pixels} pixels of {channels} channels", mask.source)))
-}
-
-/// The channels, height and width of images: as is known, else square of one channel or three.
-fn shape(images: &Dataset) -> Option<[usize; 3]> {
-    let square = |channels: usize| {
-        let side = (images.dimension / channels).isqrt();
-        (channels * side * side == images.dimension).then_some([channels, side, side])
-    };
-    images.image.or_else(|| square(1)).or_else(|| square(3))
 }

@@ -76,9 +76,7 @@ impl<T: Tensor> AnyReward<T> {
             }
         }
     }
-}
 
-impl<T: Tensor> AnyReward<T> {
     /// The images that samples are to be compared with, each under its name: the clean image and the observation.
     pub fn images(&self) -> Vec<(&'static str, Vec<f32>)> {
         let Self::Observation(ByDifferentiation(formula), truth) = self else { return Vec::new() };

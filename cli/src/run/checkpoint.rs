@@ -105,10 +105,7 @@ impl Checkpoint {
     /// # Errors
     /// If it is there and cannot be removed.
     pub fn remove(&self) -> Result<()> {
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::file("remove", &self.path, &error)),
-            _ => Ok(()),
-        }
+        output::remove(&self.path)
     }
 }
 

@@ -16,6 +16,8 @@ pub type Options = Map<String, Value>;
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Whether it is to go on with the run in it.
+    resume: bool,
     /// What keeps other processes out, once the folder is made.
     lock: RefCell<Option<File>>,
 }
@@ -23,7 +25,7 @@ pub struct RunFolder {
 impl RunFolder {
     /// The folder at `path`.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), lock: RefCell::default() }
+        Self { path: path.to_owned(), resume: false, lock: RefCell::default() }
     }
 
     /// The finished model.
@@ -51,31 +53,66 @@ impl RunFolder {
         self.path.join(name)
     }
 
+    /// What is locked while a process is at work in the folder: a file that nobody replaces, whose lock a rename would leave behind.
+    fn lock_file(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    /// All files that a run writes by itself.
+    pub fn files(&self) -> [PathBuf; 5] {
+        [self.model(), self.checkpoint(), self.log(), self.config(), self.lock_file()]
+    }
+
     /// The folder at `path`, for a new run or to go on with the one that it holds. A run that ended before its first checkpoint left nothing to go on with, and
     /// makes way.
     ///
     /// # Errors
     /// If it holds a run that is not to be resumed.
     pub fn begin(path: &Path, resume: bool) -> Result<Self> {
-        let folder = Self::new(path);
-        if !resume && folder.config().exists() && (folder.checkpoint().exists() || folder.model().exists()) {
+        let folder = Self { resume, ..Self::new(path) };
+        folder.check()?;
+        Ok(folder)
+    }
+
+    /// The folder of a run, if it is kept in one, and the file of its model.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin); and if neither `run` nor `out` is given, or `out` cannot be written.
+    pub fn place(run: Option<&Path>, out: Option<&Path>, resume: bool) -> Result<(Option<Self>, PathBuf)> {
+        match (run, out) {
+            (Some(path), _) => {
+                let folder = Self::begin(path, resume)?;
+                let model = folder.model();
+                Ok((Some(folder), model))
+            }
+            (None, Some(out)) => {
+                output::check(out)?;
+                Ok((None, out.to_owned()))
+            }
+            (None, None) => Err(Failure::input("--out or --run: one of them says where the model goes")),
+        }
+    }
+
+    /// That it holds no run but one that is to be resumed.
+    fn check(&self) -> Result<()> {
+        if !self.resume && self.config().exists() && (self.checkpoint().exists() || self.model().exists()) {
             return Err(Failure::input(format!(
                 "--run {}: it holds a run; go on with it by --resume, or name another folder",
-                path.display()
+                self.path.display()
             )));
         }
-        Ok(folder)
+        Ok(())
     }
 
     /// Makes the folder for a run of these options; one that holds the run already stays as it is. Until this value is dropped, no other process can do the
     /// same: two would write one log.
     ///
     /// # Errors
-    /// If it cannot be written, or another process is at work in it.
+    /// If it cannot be written, another process is at work in it, or one has been since [`begin`](Self::begin) and left a run.
     pub fn create(&self, options: &Options) -> Result<()> {
         let directory = Directory::create(&self.path)?;
-        let path = self.config();
-        self.lock(&path)?;
+        self.lock()?;
+        self.check()?;
         if !self.options().is_ok_and(|kept| kept.as_ref() == Some(options)) {
             // The log of a run that left nothing else is of no use to this one.
             if !self.checkpoint().exists() {
@@ -83,23 +120,18 @@ impl RunFolder {
             }
             let mut text = serde_json::to_string_pretty(options).map_err(|error| Failure::Internal(error.to_string()))?;
             text.push('\n');
-            output::write_bytes(&path, text.as_bytes())?;
-            self.lock(&path)?;
+            output::write_bytes(&self.config(), text.as_bytes())?;
         }
-        for file in [path, self.log(), self.model()] {
+        for file in [self.config(), self.log(), self.model()] {
             output::remove_remains(&file);
         }
         Ok(())
     }
 
-    /// Locks the folder by its options, which nobody else replaces then. A file system without locks must not keep a run from training.
-    fn lock(&self, config: &Path) -> Result<()> {
-        // Elsewhere a lock keeps others from reading the file, too.
-        if !cfg!(unix) {
-            return Ok(());
-        }
-        self.lock.take();
-        let Ok(file) = File::options().append(true).open(config).or_else(|_| File::open(config)) else { return Ok(()) };
+    /// Keeps other processes out. A file system without locks must not keep a run from training.
+    fn lock(&self) -> Result<()> {
+        let path = self.lock_file();
+        let file = File::options().append(true).create(true).open(&path).map_err(|error| Failure::file("write", &path, &error))?;
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return Err(Failure::input(format!("--run {}: another process is at work in this folder", self.path.display())));
         }
@@ -127,5 +159,38 @@ impl RunFolder {
     /// If it cannot be read, or another line than the last is damaged.
     pub fn lines<L: Line>(&self) -> Result<Vec<L>> {
         lines(&self.log())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(steps: u64) -> Options {
+        Options::from_iter([("steps".to_owned(), steps.into())])
+    }
+
+    #[test]
+    fn one_of_two_that_begin_at_once_gets_the_folder() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("run");
+        let [one, other, last] = [(); 3].map(|()| RunFolder::begin(&path, false).unwrap());
+        let refused = |folder: &RunFolder, why: &str| {
+            let complaint = folder.create(&options(3)).unwrap_err().to_string();
+            assert!(complaint.contains(why), "{complaint}");
+        };
+        one.create(&options(1)).unwrap();
+        refused(&other, "run: another process is at work in this folder");
+        assert_eq!(one.options().unwrap(), Some(options(1)));
+        // What left nothing makes way, and the run that takes its place is as safe.
+        drop(one);
+        other.create(&options(2)).unwrap();
+        refused(&last, "run: another process is at work in this folder");
+        output::write_bytes(&other.model(), b"").unwrap();
+        drop(other);
+        refused(&last, "run: it holds a run");
+        assert_eq!(last.options().unwrap(), Some(options(2)));
+        drop(last);
+        RunFolder::begin(&path, true).unwrap().create(&options(2)).unwrap();
     }
 }

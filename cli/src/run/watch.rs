@@ -10,7 +10,7 @@ use mfm_nn::train::Step;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-/// Who looks on.
+/// Progress, log and checkpoints of a training run.
 #[derive(Debug)]
 pub struct Watch<'a, T: Tensor, L> {
     context: &'a Context<T>,

@@ -5,16 +5,13 @@ mod row;
 pub use mfm_core::plan::{Diagnostics, Estimator, Plan};
 pub use row::{Row, dash};
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use crate::arguments::one_of;
+use clap::builder::TypedValueParser;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 
 /// Reads the name of an estimator from the command line.
 pub fn estimators() -> impl TypedValueParser<Value = Estimator> {
-    let values = Estimator::ALL.map(|estimator| PossibleValue::new(estimator.name()).help(help(estimator)));
-    PossibleValuesParser::new(values).try_map(|name| {
-        let unknown = || format!("there is no estimator {name:?}");
-        Estimator::ALL.into_iter().find(|estimator| estimator.name() == name).ok_or_else(unknown)
-    })
+    one_of(Estimator::ALL.map(|estimator| (estimator.name(), help(estimator), estimator)))
 }
 
 fn help(estimator: Estimator) -> &'static str {

@@ -1,7 +1,6 @@
 //! Training a network on a mixture.
 
 use super::problem::Problem;
-use crate::classifier::failure;
 use crate::{Context, Place, Result};
 use mfm_core::interpolant::Linear;
 use mfm_core::training::{NoTeacher, Objective, TimeLaw};
@@ -62,6 +61,6 @@ pub fn train<T: Tensor>(context: &Context<T>, problem: &Problem, recipe: &Recipe
             ControlFlow::Continue(())
         },
     );
-    outcome.map_err(failure).at("training")?;
+    outcome.at("training")?;
     Ok(trainer.averaged()?)
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code, missing_docs)] // each test file uses a part of it
 #![allow(clippy::unwrap_used)] // a helper of tests
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -55,6 +55,19 @@ impl Folder {
         std::fs::read_dir(self.root()).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
     }
 
+    /// All that is in it, also in folders: files with their bytes.
+    fn contents(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+        let (mut all, mut folders) = (BTreeMap::new(), vec![self.root().to_owned()]);
+        while let Some(folder) = folders.pop() {
+            for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                folders.extend(path.is_dir().then(|| path.clone()));
+                let bytes = std::fs::read(&path).ok();
+                all.insert(path, bytes);
+            }
+        }
+        all
+    }
+
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mfm"));
         command.args(arguments).current_dir(self.root()).stdin(Stdio::null());
@@ -81,10 +94,12 @@ impl Folder {
 
     /// A run that must be refused by one sentence with all of `words`, and leave no trace.
     pub fn refuses(&self, arguments: &[&str], words: &[&str]) {
-        let before = self.files();
+        let before = self.contents();
         let output = self.run(&[arguments, &["-q"]].concat());
         is_refused(&output, words);
-        assert_eq!(self.files(), before, "mfm {arguments:?} left something behind");
+        let after = self.contents();
+        let changed: Vec<_> = before.keys().chain(after.keys()).filter(|path| before.get(*path) != after.get(*path)).collect();
+        assert!(changed.is_empty(), "mfm {arguments:?} left its traces in {changed:?}");
     }
 }
 
@@ -93,6 +108,11 @@ pub const TRAIN: [&str; 12] = ["train", "points.csv", "-o", "model.mfm", "--step
 
 pub fn texts(output: &Output) -> (String, String) {
     (String::from_utf8(output.stdout.clone()).unwrap(), String::from_utf8(output.stderr.clone()).unwrap())
+}
+
+/// Numbers in lines, apart by commas.
+pub fn rows(text: &str) -> Vec<Vec<f64>> {
+    text.lines().map(|line| line.split(',').map(|cell| cell.parse().unwrap()).collect()).collect()
 }
 
 /// Checks for exit status 2, one sentence on standard error with all of `words`, and nothing on standard output.

@@ -1,8 +1,10 @@
 //! One plan for every way of steering: an estimator chosen at run time, with its sizes and options.
 
 mod diagnostics;
+mod options;
 
 pub use diagnostics::Diagnostics;
+pub use options::PlanOption;
 
 use crate::best_of::best_of;
 use crate::draws::Draws;
@@ -76,36 +78,6 @@ impl Estimator {
             Self::MfmSmc => "mfm-smc",
             Self::Search => "search",
         }
-    }
-
-    /// Whether it makes posterior draws, or candidates.
-    pub fn has_draws(self) -> bool {
-        !matches!(self, Self::Unsteered | Self::Dps | Self::Smc)
-    }
-
-    /// Whether its drift is corrected by a guide.
-    pub fn has_correction(self) -> bool {
-        matches!(self, Self::Dps | Self::MfmG | Self::MfmGf)
-    }
-
-    /// Whether it integrates an ODE or SDE by a scheme.
-    pub fn has_scheme(self) -> bool {
-        self.has_correction() || self == Self::Unsteered
-    }
-
-    /// Whether its samples are particles of one population.
-    pub fn is_population(self) -> bool {
-        matches!(self, Self::Smc | Self::MfmSmc)
-    }
-
-    /// Whether its states follow an ODE or SDE, which has a first time.
-    pub fn follows_equation(self, dynamics: Dynamics) -> bool {
-        self.has_scheme() || self == Self::Smc || (self == Self::MfmSmc && dynamics == Dynamics::Sde)
-    }
-
-    /// Whether its next states are made from draws by a [`Coupling`].
-    pub fn has_coupling(self, dynamics: Dynamics) -> bool {
-        matches!(self, Self::Resampled | Self::Mcmc | Self::Search) || (self == Self::MfmSmc && dynamics == Dynamics::Ode)
     }
 
     /// Whether it needs the gradient of the reward.

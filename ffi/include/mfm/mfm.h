@@ -24,7 +24,8 @@
  *
  * Options begin with their size, so that programs built against an older header go on working. Those built against a newer one do, too, unless they ask
  * for what this library does not know, which is ::MFM_UNSUPPORTED. Take options from their `..._default()` function
- * and change what is to be changed; NULL in place of options means the defaults. A switch is 0 or 1. What makes no difference to a call is ::MFM_RANGE unless it is as it is by default.
+ * and change what is to be changed; NULL in place of options means the defaults. A switch is 0 or 1. An option that the call would ignore is ::MFM_RANGE, unless
+ * it has its default value.
  */
 #ifndef MFM_MFM_H
 #define MFM_MFM_H
@@ -58,7 +59,7 @@ extern "C" {
 /** All three, as of these headers; mfm_version() is that of the library that runs. */
 #define MFM_VERSION "0.1.0"
 
-/** The version of this interface. It grows by appending, to options what is 0 by default; it changes only with the shared library's SONAME. */
+/** The version of this interface. Options and infos grow only at their end, by fields whose default is 0; any other change raises this number and the SONAME. */
 #define MFM_ABI_VERSION 1u
 
 /** A model: a network, the path it was trained for, and where it came from. Immutable, shared freely between threads. */
@@ -540,8 +541,7 @@ static inline mfm_steer_options mfm_steer_options_default(void) {
  * no weight, which leads away from them but promises nothing of the end. ::MFM_DPS follows the gradient alone and does not see it. If all that could have become
  * a sample is forbidden, of all samples, the call fails with ::MFM_NOT_FINITE; if that holds for some, these come out forbidden without an error.
  *
- * Errors of the range also for options that mean nothing: a window that ends before it starts, and whatever is not as it is by default and makes no difference to the
- * estimator.
+ * ::MFM_RANGE also for a window that ends before it starts, and for an option that this estimator ignores.
  * @param[out] samples [length / dimension, dimension]
  * Errors: those of mfm_sample(), and of the reward; ::MFM_UNSUPPORTED for an estimator that needs a gradient which the reward lacks. */
 MFM_API mfm_error* mfm_steer(mfm_session* session, const mfm_reward* reward, const mfm_steer_options* options, float* samples,
@@ -604,7 +604,7 @@ typedef struct mfm_training_options {
   uint32_t consistency;  /**< An ::mfm_consistency; default ::MFM_SEMIGROUP. Training only. */
   double label_dropout;  /**< Share of labels that are dropped; default 0.1. Training with labels only. */
   double strength;       /**< A factor on the reward, above 0; default 1. Fine-tuning only. */
-  size_t draws;          /**< Posterior draws of each noisy state; default 0, which is 1, or 4 for a reward without gradient, the least then 2. Fine-tuning only. */
+  size_t draws;          /**< Posterior draws of each noisy state. 0, the default, stands for 1, or for 4 with a reward without gradient, which needs at least 2. Fine-tuning only. */
   double follow;         /**< The weight of a loss by which posteriors and jumps follow the drift, at least 0; default 0, for none. Fine-tuning only. */
 } mfm_training_options;
 

@@ -7,7 +7,6 @@ mod row;
 pub use arguments::{Arguments, Kind, Loss, Optimiser, Path, Size, Switch};
 pub use row::LogRow;
 
-use crate::classifier::failure;
 use crate::context::Context;
 use crate::data::{self, LabelColumn, Source};
 use crate::failure::{Failure, Place as _, Result};
@@ -173,20 +172,12 @@ struct Place {
 
 impl Place {
     fn of(arguments: &Arguments) -> Result<Self> {
-        match (&arguments.run, &arguments.out) {
-            (Some(path), _) => {
-                let folder = RunFolder::begin(path, arguments.resume)?;
-                Ok(Self { model: folder.model(), checkpoint: Some(folder.checkpoint()), folder: Some(folder) })
-            }
-            (None, Some(out)) => {
-                output::check(out)?;
-                if arguments.resume && arguments.checkpoint.is_none() {
-                    return Err(Failure::input("--resume: the run is named by --run or --checkpoint, and neither is given"));
-                }
-                Ok(Self { model: out.clone(), checkpoint: arguments.checkpoint.clone(), folder: None })
-            }
-            (None, None) => Err(Failure::input("--out or --run: one of them says where the model goes")),
+        let (folder, model) = RunFolder::place(arguments.run.as_deref(), arguments.out.as_deref(), arguments.resume)?;
+        let checkpoint = folder.as_ref().map(RunFolder::checkpoint).or_else(|| arguments.checkpoint.clone());
+        if arguments.resume && checkpoint.is_none() {
+            return Err(Failure::input("--resume: the run is named by --run or --checkpoint, and neither is given"));
         }
+        Ok(Self { model, checkpoint, folder })
     }
 }
 
@@ -332,6 +323,6 @@ fn train<T: Tensor>(
     if let Some(failure) = watch.broken.or(feed.broken) {
         return Err(failure.at(format!("training on {}", data.name())));
     }
-    outcome.map_err(failure).at(format!("training on {}", data.name()))?;
+    outcome.at(format!("training on {}", data.name()))?;
     Ok((trainer.averaged_precisely()?.map, watch.lines))
 }
