@@ -365,10 +365,9 @@ impl CudaDevice {
     fn chunk(&self, op: &'static str, bytes: usize) -> Result<Chunk> {
         match self.run(op, || self.state().staging.take(op, bytes))? {
             Some(chunk) if chunk.capacity() >= bytes => Ok(chunk),
-            // The driver may wait for the device where it pins memory, or lets go of it.
-            small => self.alone(op, || {
+            small => self.run(op, || {
                 drop(small);
-                Chunk::new(op, bytes)
+                Chunk::new(op, bytes, self.inner.gpu.quiet())
             }),
         }
     }
@@ -415,19 +414,14 @@ impl CudaDevice {
 impl Drop for Inner {
     fn drop(&mut self) {
         let _ = CurrentContext::set_current(&self.gpu.context);
+        // What is written down nobody waits for.
         let mut state = locked(&self.state);
-        if let Some(queue) = &mut state.queue {
-            queue.discard(&self.stream);
-        }
         for block in state.constants.clear() {
             state.pool.give(&block, &self.stream);
         }
         state.pool.evict(0, &self.stream);
-        // Memory that a copy still reads or writes is not taken away under it. A lost device has no work left.
+        // Graphs, and memory that a copy reads or writes, are not taken away under their work. A lost device has no work left.
         let _ = self.stream.synchronize("drop");
-        let chunks = core::mem::take(&mut state.staging);
-        // The driver may wait for the device where it lets go of pinned memory.
-        self.gpu.alone(|| drop(chunks));
     }
 }
 

@@ -235,13 +235,6 @@ impl Queue {
         Ok(())
     }
 
-    /// Forgets what was written down, which nobody waits for.
-    pub fn discard(&mut self, stream: &Stream) {
-        self.list.clear();
-        let _ = stream.synchronize("drop");
-        self.graphs.clear();
-    }
-
     fn reported(&mut self) -> Result<()> {
         self.failed.map_or(Ok(()), Err)
     }

@@ -68,7 +68,7 @@ pub fn fail(function: &CStr, code: i32, after: i32) {
     }
 }
 
-/// Whether loading a module waits for the whole context, which breaks what is captured in it.
+/// Whether loading a module, pinning memory and letting go of it wait for the whole context, which breaks what is captured in it.
 pub fn be_strict(whether: bool) {
     // SAFETY: the library's function of this name has this type.
     let function = unsafe { DRIVER.function::<unsafe extern "C" fn(c_int)>("emulator_be_strict") };
@@ -120,6 +120,11 @@ pub struct Graphs {
 /// What was done with graphs so far.
 pub fn graphs() -> Graphs {
     Graphs { made: count("emulator_instantiations"), changes: count("emulator_changes"), launches: count("emulator_graph_launches") }
+}
+
+/// How many captures were broken by what waited for the whole context.
+pub fn broken_captures() -> i32 {
+    count("emulator_broken")
 }
 
 /// The bytes of device memory in use.
