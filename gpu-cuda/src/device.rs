@@ -96,10 +96,6 @@ impl CudaDevice {
         }
         let gpu = Share::new(device, &properties)?;
         let stream = Stream::new("cuda")?;
-        if options.cublaslt {
-            // Now, and not in the middle of the first work.
-            gpu.products();
-        }
         let state = State {
             pool: Pool::new(options.memory_limit),
             staging: Staging::default(),
@@ -108,7 +104,12 @@ impl CudaDevice {
         };
         let inner = Arc::new(Inner { properties, options, lost: AtomicI32::new(0), state: Mutex::new(state), stream, gpu });
         inner.gpu.join(&inner);
-        Ok(Self { inner, precision: options.precision })
+        let device = Self { inner, precision: options.precision };
+        if options.cublaslt {
+            // Now, and not in the middle of the first work.
+            device.run("cuda", || device.inner.gpu.open_products())?;
+        }
+        Ok(device)
     }
 
     /// What is known of the GPU.

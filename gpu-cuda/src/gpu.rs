@@ -20,7 +20,7 @@ static OPEN: Mutex<Vec<(usize, Weak<Gpu>)>> = Mutex::new(Vec::new());
 /// What the devices of one GPU share. Fields are dropped in this order.
 pub(crate) struct Gpu {
     pub kernels: Kernels,
-    /// Opened when the first device wants it; `None` inside where it is not there.
+    /// Opened by the first device that wants it; `None` inside where it is not there.
     products: OnceLock<Option<Products>>,
     /// The devices, as long as they are open.
     devices: Mutex<Vec<Weak<Inner>>>,
@@ -29,16 +29,25 @@ pub(crate) struct Gpu {
 }
 
 impl Gpu {
-    /// cuBLASLt, if it is there.
-    pub fn products(&self) -> Option<&Products> {
-        let open = || self.alone(Products::open);
-        let opened = || {
-            or_with_room(open(), || {
-                self.reclaim("cuda");
-                open()
+    /// Opens cuBLASLt, if it is there.
+    pub fn open_products(&self) -> Result<()> {
+        let open = || {
+            self.alone(|| {
+                if self.products.get().is_none() {
+                    let _ = self.products.set(Products::open()?);
+                }
+                Ok(())
             })
         };
-        self.products.get_or_init(|| opened().ok().flatten()).as_ref()
+        or_with_room(open(), || {
+            self.reclaim("cuda");
+            open()
+        })
+    }
+
+    /// cuBLASLt, if it is there and was opened.
+    pub fn products(&self) -> Option<&Products> {
+        self.products.get()?.as_ref()
     }
 
     /// From now on the device gives memory back when others need it.
