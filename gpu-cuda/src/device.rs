@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Clone)]
 pub struct CudaDevice {
     inner: Arc<Inner>,
-    /// That of the options, or f32 of the handle that is [`precise`](Device::precise).
+    /// That of the options, or f32 of the handle that is [`precise`](Device::precise) to one in bf16.
     precision: Precision,
 }
 
@@ -450,10 +450,9 @@ impl Device for CudaDevice {
         Ok(CudaTensor::new(buffer, shape))
     }
 
-    /// The same GPU, stream and memory, in f32.
+    /// The same GPU, stream and memory, with numbers kept in f32. In TF32 they are so already, and products are made as ever: it is the device itself.
     fn precise(&self) -> Self {
-        let precision = if self.storage() == Storage::F32 { self.precision } else { Precision::F32 };
-        Self { inner: Arc::clone(&self.inner), precision }
+        if self.storage() == Storage::F32 { self.clone() } else { Self { inner: Arc::clone(&self.inner), precision: Precision::F32 } }
     }
 
     /// One element, stretched: a constant takes no memory to speak of, and one that was made lately takes no work.

@@ -123,6 +123,18 @@ fn threads_share_a_device() -> Result<()> {
     Ok(())
 }
 
+/// A device in TF32 keeps what bf16 does not, and its precise numbers are its own.
+#[test]
+fn tf32_has_one_kind_of_number() -> Result<()> {
+    let Some((_alone, device)) = device(Options { precision: Precision::Tf32, ..Options::default() }) else { return Ok(()) };
+    let x = device.from_slice(&[1.0 + f32::EPSILON], shape(&[1, 1]))?;
+    let precise = device.precise().from_slice(&[1.0 + f32::EPSILON], shape(&[1, 1]))?;
+    assert_eq!(x.sub(&precise)?.to_vec::<f64>()?, [0.0]);
+    assert_eq!(x.to_precise()?.address(), x.address());
+    assert_eq!(precise.matmul(&x, Transpose::NONE)?.to_vec::<f64>()?, [1.0], "factors are rounded");
+    Ok(())
+}
+
 /// Products by the stand-in for cuBLASLt against the plain kernel, in every precision; linear layers are in `fused.rs`.
 #[test]
 fn cublaslt() -> Result<()> {
