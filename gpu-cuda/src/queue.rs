@@ -21,7 +21,7 @@ const WAITING: usize = 64 << 20;
 const KEPT: usize = 64;
 /// How many of one form with the same products: a loop may take turns between places in memory.
 const KEPT_OF_A_FORM: usize = 4;
-/// After so many graphs of a form none of which was used again its products may come by new places each time: from then on one is made for so many lists.
+/// After this many graphs of a form that were never used again, only every `MOST_ONCE`-th list gets one: its products may have new addresses each time.
 const MOST_ONCE: u64 = 16;
 /// After so many failures of a form there are no more graphs of it.
 const MOST_FAILURES: u32 = 2;
