@@ -22,7 +22,7 @@ pub(crate) struct Chunk {
     /// Recorded after the last copy.
     done: Event,
     /// Held where memory is pinned or let go of: the driver may wait for the whole GPU there, which breaks what is captured.
-    quiet: Arc<Mutex<()>>,
+    capture_lock: Arc<Mutex<()>>,
 }
 
 // SAFETY: plain memory, owned by the chunk alone.
@@ -30,18 +30,18 @@ unsafe impl Send for Chunk {}
 
 impl Chunk {
     /// A new one of at least `bytes`.
-    pub fn new(op: &'static str, bytes: usize, quiet: Arc<Mutex<()>>) -> Result<Self> {
+    pub fn new(op: &'static str, bytes: usize, capture_lock: Arc<Mutex<()>>) -> Result<Self> {
         let bytes = bytes.next_power_of_two().clamp(SMALL, CHUNK);
         let done = Event::new(op)?;
         let pinned = {
-            let _quiet = locked(&quiet);
+            let _alone = locked(&capture_lock);
             // SAFETY: given back once, when the chunk is dropped.
             unsafe { cuda_malloc_locked::<u8>(bytes) }
         };
         let pointer = check(op, pinned)?;
         // SAFETY: just allocated, of this size.
         unsafe { pointer.write_bytes(0, bytes) };
-        Ok(Self { pointer, bytes, done, quiet })
+        Ok(Self { pointer, bytes, done, capture_lock })
     }
 
     /// How many bytes it has.
@@ -85,7 +85,7 @@ impl Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        let _quiet = locked(&self.quiet);
+        let _alone = locked(&self.capture_lock);
         // SAFETY: from `cuda_malloc_locked`; whoever drops it has waited for its last copy.
         let _ = unsafe { cuda_free_locked(self.pointer) };
     }
