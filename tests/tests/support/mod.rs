@@ -5,7 +5,7 @@ pub mod counting;
 pub mod statistics;
 
 use mfm_core::interpolant::{Interpolant, LatentScale, Linear, Trigonometric, VariancePreserving, WithLatent};
-use mfm_core::{Device, Noise, Result, Shape, Tensor};
+use mfm_core::{Device, Noise, Result, Shape};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_toy2d::{Directions, Gaussian, GaussianMixture, sliced_wasserstein};
 
