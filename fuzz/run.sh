@@ -2,10 +2,10 @@
 # `fuzz/run.sh all 30` fuzzes every target for 30 seconds, two at a time for each processor, `fuzz/run.sh csv 3600` one for an hour; a table
 # of executions and coverage follows. What is found is left in fuzz/inputs/TARGET, so that the tests of the workspace fail until it is mended.
 # A third word is a seed: from an empty corpus, the same inputs are then tried in the same order, as far as the time reaches. Stable Rust will do.
-# `fuzz/run.sh build` only compiles, beside the workspace's own programs, with which it shares the tools of the build.
+# `fuzz/run.sh list` only compiles, beside the workspace's own programs, with which it shares the tools of the build, and prints the targets.
 set -euo pipefail
 cd "$(dirname "$0")"
-[ $# -eq 2 ] || [ $# -eq 3 ] || [ "$*" = build ] || { echo "usage: fuzz/run.sh build | fuzz/run.sh 'TARGET...'|all SECONDS [SEED]" >&2; exit 2; }
+[ $# -eq 2 ] || [ $# -eq 3 ] || [ "$*" = list ] || { echo "usage: fuzz/run.sh list | fuzz/run.sh 'TARGET...'|all SECONDS [SEED]" >&2; exit 2; }
 seconds="${2:-}"
 seed="${3:-}"
 target_dir="$(realpath -m "${CARGO_TARGET_DIR:-../target}")"
@@ -15,8 +15,10 @@ host="$(rustc -vV | sed -n 's/^host: //p')"
 flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
 flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing"
 RUSTFLAGS="$flags" CARGO_TARGET_DIR="$target_dir" cargo build --locked --target "$host"
-[ "$1" = build ] && exit
 program="$target_dir/$host/debug/mfm-fuzz"
+known="$(MFM_FUZZ=list "$program")"
+[ -n "$known" ] || { echo "fuzz/run.sh: there are no targets" >&2; exit 1; }
+[ "$1" = list ] && { echo "$known"; exit; }
 logs="$target_dir/fuzz"
 mkdir -p "$logs"
 
@@ -36,7 +38,7 @@ fuzz() {
 [ -d /dev/shm ] && export TMPDIR=/dev/shm
 
 read -ra targets <<<"$1"
-[ "$1" = all ] && mapfile -t targets < <(sed -n 's/^    ("\([a-z-]*\)", .*/\1/p' src/targets/mod.rs)
+[ "$1" = all ] && mapfile -t targets <<<"$known"
 for target in "${targets[@]}"; do
   while [ "$(jobs -rp | wc -l)" -ge $((2 * $(nproc))) ]; do wait -n; done
   fuzz "$target" &

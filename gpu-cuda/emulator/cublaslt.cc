@@ -7,6 +7,7 @@
 #include <functional>
 #include <vector>
 
+int emulator_enter(const char* name);
 int emulator_submit(void* stream, std::function<void()> work);
 void emulator_disturb();
 
@@ -123,7 +124,10 @@ extern "C" __attribute__((visibility("default"))) void emulator_refuse_epilogues
   refusal = code, is_late = late != 0, refused_epilogue = which;
 }
 
-API cublasLtCreate(void** handle) { return *handle = new char, SUCCESS; }
+API cublasLtCreate(void** handle) {
+  if (int code = emulator_enter("cublasLtCreate")) return code;
+  return *handle = new char, SUCCESS;
+}
 // The library waits for the whole device.
 API cublasLtDestroy(void* handle) { return emulator_disturb(), delete static_cast<char*>(handle), SUCCESS; }
 API cublasLtMatmulDescCreate(Operation** op, int compute, int scale) {

@@ -1,6 +1,8 @@
 // A stand-in for libcuda: the functions that the adapter calls, with one or more devices whose memory is the host's and whose kernels run on the CPU
 // (kernels/host). Work is done when it is queued (unless it is to be lazy), but that what goes wrong in a kernel is reported at the next call, as a device does. Faults can be asked for.
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 extern "C" {
@@ -103,8 +106,8 @@ std::map<Stream*, std::shared_ptr<Stream>> streams;
 Result lost = SUCCESS; // the failure after which nothing works
 int device_count = 1, version = 13000, capability = 90;
 size_t memory = size_t(8) << 30, used = 0;
-int launches = 0, instantiations = 0, graph_launches = 0, changes = 0;
-bool strict = false; // loading a module waits for the whole context
+int launches = 0, instantiations = 0, graph_launches = 0, changes = 0, broken = 0;
+std::atomic<bool> strict{false}; // loading a module, and what pins memory or lets go of it, waits for the whole context
 bool lazy = false; // work is done when somebody waits for it, not when it is queued
 thread_local void* current = nullptr;
 
@@ -218,7 +221,7 @@ void disturb() {
   for (auto& entry : streams) {
     Stream& stream = *entry.second;
     if (stream.context != current) continue;
-    if (stream.capture) stream.invalid = true;
+    if (stream.capture) stream.invalid = true, ++broken;
     else advance(stream, stream.asked);
   }
 }
@@ -312,16 +315,17 @@ extern "C" __attribute__((visibility("default"))) void emulator_be_lazy(int whet
   std::lock_guard<std::recursive_mutex> lock(guard);
   lazy = whether != 0;
 }
-// Loading a module waits for the whole context, as it may.
+// Loading a module, pinning memory and letting go of it wait for the whole context, as they may.
 extern "C" __attribute__((visibility("default"))) void emulator_be_strict(int whether) {
   std::lock_guard<std::recursive_mutex> lock(guard);
   strict = whether != 0;
 }
-// Kernels run so far, graphs made and launched, nodes of them changed; bytes of device memory in use.
+// Kernels run so far, graphs made and launched, nodes of them changed, captures broken; bytes of device memory in use.
 extern "C" __attribute__((visibility("default"))) int emulator_launches() { return launches; }
 extern "C" __attribute__((visibility("default"))) int emulator_instantiations() { return instantiations; }
 extern "C" __attribute__((visibility("default"))) int emulator_graph_launches() { return graph_launches; }
 extern "C" __attribute__((visibility("default"))) int emulator_changes() { return changes; }
+extern "C" __attribute__((visibility("default"))) int emulator_broken() { return broken; }
 extern "C" __attribute__((visibility("default"))) size_t emulator_used() { return used; }
 
 // The driver -----------------------------------------------------------------------------------------------------------------------------
@@ -458,9 +462,14 @@ API cuMemFreeAsync(Address address, Stream* stream) {
 }
 API cuMemAllocHost_v2(void** pointer, size_t bytes) {
   ENTER("cuMemAllocHost_v2");
+  if (strict) disturb();
   return *pointer = malloc(bytes), *pointer ? SUCCESS : OUT_OF_MEMORY;
 }
-API cuMemFreeHost(void* pointer) { return free(pointer), SUCCESS; }
+API cuMemFreeHost(void* pointer) {
+  std::lock_guard<std::recursive_mutex> lock(guard);
+  if (strict) disturb();
+  return free(pointer), SUCCESS;
+}
 API cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, Stream* stream) {
   ENTER("cuMemcpyHtoDAsync_v2");
   return copy(stream, reinterpret_cast<void*>(to), from, bytes, to);
@@ -479,10 +488,15 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
 }
 
 API cuStreamBeginCapture_v2(Stream* stream, unsigned) {
-  ENTER("cuStreamBeginCapture_v2");
-  // What anyone does on the legacy default stream would break the capture of a stream that is joined with it.
-  if (stream->capture || !stream->apart) return INVALID_VALUE;
-  return stream->capture = new Graph, stream->invalid = false, SUCCESS;
+  {
+    ENTER("cuStreamBeginCapture_v2");
+    // What anyone does on the legacy default stream would break the capture of a stream that is joined with it.
+    if (stream->capture || !stream->apart) return INVALID_VALUE;
+    stream->capture = new Graph, stream->invalid = false;
+  }
+  // Others have time to break it.
+  if (strict) std::this_thread::sleep_for(std::chrono::microseconds(300));
+  return SUCCESS;
 }
 API cuStreamEndCapture(Stream* stream, Graph** graph) {
   std::lock_guard<std::recursive_mutex> lock(guard);
@@ -548,6 +562,12 @@ API cuGraphLaunch(Graph* graph, Stream* stream) {
 void emulator_disturb() {
   std::lock_guard<std::recursive_mutex> lock(guard);
   disturb();
+}
+
+// What a library's call of this name returns before it does anything.
+int emulator_enter(const char* name) {
+  ENTER(name);
+  return SUCCESS;
 }
 
 // Work of a library on a stream.

@@ -29,7 +29,7 @@ enum UnaryOp { UNARY_NEG, UNARY_ABS, UNARY_EXP, UNARY_LOG, UNARY_SQRT, UNARY_REC
 enum BinaryOp { BINARY_ADD, BINARY_SUB, BINARY_MUL, BINARY_DIV, BINARY_EQUAL, BINARY_LESS, BINARY_LESS_EQUAL };
 enum ReduceOp { REDUCE_SUM, REDUCE_MAX, REDUCE_SQUARES }; // REDUCE_SQUARES: Σ x², of reduce_rows alone
 enum ActivationOp { ACTIVATION_IDENTITY, ACTIVATION_SILU, ACTIVATION_GELU, ACTIVATION_TANH };
-enum OptimiserOp { OPTIMISER_ADAM, OPTIMISER_RADAM, OPTIMISER_RADAM_PLAIN };
+enum OptimiserOp { OPTIMISER_ADAM, OPTIMISER_PLAIN };
 
 // elementwise.cu -------------------------------------------------------------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ struct NoiseArgs {
 // in G, the state in T.
 // Outputs may be the inputs.
 //   m = β₁ m + (1 − β₁) g;  v = β₂ v + (1 − β₂) g²;  θ = keep θ − step d;  average = decay average + (1 − decay) θ
-//   d = m/(√v + ε) of OPTIMISER_ADAM and OPTIMISER_RADAM, m of OPTIMISER_RADAM_PLAIN; `step`, `keep`, `epsilon` come ready from the host.
+//   d = m/(√v + ε) of OPTIMISER_ADAM, m of OPTIMISER_PLAIN; `step`, `keep`, `epsilon` come ready from the host.
 struct OptimiserArgs {
   long long elements;
   const void* parameters;

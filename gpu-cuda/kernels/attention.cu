@@ -109,7 +109,6 @@ __device__ __forceinline__ void attention_jvp(const AttentionArgs& args) {
     find_rows<T, 2>(args.batch, entry, {&args.out, &args.tangent}, {&out, &moved_out});
     store_rows(out, row, queries, width, sum, inverse);
     store_rows(moved_out, row, queries, width, tangent, inverse);
-    if (args.logsum != nullptr) store_of_rows(args.logsum + entry * queries, row, queries, logsum);
   }
 }
 

@@ -27,7 +27,7 @@ __device__ __forceinline__ float fold_row(float value, Op op) {
 
 constexpr float LOG2_E = 1.4426950408889634f;
 
-struct Largest {
+struct LargestIgnoringNan {
   __device__ __forceinline__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
 
@@ -60,7 +60,7 @@ struct RunningSoftmax {
       largest[half] = fmaxf(scores[0][2 * half], scores[0][2 * half + 1]);
 #pragma unroll
       for (int j = 1; j < TILES; ++j) largest[half] = fmaxf(largest[half], fmaxf(scores[j][2 * half], scores[j][2 * half + 1]));
-      largest[half] = fold_row(largest[half], Largest());
+      largest[half] = fold_row(largest[half], LargestIgnoringNan());
     }
     const bool raised = rate * (largest[0] - base[0]) > HEADROOM || rate * (largest[1] - base[1]) > HEADROOM;
     if (__any_sync(ALL_LANES, raised)) {

@@ -3,7 +3,6 @@
 
 compile.py check   compiles all, fails at a spill to local memory, and at a difference from what is in compiled/
 compile.py write [SUBJECT...]   the same, and writes compiled/, or what these subjects put there
-compile.py hash    only compares compiled/HASH with the sources; needs no NVRTC
 
 NVRTC is taken from MFM_NVRTC (the folder of libnvrtc.so.13), or from the Python package nvidia-cuda-nvrtc:
     pip install nvidia-cuda-nvrtc==13.0.88
@@ -85,13 +84,11 @@ def compile_one(job):
 
 def main():
     action, subjects = "".join(sys.argv[1:2]), sys.argv[2:]
-    if action not in ("check", "write", "hash") or (subjects and action != "write"):
+    if action not in ("check", "write") or (subjects and action != "write"):
         sys.exit(__doc__)
     recorded = (COMPILED / "HASH").read_text().strip() if (COMPILED / "HASH").exists() else "none"
     if action != "write" and recorded != source_hash():
         sys.exit("compile.py: compiled/ is not of these sources; run compile.py write")
-    if action == "hash":
-        return print("compiled/ is of these sources")
     # The longest first.
     jobs = [(path.stem, target) for path in sorted(HERE.glob("*.cu"), key=lambda path: "attention" not in path.stem) for target in reversed(TARGETS)]
     jobs = [job for job in jobs if not subjects or job[0] in subjects]

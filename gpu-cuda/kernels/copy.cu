@@ -120,13 +120,7 @@ KERNEL(convert_f32_bf16, ConvertArgs, POINTWISE_THREADS) { convert<float, bf16>(
 
 template <class T>
 __device__ __forceinline__ void fill(const FillArgs& args) {
-  constexpr int N = LANES<T>;
   T* const out = static_cast<T*>(args.out);
-  float value[N];
-#pragma unroll
-  for (int lane = 0; lane < N; ++lane) value[lane] = args.value;
-  const long long vectors = is_aligned(out) ? args.elements / N : 0;
-  for (long long v = grid_start(); v < vectors; v += grid_stride()) store_lanes(out + v * N, value);
-  for (long long i = vectors * N + grid_start(); i < args.elements; i += grid_stride()) store(out + i, args.value);
+  for (long long i = grid_start(); i < args.elements; i += grid_stride()) store(out + i, args.value);
 }
 KERNEL_OF_BOTH(fill, FillArgs, POINTWISE_THREADS)

@@ -9,7 +9,7 @@ struct Step {
       : first(args.first_decay * first + (1.0f - args.first_decay) * gradient),
         second(args.second_decay * second + (1.0f - args.second_decay) * (gradient * gradient)) {
     // A root of 32 bits is 0 or large enough for its reciprocal to be finite.
-    const float along = args.op == OPTIMISER_RADAM_PLAIN ? 1.0f : fast_reciprocal(fast_sqrt(this->second) + args.epsilon);
+    const float along = args.op == OPTIMISER_PLAIN ? 1.0f : fast_reciprocal(fast_sqrt(this->second) + args.epsilon);
     this->parameter = args.keep * parameter - args.step * (this->first * along);
     this->average = args.average_decay * average + (1.0f - args.average_decay) * this->parameter;
   }

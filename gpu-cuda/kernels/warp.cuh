@@ -111,8 +111,7 @@ struct HeldRow {
   }
 };
 
-// Calls each(element's number, its value) for this thread's share of a contiguous row, 16 bytes at a time where the row is aligned.
-// `visit(start, count, values)` gets up to LANES elements at once.
+// Calls visit(start, count, values) for this thread's share of a contiguous row: LANES elements at once where the row is aligned, else one, with zeros after it.
 template <class T, class Visit>
 __device__ __forceinline__ void for_row(const T* row, long long width, Visit visit) {
   constexpr int N = LANES<T>;

@@ -9,31 +9,31 @@ use std::sync::Arc;
 pub(crate) struct Buffer {
     device: CudaDevice,
     address: u64,
-    storage: Storage,
+    owner: Owner,
 }
 
-enum Storage {
+enum Owner {
     Pooled(Block),
     /// A constant's, which the device and other buffers may hold too.
     Shared(Arc<Block>),
     /// Kept for its `Drop`.
     Lent {
-        _owner: Box<dyn Send + Sync>,
+        _lender: Box<dyn Send + Sync>,
     },
     Returned,
 }
 
 impl Buffer {
     pub fn new(device: CudaDevice, block: Block) -> Self {
-        Self { device, address: block.address, storage: Storage::Pooled(block) }
+        Self { device, address: block.address, owner: Owner::Pooled(block) }
     }
 
     pub fn shared(device: CudaDevice, block: Arc<Block>) -> Self {
-        Self { device, address: block.address, storage: Storage::Shared(block) }
+        Self { device, address: block.address, owner: Owner::Shared(block) }
     }
 
     pub fn lent(device: CudaDevice, address: u64, owner: Box<dyn Send + Sync>) -> Self {
-        Self { device, address, storage: Storage::Lent { _owner: owner } }
+        Self { device, address, owner: Owner::Lent { _lender: owner } }
     }
 
     pub fn device(&self) -> &CudaDevice {
@@ -42,12 +42,12 @@ impl Buffer {
 
     /// Whether other buffers may have the same place.
     pub fn is_shared(&self) -> bool {
-        matches!(self.storage, Storage::Shared(_))
+        matches!(self.owner, Owner::Shared(_))
     }
 
     /// The block, if it may be shared.
     pub fn block(&self) -> Option<Arc<Block>> {
-        if let Storage::Shared(block) = &self.storage { Some(Arc::clone(block)) } else { None }
+        if let Owner::Shared(block) = &self.owner { Some(Arc::clone(block)) } else { None }
     }
 
     pub fn address(&self) -> u64 {
@@ -63,17 +63,17 @@ impl fmt::Debug for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        match core::mem::replace(&mut self.storage, Storage::Returned) {
-            Storage::Pooled(block) => self.device.give(block),
+        match core::mem::replace(&mut self.owner, Owner::Returned) {
+            Owner::Pooled(block) => self.device.give(block),
             // The last to hold it gives it back.
-            Storage::Shared(block) => {
+            Owner::Shared(block) => {
                 if let Some(block) = Arc::into_inner(block) {
                     self.device.give(block);
                 }
             }
             // The device has been given all work on it before the owner may free it. Where that fails, later calls say so.
-            Storage::Lent { .. } => drop(self.device.directly("wrap", |_| Ok(()))),
-            Storage::Returned => {}
+            Owner::Lent { .. } => drop(self.device.directly("wrap", |_| Ok(()))),
+            Owner::Returned => {}
         }
     }
 }

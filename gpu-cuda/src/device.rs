@@ -5,8 +5,8 @@ use crate::buffer::Buffer;
 use crate::constants::Constants;
 use crate::cublaslt::status_of;
 use crate::failure::{OpenError, check, failure, is_final, or_with_room};
-use crate::gpu::Share;
-use crate::graph::Scene;
+use crate::gpu::GpuHandle;
+use crate::graph::CaptureStream;
 use crate::host::encode;
 use crate::kernels::{FILL, Function, Grid, Kernel, NOISE_NORMAL, NOISE_WORDS, Suffix};
 use crate::memory::{Block, Memory, Pool};
@@ -14,13 +14,12 @@ use crate::options::{Options, Precision, Storage};
 use crate::products::Products;
 use crate::properties::{Properties, find};
 use crate::queue::{Graphs, Queue};
-use crate::staging::{CHUNK, Chunk, Staging};
+use crate::staging::Staging;
 use crate::state::State;
-use crate::stream::{Event, Stream};
+use crate::stream::Stream;
 use crate::tensor::CudaTensor;
-use crate::work::{Launch, Work};
+use crate::work::Piece;
 use core::fmt;
-use core::ops::Range;
 use core::sync::atomic::{AtomicI32, Ordering};
 use cust::context::CurrentContext;
 use mfm_core::tensor::Element;
@@ -36,7 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Clone)]
 pub struct CudaDevice {
     inner: Arc<Inner>,
-    /// That of the options, or f32 of the handle that is [`precise`](Device::precise).
+    /// That of the options, or f32 of the handle that is [`precise`](Device::precise) to one in bf16.
     precision: Precision,
 }
 
@@ -48,7 +47,7 @@ pub(crate) struct Inner {
     lost: AtomicI32,
     state: Mutex<State>,
     stream: Stream,
-    gpu: Share,
+    gpu: GpuHandle,
 }
 
 impl Inner {
@@ -94,21 +93,22 @@ impl CudaDevice {
         if properties.capability < (8, 0) {
             return Err(OpenError::OldDevice { name: properties.name, capability: properties.capability });
         }
-        let gpu = Share::new(device, &properties)?;
+        let gpu = GpuHandle::new(device, &properties)?;
         let stream = Stream::new("cuda")?;
-        if options.cublaslt {
-            // Now, and not in the middle of the first work.
-            gpu.products();
-        }
         let state = State {
             pool: Pool::new(options.memory_limit),
             staging: Staging::default(),
-            queue: if options.graphs { Some(Queue::new(Scene::new("cuda", gpu.quiet())?)) } else { None },
+            queue: if options.graphs { Some(Queue::new(CaptureStream::new("cuda", gpu.capture_lock())?)) } else { None },
             constants: Constants::default(),
         };
         let inner = Arc::new(Inner { properties, options, lost: AtomicI32::new(0), state: Mutex::new(state), stream, gpu });
         inner.gpu.join(&inner);
-        Ok(Self { inner, precision: options.precision })
+        let device = Self { inner, precision: options.precision };
+        if options.cublaslt {
+            // Now, and not in the middle of the first work.
+            device.run("cuda", || device.inner.gpu.open_products())?;
+        }
+        Ok(device)
     }
 
     /// What is known of the GPU.
@@ -206,6 +206,10 @@ impl CudaDevice {
         &self.inner.stream
     }
 
+    pub(crate) fn capture_lock(&self) -> Arc<Mutex<()>> {
+        self.inner.gpu.capture_lock()
+    }
+
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state()
     }
@@ -251,14 +255,14 @@ impl CudaDevice {
     }
 
     /// Work for the device's stream, in order.
-    pub(crate) fn queue(&self, op: &'static str, work: &impl Work) -> Result<()> {
+    pub(crate) fn queue(&self, op: &'static str, work: &Piece<'_>) -> Result<()> {
         let (stream, graphs) = (&self.inner.stream, self.inner.options.graphs);
         self.with_room(op, || self.run(op, || if graphs { self.state().ask(op, work, stream) } else { work.start(op, stream) }))
     }
 
     /// Work for the device's stream that is not to be part of a graph, and may wait for all work of the GPU.
-    pub(crate) fn at_once(&self, op: &'static str, work: &impl Work) -> Result<()> {
-        self.with_room(op, || self.directly(op, |_| self.inner.gpu.alone(|| work.start(op, &self.inner.stream))))
+    pub(crate) fn at_once(&self, op: &'static str, work: &Piece<'_>) -> Result<()> {
+        self.with_room(op, || self.directly(op, |_| self.inner.gpu.without_captures(|| work.start(op, &self.inner.stream))))
     }
 
     /// Work that cannot be part of a graph: what was asked of the device before goes there first.
@@ -271,27 +275,27 @@ impl CudaDevice {
     }
 
     /// Work that may wait for all work of the GPU: nothing is captured meanwhile, by this device or another.
-    pub(crate) fn alone<R>(&self, op: &'static str, work: impl FnOnce() -> Result<R>) -> Result<R> {
-        self.run(op, || self.inner.gpu.alone(work))
+    pub(crate) fn without_captures<R>(&self, op: &'static str, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        self.run(op, || self.inner.gpu.without_captures(work))
     }
 
     /// Queues a kernel.
     pub(crate) fn launch<A: Arguments>(&self, op: &'static str, kernel: Kernel, suffix: Suffix, grid: Grid, arguments: &A) -> Result<()> {
-        self.queue(op, &Launch { function: self.function(op, kernel, suffix)?, grid, arguments })
+        self.queue(op, &Piece::Kernel { function: self.function(op, kernel, suffix)?, grid, arguments: arguments.words() })
     }
 
     /// As [`launch`](Self::launch), of a kernel of which any number of blocks, all in x, does the same.
     pub(crate) fn launch_loop<A: Arguments>(&self, op: &'static str, kernel: Kernel, grid: Grid, arguments: &A) -> Result<()> {
         let (function, kernels) = (self.function(op, kernel, Suffix::Of(self.storage()))?, &self.inner.gpu.kernels);
         let grid = if kernels.is_one_turn(grid) { grid } else { self.run(op, || Ok(kernels.whole(function, grid)))? };
-        self.queue(op, &Launch { function, grid, arguments })
+        self.queue(op, &Piece::Kernel { function, grid, arguments: arguments.words() })
     }
 
     fn function(&self, op: &'static str, kernel: Kernel, suffix: Suffix) -> Result<Function> {
         let kernels = &self.inner.gpu.kernels;
         match kernels.loaded(kernel, suffix) {
             Some(function) => Ok(function),
-            None => self.with_room(op, || self.alone(op, || kernels.function(op, kernel, suffix))),
+            None => self.with_room(op, || self.without_captures(op, || kernels.function(op, kernel, suffix))),
         }
     }
 
@@ -360,74 +364,19 @@ impl CudaDevice {
         }
         Ok(buffer)
     }
-
-    /// Host memory for a transfer of so many bytes.
-    fn chunk(&self, op: &'static str, bytes: usize) -> Result<Chunk> {
-        match self.run(op, || self.state().staging.take(op, bytes))? {
-            Some(chunk) if chunk.capacity() >= bytes => Ok(chunk),
-            // The driver may wait for the device where it pins memory, or lets go of it.
-            small => self.alone(op, || {
-                drop(small);
-                Chunk::new(op, bytes)
-            }),
-        }
-    }
-
-    /// Queues a copy of `bytes` to the device; `fill` writes the bytes of a range.
-    pub(crate) fn upload(&self, op: &'static str, to: u64, bytes: usize, fill: &mut dyn FnMut(Range<usize>, &mut [u8])) -> Result<()> {
-        for start in (0..bytes).step_by(CHUNK) {
-            let size = CHUNK.min(bytes - start);
-            let mut chunk = self.chunk(op, size)?;
-            fill(start..start + size, chunk.bytes_mut(size));
-            self.run(op, || {
-                let (mut state, stream) = (self.state(), &self.inner.stream);
-                state.ask(op, &chunk.upload(to + start as u64, size), stream)?;
-                state.keep(op, chunk, stream)
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Copies `bytes` to the host, where `read` takes them piece by piece.
-    pub(crate) fn download(&self, op: &'static str, from: u64, bytes: usize, read: &mut dyn FnMut(&[u8])) -> Result<()> {
-        // Other threads may ask for work while this one waits.
-        if bytes == 0 {
-            // What went wrong before is reported here.
-            let done = self.directly(op, |_| {
-                let done = Event::new(op)?;
-                done.record(op, self.inner.stream.as_inner())?;
-                Ok(done)
-            })?;
-            return self.run(op, || done.synchronize(op));
-        }
-        for start in (0..bytes).step_by(CHUNK) {
-            let size = CHUNK.min(bytes - start);
-            let mut chunk = self.chunk(op, size)?;
-            self.directly(op, |_| chunk.download(op, from + start as u64, size, &self.inner.stream))?;
-            self.run(op, || chunk.wait(op))?;
-            read(chunk.bytes(size));
-            self.state().staging.put_back(chunk);
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         let _ = CurrentContext::set_current(&self.gpu.context);
+        // What is written down nobody waits for.
         let mut state = locked(&self.state);
-        if let Some(queue) = &mut state.queue {
-            queue.discard(&self.stream);
-        }
         for block in state.constants.clear() {
             state.pool.give(&block, &self.stream);
         }
         state.pool.evict(0, &self.stream);
-        // Memory that a copy still reads or writes is not taken away under it. A lost device has no work left.
+        // Graphs, and memory that a copy reads or writes, are not taken away under their work. A lost device has no work left.
         let _ = self.stream.synchronize("drop");
-        let chunks = core::mem::take(&mut state.staging);
-        // The driver may wait for the device where it lets go of pinned memory.
-        self.gpu.alone(|| drop(chunks));
     }
 }
 
@@ -455,10 +404,9 @@ impl Device for CudaDevice {
         Ok(CudaTensor::new(buffer, shape))
     }
 
-    /// The same GPU, stream and memory, in f32.
+    /// The same GPU, stream and memory, with numbers kept in f32. In TF32 they are so already, and products are made as ever: it is the device itself.
     fn precise(&self) -> Self {
-        let precision = if self.storage() == Storage::F32 { self.precision } else { Precision::F32 };
-        Self { inner: Arc::clone(&self.inner), precision }
+        if self.storage() == Storage::F32 { self.clone() } else { Self { inner: Arc::clone(&self.inner), precision: Precision::F32 } }
     }
 
     /// One element, stretched: a constant takes no memory to speak of, and one that was made lately takes no work.

@@ -20,25 +20,34 @@ static OPEN: Mutex<Vec<(usize, Weak<Gpu>)>> = Mutex::new(Vec::new());
 /// What the devices of one GPU share. Fields are dropped in this order.
 pub(crate) struct Gpu {
     pub kernels: Kernels,
-    /// Opened when the first device wants it; `None` inside where it is not there.
+    /// Opened by the first device that wants it; `None` inside where it is not there.
     products: OnceLock<Option<Products>>,
     /// The devices, as long as they are open.
     devices: Mutex<Vec<Weak<Inner>>>,
-    quiet: Arc<Mutex<()>>,
+    capture_lock: Arc<Mutex<()>>,
     pub context: Context,
 }
 
 impl Gpu {
-    /// cuBLASLt, if it is there.
-    pub fn products(&self) -> Option<&Products> {
-        let open = || self.alone(Products::open);
-        let opened = || {
-            or_with_room(open(), || {
-                self.reclaim("cuda");
-                open()
+    /// Opens cuBLASLt, if it is there.
+    pub fn open_products(&self) -> Result<()> {
+        let open = || {
+            self.without_captures(|| {
+                if self.products.get().is_none() {
+                    let _ = self.products.set(Products::open()?);
+                }
+                Ok(())
             })
         };
-        self.products.get_or_init(|| opened().ok().flatten()).as_ref()
+        or_with_room(open(), || {
+            self.reclaim("cuda");
+            open()
+        })
+    }
+
+    /// cuBLASLt, if it is there and was opened.
+    pub fn products(&self) -> Option<&Products> {
+        self.products.get()?.as_ref()
     }
 
     /// From now on the device gives memory back when others need it.
@@ -49,14 +58,14 @@ impl Gpu {
     }
 
     /// Work that may wait for the whole context, such as loading a module: not while a product is captured.
-    pub fn alone<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _quiet = locked(&self.quiet);
+    pub fn without_captures<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _alone = locked(&self.capture_lock);
         work()
     }
 
-    /// What is held during captures, and while work is done [`alone`](Self::alone).
-    pub fn quiet(&self) -> Arc<Mutex<()>> {
-        Arc::clone(&self.quiet)
+    /// What is held during captures, and while work is done [without them](Self::without_captures).
+    pub fn capture_lock(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.capture_lock)
     }
 
     /// Gives the driver what the pools of all devices keep for later. The caller holds no device's state.
@@ -74,9 +83,9 @@ impl Gpu {
 }
 
 /// A device's part in its GPU: the last to go closes the GPU.
-pub(crate) struct Share(ManuallyDrop<Arc<Gpu>>);
+pub(crate) struct GpuHandle(ManuallyDrop<Arc<Gpu>>);
 
-impl Share {
+impl GpuHandle {
     /// The GPU, which is opened if no device is open on it, with its context current.
     pub fn new(device: Device, properties: &Properties) -> Result<Self> {
         let mut open = locked(&OPEN);
@@ -87,21 +96,21 @@ impl Share {
                 kernels: Kernels::new(properties),
                 products: OnceLock::new(),
                 devices: Mutex::default(),
-                quiet: Arc::default(),
+                capture_lock: Arc::default(),
                 context: check("cuda", Context::new(device))?,
             }),
         };
         open.retain(|(index, gpu)| *index != properties.index && gpu.strong_count() > 0);
         open.push((properties.index, Arc::downgrade(&gpu)));
-        let share = Self(ManuallyDrop::new(gpu));
+        let handle = Self(ManuallyDrop::new(gpu));
         // The lock is for opening and closing, and a failure closes.
         drop(open);
-        check("cuda", CurrentContext::set_current(&share.context))?;
-        Ok(share)
+        check("cuda", CurrentContext::set_current(&handle.context))?;
+        Ok(handle)
     }
 }
 
-impl Deref for Share {
+impl Deref for GpuHandle {
     type Target = Gpu;
 
     fn deref(&self) -> &Gpu {
@@ -109,7 +118,7 @@ impl Deref for Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for GpuHandle {
     fn drop(&mut self) {
         let _open = locked(&OPEN);
         let _ = CurrentContext::set_current(&self.context);

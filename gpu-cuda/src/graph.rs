@@ -19,16 +19,16 @@ const ATTEMPTS: usize = 8;
 const BROKEN: core::ops::RangeInclusive<i32> = 900..=908;
 
 /// Where products are captured: what cuBLASLt does for one is not known but to the driver. No other work is ever asked of the stream.
-pub(crate) struct Scene {
+pub(crate) struct CaptureStream {
     stream: Stream,
     /// Held during a capture, as it is while this crate does what may wait for the whole GPU.
-    quiet: Arc<Mutex<()>>,
+    capture_lock: Arc<Mutex<()>>,
 }
 
-impl Scene {
+impl CaptureStream {
     /// In the current context.
-    pub fn new(op: &'static str, quiet: Arc<Mutex<()>>) -> Result<Self> {
-        Ok(Self { stream: Stream::new(op)?, quiet })
+    pub fn new(op: &'static str, capture_lock: Arc<Mutex<()>>) -> Result<Self> {
+        Ok(Self { stream: Stream::new(op)?, capture_lock })
     }
 
     /// What the library does for a product.
@@ -44,9 +44,9 @@ impl Scene {
     }
 
     fn attempt(&self, op: &'static str, product: &Multiplication) -> Result<Template> {
-        let _quiet = locked(&self.quiet);
+        let _alone = locked(&self.capture_lock);
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
-        // SAFETY: the stream is alive, and this scene's own.
+        // SAFETY: the stream is alive, and this one's own.
         check_raw(op, unsafe { sys::cuStreamBeginCapture_v2(self.stream.as_inner(), mode) })?;
         let multiplied = product.multiply(op, &self.stream);
         let mut graph = Template(null_mut());
@@ -69,7 +69,13 @@ impl Template {
     }
 
     /// Adds a piece of work after the last.
-    fn add(&self, op: &'static str, last: Option<&sys::CUgraphNode>, piece: &Piece<'_>, scene: &Scene) -> Result<sys::CUgraphNode> {
+    fn add(
+        &self,
+        op: &'static str,
+        last: Option<&sys::CUgraphNode>,
+        piece: &Piece<'_>,
+        captures: &CaptureStream,
+    ) -> Result<sys::CUgraphNode> {
         let mut node = null_mut();
         let (before, count) = last.map_or((core::ptr::null(), 0), |last| (core::ptr::from_ref(last), 1));
         let outcome = match piece {
@@ -83,7 +89,7 @@ impl Template {
                 unsafe { sys::cuGraphAddMemcpyNode(&raw mut node, self.0, before, count, &raw const parameters, context) }
             }
             Piece::Product(product) => {
-                let child = scene.capture(op, product)?;
+                let child = captures.capture(op, product)?;
                 // SAFETY: as above; the child is copied.
                 unsafe { sys::cuGraphAddChildGraphNode(&raw mut node, self.0, before, count, child.0) }
             }
@@ -172,11 +178,11 @@ unsafe impl Send for Executable {}
 
 impl Executable {
     /// A graph of the work in the list, which is empty after that. A list that there is no graph of stays as it is.
-    pub fn new(op: &'static str, list: &mut List, scene: &Scene) -> Result<Self> {
+    pub fn new(op: &'static str, list: &mut List, captures: &CaptureStream) -> Result<Self> {
         let template = Template::new(op)?;
         let mut nodes = Vec::with_capacity(list.len());
         for piece in list.pieces() {
-            nodes.push(template.add(op, nodes.last(), &piece, scene)?);
+            nodes.push(template.add(op, nodes.last(), &piece, captures)?);
         }
         let mut handle = null_mut();
         // SAFETY: the graph is there; the handle is destroyed with the value.

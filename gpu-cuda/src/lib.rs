@@ -25,6 +25,7 @@ mod copy;
 mod cublaslt;
 mod device;
 mod elementwise;
+mod epilogue;
 mod exchange;
 mod failure;
 mod fused;
@@ -49,6 +50,7 @@ mod staging;
 mod state;
 mod stream;
 mod tensor;
+mod transfer;
 mod work;
 
 pub use device::CudaDevice;

@@ -1,8 +1,8 @@
 //! Batched matrix products: by cuBLASLt where it is there and takes the operands, by a plain kernel otherwise.
 
 use crate::abi::GemmArgs;
+use crate::epilogue::Epilogue;
 use crate::kernels::{GEMM, Grid, Suffix};
-use crate::products::Epilogue;
 use crate::space::Axes;
 use crate::tensor::{CudaTensor, one_device};
 use mfm_core::tensor::Transpose;

@@ -79,4 +79,4 @@ pub(crate) fn optimise(
 
 /// Divided by √v + ε, or along m, as `abi.h` numbers them.
 const ADAM: i32 = 0;
-const PLAIN: i32 = 2;
+const PLAIN: i32 = 1;

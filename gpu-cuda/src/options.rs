@@ -51,8 +51,8 @@ impl Precision {
     }
 }
 
-/// What cuBLASLt is asked to do on the way of products, where it does so; otherwise kernels of this crate do, in passes of their own. All but the bias
-/// is asked of large products in bf16 alone, and on compute capability 9.0 or newer: before that the library makes passes of its own of it, which are slower.
+/// Which extra work cuBLASLt does inside a matrix product; kernels of this crate do the rest in passes of their own. All but the bias is asked of large
+/// products in bf16 alone, and on compute capability 9.0 or newer: before that the library makes passes of its own of it, which are slower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epilogues {
     /// To add a bias.
@@ -81,7 +81,7 @@ pub struct Options {
     pub memory_limit: usize,
     /// Whether matrix products go by cuBLASLt where it is found; by a plain kernel otherwise.
     pub cublaslt: bool,
-    /// What cuBLASLt is asked to do on the way of products.
+    /// Which extra work cuBLASLt does inside a matrix product.
     pub epilogues: Epilogues,
     /// Whether work goes to the device as CUDA graphs: all that is asked for between two looks of the host is one launch. The results are the same.
     /// Meant for loops of many small kernels, such as the training and steering of small networks.

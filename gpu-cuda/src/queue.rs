@@ -3,11 +3,11 @@
 //! other numbers or addresses are changed. Products are not: each set of their addresses, of which a loop has few, is another graph's.
 
 use crate::failure::or_with_room;
-use crate::graph::{Executable, Scene};
+use crate::graph::{CaptureStream, Executable};
 use crate::memory::Pool;
 use crate::staging::{Chunk, Staging};
 use crate::stream::Stream;
-use crate::work::{List, Work};
+use crate::work::{List, Piece};
 use mfm_core::{Error, Result};
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ const WAITING: usize = 64 << 20;
 const KEPT: usize = 64;
 /// How many of one form with the same products: a loop may take turns between places in memory.
 const KEPT_OF_A_FORM: usize = 4;
-/// After so many graphs of a form none of which was used again its products may come by new places each time: from then on one is made for so many lists.
+/// After this many graphs of a form that were never used again, only every `MOST_ONCE`-th list gets one: its products may have new addresses each time.
 const MOST_ONCE: u64 = 16;
 /// After so many failures of a form there are no more graphs of it.
 const MOST_FAILURES: u32 = 2;
@@ -47,8 +47,8 @@ pub struct Graphs {
     pub refusal: Option<Error>,
 }
 
-/// What of its device work needs on its way.
-pub(crate) struct Way<'a> {
+/// What work needs of its device.
+pub(crate) struct Resources<'a> {
     pub stream: &'a Stream,
     pub staging: &'a mut Staging,
     /// Makes room for what the driver keeps of graphs and kernels.
@@ -86,20 +86,20 @@ pub(crate) struct Queue {
     chunks: Vec<Chunk>,
     graphs: Vec<Kept>,
     forms: HashMap<u64, Form>,
-    scene: Scene,
+    captures: CaptureStream,
     counts: Graphs,
     /// Why work that was written down was lost. Tensors wait for it, so every later call returns it.
     failed: Option<Error>,
 }
 
 impl Queue {
-    pub fn new(scene: Scene) -> Self {
+    pub fn new(captures: CaptureStream) -> Self {
         Self {
             list: List::default(),
             chunks: Vec::new(),
             graphs: Vec::new(),
             forms: HashMap::new(),
-            scene,
+            captures,
             counts: Graphs::default(),
             failed: None,
         }
@@ -110,25 +110,25 @@ impl Queue {
     }
 
     /// Writes work down.
-    pub fn add(&mut self, op: &'static str, work: &impl Work, way: &mut Way<'_>) -> Result<()> {
+    pub fn add(&mut self, op: &'static str, work: &Piece<'_>, resources: &mut Resources<'_>) -> Result<()> {
         if self.list.len() >= LONGEST {
-            self.flush(op, way)?;
+            self.flush(op, resources)?;
         }
         self.reported()?;
-        work.note(&mut self.list);
+        self.list.push(work);
         Ok(())
     }
 
     /// Keeps host memory until the work that reads it is done.
-    pub fn keep(&mut self, op: &'static str, chunk: Chunk, way: &mut Way<'_>) -> Result<()> {
+    pub fn keep(&mut self, op: &'static str, chunk: Chunk, resources: &mut Resources<'_>) -> Result<()> {
         self.chunks.push(chunk);
-        if self.chunks.iter().map(Chunk::capacity).sum::<usize>() < WAITING { Ok(()) } else { self.flush(op, way) }
+        if self.chunks.iter().map(Chunk::capacity).sum::<usize>() < WAITING { Ok(()) } else { self.flush(op, resources) }
     }
 
     /// Gives the device what was written down.
-    pub fn flush(&mut self, op: &'static str, way: &mut Way<'_>) -> Result<()> {
+    pub fn flush(&mut self, op: &'static str, resources: &mut Resources<'_>) -> Result<()> {
         if !self.list.is_empty()
-            && let Err(error) = self.launch(op, way)
+            && let Err(error) = self.launch(op, resources)
         {
             self.failed.get_or_insert(error);
         }
@@ -136,14 +136,14 @@ impl Queue {
         self.reported()
     }
 
-    fn launch(&mut self, op: &'static str, way: &mut Way<'_>) -> Result<()> {
+    fn launch(&mut self, op: &'static str, resources: &mut Resources<'_>) -> Result<()> {
         if self.list.len() < SHORTEST {
             self.counts.short += 1;
-            self.list.start(op, way.stream, way.pool)?;
+            self.list.start(op, resources.stream, resources.pool)?;
         } else {
-            self.launch_together(op, way.stream, way.pool)?;
+            self.launch_together(op, resources.stream, resources.pool)?;
         }
-        self.chunks.drain(..).try_for_each(|chunk| way.staging.give(op, chunk, way.stream))
+        self.chunks.drain(..).try_for_each(|chunk| resources.staging.give(op, chunk, resources.stream))
     }
 
     /// Where a graph cannot be made or launched, nothing was done, and the work goes without.
@@ -217,7 +217,7 @@ impl Queue {
         {
             self.forget(op, place, stream)?;
         }
-        let executable = Executable::new(op, &mut self.list, &self.scene)?;
+        let executable = Executable::new(op, &mut self.list, &self.captures)?;
         self.counts.made += 1;
         self.graphs.push(Kept { signature, executable, used });
         Ok(Some(self.graphs.len() - 1))
@@ -233,13 +233,6 @@ impl Queue {
         stream.synchronize(op)?;
         drop(self.graphs.swap_remove(place));
         Ok(())
-    }
-
-    /// Forgets what was written down, which nobody waits for.
-    pub fn discard(&mut self, stream: &Stream) {
-        self.list.clear();
-        let _ = stream.synchronize("drop");
-        self.graphs.clear();
     }
 
     fn reported(&mut self) -> Result<()> {

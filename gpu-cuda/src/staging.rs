@@ -1,10 +1,12 @@
 //! Pinned host memory, through which numbers go to the device and back without the driver's own copy.
 
+use crate::device::locked;
 use crate::failure::{check, check_raw};
 use crate::stream::{Event, Stream};
 use crate::work::Upload;
 use cust::memory::{cuda_free_locked, cuda_malloc_locked};
 use mfm_core::Result;
+use std::sync::{Arc, Mutex};
 
 /// The size of a chunk: larger transfers go in pieces.
 pub(crate) const CHUNK: usize = 8 << 20;
@@ -19,6 +21,8 @@ pub(crate) struct Chunk {
     bytes: usize,
     /// Recorded after the last copy.
     done: Event,
+    /// Held where memory is pinned or let go of: the driver may wait for the whole GPU there, which breaks what is captured.
+    capture_lock: Arc<Mutex<()>>,
 }
 
 // SAFETY: plain memory, owned by the chunk alone.
@@ -26,14 +30,18 @@ unsafe impl Send for Chunk {}
 
 impl Chunk {
     /// A new one of at least `bytes`.
-    pub fn new(op: &'static str, bytes: usize) -> Result<Self> {
+    pub fn new(op: &'static str, bytes: usize, capture_lock: Arc<Mutex<()>>) -> Result<Self> {
         let bytes = bytes.next_power_of_two().clamp(SMALL, CHUNK);
         let done = Event::new(op)?;
-        // SAFETY: given back once, when the chunk is dropped.
-        let pointer = check(op, unsafe { cuda_malloc_locked::<u8>(bytes) })?;
+        let pinned = {
+            let _alone = locked(&capture_lock);
+            // SAFETY: given back once, when the chunk is dropped.
+            unsafe { cuda_malloc_locked::<u8>(bytes) }
+        };
+        let pointer = check(op, pinned)?;
         // SAFETY: just allocated, of this size.
         unsafe { pointer.write_bytes(0, bytes) };
-        Ok(Self { pointer, bytes, done })
+        Ok(Self { pointer, bytes, done, capture_lock })
     }
 
     /// How many bytes it has.
@@ -77,6 +85,7 @@ impl Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
+        let _alone = locked(&self.capture_lock);
         // SAFETY: from `cuda_malloc_locked`; whoever drops it has waited for its last copy.
         let _ = unsafe { cuda_free_locked(self.pointer) };
     }

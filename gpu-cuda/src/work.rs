@@ -1,6 +1,6 @@
 //! What is asked of a stream: done at once, or written down to become part of a graph.
 
-use crate::abi::{Address, Arguments};
+use crate::abi::Address;
 use crate::failure::{check_raw, or_with_room};
 use crate::kernels::{Function, Grid};
 use crate::memory::Pool;
@@ -12,36 +12,6 @@ use core::hash::{Hash, Hasher};
 use core::ops::Range;
 use cust::sys;
 use mfm_core::Result;
-
-/// Something that a stream can do.
-pub(crate) trait Work {
-    /// Queues it.
-    fn start(&self, op: &'static str, stream: &Stream) -> Result<()>;
-
-    /// Adds it to the list.
-    fn note(&self, list: &mut List);
-}
-
-/// A kernel with its arguments.
-#[derive(Clone, Copy)]
-pub(crate) struct Launch<'a, A> {
-    pub function: Function,
-    pub grid: Grid,
-    pub arguments: &'a A,
-}
-
-impl<A: Arguments> Work for Launch<'_, A> {
-    fn start(&self, op: &'static str, stream: &Stream) -> Result<()> {
-        self.function.launch(op, stream, self.grid, self.arguments.words())
-    }
-
-    fn note(&self, list: &mut List) {
-        self.function.hash(&mut list.signature);
-        let start = list.words.len();
-        list.words.extend_from_slice(self.arguments.words());
-        list.items.push(Item::Kernel { function: self.function, grid: self.grid, arguments: start..list.words.len() });
-    }
-}
 
 /// A copy from pinned host memory to the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,37 +28,14 @@ impl Upload {
     }
 }
 
-impl Work for Upload {
-    fn start(&self, op: &'static str, stream: &Stream) -> Result<()> {
-        // SAFETY: there is room for them, and the source is kept until the copy is done.
-        check_raw(op, unsafe { sys::cuMemcpyHtoDAsync_v2(self.to, self.source(), self.bytes, stream.as_inner()) })
-    }
-
-    fn note(&self, list: &mut List) {
-        self.bytes.hash(&mut list.signature);
-        list.items.push(Item::Upload(*self));
-    }
-}
-
-impl Work for Multiplication {
-    fn start(&self, op: &'static str, stream: &Stream) -> Result<()> {
-        self.multiply(op, stream)
-    }
-
-    fn note(&self, list: &mut List) {
-        self.plan_number().hash(&mut list.signature);
-        list.items.push(Item::Product(self.clone()));
-    }
-}
-
-/// A piece of work in a list.
+/// A piece of work, kept in a list.
 enum Item {
     Kernel { function: Function, grid: Grid, arguments: Range<usize> },
     Upload(Upload),
     Product(Multiplication),
 }
 
-/// A piece of work, looked at.
+/// A piece of work.
 #[derive(PartialEq)]
 pub(crate) enum Piece<'a> {
     Kernel { function: Function, grid: Grid, arguments: &'a [u64] },
@@ -101,8 +48,11 @@ impl Piece<'_> {
     pub fn start(&self, op: &'static str, stream: &Stream) -> Result<()> {
         match self {
             Self::Kernel { function, grid, arguments } => function.launch(op, stream, *grid, arguments),
-            Self::Upload(upload) => upload.start(op, stream),
-            Self::Product(product) => product.start(op, stream),
+            Self::Upload(upload) => {
+                // SAFETY: there is room for them, and the source is kept until the copy is done.
+                check_raw(op, unsafe { sys::cuMemcpyHtoDAsync_v2(upload.to, upload.source(), upload.bytes, stream.as_inner()) })
+            }
+            Self::Product(product) => product.multiply(op, stream),
         }
     }
 
@@ -135,6 +85,26 @@ impl List {
 
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// Adds a piece.
+    pub fn push(&mut self, piece: &Piece<'_>) {
+        self.items.push(match *piece {
+            Piece::Kernel { function, grid, arguments } => {
+                function.hash(&mut self.signature);
+                let start = self.words.len();
+                self.words.extend_from_slice(arguments);
+                Item::Kernel { function, grid, arguments: start..self.words.len() }
+            }
+            Piece::Upload(upload) => {
+                upload.bytes.hash(&mut self.signature);
+                Item::Upload(upload)
+            }
+            Piece::Product(product) => {
+                product.plan_number().hash(&mut self.signature);
+                Item::Product(product.clone())
+            }
+        });
     }
 
     /// Lists of one signature can be expected to differ in numbers, sizes and addresses alone.

@@ -1,24 +1,22 @@
 //! The adapter on the emulated driver, beyond what the conformance suite asks of every backend.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+mod common;
+
+use common::{alone, shape};
 use mfm_core::tensor::{Reduce, Transpose, Unary};
 use mfm_core::{Device, Noise, Operations, Result, Shape, Tensor};
 use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options, Precision};
-use std::io::Write;
+use std::sync::MutexGuard;
 
-/// A device on the emulated driver; `None`, said aloud, where there is none.
-fn device(options: Options) -> Option<CudaDevice> {
-    let opened = mfm_cuda_emulator::install().and_then(|()| CudaDevice::with_options(0, options).map_err(|error| error.to_string()));
-    opened.map_err(|reason| writeln!(std::io::stderr(), "NOT TESTED: the emulated CUDA device: {reason}")).ok()
-}
-
-fn shape(axes: &[usize]) -> Shape {
-    Shape::new(axes).unwrap()
+/// A device on the emulated driver, for one test at a time; `None`, said aloud, where there is none.
+fn device(options: Options) -> Option<(MutexGuard<'static, ()>, CudaDevice)> {
+    alone().map(|guard| (guard, CudaDevice::with_options(0, options).unwrap()))
 }
 
 #[test]
 fn a_steady_loop_asks_for_no_memory() -> Result<()> {
-    let Some(device) = device(Options::default()) else { return Ok(()) };
+    let Some((_alone, device)) = device(Options::default()) else { return Ok(()) };
     let x = device.normal(&Noise::new(1), shape(&[64, 32]))?;
     let step = || x.matmul(&x, Transpose::RIGHT)?.softmax(1)?.matmul(&x, Transpose::NONE)?.sum(0)?.to_vec::<f32>();
     let first = step()?;
@@ -36,7 +34,7 @@ fn a_steady_loop_asks_for_no_memory() -> Result<()> {
 
 #[test]
 fn a_steady_loop_of_phases_with_other_sizes_asks_for_no_memory() -> Result<()> {
-    let Some(device) = device(Options::default()) else { return Ok(()) };
+    let Some((_alone, device)) = device(Options::default()) else { return Ok(()) };
     // Each phase needs nearly as much as ever is in tensors, in blocks that do not serve the other; together they are more than the slack.
     let phase = |mebibytes: usize| -> Result<()> {
         let values = vec![1.0f32; mebibytes << 18];
@@ -69,7 +67,7 @@ fn a_steady_loop_of_phases_with_other_sizes_asks_for_no_memory() -> Result<()> {
 
 #[test]
 fn noise_is_that_of_the_host() -> Result<()> {
-    let Some(device) = device(Options::default()) else { return Ok(()) };
+    let Some((_alone, device)) = device(Options::default()) else { return Ok(()) };
     for noise in [
         Noise::new(7),
         Noise::new(3).stream(u64::MAX).skip(17),
@@ -91,7 +89,7 @@ fn noise_is_that_of_the_host() -> Result<()> {
 
 #[test]
 fn transfers_longer_than_a_chunk() -> Result<()> {
-    let Some(device) = device(Options::default()) else { return Ok(()) };
+    let Some((_alone, device)) = device(Options::default()) else { return Ok(()) };
     let values: Vec<f32> = (0..5_000_000).map(|i| (i % 8191) as f32).collect();
     let x = device.from_slice(&values, shape(&[5, 1_000_000]))?;
     assert!(x.to_vec::<f32>()? == values);
@@ -101,7 +99,7 @@ fn transfers_longer_than_a_chunk() -> Result<()> {
 
 #[test]
 fn bf16_is_kept_in_two_bytes() -> Result<()> {
-    let Some(device) = device(Options { precision: Precision::Bf16, ..Options::default() }) else { return Ok(()) };
+    let Some((_alone, device)) = device(Options { precision: Precision::Bf16, ..Options::default() }) else { return Ok(()) };
     let x = device.from_slice(&[1.0, 1.0 + 1.0 / 256.0, 3.0e38, -0.1], shape(&[4]))?;
     assert_eq!(x.to_vec::<f64>()?, [1.0, 1.0, f64::from(f32::from_bits(0x7f62 << 16)), f64::from(f32::from_bits(0xbdcd << 16))]);
     // Sums are in f32: 4,096 ones are 4,096, where a running sum in bf16 would stay at 256.
@@ -111,7 +109,7 @@ fn bf16_is_kept_in_two_bytes() -> Result<()> {
 
 #[test]
 fn threads_share_a_device() -> Result<()> {
-    let Some(device) = device(Options::default()) else { return Ok(()) };
+    let Some((_alone, device)) = device(Options::default()) else { return Ok(()) };
     let work = |seed: u64| -> Result<Vec<f32>> {
         let x = device.normal(&Noise::new(seed), shape(&[40, 30]))?;
         (0..10).try_fold(x, |x, _| x.unary(Unary::Tanh)?.add(&x.sum(0)?.scale(0.01)?))?.to_vec()
@@ -125,11 +123,23 @@ fn threads_share_a_device() -> Result<()> {
     Ok(())
 }
 
+/// A device in TF32 keeps what bf16 does not, and its precise numbers are its own.
+#[test]
+fn tf32_has_one_kind_of_number() -> Result<()> {
+    let Some((_alone, device)) = device(Options { precision: Precision::Tf32, ..Options::default() }) else { return Ok(()) };
+    let x = device.from_slice(&[1.0 + f32::EPSILON], shape(&[1, 1]))?;
+    let precise = device.precise().from_slice(&[1.0 + f32::EPSILON], shape(&[1, 1]))?;
+    assert_eq!(x.sub(&precise)?.to_vec::<f64>()?, [0.0]);
+    assert_eq!(x.to_precise()?.address(), x.address());
+    assert_eq!(precise.matmul(&x, Transpose::NONE)?.to_vec::<f64>()?, [1.0], "factors are rounded");
+    Ok(())
+}
+
 /// Products by the stand-in for cuBLASLt against the plain kernel, in every precision; linear layers are in `fused.rs`.
 #[test]
 fn cublaslt() -> Result<()> {
     for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
-        let Some(device) = device(Options { precision, ..Options::default() }) else { return Ok(()) };
+        let Some((_alone, device)) = device(Options { precision, ..Options::default() }) else { return Ok(()) };
         assert!(device.has_cublaslt());
         let plain = CudaDevice::with_options(0, Options { precision, cublaslt: false, ..Options::default() })?;
         assert!(!plain.has_cublaslt());
@@ -170,7 +180,7 @@ fn cublaslt() -> Result<()> {
 
 #[test]
 fn constants_are_made_once() -> Result<()> {
-    let Some(device) = device(Options::default()) else { return Ok(()) };
+    let Some((_alone, device)) = device(Options::default()) else { return Ok(()) };
     let one = device.full(1.5, shape(&[3]))?;
     assert_eq!(device.full(1.5, shape(&[2, 2]))?.address(), one.address());
     let alone = device.full(1.5, shape(&[1]))?;

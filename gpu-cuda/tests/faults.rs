@@ -46,6 +46,27 @@ fn devices_that_cannot_be_opened() {
     works(&CudaDevice::new(0).unwrap()).unwrap();
 }
 
+/// Only where cuBLASLt is absent do products go without it.
+#[test]
+fn cublaslt_that_cannot_be_opened() {
+    let Some(_guard) = alone() else { return };
+    fail(c"cublasLtCreate", 1, 0);
+    assert_eq!(sentence(CudaDevice::new(0)), "cuda: the device reported error 1 (of cuBLASLt)");
+    assert!(CudaDevice::new(0).unwrap().has_cublaslt());
+    // Where it has too little memory, the pools make room.
+    let other = CudaDevice::with_options(0, Options { cublaslt: false, ..Options::default() }).unwrap();
+    works(&other).unwrap();
+    assert!(other.memory().pooled > 0);
+    fail(c"cublasLtCreate", 3, 0);
+    assert!(CudaDevice::new(0).unwrap().has_cublaslt());
+    assert_eq!((other.memory().pooled, other.has_cublaslt()), (0, false));
+    drop(other);
+    // What is told of a lost device is that.
+    fail(c"cublasLtCreate", 719, 0);
+    let lost = "cuda: the device reported error 719 (a kernel failed; the device is lost to this process)";
+    assert_eq!(sentence(CudaDevice::new(0)), lost);
+}
+
 #[test]
 fn memory_runs_out_and_comes_back() {
     let Some(_guard) = alone() else { return };
@@ -230,8 +251,10 @@ fn a_failure_that_passes() {
     let error = works(&device).unwrap_err();
     assert!(matches!(error, Error::Device { code: 701, .. }), "{error}");
     works(&device).unwrap();
+    // More than the pinned memory that there is holds.
+    let large = || device.from_slice(&[1.0; 1 << 16], shape(&[1 << 16]));
     fail(c"cuMemAllocHost_v2", 2, 0);
-    // A pool of pinned memory may serve the call from what it has.
-    let _ = works(&device);
+    assert!(matches!(large(), Err(Error::Device { code: 2, .. })));
     works(&device).unwrap();
+    assert_eq!(large().unwrap().sum(0).unwrap().to_vec::<f64>().unwrap(), [65_536.0]);
 }

@@ -7,7 +7,7 @@ use common::{alone, shape};
 use cust::stream::{Stream, StreamFlags};
 use mfm_core::tensor::{Activation, Transpose, Unary};
 use mfm_core::{Device, Error, Noise, Operations, Result, Tensor};
-use mfm_cuda_emulator::{Machine, be_strict, configure, fail, graphs, launches};
+use mfm_cuda_emulator::{Machine, be_strict, broken_captures, configure, fail, graphs, launches};
 use mfm_gpu_cuda::{CudaDevice, CudaTensor, ForeignStream, Options, Precision};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -312,6 +312,7 @@ fn devices_of_one_gpu_come_and_go_while_others_capture() -> Result<()> {
     let Some(_guard) = alone() else { return Ok(()) };
     let expected = run(&device(Precision::F32, false), 3)?;
     be_strict(true);
+    let broken = broken_captures();
     let recorder = device(Precision::F32, true);
     // Between any two of these steps another device loads kernels, plans products, and goes.
     let outcome = (0..4).try_for_each(|round| {
@@ -324,11 +325,19 @@ fn devices_of_one_gpu_come_and_go_while_others_capture() -> Result<()> {
     });
     // Many at once, each for itself.
     let together = std::thread::scope(|scope| {
-        let work = || (0..20).try_for_each(|_| run(&device(Precision::F32, true), 3).map(|found| assert_eq!(found, expected)));
+        let expected = &expected;
+        let once = move || {
+            let other = device(Precision::F32, true);
+            assert_eq!(run(&other, 3)?, *expected);
+            // It goes with numbers that still wait for a graph.
+            other.from_slice(&[1.0], shape(&[1])).map(drop)
+        };
+        let work = move || (0..20).try_for_each(|_| once());
         let running: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
         running.into_iter().try_for_each(|thread| thread.join().unwrap())
     });
     drop(recorder);
     be_strict(false);
+    assert_eq!(broken_captures(), broken, "nobody waits for the whole GPU while another captures");
     outcome.and(together)
 }

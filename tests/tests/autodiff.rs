@@ -25,8 +25,7 @@ fn hooks_agree_with_finite_differences() -> Check {
     HOOKS.into_iter().try_for_each(|group| check::finite_differences(&JUDGE, group))
 }
 
-mfm_tests::conformance!(reference, JUDGE, Tolerances::F64);
-
+// The judge itself, with native faces for every hook.
 mfm_tests::conformance!(native_faces, BrokenDevice::new(Fault::None), Tolerances::F64);
 
 /// Values and gradients whose error bound is infinite pass any comparison. There must be none in the tables, even in f32; the

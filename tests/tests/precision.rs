@@ -59,7 +59,7 @@ fn moved<D: Device>(device: &D) -> Result<[Vec<f64>; 3]> {
 }
 
 fn gpu(precision: Precision) -> Option<CudaDevice> {
-    // Says why where there is no compiler for the emulated driver; a real one is used where there is one.
+    // The emulated one, also where there is a GPU.
     if let Err(reason) = mfm_cuda_emulator::install() {
         mfm_tests::not_tested("training on a GPU", reason);
         return None;

@@ -57,18 +57,25 @@ fn driver_release() -> Option<i32> {
 
 /// What the driver says of an error code, if it knows it.
 pub fn describe(raw: u32) -> Option<&'static str> {
-    type Function = unsafe extern "C" fn(u32, *mut *const c_char) -> u32;
-    let driver = DRIVER.library().ok()?;
-    // SAFETY: the symbol has this signature in every libcuda.
-    let function = unsafe { driver.get::<Function>(b"cuGetErrorString\0") }.ok()?;
     let mut text = core::ptr::null();
     // SAFETY: `text` may be written to.
-    let status = unsafe { function(raw, &raw mut text) };
+    let status = unsafe { error_string(raw, &raw mut text) }?;
     if status != 0 || text.is_null() {
         return None;
     }
     // SAFETY: the driver returned a constant of its own, and is never closed.
     unsafe { CStr::from_ptr(text) }.to_str().ok()
+}
+
+/// What the driver's `cuGetErrorString` answers; `None` without a driver.
+///
+/// # Safety
+/// `text` may be written to.
+unsafe fn error_string(raw: u32, text: *mut *const c_char) -> Option<u32> {
+    // SAFETY: the symbol has this signature in every libcuda.
+    let function = unsafe { DRIVER.function::<unsafe extern "C" fn(u32, *mut *const c_char) -> u32>("cuGetErrorString") }?;
+    // SAFETY: as the caller promises.
+    Some(unsafe { function(raw, text) })
 }
 
 /// The driver's own function of this name, as cust formats its errors by it.
@@ -78,12 +85,9 @@ pub fn describe(raw: u32) -> Option<&'static str> {
 #[allow(non_snake_case)] // NVIDIA's name
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuGetErrorString(error: CUresult, text: *mut *const c_char) -> CUresult {
-    type Function = unsafe extern "C" fn(u32, *mut *const c_char) -> u32;
-    // SAFETY: the symbol has this signature in every libcuda.
-    let function = DRIVER.library().ok().and_then(|driver| unsafe { driver.get::<Function>(b"cuGetErrorString\0") }.ok());
-    match function {
-        // SAFETY: the caller keeps the function's contract.
-        Some(function) => code(unsafe { function(error as u32, text) }),
+    // SAFETY: the caller keeps the function's contract.
+    match unsafe { error_string(error as u32, text) } {
+        Some(status) => code(status),
         None => {
             // SAFETY: the caller says that it may be written to.
             unsafe { *text = c"no CUDA driver was found".as_ptr() };

@@ -13,16 +13,19 @@ pub fn path() -> Option<&'static Path> {
 /// Puts the library in the place of the driver and of cuBLASLt, for this process.
 ///
 /// # Errors
-/// Why it cannot be.
+/// There was no C++ compiler to build it with, so there is nothing to test on.
+///
+/// # Panics
+/// If it is there, but another driver is open already or it cannot be opened: tests are not to pass because of that.
 pub fn install() -> Result<(), String> {
     let path = path().ok_or("there was no C++ compiler to build the emulated driver with")?;
     DRIVER.choose(path);
     CUBLASLT.choose(path);
-    match DRIVER.name() {
-        Ok(name) if Path::new(&name) == path => Ok(()),
-        Ok(name) => Err(format!("the driver {name} is open already")),
-        Err(reason) => Err(reason.to_owned()),
+    for library in [&DRIVER, &CUBLASLT] {
+        let name = library.name();
+        assert!(name.as_ref().is_ok_and(|name| Path::new(name) == path), "not the emulated driver: {name:?}");
     }
+    Ok(())
 }
 
 /// What the emulated driver finds.
@@ -65,7 +68,7 @@ pub fn fail(function: &CStr, code: i32, after: i32) {
     }
 }
 
-/// Whether loading a module waits for the whole context, which breaks what is captured in it.
+/// Whether loading a module, pinning memory and letting go of it wait for the whole context, which breaks what is captured in it.
 pub fn be_strict(whether: bool) {
     // SAFETY: the library's function of this name has this type.
     let function = unsafe { DRIVER.function::<unsafe extern "C" fn(c_int)>("emulator_be_strict") };
@@ -117,6 +120,11 @@ pub struct Graphs {
 /// What was done with graphs so far.
 pub fn graphs() -> Graphs {
     Graphs { made: count("emulator_instantiations"), changes: count("emulator_changes"), launches: count("emulator_graph_launches") }
+}
+
+/// How many captures were broken by what waited for the whole context.
+pub fn broken_captures() -> i32 {
+    count("emulator_broken")
 }
 
 /// The bytes of device memory in use.

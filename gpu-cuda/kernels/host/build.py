@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Builds the kernels for the host, with the machine that runs them.
 
-build.py library OUT [OPTION...] [SUBJECT...]   a shared library that offers mfm_kernel_launch
-build.py judge OUT [OPTION...] [SUBJECT...]     the program that judges every kernel
+build.py judge OUT [OPTION...] [SUBJECT...]   the program that judges every kernel
 
 A subject is a kernel source without its .cu (and what begins with its name); none means all. CXX chooses the compiler.
 --sanitize: with AddressSanitizer and UBSan. --narrow: attention for one width of head of each type alone, which compiles in a tenth of the time.
@@ -61,7 +60,7 @@ def sources_of(subject, kernels=KERNELS):
 
 def compile_one(source, out, optimise, extra=(), kernels=KERNELS):
     """Compiles a kernel source or a C++ one, with the headers of the folder `kernels`."""
-    words = [COMPILER, "-std=c++17", *WARNINGS, *([] if SANITIZERS[1] in extra else ALIGNMENT), "-fPIC", "-fno-strict-aliasing", *INSTRUCTIONS, optimise, *extra, "-I", str(kernels), "-I", str(HOST)]
+    words = [COMPILER, "-std=c++17", *WARNINGS, *([] if SANITIZERS[1] in extra else ALIGNMENT), "-fno-strict-aliasing", *INSTRUCTIONS, optimise, *extra, "-I", str(kernels), "-I", str(HOST)]
     if source.suffix == ".cu":
         words += ["-include", "emulator.hpp", "-x", "c++"]
     subprocess.run([*words, "-c", str(source), "-o", str(out)], check=True)
@@ -81,21 +80,20 @@ def link(objects, out, extra=()):
 def main():
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     options = set(sys.argv[1:]) - set(words)
-    if len(words) < 2 or words[0] not in ("library", "judge") or options - {"--sanitize", "--narrow"}:
+    if len(words) < 2 or words[0] != "judge" or options - {"--sanitize", "--narrow"}:
         sys.exit(__doc__)
-    what, out, chosen = words[0], words[1], words[2:] or subjects()
+    out, chosen = words[1], words[2:] or subjects()
     extra, optimise = (SANITIZERS, "-O1") if "--sanitize" in options else ([], "-O2")
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         kernels, narrow = (narrow_copy(folder / "kernels"), [NARROW]) if "--narrow" in options else (KERNELS, [])
         sources = [source for subject in chosen for source in sources_of(subject, kernels)] + [HOST / "machine.cc"]
-        if what == "judge":
-            sources += [HOST / "judge" / f"{name}.cc" for name in ["judge", *chosen]]
+        sources += [HOST / "judge" / f"{name}.cc" for name in ["judge", *chosen]]
         # The longest first.
         sources.sort(key=lambda source: "attention" not in source.name)
         try:
             objects = compile_all(sources, folder, optimise, [*extra, *narrow], kernels)
-            link(objects, out, [*extra, *(["-shared"] if what == "library" else [])])
+            link(objects, out, extra)
         except subprocess.CalledProcessError as error:
             sys.exit(f"build.py: {error}")
 

@@ -23,8 +23,6 @@
 #define __syncwarp() ::host::wait_for_warp(0xffffffffu, HOST_PLACE("__syncwarp"))
 #define __shfl_xor_sync(mask, value, distance) \
   ::host::exchange(mask, value, ::host::current->lane ^ (distance), HOST_PLACE("__shfl_xor_sync"))
-#define __shfl_sync(mask, value, source) ::host::exchange(mask, value, source, HOST_PLACE("__shfl_sync"))
-
 #define __any_sync(mask, value) ::host::any(mask, value, HOST_PLACE("__any_sync"))
 
 // A kernel: its name, its argument's type, and the most threads of a block. The body sees `args`.

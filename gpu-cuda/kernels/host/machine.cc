@@ -382,15 +382,7 @@ std::map<std::string, const Registration*>& kernels() {
   return table;
 }
 
-int schedule_of_environment() {
-  const char* const text = std::getenv("MFM_KERNEL_SCHEDULE");
-  return text ? std::atoi(text) : 0;
-}
-
-int& schedule() {
-  static int value = schedule_of_environment();
-  return value;
-}
+int schedule = 0;
 
 } // namespace
 
@@ -419,20 +411,14 @@ API const char* mfm_kernel_name(int i) {
   return nullptr;
 }
 
-// The most threads that a block of the kernel may have; 0 for a name that is not known.
-API int mfm_kernel_most_threads(const char* name) {
-  const auto found = host::kernels().find(name);
-  return found == host::kernels().end() ? 0 : int(found->second->most_threads);
-}
-
 // The size of the kernel's argument; 0 for a name that is not known.
 API std::size_t mfm_kernel_argument_bytes(const char* name) {
   const auto found = host::kernels().find(name);
   return found == host::kernels().end() ? 0 : found->second->argument_bytes;
 }
 
-// The order in which blocks, warps and lanes run: 0 forward, 1 in reverse, from 2 on a seed of a random one. MFM_KERNEL_SCHEDULE sets it at the start.
-API void mfm_kernel_schedule(int schedule) { host::schedule() = schedule; }
+// The order in which blocks, warps and lanes run: 0 forward, 1 in reverse, from 2 on a seed of a random one.
+API void mfm_kernel_schedule(int schedule) { host::schedule = schedule; }
 
 // What went wrong in the last launch of this thread.
 API const char* mfm_kernel_error() { return host::here().error.c_str(); }
@@ -450,5 +436,5 @@ API int mfm_kernel_launch(const char* name, const unsigned grid[3], const unsign
   }
   host::grid_size = {grid[0], grid[1], grid[2]};
   host::block_size = {block[0], block[1], block[2]};
-  return machine.run(*found->second, parameters[0], host::schedule()) ? 0 : 719;
+  return machine.run(*found->second, parameters[0], host::schedule) ? 0 : 719;
 }

@@ -12,42 +12,42 @@ import tempfile
 
 import build
 
-# (subject that must notice, file, what is there, what is put there instead, which occurrence)
+# (subject that must notice, file, what is there, what is put there instead)
 FAULTS = [
-    ("elementwise", "space.cuh", "vectors * N + grid_start(); i < space.elements", "vectors * N + grid_start(); i <= space.elements", 0),
-    ("elementwise", "space.cuh", "view.stride[axis] % LANES<T> == 0", "true", 0),
-    ("elementwise", "space.cuh", "if (space.rank >= 2 && space.length[space.rank - 1] % LANES<T> != 0) return 0;", "", 0),
-    ("elementwise", "space.cuh", "offset[k] += coordinate * views[k]->stride[axis]", "offset[k] += coordinate * views[0]->stride[axis]", 0),
-    ("elementwise", "functions.cuh", "3.0f * GELU_CUBE", "2.0f * GELU_CUBE", 0),
-    ("copy", "copy.cu", "column + x < columns", "column + x <= columns", 0),
-    ("copy", "copy.cu", "if (axis == without) continue;", "", 0),
-    ("reduce", "reduce.cu", "first + run < args.length ? first + run : args.length", "first + run", 0),
-    ("reduce", "reduce.cu", "if (j + r >= part.end) continue;", "", 0),
-    ("reduce", "reduce.cu", "void add(float x) { RunningSum::add(x * x); }", "void add(float x) { RunningSum::add(x); }", 0),
-    ("reduce", "functions.cuh", "b > a || b != b ? b : a", "b > a ? b : a", 0),
-    ("index", "index.cu", "p < args.start[coordinate + 1]", "p <= args.start[coordinate + 1]", 0),
-    ("index", "index.cu", "axis == space.rank - 1 ||", "", 0),
-    ("gemm", "gemm.cu", "row + down + i < args.m", "row + down + i <= args.m", 0),
-    ("gemm", "gemm.cu", "k + e < depth", "k + e <= depth", 0),
-    ("gemm", "gemm.cu", "matrix / 2 * 8 + line][d + matrix % 2 * 8]", "matrix % 2 * 8 + line][d + matrix / 2 * 8]", 0),
-    ("norm", "norm.cu", "- h_mean - n * hn_mean", "- h_mean", 0),
-    ("norm", "norm.cu", "lane < count ? (x[lane] - average)", "true ? (x[lane] - average)", 0),
-    ("norm", "norm.cu", "sums[1][h][lane] += g[lane]", "sums[1][h][lane] = g[lane]", 0),
-    ("residual", "residual.cu", "row + r < part.end) store_lanes", "true) store_lanes", 0),
-    ("residual", "warp.cuh", "first + run < group ? first + run : group", "first + run", 0),
-    ("softmax", "warp.cuh", "threadIdx.x; i < width;", "threadIdx.x; i <= width;", 0),
-    ("softmax", "softmax.cu", "if (largest == -infinity()) largest = 0.0f;", "", 0),
-    ("noise", "noise.cu", "i >= 0 && i < args.elements", "i >= 0 && i <= args.elements", 0),
-    ("noise", "noise.cu", "round < 4", "round < 3", 0),
-    ("optimiser", "optimiser.cu", "args.second_decay * second", "args.first_decay * second", 0),
-    ("optimiser", "optimiser.cu", "sum += static_cast<double>(step.parameter);", "", 0),
-    ("optimiser", "optimiser.cu", "store(working + i, step.parameter)", "store(working + i, step.average)", 0),
-    ("attention", "attention.cuh", ">= keys) scores", "> keys) scores", 0),
-    ("attention", "attention.cuh", "fast_exp2(rate * (base[half] - higher))", "1.0f", 0),
-    ("attention", "attention.cu", "tangent[j][e] -= drift[e / 2] * sum[j][e]", "tangent[j][e] -= 0.0f * sum[j][e]", 0),
-    ("attention", "attention_vjp.cu", "(slopes[j][e] - (e % 2 == 0 ? mean.x : mean.y))", "(slopes[j][e])", 0),
-    ("attention", "attention_vjp.cu", "first + part + column_of(j, e) >= keys", "first + part + column_of(j, e) > keys", 0),
-    ("attention", "product.cuh", "if (row >= count) continue;", "if (row > count) continue;", 0),
+    ("elementwise", "space.cuh", "vectors * N + grid_start(); i < space.elements", "vectors * N + grid_start(); i <= space.elements"),
+    ("elementwise", "space.cuh", "view.stride[axis] % LANES<T> == 0", "true"),
+    ("elementwise", "space.cuh", "if (space.rank >= 2 && space.length[space.rank - 1] % LANES<T> != 0) return 0;", ""),
+    ("elementwise", "space.cuh", "offset[k] += coordinate * views[k]->stride[axis]", "offset[k] += coordinate * views[0]->stride[axis]"),
+    ("elementwise", "functions.cuh", "3.0f * GELU_CUBE", "2.0f * GELU_CUBE"),
+    ("copy", "copy.cu", "column + x < columns", "column + x <= columns"),
+    ("copy", "copy.cu", "if (axis == without) continue;", ""),
+    ("reduce", "reduce.cu", "first + run < args.length ? first + run : args.length", "first + run"),
+    ("reduce", "reduce.cu", "if (j + r >= part.end) continue;", ""),
+    ("reduce", "reduce.cu", "void add(float x) { RunningSum::add(x * x); }", "void add(float x) { RunningSum::add(x); }"),
+    ("reduce", "functions.cuh", "b > a || b != b ? b : a", "b > a ? b : a"),
+    ("index", "index.cu", "p < args.start[coordinate + 1]", "p <= args.start[coordinate + 1]"),
+    ("index", "index.cu", "axis == space.rank - 1 ||", ""),
+    ("gemm", "gemm.cu", "row + down + i < args.m", "row + down + i <= args.m"),
+    ("gemm", "gemm.cu", "k + e < depth", "k + e <= depth"),
+    ("gemm", "gemm.cu", "matrix / 2 * 8 + line][d + matrix % 2 * 8]", "matrix % 2 * 8 + line][d + matrix / 2 * 8]"),
+    ("norm", "norm.cu", "- h_mean - n * hn_mean", "- h_mean"),
+    ("norm", "norm.cu", "lane < count ? (x[lane] - average)", "true ? (x[lane] - average)"),
+    ("norm", "norm.cu", "sums[1][h][lane] += g[lane]", "sums[1][h][lane] = g[lane]"),
+    ("residual", "residual.cu", "row + r < part.end) store_lanes", "true) store_lanes"),
+    ("residual", "warp.cuh", "first + run < group ? first + run : group", "first + run"),
+    ("softmax", "warp.cuh", "threadIdx.x; i < width;", "threadIdx.x; i <= width;"),
+    ("softmax", "softmax.cu", "if (largest == -infinity()) largest = 0.0f;", ""),
+    ("noise", "noise.cu", "i >= 0 && i < args.elements", "i >= 0 && i <= args.elements"),
+    ("noise", "noise.cu", "round < 4", "round < 3"),
+    ("optimiser", "optimiser.cu", "args.second_decay * second", "args.first_decay * second"),
+    ("optimiser", "optimiser.cu", "sum += static_cast<double>(step.parameter);", ""),
+    ("optimiser", "optimiser.cu", "store(working + i, step.parameter)", "store(working + i, step.average)"),
+    ("attention", "attention.cuh", ">= keys) scores", "> keys) scores"),
+    ("attention", "attention.cuh", "fast_exp2(rate * (base[half] - higher))", "1.0f"),
+    ("attention", "attention.cu", "tangent[j][e] -= drift[e / 2] * sum[j][e]", "tangent[j][e] -= 0.0f * sum[j][e]"),
+    ("attention", "attention_vjp.cu", "(slopes[j][e] - (e % 2 == 0 ? mean.x : mean.y))", "(slopes[j][e])"),
+    ("attention", "attention_vjp.cu", "first + part + column_of(j, e) >= keys", "first + part + column_of(j, e) > keys"),
+    ("attention", "product.cuh", "if (row >= count) continue;", "if (row > count) continue;"),
 ]
 BARRIER = re.compile(r"__sync(?:threads|warp)\(\);")
 # Whose test meets the barriers of the shared headers.
@@ -87,16 +87,17 @@ def judged(objects, out):
 
 def main():
     which = "".join(sys.argv[1:])
-    mutants = [*barriers(), *FAULTS]
+    faults = [(*fault, 0) for fault in FAULTS]
+    mutants = [*barriers(), *faults]
     if which == "quick":
-        kinds = [first_of_each(barriers()), first_of_each(FAULTS)]
+        kinds = [first_of_each(barriers()), first_of_each(faults)]
         subjects = sorted(kinds[0] | kinds[1])
         mutants = [kinds[i % 2].get(subject) or kinds[(i + 1) % 2][subject] for i, subject in enumerate(subjects)]
     elif which:
         mutants = [mutant for mutant in mutants if mutant[1] == which]
     if not mutants:
         sys.exit(__doc__)
-    for _, file, old, new, occurrence in FAULTS:
+    for _, file, old, new, occurrence in faults:
         if mutate((build.KERNELS / file).read_text(), old, new, occurrence) is None:
             sys.exit(f"mutants.py: {file}: '{old}' is not there any more")
     survivors = 0

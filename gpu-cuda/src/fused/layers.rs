@@ -4,8 +4,8 @@
 use super::activation::slope;
 use super::linear::Layer;
 use super::{Pulled, contiguous_view, fresh};
+use crate::epilogue::Epilogue;
 use crate::matmul::product;
-use crate::products::Epilogue;
 use crate::tensor::CudaTensor;
 use mfm_core::tensor::{Activation, Transpose};
 use mfm_core::{Result, Shape, Tensor};

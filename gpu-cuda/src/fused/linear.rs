@@ -3,9 +3,9 @@
 use super::activation::push;
 use super::{Pulled, Pushed, contiguous_view, fresh, layers, number_of};
 use crate::abi::EpilogueArgs;
+use crate::epilogue::Epilogue;
 use crate::kernels::{EPILOGUE, Grid, Suffix};
 use crate::matmul::{matmul, product};
-use crate::products::Epilogue;
 use crate::tensor::CudaTensor;
 use mfm_core::tensor::{Activation, Fused, Transpose};
 use mfm_core::{Operations, Result, Shape, Tensor};

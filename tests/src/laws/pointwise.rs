@@ -119,7 +119,7 @@ pub fn diagonal<T: Tensor>(
     agree("v(s,s) = posterior velocity", &map.velocity(&probe.query(s, s, &probe.place)?)?, &expected, tolerance)
 }
 
-/// 2 v_{s,s+h} − v_{s,s+2h} → v_{s,s}, with an error of order h²; the places with s + 2h > 1 are left out.
+/// 2 v_{s,s+h} − v_{s,s+2h} → v_{s,s}, with an error of order h²; times s above 1 − 2h are moved to 1 − 2h.
 ///
 /// # Errors
 /// A failure of the law, or of the map.

@@ -5,7 +5,7 @@ pub mod counting;
 pub mod statistics;
 
 use mfm_core::interpolant::{Interpolant, LatentScale, Linear, Trigonometric, VariancePreserving, WithLatent};
-use mfm_core::{Device, Noise, Result, Shape, Tensor};
+use mfm_core::{Device, Noise, Result, Shape};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_toy2d::{Directions, Gaussian, GaussianMixture, sliced_wasserstein};
 
@@ -57,8 +57,8 @@ pub fn gaussian(mean: &[f64], variance: f64) -> Result<GaussianMixture> {
     GaussianMixture::new(&[1.0], vec![Gaussian::isotropic(mean, variance)?])
 }
 
-/// Samples against exact ones: the sliced W2 distance to the first of six exact sets of equal size, and the floor, the mean over the
-/// five neighbouring pairs of these sets.
+/// Samples against six exact sets of equal size: the sliced W2 distance to the first three, in the mean, and the floor, the mean over the five neighbouring
+/// pairs of these sets.
 pub fn distance_and_floor(samples: &[f64], law: &GaussianMixture, seed: u64) -> Result<(f64, f64)> {
     let d = law.dimension();
     let directions = Directions::standard(d, &Noise::new(seed))?;
@@ -98,9 +98,4 @@ pub fn finite_differences(x: &[f64], step: f64, mut f: impl FnMut(&[f64]) -> Res
     }
     let rows = columns.first().map_or(0, Vec::len);
     Ok((0..rows).flat_map(|i| columns.iter().map(move |column| column[i])).collect())
-}
-
-/// The values of a tensor on the host.
-pub fn host<T: Tensor>(x: &T) -> Result<Vec<f64>> {
-    x.to_vec()
 }

@@ -6,8 +6,6 @@ namespace {
 
 const Extent BLOCK{256};
 
-double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-
 // A value with what a relative error of its argument of one unit would do to it.
 Wanted unary(int op, double c, double x) {
   switch (op) {
@@ -36,17 +34,6 @@ Wanted binary(int op, double a, double b) {
     case BINARY_EQUAL: return {double(a == b), 0};
     case BINARY_LESS: return {double(a < b), 0};
     default: return {double(a <= b), 0};
-  }
-}
-
-double gelu_inner(double x) { return 2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x); }
-
-double activation(int op, double x) {
-  switch (op) {
-    case ACTIVATION_SILU: return x * sigmoid(x);
-    case ACTIVATION_GELU: return x * sigmoid(gelu_inner(x));
-    case ACTIVATION_TANH: return std::tanh(x);
-    default: return x;
   }
 }
 

@@ -57,19 +57,15 @@ void test_epilogue() {
         EpilogueArgs args{shape[0], columns, product.buffer.data(), choice & 1 ? bias.buffer.data() : nullptr, choice & 2 ? pre.data() : nullptr, out.data(), op, 0};
         const auto z = [&](Index i) { return product.at(i) + (choice & 1 ? bias.at(i % columns) : 0); };
         const auto unit = [&](Index i) { return std::fabs(product.at(i)) + std::fabs(bias.at(i % columns)); };
-        const auto act = [&](double x) {
-          const double inner = 2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
-          return op == ACTIVATION_SILU ? x / (1 + std::exp(-x)) : op == ACTIVATION_GELU ? x / (1 + std::exp(-inner)) : op == ACTIVATION_TANH ? std::tanh(x) : x;
-        };
         launch(std::string("epilogue") + SUFFIX<T>, {2}, {256}, args);
         if (choice & 2) agree<T>("pre", pre, [&](Index i) { return Wanted{z(i), unit(i)}; });
-        agree<T>("epilogue", out, [&](Index i) { return Wanted{act(z(i)), 2 * unit(i)}; });
+        agree<T>("epilogue", out, [&](Index i) { return Wanted{activation(op, z(i)), 2 * unit(i)}; });
         if (choice & 2) continue;
         Buffer<T> in_place(elements(shape));
         std::memcpy(in_place.data(), product.buffer.data(), std::size_t(elements(shape)) * sizeof(T));
         args.product = args.out = in_place.data();
         launch(std::string("epilogue") + SUFFIX<T>, {2}, {256}, args);
-        agree<T>("epilogue in place", in_place, [&](Index i) { return Wanted{act(z(i)), 2 * unit(i)}; });
+        agree<T>("epilogue in place", in_place, [&](Index i) { return Wanted{activation(op, z(i)), 2 * unit(i)}; });
       }
     }
   }

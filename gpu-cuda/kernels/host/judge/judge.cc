@@ -37,6 +37,17 @@ double number(Bf16 x) {
   std::memcpy(&value, &bits, sizeof value);
   return value;
 }
+
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+double activation(int op, double x) {
+  switch (op) {
+    case ACTIVATION_SILU: return x * sigmoid(x);
+    case ACTIVATION_GELU: return x * sigmoid(2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x));
+    case ACTIVATION_TANH: return std::tanh(x);
+    default: return x;
+  }
+}
+
 template <>
 float rounded<float>(double x) {
   return float(x);

@@ -34,6 +34,10 @@ double number(Bf16 x);
 template <class T>
 T rounded(double x);
 
+double sigmoid(double x);
+// The value of an `ActivationOp`.
+double activation(int op, double x);
+
 // What a type of storage is called, and how far a result may be off in units of its error.
 template <class T>
 constexpr const char* SUFFIX = sizeof(T) == 4 ? "_f32" : "_bf16";
