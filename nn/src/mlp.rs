@@ -82,11 +82,20 @@ pub struct Mlp<T> {
 impl<T: Tensor> Mlp<T> {
     /// A fresh network; see [`fresh`] for the distribution. `config.zero_output` sets its last layer to zero.
     ///
+    /// The weights of x and x_t are uniform in ±1/√(their own number): with all the features of the times as their fan-in, low-dimensional data would hardly be
+    /// seen, and a network spend its first thousand steps as a linear one.
+    ///
     /// # Errors
     /// [`Error::Range`] for a bad `config`, and whatever the device reports.
     pub fn new<D: Device<Tensor = T>>(device: &D, config: &MlpConfig, noise: &Noise) -> Result<Self> {
         let zeros: &[&str] = if config.zero_output { &["output."] } else { &[] };
-        Self::build(config, &mut fresh(device, noise, zeros))
+        let mut network = Self::build(config, &mut fresh(device, noise, zeros))?;
+        let (times, places) = (config.time_features(), 2 * config.data);
+        let ratio = libm::sqrt((times + places) as f64 / places as f64);
+        let columns = core::iter::repeat_n(1.0, times).chain(core::iter::repeat_n(ratio, places));
+        let columns = device.from_slice(&columns.collect::<Vec<f64>>(), Shape::new(&[1, times + places])?)?;
+        network.first.weight = network.first.weight.mul(&columns)?;
+        Ok(network)
     }
 
     /// A network of the parameters that `source` gives for their names and shapes.

@@ -1,7 +1,7 @@
 //! A network of any kind.
 
 use crate::dit::{Dit, DitConfig, from_scratch};
-use crate::layer::{Source, fresh};
+use crate::layer::Source;
 use crate::mlp::{Mlp, MlpConfig};
 use crate::module::Module;
 use alloc::vec::Vec;
@@ -61,11 +61,8 @@ impl<T: Tensor> Network<T> {
     /// [`Error::Range`] for a bad `config`, and whatever the device reports.
     pub fn new<D: Device<Tensor = T>>(device: &D, config: &NetworkConfig, noise: &Noise) -> Result<Self> {
         match config {
-            NetworkConfig::Mlp(mlp) => {
-                let zeros: &[&str] = if mlp.zero_output { &["output."] } else { &[] };
-                Self::build(config, &mut fresh(device, noise, zeros))
-            }
-            NetworkConfig::Dit(_) => Self::build(config, &mut from_scratch(device, noise)),
+            NetworkConfig::Mlp(config) => Mlp::new(device, config, noise).map(Self::Mlp),
+            NetworkConfig::Dit(config) => Dit::build(config, &mut from_scratch(device, noise)).map(Self::Dit),
         }
     }
 
