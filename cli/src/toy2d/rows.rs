@@ -67,7 +67,7 @@ impl Job {
             let mut points = self.samples(problem, flow, device, &noise, &mut |step| {
                 progress.advance(1);
                 if let Some(size) = step.effective_sample_size {
-                    progress.remark(format!("effective sample size {size:.1} of {}", plan.draws));
+                    progress.remark(format!("effective sample size {size:.1}"));
                 }
                 context.detail_above(&progress, format!("{name}, {} steps: {step}", plan.steps));
                 Ok(())
