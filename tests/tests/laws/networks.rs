@@ -57,7 +57,7 @@ fn a_trained_network_obeys_the_laws_as_well_as_it_has_learned_them() -> Check {
     Ok(())
 }
 
-// All parameters random, for a new transformer is zero everywhere. The step's h² is 1.0e-8 at most.
+// All parameters random, for a new transformer is zero everywhere. What the tangent's step leaves is 6e-9, with labels 8e-9; the tolerance is 1.5 times that.
 #[test]
 fn a_fresh_transformer_obeys_the_laws_that_are_built_in() -> Check {
     let form = DitConfig { labels: 3, ..DitConfig::custom([8, 3, 2], 2, 4, 2) };
@@ -69,7 +69,7 @@ fn a_fresh_transformer_obeys_the_laws_that_are_built_in() -> Check {
     let x1 = device().normal(&Noise::new(1), Shape::new(&[24, 2, 4, 4])?)?;
     let labels: Vec<usize> = (0..24).map(|k| k % 4).collect();
     for condition in [Condition::NONE, Condition::labels(&labels)] {
-        built_in(&network, &Probe { condition, ..Probe::on_path(&Linear, &x1, 0.9, &Noise::new(2))? }, 1.5e-8)?;
+        built_in(&network, &Probe { condition, ..Probe::on_path(&Linear, &x1, 0.9, &Noise::new(2))? }, 1.2e-8)?;
     }
     Ok(())
 }
