@@ -127,6 +127,6 @@ fn inverse_problems_run() {
     for (map, exact) in [("network", &[][..]), ("exact", &["--exact"])] {
         let results = results(&[&problem, exact].concat(), &[]);
         assert_eq!((results["map"].as_str(), results["dimension"].as_u64()), (Some(map), Some(5)));
-        assert_eq!(estimators(&results, &["sw2", "mmd", "seeds"]).len(), 7);
+        assert_eq!(estimators(&results, &["sw2", "mmd", "seeds"]).len(), 9);
     }
 }
