@@ -104,6 +104,12 @@ impl<T: Tensor> LoadedModel<T> {
         }
     }
 
+    /// The passes through the network of one evaluation: two where it is guided by itself, with the label and without.
+    pub fn passes(&self, told: &Told) -> usize {
+        let is_told = !self.header.model.network.guidance().is_empty();
+        if told.guidance.is_some_and(|scale| scale != 1.0) && !is_told { 2 } else { 1 }
+    }
+
     /// States for this model from a data file, [n, dimension], in its coordinates.
     ///
     /// # Errors

@@ -208,6 +208,11 @@ fn guidance_is_chosen_where_samples_are_drawn() {
     let [plain, one, three] = [&[][..], &["--guidance", "1"], &["--guidance", "3"]].map(sample);
     assert_eq!(plain, one);
     assert_ne!(one, three);
+    let passes = |scale: &str| {
+        let three = ["sample", "plain.mfm", "-n", "2", "--label", "4", "--steps", "3", "--guidance", scale, "--json", "-"];
+        serde_json::from_str::<serde_json::Value>(&folder.succeeds(&three)).unwrap()["evaluations"].as_u64().unwrap()
+    };
+    assert_eq!([passes("1"), passes("3")], [3, 6]);
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Method {
         }
     }
 
-    /// Its name, and the network evaluations for each sample.
+    /// Its name, and the evaluations of the map for each sample.
     fn describe(&self) -> (&'static str, usize) {
         match *self {
             Self { refine: Some(k), .. } => ("refinement", k),
@@ -113,6 +113,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let destination = Destination::new(arguments.out.as_deref(), dimension)?;
     model.check(&arguments.told)?;
     let (method, evaluations) = arguments.method.describe();
+    let evaluations = evaluations * model.passes(&arguments.told);
     let n = arguments.samples;
     shape(n, dimension)?;
     let mut rows =

@@ -246,7 +246,7 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
     let given = of_data.images();
     let groups = if given.is_empty() { Groups::One } else { Groups::Beside(&given) };
     destination.write(context, &Samples { title: &title, rows: &rows, dimension, groups })?;
-    let evaluations = plan.evaluations(model.flow(&aim.told).path);
+    let evaluations = model.passes(&aim.told) * plan.evaluations(model.path);
     if destination.is_stdout() {
         let (mean, best) = (number(mean_reward, 4), number(best_reward, 4));
         context.say(format!("mean reward {mean}, best {best}, {} evaluations a sample", count(evaluations)));
