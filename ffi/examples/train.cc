@@ -60,7 +60,8 @@ int main(int count, char** arguments) try {
   const auto to_the_right = [](mfm::batch x, mfm::span<float> values, mfm::span<float> gradients) {
     for (std::size_t i = 0; i < x.size(); ++i) {
       values[i] = x[i][0];
-      if (gradients.size() > 0) gradients[2 * i] = 1, gradients[2 * i + 1] = 0;
+      gradients[2 * i] = 1;
+      gradients[2 * i + 1] = 0;
     }
   };
   const mfm::model tuned = mfm::session(trained, how).fine_tune(to_the_right, tuning);

@@ -123,6 +123,27 @@ void answers() {
   static_assert(!mfm::detail::is_answer<float> && !mfm::detail::is_answer<mfm::status> && !mfm::detail::is_answer<char>);
 }
 
+/// A reward of three arguments may write its gradients whenever it is called, also where values alone are needed.
+void gradients() {
+  mfm::session session = a_session(the_model());
+  std::size_t calls = 0, missing = 0;
+  const auto writes = [&](mfm::batch x, mfm::span<float> values, mfm::span<float> slopes) {
+    ++calls;
+    missing += slopes.size() != x.numbers().size();
+    for (float& slope : slopes) slope = 7;  // Which nothing may come of where it is not asked for.
+    target()(x, values, slopes);
+  };
+  const auto target_value = [](mfm::batch x, mfm::span<float> values) { target()(x, values, {}); };
+  std::vector<float> samples(2 * dimension), others(samples.size());
+  for (const mfm_estimator estimator : {MFM_MCMC, MFM_RESAMPLED, MFM_GRADIENT_FREE}) {
+    mfm::steer_options options;
+    options.estimator = estimator;
+    options.steps = 2;
+    CHECK(session.try_steer(writes, samples, options).ok() && calls > 0 && missing == 0);
+    if (estimator != MFM_MCMC) CHECK(session.try_steer(target_value, others, options).ok() && samples == others);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -136,5 +157,6 @@ int main() {
   conditions<mfm::search_options>();
   tensors();
   answers();
+  gradients();
   return finish();
 }
