@@ -17,6 +17,13 @@ void names() {
   CHECK(numbers == MFM_VERSION && numbers == mfm::version());
 }
 
+/// Whether a model, by its kind of expression, tells what is known of it.
+template <class Model, class = void>
+constexpr bool tells = false;
+template <class Model>
+constexpr bool tells<Model, std::void_t<decltype(std::declval<Model>().info())>> = true;
+static_assert(tells<mfm::model&> && tells<const mfm::model&> && !tells<mfm::model> && !tells<const mfm::model>);
+
 void views() {
   const std::filesystem::path path(MODEL);
   const std::string text(MODEL);

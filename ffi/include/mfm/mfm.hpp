@@ -107,12 +107,14 @@ class model {
     return outcome;
   }
   /** mfm_model_describe(); of an empty model all is zero. */
-  mfm_model_info info() const noexcept {
+  mfm_model_info info() const& noexcept {
     mfm_model_info told{};
     told.size = sizeof told;
     mfm_error_free(mfm_model_describe(get(), &told));
     return told;
   }
+  /** What it points to lives as long as the model, and a temporary one would be gone. */
+  mfm_model_info info() const&& = delete;
 
 #if MFM_EXCEPTIONS
   /** mfm_model_load() */
