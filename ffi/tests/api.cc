@@ -4,6 +4,9 @@
 
 #include <array>
 #include <filesystem>
+#if defined(__cpp_lib_span) && defined(__cpp_lib_ranges)
+#include <span>
+#endif
 
 namespace {
 
@@ -151,6 +154,25 @@ void gradients() {
   }
 }
 
+#if defined(__cpp_lib_span) && defined(__cpp_lib_ranges)
+/// Rewards may take what they are given as the spans of C++20.
+void standard_spans() {
+  static_assert(std::ranges::view<mfm::span<float>> && std::ranges::borrowed_range<mfm::span<const float>>);
+  static_assert(std::is_convertible_v<mfm::span<float>, std::span<float>> && !std::is_convertible_v<mfm::span<const float>, std::span<float>>);
+  mfm::session session = a_session(the_model());
+  const auto dark = [](mfm::batch x, std::span<float> values) {
+    for (std::size_t i = 0; i < x.size(); ++i) values[i] = std::span<const float>(x[i]).front();
+  };
+  const auto slope = [&](mfm::batch x, std::span<float> values, std::span<float> gradients) { target()(x, values, gradients); };
+  std::vector<float> samples(2 * dimension);
+  mfm::steer_options options;
+  options.steps = 2;
+  CHECK(session.try_steer(dark, samples, options).ok());
+  options.estimator = MFM_MCMC;
+  CHECK(session.try_steer(slope, std::span<float>(samples), options).ok());
+}
+#endif
+
 }  // namespace
 
 int main() {
@@ -165,5 +187,8 @@ int main() {
   tensors();
   answers();
   gradients();
+#if defined(__cpp_lib_span) && defined(__cpp_lib_ranges)
+  standard_spans();
+#endif
   return finish();
 }
