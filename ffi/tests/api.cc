@@ -89,6 +89,32 @@ void conditions() {
   options.set_guidance({});
 }
 
+/// Whether a run may be given such options.
+template <class Options, class = void>
+constexpr bool trains = false;
+template <class Options>
+constexpr bool trains<Options, std::void_t<decltype(std::declval<mfm::session&>().try_train({}, std::declval<mfm::model&>(),
+                                                                                         std::declval<Options>()))>> = true;
+template <class Options, class = void>
+constexpr bool tunes = false;
+template <class Options>
+constexpr bool tunes<Options, std::void_t<decltype(std::declval<mfm::session&>().try_fine_tune(target(), std::declval<mfm::model&>(),
+                                                                                              std::declval<Options>()))>> = true;
+static_assert(trains<mfm::training_options> && trains<mfm_training_options&> && !trains<mfm::fine_tuning_options&>);
+static_assert(tunes<mfm::fine_tuning_options> && tunes<mfm_training_options&> && !tunes<mfm::training_options&>);
+#if MFM_EXCEPTIONS
+template <class Options, class = void>
+constexpr bool trains_or_throws = false;
+template <class Options>
+constexpr bool trains_or_throws<Options, std::void_t<decltype(std::declval<mfm::session&>().train({}, std::declval<Options>()))>> = true;
+template <class Options, class = void>
+constexpr bool tunes_or_throws = false;
+template <class Options>
+constexpr bool tunes_or_throws<Options, std::void_t<decltype(std::declval<mfm::session&>().fine_tune(target(), std::declval<Options>()))>> = true;
+static_assert(trains_or_throws<mfm::training_options> && !trains_or_throws<mfm::fine_tuning_options>);
+static_assert(tunes_or_throws<mfm::fine_tuning_options> && !tunes_or_throws<mfm::training_options>);
+#endif
+
 void tensors() {
   mfm::session session = a_session(the_model());
   mfm::tensor samples, draws, steered;
