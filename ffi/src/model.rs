@@ -7,6 +7,7 @@ use crate::guard::guard;
 use crate::session::{AnySession, Run, Session};
 use mfm_core::error::Number;
 use mfm_core::{Interpolant, Noise, Shape, Tensor};
+use mfm_nn::file::jumps::Jumps;
 use mfm_nn::file::{self, write_model};
 use mfm_nn::layer::settled;
 use mfm_nn::{Coordinates, GaussianConfig, MlpConfig, ModelConfig, ModelFile, ModelHeader, Module};
@@ -243,6 +244,12 @@ impl Model {
                 guidance: header.model.network.guidance().to_vec(),
                 mean: header.coordinates.mean().to_vec(),
                 scale: header.coordinates.scale().to_vec(),
+                // In the order of `mfm_jumps`.
+                jumps: match from.jumps() {
+                    Jumps::Trained => 0,
+                    Jumps::Untrained => 1,
+                    Jumps::LeftBehind => 2,
+                },
             })
         })
     }
