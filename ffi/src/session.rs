@@ -144,10 +144,9 @@ impl<B: Backend> Run<B> {
     pub(crate) fn warn_of_jumps(&self, callbacks: &Callbacks<'_>, instead: Option<&str>) {
         let (why, cure) = match self.model.header.provenance.jumps() {
             Jumps::Trained => return,
-            Jumps::Untrained => (
-                "was trained by velocities alone, as a flow model: draws by its map mean nothing",
-                "train it on with a consistency loss",
-            ),
+            Jumps::Untrained => {
+                ("was trained by velocities alone, as a flow model: draws by its map mean nothing", "train it on with a consistency loss")
+            }
             Jumps::LeftBehind => {
                 ("was fine-tuned in its drift alone: draws by its map do not follow it", "tune it again with follow above 0")
             }
