@@ -8,7 +8,7 @@ use crate::guard::guard;
 use crate::host::Callbacks;
 use crate::model::{Loaded, Model, all, finite, rows};
 use crate::{draws, steering, training};
-use mfm_core::{Condition, Flow, Shape, Tensor};
+use mfm_core::{Condition, Flow, Shape, Tensor, memory};
 use mfm_nn::file::jumps::Jumps;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -221,7 +221,8 @@ impl<B: Backend> Run<B> {
         if coordinates.is_identity() {
             return write::<B>(samples, place, what);
         }
-        let values: Vec<f32> = coordinates.leave_rows(&B::host(samples)?)?.into_iter().map(|value| value as f32).collect();
+        let values = coordinates.leave_rows(&B::host(samples)?)?;
+        let values = memory::list("samples", values.into_iter().map(|value| value as f32))?;
         expect(place.len(), Some(values.len()), what)?;
         finite(&values, self.dimension(), what)?;
         place.copy_from_slice(&values);

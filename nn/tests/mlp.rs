@@ -163,18 +163,26 @@ fn tangents_match_differences() {
 fn initial_parameters_are_those_of_a_linear_layer() {
     let network = network(&MlpConfig { zero_output: true, labels: 4, ..MlpConfig::new(2) });
     assert_eq!(network.parameter_count(), 212_226 + 5 * 256);
-    network.visit(&mut |name, tensor| {
-        let numbers = values(tensor);
-        let bound = match name {
-            "output.weight" | "output.bias" => 0.0,
-            "first.weight" | "first.bias" => 1.0 / 55f64.sqrt(),
-            _ => 1.0 / 16.0,
-        };
+    let check = |name: &str, numbers: &[f64], bound: f64| {
         let largest = numbers.iter().fold(0.0f64, |a, b| a.max(b.abs()));
         assert!(largest <= bound && largest >= 0.9 * bound, "{name}: {largest} of {bound}");
         let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
         // The mean of n uniforms in ±bound has the standard error bound/√(3 n); six of them.
         assert!(mean.abs() <= 6.0 * bound / (3.0 * numbers.len() as f64).sqrt(), "{name}: mean {mean}");
+    };
+    network.visit(&mut |name, tensor| {
+        let numbers = values(tensor);
+        match name {
+            // x and x_t, the last four of 55 inputs, have a fan-in of their own.
+            "first.weight" => {
+                let (times, places): (Vec<&[f64]>, Vec<&[f64]>) = numbers.chunks_exact(55).map(|row| row.split_at(51)).unzip();
+                check("first.weight of times", &times.concat(), 1.0 / 55f64.sqrt());
+                check("first.weight of places", &places.concat(), 0.5);
+            }
+            "first.bias" => check(name, &numbers, 1.0 / 55f64.sqrt()),
+            "output.weight" | "output.bias" => check(name, &numbers, 0.0),
+            _ => check(name, &numbers, 1.0 / 16.0),
+        }
     });
 }
 

@@ -311,8 +311,8 @@ MFM_API void mfm_session_close(mfm_session* session) MFM_NOEXCEPT;
 
 /** What all draws are made from: noise, and what they are conditioned on. */
 typedef struct mfm_draw {
-  uint64_t seed;        /**< The seed of all noise; the same seed gives the same numbers, everywhere. */
-  uint64_t stream;      /**< Independent noise under the same seed. */
+  uint64_t seed;        /**< The seed of all noise, which is the same everywhere; so are results, but for rounding on another kind of processor. */
+  uint64_t stream;      /**< Independent noise under the same seed: without another one, a repeated call gives the same samples. */
   const size_t* labels; /**< One for each state, or one for all; NULL for none. */
   size_t label_count;   /**< How many. */
   const double* guidance; /**< Scales of classifier-free guidance of the labels, one for each state, or one for all; NULL for none. Transformers that were made for
