@@ -15,3 +15,21 @@ pub fn room<N>(op: &'static str, count: usize) -> Result<Vec<N>> {
         Err(_) => Err(Error::OutOfMemory { op, bytes: count.saturating_mul(size_of::<N>()) }),
     }
 }
+
+/// The list of `values`, likewise.
+///
+/// # Errors
+/// As [`room`].
+pub fn list<N>(op: &'static str, values: impl ExactSizeIterator<Item = N>) -> Result<Vec<N>> {
+    let mut list = room(op, values.len())?;
+    list.extend(values);
+    Ok(list)
+}
+
+/// A list of so many times `value`, likewise.
+///
+/// # Errors
+/// As [`room`].
+pub fn filled<N: Clone>(op: &'static str, value: N, count: usize) -> Result<Vec<N>> {
+    list(op, core::iter::repeat_n(value, count))
+}

@@ -12,12 +12,12 @@ use crate::draws::Draws;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, Lift, MetaFlowMap};
 use crate::guidance::{by_state, concentration, weights_of};
+use crate::memory;
 use crate::noise::Noise;
 use crate::resample::{Coupling, renoise};
 use crate::reward::{Reward, rewards_and_gradients_of, rewards_of};
 use crate::tensor::{Compare, Device, Operations, Tensor};
 use crate::times::TimeGrid;
-use alloc::vec;
 
 /// How to steer by posterior MCMC.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -126,7 +126,7 @@ pub fn steer_by_mcmc<T: Tensor, M: Lift<T>>(
         return Err(Error::Range { what: "the acceptance", value: options.acceptance, range: "between 0 and 1" });
     }
     let frozen = flow.map.frozen()?;
-    let mut step_sizes = vec![options.step_size; x.shape().batch()];
+    let mut step_sizes = memory::filled("posterior MCMC", options.step_size, x.shape().batch())?;
     let mut x = x.clone();
     for (k, pair) in options.grid.times(flow.path)?.windows(2).enumerate() {
         let noise = noise.fork(k as u64);
@@ -152,7 +152,7 @@ fn fresh_start<T: Tensor, M: Lift<T>>(
     x: &T,
     noise: &Noise,
 ) -> Result<(T, T)> {
-    let mut uniforms = vec![0.0; x.shape().batch()];
+    let mut uniforms = memory::filled("posterior MCMC", 0.0, x.shape().batch())?;
     noise.stream(1).fill_uniform(&mut uniforms);
     let [chosen, weights] = fresh.for_blocks(flow, x, |flow, (start, states), block| {
         let candidates = fresh.noise(noise, block, (start, states))?;
@@ -196,7 +196,7 @@ fn move_chains<T: Tensor, M: MetaFlowMap<Var<T>>>(
         let back = log_proposal(&place.noise, &there.ahead(&h)?, &h)?;
         let forth = log_proposal(&there.noise, &ahead, &h)?;
         let log_ratio = there.log_density.sub(&place.log_density)?.add(&back)?.sub(&forth)?;
-        let mut uniforms = vec![0.0; x.shape().batch()];
+        let mut uniforms = memory::filled("posterior MCMC", 0.0, x.shape().batch())?;
         noise.stream(1).fill_uniform(&mut uniforms);
         uniforms.iter_mut().for_each(|u| *u = libm::log(1.0 - *u));
         // A ratio that is NaN is not accepted.

@@ -6,11 +6,11 @@ use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::guidance::{by_state, concentration, weights_of};
 use crate::interpolant::check_time;
+use crate::memory;
 use crate::noise::Noise;
 use crate::reward::{Reward, rewards_of};
 use crate::tensor::{Device, Operations, Tensor};
 use crate::times::TimeGrid;
-use alloc::vec;
 
 /// How x_u is made from x_t and a draw of x1. All three keep the marginals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -93,7 +93,7 @@ pub fn steer_by_resampling<T: Tensor, M: MetaFlowMap<T>>(
     let mut x = x.clone();
     for (k, pair) in resampling.grid.times(flow.path)?.windows(2).enumerate() {
         let noise = noise.fork(k as u64);
-        let mut uniforms = vec![0.0; x.shape().batch()];
+        let mut uniforms = memory::filled("resampling", 0.0, x.shape().batch())?;
         noise.stream(1).fill_uniform(&mut uniforms);
         let [chosen, weights] = draws.for_blocks(flow, &x, |flow, (start, states), block| {
             let ends = flow.posterior(&draws.noise(&noise, block, (start, states))?, pair[0], block)?;

@@ -4,12 +4,12 @@ use crate::categorical::best;
 use crate::draws::Draws;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
+use crate::memory;
 use crate::noise::Noise;
 use crate::resample::{Coupling, renoise};
 use crate::reward::{Reward, rewards_of};
 use crate::tensor::Tensor;
 use crate::times::TimeGrid;
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Which draws the particles go on from.
@@ -70,10 +70,10 @@ impl Search {
         let particles = x.shape().batch();
         let mut x = x.clone();
         // Anything is better than NaN.
-        let mut found = Found { samples: x.clone(), rewards: vec![f64::NAN; particles] };
+        let mut found = Found { samples: x.clone(), rewards: memory::filled("search", f64::NAN, particles)? };
         for (k, pair) in self.grid.times(flow.path)?.windows(2).enumerate() {
             let noise = noise.fork(k as u64);
-            let mut rewards = vec![0.0; particles];
+            let mut rewards = memory::filled("search", 0.0, particles)?;
             let [mut kept] = self.draws.for_blocks(flow, &x, |flow, (start, states), block| {
                 let ends = flow.posterior(&self.draws.noise(&noise, block, (start, states))?, pair[0], block)?;
                 let values = rewards_of(reward, &ends)?.to_vec::<f64>()?;
@@ -87,7 +87,7 @@ impl Search {
             })?;
             found = found.improve(&kept, &rewards)?;
             if self.keep == Keep::Overall {
-                kept = kept.gather(0, &vec![best(&rewards); particles])?;
+                kept = kept.gather(0, &memory::filled("search", best(&rewards), particles)?)?;
             }
             x = renoise(flow, self.coupling, (pair[0], pair[1]), &x, &kept, &noise.stream(2))?;
             on_step(k, found.rewards[best(&found.rewards)])?;
@@ -102,9 +102,10 @@ impl<T: Tensor> Found<T> {
         let particles = rewards.len();
         // NaN is never better, and anything is better than NaN.
         let better = |old: f64, new: f64| new > old || old.is_nan();
-        let rows: Vec<usize> = (0..particles).map(|i| if better(self.rewards[i], rewards[i]) { particles + i } else { i }).collect();
+        let rows = memory::list("search", (0..particles).map(|i| if better(self.rewards[i], rewards[i]) { particles + i } else { i }))?;
         let samples = T::concat(&[&self.samples, samples], 0)?.gather(0, &rows)?;
-        let rewards = self.rewards.iter().zip(rewards).map(|(a, b)| if better(*a, *b) { *b } else { *a }).collect();
+        let better = self.rewards.iter().zip(rewards).map(|(a, b)| if better(*a, *b) { *b } else { *a });
+        let rewards = memory::list("search", better)?;
         Ok(Self { samples, rewards })
     }
 }

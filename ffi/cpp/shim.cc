@@ -139,10 +139,10 @@ rust::Slice<T> slice(T* pointer, std::size_t length, const char* message) {
 /// The options of the host, whichever version of the header it was built with: the fields that it does not have keep their defaults, and those that we do not
 /// have must be at theirs, which is 0.
 template <class Options>
-Options read(const Options* given, Options options) {
+Options read(const Options* given, Options options, const char* without_size = "the options do not begin with their size") {
   if (!given) return options;
   const std::size_t size = given->size;
-  if (size < sizeof(std::size_t) || size > 4096) throw Mistake{MFM_RANGE, "the options do not begin with their size"};
+  if (size < sizeof(std::size_t) || size > 4096) throw Mistake{MFM_RANGE, without_size};
   const auto* bytes = reinterpret_cast<const unsigned char*>(given);
   if (size > sizeof(Options) && std::any_of(bytes + sizeof(Options), bytes + size, [](unsigned char byte) { return byte != 0; }))
     throw Mistake{MFM_UNSUPPORTED, "these are options of a newer version of mfm, that this one does not know"};
@@ -159,7 +159,7 @@ bool is_on(std::uint32_t given, const char* message) {
 
 /// A reward, whichever version of the header it was built with.
 mfm_reward read_reward(const mfm_reward* given) {
-  const mfm_reward reward = read(&need(given, "the reward is null"), mfm_reward{});
+  const mfm_reward reward = read(&need(given, "the reward is null"), mfm_reward_default(), "the reward does not begin with its size");
   need(reinterpret_cast<const char*>(reward.value), "the reward's value callback is null");
   return reward;
 }
@@ -237,7 +237,7 @@ mfm_model* handle(rust::Box<detail::Model> model) {
                              std::move(info.mean),   std::move(info.scale),    {}};
   made->info = {sizeof(mfm_model_info),  info.dimension,          info.labels,        info.parameters,      info.training_steps, info.seed,
                 made->path.c_str(), made->objective.c_str(), made->data.c_str(), made->device.c_str(),
-                numbers(made->guidance), made->guidance.size(), numbers(made->mean), numbers(made->scale)};
+                numbers(made->guidance), made->guidance.size(), numbers(made->mean), numbers(made->scale), info.jumps};
   return made;
 }
 

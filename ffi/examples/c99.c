@@ -46,9 +46,7 @@ int main(int count, char** arguments) {
   states = calloc(4 * info.dimension, sizeof *states);
   if (!samples || !states) goto end;
 
-  mfm_reward reward;
-  memset(&reward, 0, sizeof reward);
-  reward.size = sizeof reward;
+  mfm_reward reward = mfm_reward_default();
   reward.context = &factor;
   reward.value = darkness;
 

@@ -115,6 +115,7 @@ pub mod ffi {
         guidance: Vec<f64>,
         mean: Vec<f64>,
         scale: Vec<f64>,
+        jumps: u32,
     }
 
     #[derive(Clone, Copy)]

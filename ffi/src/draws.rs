@@ -130,6 +130,9 @@ pub fn sample<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, options: &Sam
     if count > BLOCK {
         run.device.check_room(all)?;
     }
+    if !matches!(method, Method::Integration(_)) {
+        run.warn_of_jumps(callbacks, Some("sample it by MFM_METHOD_ODE or MFM_METHOD_SDE"));
+    }
     callbacks.say(format_args!("{count} samples, {} network evaluations each", method.evaluations()));
     let mut blocks = Vec::new();
     for (k, first) in (0..count).step_by(BLOCK).enumerate() {
@@ -171,6 +174,7 @@ pub fn posterior<B: Backend>(
     let (draws, grid, noise) = (Draws::new(draws), TimeGrid::uniform(steps), draw.noise());
     let map = Watched::new(flow.map, callbacks, steps.saturating_mul(evaluations(&draws, states.shape())?));
     let flow = flow.with_map(&map);
+    run.warn_of_jumps(callbacks, None);
     callbacks.say(format_args!("{} draws of the posterior of each of {} states at t = {time}", draws.count, states.shape().batch()));
     let [made] = draws.for_blocks(&flow, &states, |flow, block, part| {
         Ok([posterior_by_steps(flow, &grid, &draws.noise(&noise, part, block)?, time, part)?])
@@ -224,6 +228,7 @@ pub fn value<B: Backend>(
     let (states_length, states) = (states.len(), run.items(states, "the states")?);
     let reward = HostReward::new(callbacks, &run.device).of_draws(count, draws);
     let reward = run.model.coordinates().reward(reward);
+    run.warn_of_jumps(callbacks, None);
     callbacks.say(format_args!("the value of {count} states at t = {time} by {draws} draws each"));
     let (draws, noise) = (Draws::new(draws), draw.noise());
     let Some(place) = gradients else {

@@ -253,11 +253,9 @@ impl<'a, B: Backend> HostReward<'a, B> {
     }
 }
 
+/// Room for what a callback writes. What it leaves out is found, not taken for a zero.
 fn room(elements: usize) -> mfm_core::Result<Vec<f32>> {
-    let mut values = memory::room("reward", elements)?;
-    // What a callback leaves out is found, not taken for a zero.
-    values.resize(elements, f32::NAN);
-    Ok(values)
+    memory::filled("reward", f32::NAN, elements)
 }
 
 impl<B: Backend> Reward<B::Tensor> for HostReward<'_, B> {

@@ -8,7 +8,8 @@ use crate::guard::guard;
 use crate::host::Callbacks;
 use crate::model::{Loaded, Model, all, finite, rows};
 use crate::{draws, steering, training};
-use mfm_core::{Condition, Flow, Shape, Tensor};
+use mfm_core::{Condition, Flow, Shape, Tensor, memory};
+use mfm_nn::file::jumps::Jumps;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -139,6 +140,20 @@ impl<B: Backend> Run<B> {
         Ok(Flow::new(&self.model.network, self.model.path).with_condition(condition(labels, guidance)))
     }
 
+    /// Says so where draws by the model's map mean nothing; `instead` is what serves, where that is not to train its jumps.
+    pub(crate) fn warn_of_jumps(&self, callbacks: &Callbacks<'_>, instead: Option<&str>) {
+        let (why, cure) = match self.model.header.provenance.jumps() {
+            Jumps::Trained => return,
+            Jumps::Untrained => {
+                ("was trained by velocities alone, as a flow model: draws by its map mean nothing", "train it on with a consistency loss")
+            }
+            Jumps::LeftBehind => {
+                ("was fine-tuned in its drift alone: draws by its map do not follow it", "tune it again with follow above 0")
+            }
+        };
+        callbacks.say(format_args!("warning: the model {why}; {}", instead.unwrap_or(cure)));
+    }
+
     /// The shape of so many items.
     pub(crate) fn shape(&self, count: usize) -> Result<Shape> {
         Ok(Shape::new(&[count, self.dimension()])?)
@@ -206,7 +221,8 @@ impl<B: Backend> Run<B> {
         if coordinates.is_identity() {
             return write::<B>(samples, place, what);
         }
-        let values: Vec<f32> = coordinates.leave_rows(&B::host(samples)?)?.into_iter().map(|value| value as f32).collect();
+        let values = coordinates.leave_rows(&B::host(samples)?)?;
+        let values = memory::list("samples", values.into_iter().map(|value| value as f32))?;
         expect(place.len(), Some(values.len()), what)?;
         finite(&values, self.dimension(), what)?;
         place.copy_from_slice(&values);

@@ -140,6 +140,9 @@ pub fn steer<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, options: &Stee
     };
     let of_samples = run.model.coordinates().reward(&reward);
     let draws = if plan.estimator.has_draws() { format!(", {} draws", plan.draws) } else { String::new() };
+    if plan.estimator.has_draws() {
+        run.warn_of_jumps(callbacks, Some("steer it by MFM_DPS or MFM_SEQUENTIAL_MONTE_CARLO"));
+    }
     callbacks.say(format_args!("steering {count} samples by {}, {} steps{draws}", plan.estimator.name(), plan.steps));
     let noise = options.draw.noise();
     let x = mfm_core::Device::normal(&run.device, &noise.fork(0), run.shape(count)?)?;
@@ -182,6 +185,7 @@ pub fn search<B: Backend>(
     let grid = TimeGrid { power: options.power, ..TimeGrid::uniform(options.steps) };
     let keep = if options.keep_overall { Keep::Overall } else { Keep::PerParticle };
     let search = Search { grid, draws: Draws::new(options.draws), keep, coupling: coupling(options.coupling)? };
+    run.warn_of_jumps(callbacks, None);
     callbacks.say(format_args!("searching with {particles} particles, {} times, {} draws", options.steps, options.draws));
     let noise = options.draw.noise();
     let x = mfm_core::Device::normal(&run.device, &noise.fork(0), run.shape(particles)?)?;

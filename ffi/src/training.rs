@@ -48,19 +48,16 @@ fn derived(seed: u64) -> u64 {
 
 /// That the run reads every option that is not as it is by default.
 fn are_of_use(options: &TrainingOptions, is_tuning: bool, has_labels: bool) -> Result<()> {
-    let run = match (is_tuning, has_labels) {
-        (true, _) => "fine-tuning",
-        (false, true) => "training",
-        (false, false) => "training without labels",
-    };
+    let run = if is_tuning { "fine-tuning" } else { "training" };
     let all = [
         ("consistency", options.consistency != 0, !is_tuning),
-        ("label_dropout", options.label_dropout != LABEL_DROPOUT, !is_tuning && has_labels),
         ("strength", options.strength != 1.0, is_tuning),
         ("draws", options.draws != 0, is_tuning),
         ("follow", options.follow != 0.0, is_tuning),
     ];
-    failure::refuse_unread(&all, run)
+    failure::refuse_unread(&all, run)?;
+    let run = if is_tuning { run } else { "training without labels" };
+    failure::refuse_unread(&[("label_dropout", options.label_dropout != LABEL_DROPOUT, !is_tuning && has_labels)], run)
 }
 
 fn consistency(number: u32) -> Result<Consistency> {
@@ -221,6 +218,7 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     let mut normaliser = LogNormaliser::default();
     let told = Cell::new(progress(0, 0));
     let mut trainer = Trainer::new(settings(options, derived(options.seed), run.dimension(), draws)?, &base)?;
+    run.warn_of_jumps(callbacks, None);
     callbacks.say(format_args!("fine-tuning, {} steps of {}", options.steps, options.batch));
     let mut stop = Stop::default();
     let outcome = trainer.run(

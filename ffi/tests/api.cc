@@ -4,6 +4,9 @@
 
 #include <array>
 #include <filesystem>
+#if defined(__cpp_lib_span) && defined(__cpp_lib_ranges)
+#include <span>
+#endif
 
 namespace {
 
@@ -16,6 +19,13 @@ void names() {
       std::to_string(MFM_VERSION_MAJOR) + "." + std::to_string(MFM_VERSION_MINOR) + "." + std::to_string(MFM_VERSION_PATCH);
   CHECK(numbers == MFM_VERSION && numbers == mfm::version());
 }
+
+/// Whether a model, by its kind of expression, tells what is known of it.
+template <class Model, class = void>
+constexpr bool tells = false;
+template <class Model>
+constexpr bool tells<Model, std::void_t<decltype(std::declval<Model>().info())>> = true;
+static_assert(tells<mfm::model&> && tells<const mfm::model&> && !tells<mfm::model> && !tells<const mfm::model>);
 
 void views() {
   const std::filesystem::path path(MODEL);
@@ -79,6 +89,32 @@ void conditions() {
   options.set_guidance({});
 }
 
+/// Whether a run may be given such options.
+template <class Options, class = void>
+constexpr bool trains = false;
+template <class Options>
+constexpr bool trains<Options, std::void_t<decltype(std::declval<mfm::session&>().try_train({}, std::declval<mfm::model&>(),
+                                                                                         std::declval<Options>()))>> = true;
+template <class Options, class = void>
+constexpr bool tunes = false;
+template <class Options>
+constexpr bool tunes<Options, std::void_t<decltype(std::declval<mfm::session&>().try_fine_tune(target(), std::declval<mfm::model&>(),
+                                                                                              std::declval<Options>()))>> = true;
+static_assert(trains<mfm::training_options> && trains<mfm_training_options&> && !trains<mfm::fine_tuning_options&>);
+static_assert(tunes<mfm::fine_tuning_options> && tunes<mfm_training_options&> && !tunes<mfm::training_options&>);
+#if MFM_EXCEPTIONS
+template <class Options, class = void>
+constexpr bool trains_or_throws = false;
+template <class Options>
+constexpr bool trains_or_throws<Options, std::void_t<decltype(std::declval<mfm::session&>().train({}, std::declval<Options>()))>> = true;
+template <class Options, class = void>
+constexpr bool tunes_or_throws = false;
+template <class Options>
+constexpr bool tunes_or_throws<Options, std::void_t<decltype(std::declval<mfm::session&>().fine_tune(target(), std::declval<Options>()))>> = true;
+static_assert(trains_or_throws<mfm::training_options> && !trains_or_throws<mfm::fine_tuning_options>);
+static_assert(tunes_or_throws<mfm::fine_tuning_options> && !tunes_or_throws<mfm::training_options>);
+#endif
+
 void tensors() {
   mfm::session session = a_session(the_model());
   mfm::tensor samples, draws, steered;
@@ -123,6 +159,46 @@ void answers() {
   static_assert(!mfm::detail::is_answer<float> && !mfm::detail::is_answer<mfm::status> && !mfm::detail::is_answer<char>);
 }
 
+/// A reward of three arguments may write its gradients whenever it is called, also where values alone are needed.
+void gradients() {
+  mfm::session session = a_session(the_model());
+  std::size_t calls = 0, missing = 0;
+  const auto writes = [&](mfm::batch x, mfm::span<float> values, mfm::span<float> slopes) {
+    ++calls;
+    missing += slopes.size() != x.numbers().size();
+    for (float& slope : slopes) slope = 7;  // Which nothing may come of where it is not asked for.
+    target()(x, values, slopes);
+  };
+  const auto target_value = [](mfm::batch x, mfm::span<float> values) { target()(x, values, {}); };
+  std::vector<float> samples(2 * dimension), others(samples.size());
+  for (const mfm_estimator estimator : {MFM_MCMC, MFM_RESAMPLED, MFM_GRADIENT_FREE}) {
+    mfm::steer_options options;
+    options.estimator = estimator;
+    options.steps = 2;
+    CHECK(session.try_steer(writes, samples, options).ok() && calls > 0 && missing == 0);
+    if (estimator != MFM_MCMC) CHECK(session.try_steer(target_value, others, options).ok() && samples == others);
+  }
+}
+
+#if defined(__cpp_lib_span) && defined(__cpp_lib_ranges)
+/// Rewards may take what they are given as the spans of C++20.
+void standard_spans() {
+  static_assert(std::ranges::view<mfm::span<float>> && std::ranges::borrowed_range<mfm::span<const float>>);
+  static_assert(std::is_convertible_v<mfm::span<float>, std::span<float>> && !std::is_convertible_v<mfm::span<const float>, std::span<float>>);
+  mfm::session session = a_session(the_model());
+  const auto dark = [](mfm::batch x, std::span<float> values) {
+    for (std::size_t i = 0; i < x.size(); ++i) values[i] = std::span<const float>(x[i]).front();
+  };
+  const auto slope = [&](mfm::batch x, std::span<float> values, std::span<float> gradients) { target()(x, values, gradients); };
+  std::vector<float> samples(2 * dimension);
+  mfm::steer_options options;
+  options.steps = 2;
+  CHECK(session.try_steer(dark, samples, options).ok());
+  options.estimator = MFM_MCMC;
+  CHECK(session.try_steer(slope, std::span<float>(samples), options).ok());
+}
+#endif
+
 }  // namespace
 
 int main() {
@@ -136,5 +212,9 @@ int main() {
   conditions<mfm::search_options>();
   tensors();
   answers();
+  gradients();
+#if defined(__cpp_lib_span) && defined(__cpp_lib_ranges)
+  standard_spans();
+#endif
   return finish();
 }

@@ -210,6 +210,11 @@ int main() {
   names(session.try_steer(throws_exception, samples, steer), "the reward threw an exception: the host's own words");
   CHECK(escaped.code() == MFM_CALLBACK_THREW && std::string(escaped.message()).find("raw") != std::string::npos);
 
+  raw.size = 0;
+  names(mfm::status(mfm_steer(session.get(), &raw, &steer, samples.data(), samples.size())), "the reward does not begin with its size");
+  raw = mfm_reward_default();
+  names(mfm::status(mfm_steer(session.get(), &raw, &steer, samples.data(), samples.size())), "the reward's value callback is null");
+
   // Pointers and lengths.
   fails(mfm::status(mfm_sample(session.get(), nullptr, nullptr, 64)), MFM_NULL_POINTER, "a null pointer");
   expect(mfm::status(mfm_sample(nullptr, nullptr, samples.data(), 64)), MFM_NULL_POINTER, "a null session");

@@ -88,7 +88,9 @@ void training(mfm::session& session) {
     options.batch = 2;
     CHECK(session.try_train(data, made, options).ok());
     change(options);
-    refused(session.try_train(data, made, options), MFM_RANGE, words);
+    const mfm::status outcome = session.try_train(data, made, options);
+    refused(outcome, MFM_RANGE, words);
+    CHECK(std::string(outcome.message()) == words);
   };
   using options = mfm_training_options;
   refused_in_training("strength: it makes no difference to training", [](options& o) { o.strength = 2; });

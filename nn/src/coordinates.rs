@@ -3,10 +3,12 @@
 use alloc::vec;
 use alloc::vec::Vec;
 use mfm_core::tensor::Element;
-use mfm_core::{Device, Error, Operations, Result, Reward, Shape, Tensor};
+use mfm_core::{Device, Error, Operations, Result, Reward, Shape, Tensor, memory};
 
 /// How many scales from zero a mean may be where single precision still tells apart numbers a thousandth of the scale from one another.
 const FARTHEST: f64 = 1e-3 / f32::EPSILON as f64;
+/// What rows on the host are, in errors.
+const ROWS: &str = "rows in their coordinates";
 
 /// Coordinates z = (x − mean)/scale, number by number, of an item x of data; the default are the data's own, z = x.
 ///
@@ -85,15 +87,17 @@ impl Coordinates {
     /// z = (x − mean)/scale of the numbers of items on the host, one item after another, in double precision until it is rounded.
     ///
     /// # Errors
-    /// [`Error::Length`] for numbers that are no whole items.
+    /// [`Error::Length`] for numbers that are no whole items, [`Error::OutOfMemory`] for more than there is room for.
     pub fn enter_rows<N: Element>(&self, x: &[N]) -> Result<Vec<f32>> {
         self.check_rows(x.len())?;
+        let mut z = memory::room(ROWS, x.len())?;
         let x = x.iter().map(|x| x.to_f64());
-        Ok(if self.is_identity() {
-            x.map(|x| x as f32).collect()
+        if self.is_identity() {
+            z.extend(x.map(|x| x as f32));
         } else {
-            x.zip(self.columns()).map(|(x, (mean, scale))| ((x - mean) / scale) as f32).collect()
-        })
+            z.extend(x.zip(self.columns()).map(|(x, (mean, scale))| ((x - mean) / scale) as f32));
+        }
+        Ok(z)
     }
 
     /// x = mean + scale ∘ z, likewise in double precision.
@@ -102,8 +106,14 @@ impl Coordinates {
     /// As [`enter_rows`](Self::enter_rows).
     pub fn leave_rows<N: Element>(&self, z: &[N]) -> Result<Vec<f64>> {
         self.check_rows(z.len())?;
+        let mut x = memory::room(ROWS, z.len())?;
         let z = z.iter().map(|z| z.to_f64());
-        Ok(if self.is_identity() { z.collect() } else { z.zip(self.columns()).map(|(z, (mean, scale))| mean + scale * z).collect() })
+        if self.is_identity() {
+            x.extend(z);
+        } else {
+            x.extend(z.zip(self.columns()).map(|(z, (mean, scale))| mean + scale * z));
+        }
+        Ok(x)
     }
 
     /// The mean and the scale of each number of items, one item after another without end.
@@ -116,7 +126,7 @@ impl Coordinates {
         match self.mean.len() {
             0 => Ok(()),
             item if found.is_multiple_of(item) => Ok(()),
-            item => Err(Error::Length { op: "rows in their coordinates", expected: found.next_multiple_of(item), found }),
+            item => Err(Error::Length { op: ROWS, expected: found.next_multiple_of(item), found }),
         }
     }
 

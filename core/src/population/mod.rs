@@ -9,11 +9,11 @@ use crate::draws::check_samples;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::guidance::estimate_value;
+use crate::memory;
 use crate::noise::Noise;
 use crate::reward::{Reward, rewards_of};
 use crate::tensor::Tensor;
 use crate::times::TimeGrid;
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// The look-ahead log ψ_t(x) by which particles are weighed before the end, where it is the reward itself.
@@ -87,7 +87,7 @@ impl SequentialMonteCarlo {
         let particles = x.shape().batch();
         let mut x = x.clone();
         // The weight of a particle without its present look-ahead, which is added anew each time: a look that says −∞ can be taken back.
-        let mut carried = vec![0.0; particles];
+        let mut carried = memory::filled("sequential Monte Carlo", 0.0, particles)?;
         let last = times.len() - 2;
         for (index, pair) in times.windows(2).enumerate() {
             let noise = noise.fork(index as u64);

@@ -10,11 +10,11 @@ use crate::error::{Error, Result};
 use crate::flow_map::{Condition, Flow, Lift, MetaFlowMap};
 use crate::guidance::{kappa, weighted_mean};
 use crate::interpolant::Interpolant;
+use crate::memory;
 use crate::noise::Noise;
 use crate::reward::{Reward, rewards_and_gradients_of, rewards_of};
 use crate::shape::Shape;
 use crate::tensor::{Device, Operations, Tensor};
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// The κ = 1/(1 − τ) of the straight path above which the residual by the covariance weighs less: on the linear path from t = 0.9 on.
@@ -182,7 +182,7 @@ impl FineTuning {
             return Err(Error::Range { what: "the batch size", value: 0.0, range: "at least 1" });
         }
         self.check()?;
-        let mut t = vec![0.0; shape.batch()];
+        let mut t = memory::filled("fine-tuning", 0.0, shape.batch())?;
         noise.fork(0).fill_uniform(&mut t);
         let earliest = path.coefficients(self.earliest).straight_time();
         t.iter_mut().for_each(|t| *t = earliest + (1.0 - earliest) * *t);

@@ -8,6 +8,7 @@ use crate::autodiff::Var;
 use crate::error::{Error, Result};
 use crate::flow_map::{Condition, Flow, Lift, MetaFlowMap, Query};
 use crate::interpolant::{Coefficients, Interpolant};
+use crate::memory;
 use crate::noise::Noise;
 use crate::posterior_velocity::{Drift, posterior_velocity};
 use crate::shape::Shape;
@@ -269,12 +270,9 @@ pub(super) fn vector<D: Device>(device: &D, values: &[f64]) -> Result<D::Tensor>
 
 /// I = α x0 + β x1 and İ = α̇ x0 + β̇ x1, item by item.
 pub(super) fn interpolate<T: Tensor>(path: &dyn Interpolant, t: &[f64], x0: &T, x1: &T) -> Result<(T, T)> {
-    let at: Vec<Coefficients> = t.iter().map(|&t| path.coefficients(t)).collect();
+    let at = memory::list("interpolation", t.iter().map(|&t| path.coefficients(t)))?;
     let shape = x1.shape().per_item(t.len())?;
-    let mix = |of: fn(&Coefficients) -> (f64, f64)| -> Result<T> {
-        let device = x1.device();
-        let (noise, data): (Vec<f64>, Vec<f64>) = at.iter().map(of).unzip();
-        x0.mul(&device.from_slice(&noise, shape)?)?.add(&x1.mul(&device.from_slice(&data, shape)?)?)
-    };
-    Ok((mix(|c| (c.alpha, c.beta))?, mix(|c| (c.alpha_dot, c.beta_dot))?))
+    let factor = |of: fn(&Coefficients) -> f64| x1.device().from_slice(&memory::list("interpolation", at.iter().map(of))?, shape);
+    let mix = |noise, data| -> Result<T> { x0.mul(&factor(noise)?)?.add(&x1.mul(&factor(data)?)?) };
+    Ok((mix(|c| c.alpha, |c| c.beta)?, mix(|c| c.alpha_dot, |c| c.beta_dot)?))
 }

@@ -196,6 +196,14 @@ static inline mfm_architecture mfm_architecture_default(size_t dimension) {
  * length 0 for a bare network in the coordinates of the data. Errors: ::MFM_RANGE, ::MFM_LENGTH, ::MFM_NOT_FINITE. */
 MFM_API mfm_error* mfm_model_create(const mfm_architecture* architecture, const float* data, size_t length, mfm_model** model) MFM_NOEXCEPT;
 
+/** What the jumps of a model are worth, and with them its draws by the map: samples by ::MFM_METHOD_MAP and ::MFM_METHOD_REFINEMENT, posteriors, values, and
+ * what rests on these. */
+typedef enum mfm_jumps {
+  MFM_JUMPS_TRAINED = 0,    /**< They were trained, or nothing else is known. */
+  MFM_JUMPS_UNTRAINED = 1,  /**< They were not: it is a flow model, and they mean nothing. */
+  MFM_JUMPS_LEFT_BEHIND = 2 /**< They are those of the model before its drift was tuned, and do not follow it. */
+} mfm_jumps;
+
 /** What is known about a model. */
 typedef struct mfm_model_info {
   size_t size;             /**< sizeof(mfm_model_info), set by the caller. */
@@ -212,6 +220,7 @@ typedef struct mfm_model_info {
   size_t guidance_count;   /**< How many. */
   const double* mean;      /**< The mean of its coordinates, `dimension` numbers; NULL if they are those of the data. Lives as long as the model. */
   const double* scale;     /**< Their scale, likewise. */
+  uint32_t jumps;          /**< An ::mfm_jumps, by what its file says of its training. */
 } mfm_model_info;
 
 /** Fills in the first `info->size` bytes of `info`, with zeros where this library knows of nothing. */
@@ -256,7 +265,8 @@ typedef struct mfm_progress {
 
 /** How much a message matters. */
 typedef enum mfm_log_level {
-  MFM_LOG_INFO = 0, /**< One line for each call but mfm_velocity(). */
+  MFM_LOG_INFO = 0, /**< One line for each call but mfm_velocity(), and before it one that begins with "warning: " where the call draws by the map of a model whose
+                         jumps were not trained (::mfm_jumps). */
   MFM_LOG_DEBUG = 1 /**< One line for each step as well. */
 } mfm_log_level;
 
@@ -301,8 +311,8 @@ MFM_API void mfm_session_close(mfm_session* session) MFM_NOEXCEPT;
 
 /** What all draws are made from: noise, and what they are conditioned on. */
 typedef struct mfm_draw {
-  uint64_t seed;        /**< The seed of all noise; the same seed gives the same numbers, everywhere. */
-  uint64_t stream;      /**< Independent noise under the same seed. */
+  uint64_t seed;        /**< The seed of all noise, which is the same everywhere; so are results, but for rounding on another kind of processor. */
+  uint64_t stream;      /**< Independent noise under the same seed: without another one, a repeated call gives the same samples. */
   const size_t* labels; /**< One for each state, or one for all; NULL for none. */
   size_t label_count;   /**< How many. */
   const double* guidance; /**< Scales of classifier-free guidance of the labels, one for each state, or one for all; NULL for none. Transformers that were made for
@@ -432,6 +442,16 @@ typedef struct mfm_reward {
   /** Writes r, [n], and its gradient, [n, dimension]. NULL for a reward without one, for estimators that need none. */
   int (*value_and_gradient)(void* context, const float* x, size_t n, size_t dimension, float* values, float* gradients);
 } mfm_reward;
+
+/** No callbacks, of which `value` must be set. */
+static inline mfm_reward mfm_reward_default(void) {
+  mfm_reward r;
+  r.size = sizeof r;
+  r.context = MFM_NULL;
+  r.value = MFM_NULL;
+  r.value_and_gradient = MFM_NULL;
+  return r;
+}
 
 /** How to estimate values. */
 typedef struct mfm_value_options {
@@ -587,7 +607,7 @@ typedef enum mfm_consistency {
   MFM_EULERIAN = 2,   /**< The same with the model's own velocity. */
   MFM_LAGRANGIAN = 3, /**< The end of a jump moves with the velocity there. */
   MFM_NO_CONSISTENCY = 4 /**< None: a flow model, whose jumps mean nothing. Sample it by ::MFM_METHOD_ODE or ::MFM_METHOD_SDE; the map, whose one step is the
-                              default, and all that rests on posterior draws give numbers without an error. */
+                              default, and all that rests on posterior draws give numbers without an error, but with a warning in the log. */
 } mfm_consistency;
 
 /** How to train. */

@@ -107,12 +107,14 @@ class model {
     return outcome;
   }
   /** mfm_model_describe(); of an empty model all is zero. */
-  mfm_model_info info() const noexcept {
+  mfm_model_info info() const& noexcept {
     mfm_model_info told{};
     told.size = sizeof told;
     mfm_error_free(mfm_model_describe(get(), &told));
     return told;
   }
+  /** What it points to lives as long as the model, and a temporary one would be gone. */
+  mfm_model_info info() const&& = delete;
 
 #if MFM_EXCEPTIONS
   /** mfm_model_load() */
@@ -249,6 +251,8 @@ class session {
     status outcome = settle(mfm_train(get(), data.data(), data.size(), labels.data(), labels.size(), &options, &made));
     return outcome.ok() ? trained.own(made) : std::move(outcome);
   }
+  /** Options with the defaults of fine-tuning. */
+  status try_train(span<const float> data, model& trained, const fine_tuning_options& options, span<const std::size_t> labels = {}) = delete;
   /** mfm_fine_tune() */
   template <class R>
   status try_fine_tune(R&& host, model& tuned, const mfm_training_options& options = fine_tuning_options(),
@@ -258,6 +262,9 @@ class session {
         with(host, [&](const mfm_reward* r) { return mfm_fine_tune(get(), r, data.data(), data.size(), &options, &made); });
     return outcome.ok() ? tuned.own(made) : std::move(outcome);
   }
+  /** Options with the defaults of training. */
+  template <class R>
+  status try_fine_tune(R&& host, model& tuned, const training_options& options, span<const float> data = {}) = delete;
   /** mfm_sample_dlpack() */
   status try_sample_dlpack(std::size_t count, DLManagedTensorVersioned*& samples, const mfm_sample_options& options = sample_options()) noexcept {
     return settle(mfm_sample_dlpack(get(), &options, count, &samples));
@@ -327,6 +334,8 @@ class session {
     detail::check(try_train(data, trained, options, labels));
     return trained;
   }
+  /** Options with the defaults of fine-tuning. */
+  model train(span<const float> data, const fine_tuning_options& options, span<const std::size_t> labels = {}) = delete;
   /** mfm_fine_tune() */
   template <class R>
   model fine_tune(R&& host, const mfm_training_options& options = fine_tuning_options(), span<const float> data = {}) {
@@ -334,6 +343,9 @@ class session {
     detail::check(try_fine_tune(host, tuned, options, data));
     return tuned;
   }
+  /** Options with the defaults of training. */
+  template <class R>
+  model fine_tune(R&& host, const training_options& options, span<const float> data = {}) = delete;
   /** mfm_sample_dlpack() */
   [[nodiscard]] tensor sample_dlpack(std::size_t count, const mfm_sample_options& options = sample_options()) {
     tensor samples;

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <type_traits>
+#include <vector>
 
 #include "answer.hpp"
 #include "mfm.h"
@@ -17,7 +18,7 @@ namespace mfm {
 inline namespace v1 {
 
 /** A reward r(x) of the host's: samplers aim at p1(x) exp r(x). Anything callable as `f(batch, span<float> values)` serves as well, or as
- * `f(batch, span<float> values, span<float> gradients)`; the latter is called with empty gradients where none are needed. Such a function returns nothing,
+ * `f(batch, span<float> values, span<float> gradients)`; where only values are needed, what the latter writes into `gradients` is not read. Such a function returns nothing,
  * to go on; a bool, `true` to go on and `false` to cancel the call; or an int or ::mfm_code, ::MFM_OK to go on, ::MFM_CANCELLED to cancel, anything else for
  * failure. Rewards go into `values`: one that returns a number does not compile. */
 class reward {
@@ -44,6 +45,8 @@ template <class R>
 struct reward_call {
   R& host;
   catcher& caught;
+  // Room for gradients that nobody asked for, so that whoever writes them always may. Kept for the whole call.
+  std::vector<float> unread = {};
 
   static constexpr bool is_reward = std::is_base_of_v<reward, R>;
   static constexpr bool is_value = std::is_invocable_v<R&, batch, span<float>>;
@@ -62,7 +65,8 @@ struct reward_call {
       } else if constexpr (is_value) {
         return answer([&] { return self.host(items, to); });
       } else {
-        return answer([&] { return self.host(items, to, span<float>()); });
+        if (self.unread.size() < n * dimension) self.unread.resize(n * dimension);
+        return answer([&] { return self.host(items, to, span<float>(self.unread.data(), n * dimension)); });
       }
     });
   }

@@ -8,6 +8,12 @@
 #include <cstddef>
 #include <type_traits>
 #include <utility>
+#if __cplusplus >= 202002L
+#include <version>
+#if defined(__cpp_lib_ranges)
+#include <ranges>
+#endif
+#endif
 
 /** Meta Flow Maps. */
 namespace mfm {
@@ -112,5 +118,15 @@ class batch {
 
 }  // namespace v1
 }  // namespace mfm
+
+#if defined(__cpp_lib_ranges)
+/** @cond */
+// As std::span is, so that a std::span can be made of one that is a temporary: of the arguments of a reward, for one.
+template <class T>
+constexpr bool std::ranges::enable_borrowed_range<mfm::span<T>> = true;
+template <class T>
+constexpr bool std::ranges::enable_view<mfm::span<T>> = true;
+/** @endcond */
+#endif
 
 #endif  // MFM_SPAN_HPP

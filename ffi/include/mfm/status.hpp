@@ -26,7 +26,7 @@
 namespace mfm {
 inline namespace MFM_NAMESPACE {
 
-/** How a call ended. */
+/** How a call ended. One that was moved from says that all went well: ask where it went. */
 class [[nodiscard]] status {
  public:
   /** Success. */

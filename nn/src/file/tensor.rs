@@ -1,8 +1,7 @@
 //! A tensor in a file.
 
 use super::{FileError, ItemShape};
-use alloc::vec::Vec;
-use mfm_core::{Device, Shape};
+use mfm_core::{Device, Shape, memory};
 use serde::{Deserialize, Serialize};
 
 /// The number type in which a tensor is stored.
@@ -78,11 +77,11 @@ impl<'a> TensorView<'a> {
         }
         let tensor = match self.precision {
             Precision::F32 => {
-                let values: Vec<f32> = self.bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+                let values = memory::list("a tensor", self.bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)))?;
                 device.from_slice(&values, self.shape)
             }
             Precision::F64 => {
-                let values: Vec<f64> = self.bytes.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+                let values = memory::list("a tensor", self.bytes.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)))?;
                 device.from_slice(&values, self.shape)
             }
         };

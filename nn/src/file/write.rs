@@ -9,7 +9,7 @@ use crate::module::Module;
 use crate::train::TrainingState;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use mfm_core::{Error, Shape, Tensor};
+use mfm_core::{Error, Shape, Tensor, memory};
 
 /// The name of the data's mean in a file.
 pub(super) const MEAN: &str = "preconditioning.mean";
@@ -29,18 +29,21 @@ struct Content {
 }
 
 impl Content {
-    fn new(name: impl Into<String>, shape: Shape, values: &[f64]) -> Self {
+    fn new(name: impl Into<String>, shape: Shape, values: &[f64]) -> Result<Self, FileError> {
         let single = values.iter().all(|value| f64::from(*value as f32).to_bits() == value.to_bits());
-        let (precision, bytes) = if single {
-            (Precision::F32, values.iter().flat_map(|value| (*value as f32).to_le_bytes()).collect())
-        } else {
-            (Precision::F64, values.iter().flat_map(|value| value.to_le_bytes()).collect())
-        };
-        Self { name: name.into(), shape, precision, bytes }
+        let precision = if single { Precision::F32 } else { Precision::F64 };
+        let mut bytes = memory::room("a file", values.len().saturating_mul(precision.bytes()))?;
+        for value in values {
+            match precision {
+                Precision::F32 => bytes.extend((*value as f32).to_le_bytes()),
+                Precision::F64 => bytes.extend(value.to_le_bytes()),
+            }
+        }
+        Ok(Self { name: name.into(), shape, precision, bytes })
     }
 
     fn tensor<T: Tensor>(name: &str, tensor: &T) -> Result<Self, FileError> {
-        Ok(Self::new(name, tensor.shape(), &tensor.to_vec::<f64>()?))
+        Self::new(name, tensor.shape(), &tensor.to_vec::<f64>()?)
     }
 }
 
@@ -71,16 +74,16 @@ pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: 
     };
     let mut contents = parameters(model)?;
     if let Some(mean) = model.mean() {
-        contents.push(Content::new(MEAN, Shape::new(&[mean.len()])?, mean));
+        contents.push(Content::new(MEAN, Shape::new(&[mean.len()])?, mean)?);
     }
     if !header.coordinates.is_identity() {
         let values = [header.coordinates.mean(), header.coordinates.scale()];
         for (name, values) in COORDINATES.into_iter().zip(values) {
-            contents.push(Content::new(name, Shape::new(&[values.len()])?, values));
+            contents.push(Content::new(name, Shape::new(&[values.len()])?, values)?);
         }
     }
     if header.absorbed != 0.0 {
-        contents.push(Content::new(ABSORBED, Shape::new(&[1])?, &[header.absorbed]));
+        contents.push(Content::new(ABSORBED, Shape::new(&[1])?, &[header.absorbed])?);
     }
     if let Some(state) = training {
         let tensors = [Some(&state.parameters), Some(&state.first), Some(&state.second), state.average.as_ref()];
@@ -150,7 +153,7 @@ fn assemble<H: Header>(header: &H, contents: &[Content]) -> Result<Vec<u8>, File
         _ => PREFIX + bytes.len(),
     };
     let length = u32::try_from(bytes.len()).map_err(|_| FileError::Malformed { what: "the header is too long", offset: 12 })?;
-    let mut file = Vec::with_capacity(end);
+    let mut file = memory::room("a file", end)?;
     file.extend(H::MAGIC);
     file.extend(VERSION.to_le_bytes());
     file.extend(length.to_le_bytes());

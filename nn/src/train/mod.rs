@@ -103,10 +103,11 @@ pub fn random_rows<T: Tensor>(rows: &T, labels: Option<&[usize]>, size: usize, n
     if let Some(found) = labels.map(<[usize]>::len).filter(|found| *found != count) {
         return Err(Error::Length { op: "the labels", expected: count, found });
     }
-    let mut chosen = memory::room("a batch", size)?;
-    chosen.resize(size, 0);
+    let mut chosen = memory::filled("a batch", 0, size)?;
     noise.fill_below(count, &mut chosen);
-    let labels = labels.map(|labels| chosen.iter().filter_map(|&i| labels.get(i).copied()).collect());
+    // There is a label for each row.
+    let of_chosen = |labels: &[usize]| memory::list("a batch", chosen.iter().map(|&i| labels.get(i).copied().unwrap_or_default()));
+    let labels = labels.map(of_chosen).transpose()?;
     Ok(Samples { x1: rows.gather(0, &chosen)?, labels })
 }
 

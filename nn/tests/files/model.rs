@@ -326,6 +326,11 @@ fn files_on_a_disk_are_replaced_whole() {
     assert!(matches!(save(&missing, b"x"), Err(FileError::Io { .. })));
     assert!(matches!(load(&missing), Err(FileError::Io { .. })));
     assert!(matches!(load(folder.path()), Err(FileError::Io { .. })));
+    // What does not begin as a model is refused before there is room for the rest of it, a tebibyte that is nowhere on the disk.
+    let zeros = folder.path().join("zeros");
+    std::fs::File::create(&zeros).unwrap().set_len(1 << 40).unwrap();
+    assert_eq!(load(&zeros), Err(FileError::Foreign));
+    std::fs::remove_file(&zeros).unwrap();
     // A folder cannot be replaced by a file, and the temporary one is removed.
     std::fs::create_dir(folder.path().join("taken")).unwrap();
     assert!(matches!(save(folder.path().join("taken"), b"x"), Err(FileError::Io { .. })));

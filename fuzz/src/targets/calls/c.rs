@@ -54,6 +54,7 @@ structures! {
     ModelInfo {
         dimension: usize, labels: usize, parameters: usize, training_steps: u64, seed: u64,
         path: *const c_char, objective: *const c_char, data: *const c_char, device: *const c_char,
+        guidance: *const f64, guidance_count: usize, mean: *const f64, scale: *const f64, jumps: u32,
     }
     Progress {
         step: usize, steps: usize, effective_sample_size: f64, largest_weight: f64, correction_norm: f64, acceptance: f64,
