@@ -88,8 +88,7 @@ pub trait AnySession: Send + Sync {
     fn fine_tune(&self, callbacks: &Callbacks<'_>, data: &[f32], options: &TrainingOptions) -> Result<Box<Model>>;
 }
 
-/// A model with a device of the session's own; its operations are in [`draws`](crate::draws), [`steering`](crate::steering) and
-/// [`training`](crate::training).
+/// A model with a device of the session's own; its operations are in [`draws`], [`steering`] and [`training`].
 pub struct Run<B: Backend> {
     pub(crate) model: Arc<Loaded<B>>,
     pub(crate) device: B,
