@@ -15,14 +15,14 @@ pub trait Device: Clone + Debug + 'static {
     /// A tensor of host values in row-major order.
     ///
     /// # Errors
-    /// [`Error::Length`] unless there is one value for each element of `shape`; whatever the device reports.
+    /// [`Error::Length`](crate::Error::Length) unless there is one value for each element of `shape`; whatever the device reports.
     #[allow(clippy::wrong_self_convention)] // the name that every tensor library uses; a device is what it comes from
     fn from_slice<E: Element>(&self, values: &[E], shape: Shape) -> Result<Self::Tensor>;
 
     /// A tensor whose elements all are `value`, or infinite where that is beyond the device's range.
     ///
     /// # Errors
-    /// Whatever the device reports; [`Error::OutOfMemory`] if there is no room.
+    /// Whatever the device reports; [`Error::OutOfMemory`](crate::Error::OutOfMemory) if there is no room.
     fn full(&self, value: f64, shape: Shape) -> Result<Self::Tensor>;
 
     /// Waits until all work is done, and reports what went wrong with it.
@@ -50,7 +50,7 @@ pub trait Device: Clone + Debug + 'static {
     /// word 0.
     ///
     /// # Errors
-    /// Whatever the device reports; [`Error::OutOfMemory`] if there is no room, on the device or on the host.
+    /// Whatever the device reports; [`Error::OutOfMemory`](crate::Error::OutOfMemory) if there is no room, on the device or on the host.
     fn normal(&self, noise: &Noise, shape: Shape) -> Result<Self::Tensor> {
         let elements = shape.elements();
         let mut values = memory::room("normal", elements)?;
