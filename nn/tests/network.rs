@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Device64, Tensor64, close, normal, small, tensor, values};
+use common::{Device64, Tensor64, close, derivatives_match_differences, normal, small, tensor, values};
 use mfm_core::{Condition, Error, MetaFlowMap, Noise, Query};
 use mfm_nn::{DitConfig, MlpConfig, Network, NetworkConfig};
 
@@ -37,6 +37,8 @@ fn a_scale_that_no_network_is_told_moves_away_from_the_unlabelled() {
     assert_eq!(ask(&labels, Some(&[1.0, 1.0])), with);
     // By nothing it is the unlabelled one.
     close(&ask(&labels, Some(&[0.0])), &without, 1e-14);
+    // Estimators pull rewards back through it.
+    derivatives_match_differences(&network, &query(Condition::new(Some(&labels), Some(&[2.5, -1.0]))));
 }
 
 #[test]

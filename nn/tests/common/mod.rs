@@ -44,14 +44,14 @@ pub fn derivatives_match_differences<M: Lift<Tensor64>>(map: &M, query: &Query<'
     let lifted = map.lift(&mut |p| Ok(Dual::constant(p.clone()))).unwrap();
     let (value, tangent) = jvp(&inputs, &directions.iter().collect::<Vec<_>>(), |duals| {
         let [s, u, x, t, x_t] = [0, 1, 2, 3, 4].map(|i| duals[i].clone());
-        lifted.velocity(&Query { s, u, x, t, x_t, condition: Condition::NONE })
+        lifted.velocity(&Query { s, u, x, t, x_t, condition: query.condition })
     })
     .unwrap();
     assert_eq!(values(&value), values(&map.velocity(query).unwrap()));
     let at = |h: f64| {
         let moved: Vec<Tensor64> = inputs.iter().zip(&directions).map(|(x, d)| x.add(&d.scale(h).unwrap()).unwrap()).collect();
         let [s, u, x, t, x_t] = [0, 1, 2, 3, 4].map(|i| moved[i].clone());
-        values(&map.velocity(&Query { s, u, x, t, x_t, condition: Condition::NONE }).unwrap())
+        values(&map.velocity(&Query { s, u, x, t, x_t, condition: query.condition }).unwrap())
     };
     let h = 1e-4;
     let (near, far): (Vec<f64>, Vec<f64>) = (
