@@ -90,11 +90,14 @@ impl<T: Tensor> LoadedModel<T> {
             }
             _ => {}
         }
+        if let (Some(scale), Some(own)) = (told.guidance, self.header.guided_by()) {
+            let (scale, own) = (Number(scale), Number(own));
+            return Err(Failure::input(format!(
+                "--guidance {scale}: {} is guided by {own} already, and takes no other scale",
+                self.source
+            )));
+        }
         match told.guidance {
-            Some(scale) if self.header.absorbed > 0.0 => {
-                let (scale, own) = (Number(scale), Number(1.0 / (1.0 - self.header.absorbed)));
-                Err(Failure::input(format!("--guidance {scale}: {} is guided by {own} already, and takes no other scale", self.source)))
-            }
             Some(scale) if !scales.is_empty() && !scales.contains(&scale) => {
                 let known: Vec<String> = scales.iter().map(f64::to_string).collect();
                 let scale = Number(scale);

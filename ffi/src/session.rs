@@ -128,9 +128,7 @@ impl<B: Backend> Run<B> {
     /// As [`check_labels`](Self::check_labels); [`Code::Unsupported`] for a guidance scale of a model that is guided already.
     pub(crate) fn flow<'a>(&'a self, labels: &'a [usize], guidance: &'a [f64]) -> Result<Flow<'a, mfm_nn::Model<B::Tensor>>> {
         self.check_labels(labels)?;
-        let absorbed = self.model.header.absorbed;
-        if absorbed > 0.0 && !guidance.is_empty() {
-            let own = 1.0 / (1.0 - absorbed);
+        if let Some(own) = self.model.header.guided_by().filter(|_| !guidance.is_empty()) {
             return Err(Failure::new(
                 Code::Unsupported,
                 format!("guidance: the model is guided by {own} already, and takes no other scale"),

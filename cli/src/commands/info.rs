@@ -113,7 +113,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         network,
         dimension: model.dimension(),
         labels: header.labels(),
-        guided: (header.absorbed > 0.0).then(|| 1.0 / (1.0 - header.absorbed)),
+        guided: header.guided_by(),
         interpolant: &header.model.interpolant,
         preconditioning: header.model.preconditioning.map(|gaussian| gaussian.deviation),
         mean: header.coordinates.mean(),

@@ -145,6 +145,11 @@ impl ModelHeader {
         Self { model, item, provenance, training: None, coordinates: Coordinates::default(), absorbed: 0.0 }
     }
 
+    /// w = 1/(1 − ω), the scale by which the model is guided already, if it is.
+    pub fn guided_by(&self) -> Option<f64> {
+        (self.absorbed > 0.0).then(|| 1.0 / (1.0 - self.absorbed))
+    }
+
     /// The training steps made in all runs so far; of a checkpoint, whose provenance is that of its finished run, those before it was written.
     pub fn steps_made(&self) -> u64 {
         let left = self.training.as_ref().map_or(0, |record| record.config.steps.saturating_sub(record.step));
