@@ -6,10 +6,12 @@ mod common;
 use common::Folder;
 use mfm_cli::context::{Context, Verbosity};
 use mfm_cli::finetune::{FineTuned, Settings, fine_tune, sample, samples_of};
+use mfm_core::guidance::MfmGradient;
 use mfm_core::interpolant::Linear;
 use mfm_core::sample::sample_by_steps;
+use mfm_core::steer::{Dynamics, Scheme, Steering, steer};
 use mfm_core::training::{FineTuning, NoTeacher, Objective, WeightSlope};
-use mfm_core::{Device, Flow, Noise, Shape, Tensor, TimeGrid};
+use mfm_core::{Device, Draws, Flow, Noise, Shape, Tensor, TimeGrid};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_nn::train::Samples;
 use mfm_nn::{GaussianConfig, LearningRate, MlpConfig, Model, ModelConfig, Trainer, TrainingConfig};
@@ -75,7 +77,7 @@ fn judge(samples: &F32, strength: f64) -> (f64, f64, f64) {
     let exact = |seed: u64| target.sample(N, &Noise::new(seed)).unwrap();
     let distance = sliced_wasserstein(&points, &exact(6), &directions).unwrap();
     let floor = sliced_wasserstein(&exact(7), &exact(6), &directions).unwrap();
-    (points.chunks(2).map(|x| SLOPE[0] * x[0]).sum::<f64>() / N as f64, distance, floor)
+    (mean_reward(samples), distance, floor)
 }
 
 /// The exact mean reward of the mixture tilted by λ r.
@@ -84,17 +86,35 @@ fn exact(strength: f64) -> f64 {
     SLOPE[0] * tilt(&mixture(), &reward).unwrap().mixture.mean()[0]
 }
 
-// The gain is 0.88, and 0.47 at half the strength. The mean reward of 4,096 samples has a standard error of 0.015; what networks this small miss
-// depends on their seed, of four up to 0.11 by the ODE: asserted to 0.15. Off policy, with a constant in the reward, and raw: the same law.
+/// The mean reward of a base that is steered by its own posterior draws, from `x`: where fine-tuning must come out, whatever its map misses.
+fn steered(flow: &Flow<'_, Model<F32>>, strength: f64, x: &F32) -> f64 {
+    let reward = QuadraticReward::linear(&SLOPE.map(|slope| strength * slope), 0.0).unwrap();
+    let guide = MfmGradient { reward: &reward, draws: Draws::new(16) };
+    let steering = Steering { dynamics: Dynamics::Ode, scheme: Scheme::Heun, grid: TimeGrid::uniform(16).from(0.01) };
+    mean_reward(&steer(flow, &guide, &steering, x, &Noise::new(4), &mut |_| Ok(())).unwrap())
+}
+
+fn mean_reward(samples: &F32) -> f64 {
+    let points: Vec<f64> = samples.to_vec().unwrap();
+    points.chunks(2).map(|x| SLOPE[0] * x[0]).sum::<f64>() / (points.len() / 2) as f64
+}
+
+// The gain is 0.88, and 0.47 at half the strength. A map this small misses part of it, by its seed up to 0.11 of four: asserted to 0.15. Fine-tuning adds
+// nothing to what its map misses: it comes to the reward of steering by the same map, from the same 1,024 noises, to 0.03. Off policy, with a constant in the
+// reward, and raw: the same law.
 #[test]
 fn the_outcome_is_the_tilted_law() {
     let context = context();
     let model = base(&context);
     let flow = Flow::new(&model, &Linear);
     let noise = context.device.normal(&Noise::new(9), Shape::new(&[N, 2]).unwrap()).unwrap();
+    let few = noise.slice(0, 0, 1024).unwrap();
     let base_samples = sample(&flow, &noise).unwrap();
     let check = |what: &str, tuned: &FineTuned<F32>, strength: f64, draws: usize, one_step: bool| {
-        let flow = Flow::new(&tuned.model, &Linear);
+        let (own, flow) = (steered(&flow, strength, &few), Flow::new(&tuned.model, &Linear));
+        let reached = mean_reward(&sample(&flow, &few).unwrap());
+        println!("{what}: mean reward {reached:.3}, steered by the same map {own:.3}");
+        assert!((reached - own).abs() < 0.03, "{what}: {reached}, steered {own}");
         let mut all = vec![("ode", sample(&flow, &noise).unwrap())];
         if one_step {
             all.push(("one step", sample_by_steps(&flow, &TimeGrid::uniform(1), &noise).unwrap()));
