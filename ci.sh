@@ -13,7 +13,7 @@ named_jobs=(miri)
 not_run=199
 
 # Fuzzing for so many seconds a target.
-: "${FUZZ_SECONDS:=30}"
+: "${FUZZ_SECONDS:=20}"
 
 # Everything is built once, with other jobs beside it: crates in one piece cost a quarter less of the processors' time.
 export CARGO_INCREMENTAL=0 CARGO_PROFILE_TEST_CODEGEN_UNITS=1
@@ -117,11 +117,11 @@ bare_metal() {
   tests/bare-metal/run.sh
 }
 
-# The same inputs each time, as far as the time reaches: half a minute for each target, or less, so that everything is done in thirty minutes.
+# The same inputs each time, as far as the time reaches: twenty seconds for each target, or less, so that everything is done well within thirty minutes.
 fuzz() {
   local targets left
   targets=$(./fuzz/run.sh list) || return
-  left=$(((1700 - SECONDS) * 2 * $(nproc) / $(wc -l <<<"$targets")))
+  left=$(((1600 - SECONDS) * 2 * $(nproc) / $(wc -l <<<"$targets")))
   [ "$left" -ge 5 ] || { echo "fuzzing was NOT run: $SECONDS seconds had passed"; return "$not_run"; }
   ./fuzz/run.sh all $((left < FUZZ_SECONDS ? left : FUZZ_SECONDS)) 1
 }
