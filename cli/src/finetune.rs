@@ -9,8 +9,7 @@ use crate::run::{Checkpoint, Line, Log, State, Watch};
 use crate::table::number;
 use mfm_core::error::Number;
 use mfm_core::posterior_velocity::AsDrift;
-use mfm_core::sample::{sample_by_integration, sample_by_steps};
-use mfm_core::steer::{Dynamics, Scheme, Steering};
+use mfm_core::sample::{Sampler, sample_by_steps};
 use mfm_core::training::{FineTuning, FineTuningMaps, LogNormaliser, Objective};
 use mfm_core::{Device, Flow, Noise, Operations, Reward, Tensor, TimeGrid};
 use mfm_nn::train::{DataSource, LossInput, Samples, StepLoss};
@@ -141,8 +140,7 @@ pub fn samples_of<'a, T: Tensor>(flow: &'a Flow<'a, Model<T>>, device: &'a T::De
 /// # Errors
 /// Those of the model.
 pub fn sample<T: Tensor>(flow: &Flow<'_, Model<T>>, x: &T) -> Result<T> {
-    let steering = Steering { dynamics: Dynamics::Ode, scheme: Scheme::Heun, grid: TimeGrid::uniform(ODE_STEPS) };
-    Ok(sample_by_integration(flow, &steering, x, &Noise::new(0))?)
+    Ok(Sampler::ode(ODE_STEPS).sample(flow, x, &Noise::new(0))?)
 }
 
 /// The mean reward of such samples.

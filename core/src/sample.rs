@@ -7,9 +7,98 @@ use crate::guidance::Unsteered;
 use crate::interpolant::{StraightStep, check_time};
 use crate::noise::Noise;
 use crate::posterior_velocity::{AsDrift, posterior_velocity};
-use crate::steer::{Steering, advance, mean, steer, straightened};
+use crate::shape::Shape;
+use crate::steer::{Dynamics, FIRST_TIME, Scheme, Steering, advance, mean, steer, straightened};
 use crate::tensor::{Device, Operations, Tensor};
 use crate::times::TimeGrid;
+
+/// A way to sample the model itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sampler {
+    /// [`sample_by_steps`] of the map.
+    Steps(TimeGrid),
+    /// [`sample_by_refinement`].
+    Refinement(TimeGrid),
+    /// [`sample_by_integration`] of the drift.
+    Integration(Steering),
+}
+
+impl Sampler {
+    /// The samples of a block; see [`for_blocks`](Self::for_blocks).
+    pub const BLOCK: usize = 8192;
+
+    /// By even steps of the map.
+    pub fn steps(steps: usize) -> Self {
+        Self::Steps(TimeGrid::uniform(steps))
+    }
+
+    /// By rounds of refinement, at even times.
+    pub fn refinement(rounds: usize) -> Self {
+        Self::Refinement(TimeGrid::uniform(rounds))
+    }
+
+    /// By even steps of Heun along the ODE.
+    pub fn ode(steps: usize) -> Self {
+        Self::Integration(Steering { dynamics: Dynamics::Ode, scheme: Scheme::Heun, grid: TimeGrid::uniform(steps) })
+    }
+
+    /// By even steps of Euler–Maruyama along the SDE, from [`FIRST_TIME`].
+    pub fn sde(steps: usize) -> Self {
+        Self::Integration(Steering { dynamics: Dynamics::Sde, scheme: Scheme::Euler, grid: TimeGrid::uniform(steps).from(FIRST_TIME) })
+    }
+
+    /// The times that it goes through.
+    pub fn grid(&self) -> &TimeGrid {
+        match self {
+            Self::Steps(grid) | Self::Refinement(grid) => grid,
+            Self::Integration(steering) => &steering.grid,
+        }
+    }
+
+    /// Network evaluations for each sample.
+    pub fn evaluations(&self) -> usize {
+        match self {
+            Self::Steps(grid) | Self::Refinement(grid) => grid.steps,
+            Self::Integration(steering) => steering.evaluations(1),
+        }
+    }
+
+    /// Whether it asks for jumps of the map, not only for its drift.
+    pub fn needs_jumps(&self) -> bool {
+        !matches!(self, Self::Integration(_))
+    }
+
+    /// Samples from standard normal `x` of the shape `[n, ...]`.
+    ///
+    /// # Errors
+    /// Those of the function that it stands for.
+    pub fn sample<T: Tensor, M: MetaFlowMap<T>>(&self, flow: &Flow<'_, M>, x: &T, noise: &Noise) -> Result<T> {
+        match self {
+            Self::Steps(grid) => sample_by_steps(flow, grid, x),
+            Self::Refinement(grid) => sample_by_refinement(flow, grid, x, noise),
+            Self::Integration(steering) => sample_by_integration(flow, steering, x, noise),
+        }
+    }
+
+    /// Samples of `shape`, `[n, ...]`, in blocks of [`BLOCK`](Self::BLOCK), all under one condition. Block k has `noise.fork(k)`, in whose stream 1 its samples
+    /// start, so the first samples do not depend on how many follow.
+    ///
+    /// # Errors
+    /// Each block may have those of [`sample`](Self::sample).
+    pub fn blocks<'a, T: Tensor, M: MetaFlowMap<T>>(
+        &'a self,
+        flow: &'a Flow<'_, M>,
+        device: &'a T::Device,
+        shape: Shape,
+        noise: &'a Noise,
+    ) -> impl Iterator<Item = Result<T>> + 'a {
+        (0..shape.batch()).step_by(Self::BLOCK).enumerate().map(move |(k, first)| {
+            let noise = noise.fork(k as u64);
+            let block = shape.with_batch(Self::BLOCK.min(shape.batch() - first))?;
+            self.sample(flow, &device.normal(&noise.stream(1), block)?, &noise)
+        })
+    }
+}
 
 /// Draws of p(x1 | x_t) by the map along a grid of flow times from 0 to 1: one network evaluation a step, none of it approximate
 /// for an exact map. `noise` is [states·draws, ...]. One step is [`Flow::posterior`]; t = 0 samples the model itself.

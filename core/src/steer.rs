@@ -9,6 +9,9 @@ use crate::noise::Noise;
 use crate::tensor::{Device, Operations, Tensor};
 use crate::times::TimeGrid;
 
+/// The usual first time of an ODE or SDE, at which noise stands for the state: see [`Steering::grid`] for what that costs.
+pub const FIRST_TIME: f64 = 0.01;
+
 /// Which equation is integrated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dynamics {

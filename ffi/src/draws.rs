@@ -9,13 +9,8 @@ use crate::session::{Input, Output, Run, condition, expect, write, written};
 use mfm_core::categorical::effective_sample_size;
 use mfm_core::error::Number;
 use mfm_core::guidance::{estimate_value, gradient_of_draws};
-use mfm_core::plan::FIRST_TIME;
-use mfm_core::sample::{posterior_by_steps, sample_by_integration, sample_by_refinement, sample_by_steps};
-use mfm_core::steer::{Dynamics, Scheme, Steering};
-use mfm_core::{Draws, Flow, Interpolant, Lift, MetaFlowMap, Noise, Shape, Tensor, TimeGrid};
-
-/// Samples made at once, each block with noise of its own, as the command `mfm sample` has it.
-const BLOCK: usize = 8192;
+use mfm_core::sample::{Sampler, posterior_by_steps};
+use mfm_core::{Draws, Interpolant, Lift, MetaFlowMap, Noise, Shape, Tensor, TimeGrid};
 
 impl Draw<'_> {
     /// The noise of a call.
@@ -24,41 +19,17 @@ impl Draw<'_> {
     }
 }
 
-/// A way to sample, with its steps.
-#[derive(Clone, Copy)]
-enum Method {
-    Map(TimeGrid),
-    Refinement(TimeGrid),
-    Integration(Steering),
-}
-
-impl Method {
-    fn new(options: &SampleOptions<'_>, path: &dyn Interpolant) -> Result<Self> {
-        let grid = TimeGrid::uniform(options.steps);
-        grid.times(path)?;
-        Ok(match options.method {
-            0 => Self::Map(grid),
-            1 => Self::Refinement(grid),
-            2 => Self::Integration(Steering { dynamics: Dynamics::Ode, scheme: Scheme::Heun, grid }),
-            3 => Self::Integration(Steering { dynamics: Dynamics::Sde, scheme: Scheme::Euler, grid: grid.from(FIRST_TIME) }),
-            other => return Err(Failure::new(Code::Range, format!("there is no method {other} to sample by"))),
-        })
-    }
-
-    fn evaluations(&self) -> usize {
-        match self {
-            Self::Map(grid) | Self::Refinement(grid) => grid.steps,
-            Self::Integration(steering) => steering.evaluations(1),
-        }
-    }
-
-    fn run<T: Tensor, M: MetaFlowMap<T>>(&self, flow: &Flow<'_, M>, x: &T, noise: &Noise) -> mfm_core::Result<T> {
-        match self {
-            Self::Map(grid) => sample_by_steps(flow, grid, x),
-            Self::Refinement(grid) => sample_by_refinement(flow, grid, x, noise),
-            Self::Integration(steering) => sample_by_integration(flow, steering, x, noise),
-        }
-    }
+/// The way to sample that the options ask for.
+fn sampler(options: &SampleOptions<'_>, path: &dyn Interpolant) -> Result<Sampler> {
+    let sampler = match options.method {
+        0 => Sampler::steps(options.steps),
+        1 => Sampler::refinement(options.steps),
+        2 => Sampler::ode(options.steps),
+        3 => Sampler::sde(options.steps),
+        other => return Err(Failure::new(Code::Range, format!("there is no method {other} to sample by"))),
+    };
+    sampler.grid().times(path)?;
+    Ok(sampler)
 }
 
 /// At most one label and one scale, as for samples of one law.
@@ -119,27 +90,23 @@ pub fn sample<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, options: &Sam
     let count = run.wanted(&output)?;
     shared(&options.draw)?;
     let flow = run.flow(options.draw.labels, options.draw.guidance)?;
-    let method = Method::new(options, flow.path)?;
-    let (blocks, last) = (count / BLOCK, count % BLOCK);
+    let sampler = sampler(options, flow.path)?;
+    let (blocks, last) = (count / Sampler::BLOCK, count % Sampler::BLOCK);
     let item = run.dimension();
-    let parts = blocks.saturating_mul(parts(BLOCK, item)).saturating_add(if last == 0 { 0 } else { parts(last, item) });
-    let map = Watched::new(flow.map, callbacks, method.evaluations().saturating_mul(parts));
+    let parts = blocks.saturating_mul(parts(Sampler::BLOCK, item)).saturating_add(if last == 0 { 0 } else { parts(last, item) });
+    let map = Watched::new(flow.map, callbacks, sampler.evaluations().saturating_mul(parts));
     let flow = flow.with_map(&map);
     // What there is no room for in the end is refused before the first block is made.
     let all = run.shape(count)?;
-    if count > BLOCK {
+    if count > Sampler::BLOCK {
         run.device.check_room(all)?;
     }
-    if !matches!(method, Method::Integration(_)) {
+    if sampler.needs_jumps() {
         run.warn_of_jumps(callbacks, Some("sample it by MFM_METHOD_ODE or MFM_METHOD_SDE"));
     }
-    callbacks.say(format_args!("{count} samples, {} network evaluations each", method.evaluations()));
-    let mut blocks = Vec::new();
-    for (k, first) in (0..count).step_by(BLOCK).enumerate() {
-        let noise = options.draw.noise().fork(k as u64);
-        let shape = run.shape(BLOCK.min(count - first))?;
-        blocks.push(method.run(&flow, &run.device.normal(&noise.stream(1), shape)?, &noise)?);
-    }
+    callbacks.say(format_args!("{count} samples, {} network evaluations each", sampler.evaluations()));
+    let noise = options.draw.noise();
+    let blocks = sampler.blocks(&flow, &run.device, all, &noise).collect::<mfm_core::Result<Vec<B::Tensor>>>()?;
     let samples = match &blocks[..] {
         [one] => one.clone(),
         all => B::Tensor::concat(&all.iter().collect::<Vec<_>>(), 0)?,

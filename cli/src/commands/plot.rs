@@ -10,9 +10,8 @@ use crate::model::{LoadedModel, Told, shape};
 use crate::output::{self, Directory};
 use crate::run::{Line, RunFolder, command_of};
 use crate::table::{Table, count, number, things};
-use mfm_core::sample::{sample_by_integration, sample_by_steps};
-use mfm_core::steer::{Dynamics, Scheme, Steering};
-use mfm_core::{Device, Tensor, TimeGrid};
+use mfm_core::sample::Sampler;
+use mfm_core::{Device, Tensor};
 use mfm_nn::file::jumps::Jumps;
 use mfm_picture::{Axis, BLUE, Colour, Figure, GREEN, GREY, Layer, ORANGE, Panel, Picture};
 use serde::Serialize;
@@ -218,13 +217,7 @@ fn samples<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>) -> Result<Pi
     let draw = |label: Option<usize>, steps: Option<usize>| -> Result<Values> {
         let told = Told { label, guidance: guidance.filter(|_| label.is_some()) };
         let flow = model.flow(&told);
-        let samples = match steps {
-            Some(steps) => sample_by_steps(&flow, &TimeGrid::uniform(steps), &x),
-            None => {
-                let steering = Steering { dynamics: Dynamics::Ode, scheme: Scheme::Heun, grid: TimeGrid::uniform(ODE_STEPS) };
-                sample_by_integration(&flow, &steering, &x, &context.noise)
-            }
-        };
+        let samples = steps.map_or_else(|| Sampler::ode(ODE_STEPS), Sampler::steps).sample(&flow, &x, &context.noise);
         model.numbers(&samples.at(&model.source)?)
     };
     let named = |steps: Option<usize>| steps.map_or_else(|| "ODE".to_owned(), |k| things(k, "step"));

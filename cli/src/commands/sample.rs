@@ -8,16 +8,11 @@ use crate::failure::{Failure, Place, Result};
 use crate::jumps;
 use crate::model::{LoadedModel, Told, shape};
 use crate::table::{Table, count, number, things};
-use mfm_core::plan::FIRST_TIME;
-use mfm_core::sample::{sample_by_integration, sample_by_refinement, sample_by_steps};
-use mfm_core::steer::{Dynamics, Scheme, Steering};
-use mfm_core::{Device, Noise, Tensor, TimeGrid};
+use mfm_core::Tensor;
+use mfm_core::sample::Sampler;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
-
-/// Samples made at once. Block k has noise of its own, so the first n samples do not depend on how many follow.
-const BLOCK: usize = 8192;
 
 /// The options of `mfm sample`.
 #[derive(Clone, Debug, clap::Args)]
@@ -57,35 +52,13 @@ pub struct Method {
 }
 
 impl Method {
-    fn steering(dynamics: Dynamics, steps: usize) -> Steering {
-        match dynamics {
-            Dynamics::Ode => Steering { dynamics, scheme: Scheme::Heun, grid: TimeGrid::uniform(steps) },
-            Dynamics::Sde => Steering { dynamics, scheme: Scheme::Euler, grid: TimeGrid::uniform(steps).from(FIRST_TIME) },
-        }
-    }
-
-    /// Its name, and the evaluations of the map for each sample.
-    fn describe(&self) -> (&'static str, usize) {
+    /// Its name, and what it stands for.
+    fn sampler(&self) -> (&'static str, Sampler) {
         match *self {
-            Self { refine: Some(k), .. } => ("refinement", k),
-            Self { ode: Some(k), .. } => ("ode", Self::steering(Dynamics::Ode, k).evaluations(1)),
-            Self { sde: Some(k), .. } => ("sde", k),
-            Self { steps, .. } => ("map", steps.unwrap_or(1)),
-        }
-    }
-
-    /// Whether they are made by the jumps of the map.
-    fn is_by_jumps(&self) -> bool {
-        self.ode.is_none() && self.sde.is_none()
-    }
-
-    fn run<T: Tensor>(&self, model: &LoadedModel<T>, told: &Told, x: &T, noise: &Noise) -> mfm_core::Result<T> {
-        let flow = model.flow(told);
-        match *self {
-            Self { refine: Some(k), .. } => sample_by_refinement(&flow, &TimeGrid::uniform(k), x, noise),
-            Self { ode: Some(k), .. } => sample_by_integration(&flow, &Self::steering(Dynamics::Ode, k), x, noise),
-            Self { sde: Some(k), .. } => sample_by_integration(&flow, &Self::steering(Dynamics::Sde, k), x, noise),
-            Self { steps, .. } => sample_by_steps(&flow, &TimeGrid::uniform(steps.unwrap_or(1)), x),
+            Self { refine: Some(k), .. } => ("refinement", Sampler::refinement(k)),
+            Self { ode: Some(k), .. } => ("ode", Sampler::ode(k)),
+            Self { sde: Some(k), .. } => ("sde", Sampler::sde(k)),
+            Self { steps, .. } => ("map", Sampler::steps(steps.unwrap_or(1))),
         }
     }
 }
@@ -112,24 +85,22 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let dimension = model.dimension();
     let destination = Destination::new(arguments.out.as_deref(), dimension)?;
     model.check(&arguments.told)?;
-    let (method, evaluations) = arguments.method.describe();
-    let evaluations = evaluations * model.passes(&arguments.told);
+    let (method, sampler) = arguments.method.sampler();
+    let evaluations = sampler.evaluations() * model.passes(&arguments.told);
     let n = arguments.samples;
-    shape(n, dimension)?;
+    let shape = shape(n, dimension)?;
     let mut rows =
         model.room(n).map_err(|_| Failure::input(format!("--samples {n}: there is no room for so many samples of {dimension} numbers")))?;
-    if arguments.method.is_by_jumps() {
+    if sampler.needs_jumps() {
         jumps::warn(context, &model, Some("use --ode"));
     }
 
     let start = Instant::now();
     let progress = context.progress("sampling", n as u64);
-    for (k, first) in (0..n).step_by(BLOCK).enumerate() {
-        let (noise, size) = (context.noise.fork(k as u64), BLOCK.min(n - first));
-        let x = context.device.normal(&noise.stream(1), shape(size, dimension)?)?;
-        let samples = arguments.method.run(&model, &arguments.told, &x, &noise).at(&model.source)?;
+    for samples in sampler.blocks(&model.flow(&arguments.told), &context.device, shape, &context.noise) {
+        let samples: T = samples.at(&model.source)?;
         rows.extend(model.numbers(&samples)?);
-        progress.advance(size as u64);
+        progress.advance(samples.shape().batch() as u64);
     }
     drop(progress);
     let seconds = start.elapsed().as_secs_f64();

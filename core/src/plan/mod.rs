@@ -19,7 +19,7 @@ use crate::resample::{Coupling, Resampling, steer_by_resampling};
 use crate::reward::Reward;
 use crate::search::{Keep, Search};
 use crate::shape::Shape;
-use crate::steer::{Dynamics, Scheme, Steering, steer};
+use crate::steer::{Dynamics, FIRST_TIME, Scheme, Steering, steer};
 use crate::tensor::Tensor;
 use crate::times::TimeGrid;
 use core::ops::RangeInclusive;
@@ -85,9 +85,6 @@ impl Estimator {
         matches!(self, Self::Dps | Self::MfmG | Self::Mcmc | Self::Smc)
     }
 }
-
-/// The usual first time of an ODE or SDE, at which noise stands for the state: see [`Steering::grid`](crate::steer::Steering::grid) for what that costs.
-pub const FIRST_TIME: f64 = 0.01;
 
 /// An estimator with its sizes and options; what an estimator has no use for is not read.
 #[derive(Clone, Debug, PartialEq)]

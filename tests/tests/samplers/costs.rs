@@ -10,7 +10,7 @@ use mfm_core::plan::{Estimator, Plan};
 use mfm_core::population::{Bridged, GuidedSde, Potential, SequentialMonteCarlo};
 use mfm_core::posterior_mcmc::{PosteriorMcmc, steer_by_mcmc};
 use mfm_core::resample::{Coupling, Resampling, steer_by_resampling};
-use mfm_core::sample::sample_by_refinement;
+use mfm_core::sample::Sampler;
 use mfm_core::search::{Keep, Search};
 use mfm_core::steer::{Dynamics, Scheme, Steering, steer};
 use mfm_core::{Draws, Flow, Noise, Result, TimeGrid};
@@ -61,8 +61,10 @@ fn guides_and_equations_cost_what_they_say() -> Result<()> {
             }
         }
     }
-    sample_by_refinement(&meter.flow(), &TimeGrid::uniform(4), &x, &Noise::new(2))?;
-    meter.expect(4, "refinement");
+    for sampler in [Sampler::steps(3), Sampler::refinement(4), Sampler::ode(5), Sampler::sde(6)] {
+        sampler.sample(&meter.flow(), &x, &Noise::new(2))?;
+        meter.expect(sampler.evaluations(), &format!("{sampler:?}"));
+    }
     Ok(())
 }
 

@@ -2,7 +2,8 @@
 
 use crate::support::{F64, device, gaussian, rows};
 use mfm_core::interpolant::Linear;
-use mfm_core::plan::{Estimator, FIRST_TIME, Plan};
+use mfm_core::plan::{Estimator, Plan};
+use mfm_core::steer::FIRST_TIME;
 use mfm_core::steer::Scheme;
 use mfm_core::{Flow, Noise, Result, Tensor};
 use mfm_toy2d::QuadraticReward;

@@ -3,9 +3,9 @@
 use crate::Paper;
 use crate::support::{F64, PATHS, device, distance_and_floor, normal, random_mixture};
 use mfm_core::interpolant::{Interpolant, Linear};
-use mfm_core::sample::{posterior_by_steps, sample_by_diffusion, sample_by_integration, sample_by_refinement, sample_by_steps};
+use mfm_core::sample::{Sampler, posterior_by_steps, sample_by_diffusion, sample_by_integration, sample_by_refinement, sample_by_steps};
 use mfm_core::steer::{Dynamics, Scheme, Steering};
-use mfm_core::{Condition, Error, Flow, MetaFlowMap, Noise, Operations, Result, Tensor, TimeGrid};
+use mfm_core::{Condition, Device, Error, Flow, MetaFlowMap, Noise, Operations, Result, Shape, Tensor, TimeGrid};
 use mfm_toy2d::exact::{ExactFlowMap, TransportMap};
 use mfm_toy2d::{AtTime, GaussianMixture};
 
@@ -52,6 +52,24 @@ fn a_flow_tells_its_posterior_mean_and_score() -> Result<()> {
                 assert!(error < 1e-12, "{path:?}, {t}: {error:e}");
             }
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn blocks_of_samples_do_not_depend_on_how_many_follow() -> Result<()> {
+    let (paper, noise) = (Paper::linear()?, Noise::new(3));
+    for sampler in [Sampler::steps(1), Sampler::refinement(2), Sampler::ode(2), Sampler::sde(2)] {
+        let of = |samples: usize| -> Result<Vec<Vec<f64>>> {
+            let shape = Shape::new(&[samples, 2])?;
+            sampler.blocks(&paper.flow(), &device(), shape, &noise).map(|block: Result<F64>| block?.to_vec()).collect()
+        };
+        let (few, more) = (of(Sampler::BLOCK)?, of(Sampler::BLOCK + 3)?);
+        assert_eq!((few.len(), more.len(), more[1].len()), (1, 2, 6), "{sampler:?}");
+        assert!(few[0] == more[0] && more[1][..] != more[0][..6], "{sampler:?}");
+        let x: F64 = device().normal(&noise.fork(1).stream(1), Shape::new(&[3, 2])?)?;
+        assert_eq!(more[1], sampler.sample(&paper.flow(), &x, &noise.fork(1))?.to_vec::<f64>()?, "{sampler:?}");
+        assert!(of(0)?.is_empty());
     }
     Ok(())
 }
