@@ -16,9 +16,10 @@ use crate::commands::{
     classifier, completions, device as device_command, exchange, finetune, info, plot, posterior, sample, search, steer, train, value,
 };
 use crate::context::{Context, Json, Verbosity};
+use crate::experiments::{demo, mnist, toy2d};
 use crate::failure::{Failure, Result};
 use crate::progress::eprintln_quietly;
-use crate::{demo, device, mnist, run, toy2d};
+use crate::{device, run};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use mfm_core::Tensor;

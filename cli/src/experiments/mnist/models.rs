@@ -3,7 +3,7 @@
 use super::Arguments;
 use crate::Context;
 use crate::commands::train::LogRow;
-use crate::digits::{self, Digits};
+use crate::experiments::digits::{self, Digits};
 use crate::failure::{Failure, Place, Result};
 use crate::finetune::{self, Kept};
 use crate::model::{LoadedModel, save};

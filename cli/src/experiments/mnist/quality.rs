@@ -1,7 +1,7 @@
 //! How near samples are to real digits.
 
 use super::Effort;
-use crate::digits::{self, Digits, Experts};
+use crate::experiments::digits::{self, Digits, Experts};
 use crate::steering::{Estimator, Plan, dash};
 use crate::table::number;
 use crate::{Context, Result, Table};

@@ -8,7 +8,7 @@ use self::models::Models;
 use self::quality::Quality;
 use crate::commands::train::Size as Form;
 use crate::data::{self, LabelColumn};
-use crate::digits::{self, Digits, Experts, Row, Schooling};
+use crate::experiments::digits::{self, Digits, Experts, Row, Schooling};
 use crate::output::Directory;
 use crate::steering::{self, Estimator, Plan};
 use crate::{Context, Result};

@@ -1,6 +1,6 @@
 //! `mfm demo`: real digits, end to end.
 
-use crate::digits::{self, Digits, Experts, Row, Schooling};
+use crate::experiments::digits::{self, Digits, Experts, Row, Schooling};
 use crate::output::Directory;
 use crate::steering::{Estimator, Plan};
 use crate::{Context, Result};
