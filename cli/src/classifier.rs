@@ -5,13 +5,13 @@ use crate::data::Dataset;
 use crate::failure::{Failure, Place, Result};
 use crate::model::{check_near_zero, shape};
 use crate::table::number;
+use crate::training;
+use mfm_core::autodiff::Var;
 use mfm_core::{Device, Tensor};
 use mfm_nn::file::{ClassifierFile, ClassifierHeader, FileError};
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::random_rows;
-use mfm_nn::train::{LossInput, StepLoss};
-use mfm_nn::{Classifier, ClassifierConfig, Coordinates, LearningRate, Module, Trainer, TrainingConfig};
-use std::ops::ControlFlow;
+use mfm_nn::{Classifier, ClassifierConfig, Coordinates, LearningRate, Module, TrainingConfig};
 use std::path::Path;
 
 /// How a classifier is made.
@@ -70,23 +70,18 @@ pub fn train<T: Tensor>(context: &Context<T>, data: &Dataset, settings: &Setting
     // It takes the numbers as they are.
     check_near_zero(&coordinates, "a classifier").at(&data.source)?;
     let rows = context.device.from_slice(&data.entering(&coordinates)?, shape(data.len(), data.dimension)?)?;
-    let progress = context.progress("training a classifier", settings.steps);
-    let mut trainer = Trainer::new(config, &classifier)?;
-    let run = trainer.run(
-        &mut |_, size, noise: &_| random_rows(&rows, Some(labels), size, noise),
-        |input: LossInput<'_, T, Classifier<T>>| {
+    let trainer = training::train(
+        context,
+        &format!("training a classifier on {}", data.source),
+        config,
+        &classifier,
+        &mut |_: u64, size: usize, noise: &_| random_rows(&rows, Some(labels), size, noise),
+        |input| {
             let labels = input.samples.labels.as_deref().unwrap_or(&[]);
-            let x = mfm_core::autodiff::Var::constant(input.samples.x1.clone());
-            Ok(StepLoss::from(input.student.cross_entropy(&x, labels)?))
+            input.student.cross_entropy(&Var::constant(input.samples.x1.clone()), labels)
         },
-        |_, _| {
-            progress.advance(1);
-            ControlFlow::Continue(())
-        },
-    );
-    run.at(format!("training a classifier on {}", data.source))?;
+    )?;
     let classifier = trainer.averaged_precisely()?.leaving(&coordinates)?;
-    drop(progress);
     let share = accuracy(context, &classifier.to_working()?, data)?;
     context.detail(format!("the classifier names {} % of {} rightly", number(100.0 * share, 4), data.source));
     Ok(classifier)

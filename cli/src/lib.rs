@@ -18,6 +18,7 @@ pub mod reward;
 pub mod run;
 pub mod steering;
 pub mod table;
+pub mod training;
 
 pub use context::Context;
 pub use failure::{Failure, Place, Result};

@@ -3,6 +3,7 @@
 use crate::experiments::digits::{self, Digits, Experts, Row, Schooling};
 use crate::output::Directory;
 use crate::steering::{Estimator, Plan};
+use crate::training::train;
 use crate::{Context, Result};
 use mfm_core::interpolant::Linear;
 use mfm_core::training::{NoTeacher, Objective};
@@ -126,8 +127,9 @@ fn meta_flow_map<T: Tensor>(context: &Context<T>, digits: &Digits, size: &Size) 
         ..TrainingConfig::default()
     };
     let objective = Objective::default();
-    digits::train(context, "training the Meta Flow Map", settings, &fresh, &mut digits::unlabelled(context, data), |input| {
+    let trainer = train(context, "training the Meta Flow Map", settings, &fresh, &mut digits::unlabelled(context, data), |input| {
         let flow = Flow::new(input.frozen, &Linear);
         objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
-    })
+    })?;
+    Ok(trainer.averaged()?)
 }

@@ -7,7 +7,7 @@ mod pictures;
 mod steered;
 
 pub use data::Digits;
-pub use models::{Experts, Schooling, train, unlabelled};
+pub use models::{Experts, Schooling, unlabelled};
 pub use pictures::{classes, posteriors, samples, steered, values};
 pub use steered::{Row, Run, run, run_all, table};
 

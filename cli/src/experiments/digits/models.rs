@@ -1,15 +1,15 @@
-//! The networks of experiments on digits, and their training.
+//! The classifiers of experiments on digits, and the batches of their maps.
 
 use super::Digits;
 use super::data::{Augmentation, batch};
 use crate::data::Dataset;
-use crate::{Context, Place, Result};
+use crate::training::train;
+use crate::{Context, Result};
 use mfm_core::autodiff::Var;
 use mfm_core::{Noise, Tensor};
 use mfm_nn::schedule::LearningRate;
-use mfm_nn::train::{DataSource, LossInput, Samples, StepLoss, Trainer, TrainingConfig};
-use mfm_nn::{ClassMixtureReward, Classifier, ClassifierConfig, Module};
-use std::ops::ControlFlow;
+use mfm_nn::train::{DataSource, Samples, TrainingConfig};
+use mfm_nn::{ClassMixtureReward, Classifier, ClassifierConfig};
 
 /// Noise on the digits that a classifier is trained on: it must also judge digits that are not quite real.
 const CLASSIFIER_NOISE: f64 = 0.25;
@@ -74,7 +74,7 @@ fn classifier<T: Tensor>(context: &Context<T>, what: &str, data: &Dataset, schoo
         seed: context.derived_seed(index),
         ..TrainingConfig::default()
     };
-    train(
+    let trainer = train(
         context,
         what,
         settings,
@@ -83,57 +83,13 @@ fn classifier<T: Tensor>(context: &Context<T>, what: &str, data: &Dataset, schoo
             batch(data, &context.device, size, Augmentation { noise: CLASSIFIER_NOISE, distorted }, noise)
         },
         |input| input.student.cross_entropy(&Var::constant(input.samples.x1.clone()), input.samples.labels.as_deref().unwrap_or(&[])),
-    )
+    )?;
+    Ok(trainer.averaged()?)
 }
 
 /// Batches of digits without their labels: a map of them is class-agnostic.
 pub fn unlabelled<T: Tensor>(context: &Context<T>, data: &Dataset) -> impl DataSource<T> {
     move |_: u64, size: usize, noise: &Noise| {
         Ok(Samples { labels: None, ..batch(data, &context.device, size, Augmentation::default(), noise)? })
-    }
-}
-
-/// Trains with progress, and gives the averaged module.
-pub fn train<T: Tensor, M: Module<T, Over<T> = M>, L: Into<StepLoss<T>>>(
-    context: &Context<T>,
-    what: &str,
-    settings: TrainingConfig,
-    fresh: &M,
-    data: &mut impl DataSource<T>,
-    loss: impl FnMut(LossInput<'_, T, M>) -> mfm_core::Result<L>,
-) -> Result<M> {
-    let mut trainer = Trainer::new(settings, fresh)?;
-    let progress = context.progress(what, settings.steps);
-    let outcome = trainer.run(data, loss, |_, step| {
-        if step.step % 50 == 0
-            && let Ok(loss) = step.loss_value()
-        {
-            progress.remark(format!("loss {loss:.3}"));
-        }
-        progress.advance(1);
-        ControlFlow::Continue(())
-    });
-    outcome.at(what)?;
-    Ok(trainer.averaged()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::context::Verbosity;
-    use mfm_core::Error;
-    use mfm_cpu_ref::{CpuDevice, CpuTensor};
-
-    #[test]
-    fn no_room_is_no_mistake_of_the_program() {
-        let context = Context::<CpuTensor<f32>>::new(CpuDevice::new(), 0, None, Verbosity::Quiet, None).unwrap();
-        let form = ClassifierConfig { data: 2, width: 4, depth: 1, classes: 2 };
-        let fresh = Classifier::new(&context.device, &form, &context.noise).unwrap();
-        let mut data = |_: u64, _: usize, _: &Noise| Err(Error::OutOfMemory { op: "batch", bytes: 7 });
-        let failed = train(&context, "training the judge", TrainingConfig::default(), &fresh, &mut data, |input| {
-            input.student.cross_entropy(&Var::constant(input.samples.x1.clone()), &[])
-        });
-        let failure = failed.unwrap_err();
-        assert!(failure.status() == 2 && failure.to_string().starts_with("training the judge: "), "{failure}");
     }
 }

@@ -1,15 +1,14 @@
 //! Training a network on a mixture.
 
 use super::problem::Problem;
-use crate::{Context, Place, Result};
+use crate::{Context, Result, training};
 use mfm_core::interpolant::Linear;
 use mfm_core::training::{NoTeacher, Objective, TimeLaw};
 use mfm_core::{Device, Flow, Noise, Shape, Tensor};
 use mfm_nn::mlp::MlpConfig;
 use mfm_nn::schedule::LearningRate;
-use mfm_nn::train::{Samples, Trainer, TrainingConfig};
+use mfm_nn::train::{Samples, TrainingConfig};
 use mfm_nn::{GaussianConfig, Model, ModelConfig};
-use std::ops::ControlFlow;
 
 /// The network's size, and how long it is trained.
 #[derive(Clone, Copy, Debug)]
@@ -37,30 +36,15 @@ pub fn train<T: Tensor>(context: &Context<T>, problem: &Problem, recipe: &Recipe
         seed: context.derived_seed(11),
         ..TrainingConfig::default()
     };
-    let mut trainer = Trainer::new(settings, &model)?;
     let mut data = |_: u64, size: usize, noise: &Noise| {
         let rows = problem.prior.sample(size, noise)?;
         Ok(Samples { x1: device.from_slice(&rows, Shape::new(&[size, d])?)?, labels: None })
     };
     // The weight 1/c² leaves little effort for early times, whose errors are the largest in the samples: so these are drawn more often.
     let objective = Objective { times: TimeLaw { at_zero: 0.2, ..TimeLaw::default() }, ..Objective::default() };
-    let progress = context.progress("training", recipe.steps);
-    let outcome = trainer.run(
-        &mut data,
-        |input| {
-            let flow = Flow::new(input.frozen, &Linear);
-            objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
-        },
-        |_, step| {
-            if step.step % 100 == 0
-                && let Ok(loss) = step.loss_value()
-            {
-                progress.remark(format!("loss {loss:.3}"));
-            }
-            progress.advance(1);
-            ControlFlow::Continue(())
-        },
-    );
-    outcome.at("training")?;
+    let trainer = training::train(context, "training", settings, &model, &mut data, |input| {
+        let flow = Flow::new(input.frozen, &Linear);
+        objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+    })?;
     Ok(trainer.averaged()?)
 }
