@@ -77,16 +77,35 @@ void conditions() {
   Options options;
   options.set_labels(three);
   options.set_guidance({&scale, 1});
-  const auto holds = [&](const auto& condition) {
-    CHECK(condition.labels == three.data() && condition.label_count == 3 && condition.guidance == &scale && condition.guidance_count == 1);
+  const auto condition = [](const Options& given) -> const auto& {
+    if constexpr (std::is_same_v<Options, mfm::query>) {
+      return given;
+    } else {
+      return given.draw;
+    }
   };
-  if constexpr (std::is_same_v<Options, mfm::query>) {
-    holds(options);
-  } else {
-    holds(options.draw);
-  }
+  const Options viewed = options;
+  CHECK(condition(viewed).labels == three.data() && condition(viewed).label_count == 3);
+  CHECK(condition(viewed).guidance == &scale && condition(viewed).guidance_count == 1);
   options.set_labels({});
   options.set_guidance({});
+  CHECK(condition(options).label_count == 0 && condition(options).guidance_count == 0);
+
+  // One for all is kept by the options, by each copy for itself.
+  Options copy, moved;
+  {
+    Options first;
+    first.set_label(7);
+    first.set_guidance_scale(3);
+    copy = first;
+    moved = Options(first);
+    CHECK(condition(copy).labels != condition(first).labels && condition(moved).guidance != condition(first).guidance);
+    first.set_label(8);
+  }
+  for (const Options* kept : {&copy, &moved}) {
+    CHECK(condition(*kept).label_count == 1 && *condition(*kept).labels == 7);
+    CHECK(condition(*kept).guidance_count == 1 && *condition(*kept).guidance == 3);
+  }
 }
 
 /// Whether a run may be given such options.

@@ -310,7 +310,7 @@ void training() {
   provenance(trained, data);
   for (std::size_t label : {0, 1}) {
     mfm::sample_options draw;
-    draw.set_labels({&label, 1});
+    draw.set_label(label);
     numbers samples(2 * 100);
     CHECK(a_session(trained).try_sample(samples, draw).ok());
     float mean = 0;

@@ -231,16 +231,27 @@ int main(int arguments, char** values) {
   const mfm_model_info info = theirs.info();
   CHECK(info.labels == 10 && info.guidance_count == 2 && info.guidance && info.guidance[0] == 1 && info.guidance[1] == 2);
   mfm::session transformer = a_session(theirs);
-  const std::size_t label = 3;
   mfm::sample_options labelled;
   labelled.draw.seed = 7;
-  labelled.draw.labels = &label;
-  labelled.draw.label_count = labelled.draw.guidance_count = 1;
-  labelled.draw.guidance = &info.guidance[1];
+  labelled.set_label(3);
+  labelled.set_guidance_scale(info.guidance[1]);
   run("sample dit.mfm" + n + " --steps 1 --label 3 --guidance 2 -o same.npy");
   CHECK(transformer.try_sample(samples, labelled).ok() && same(samples, "same.npy"));
-  const double unknown = 3;
-  labelled.draw.guidance = &unknown;
+  labelled.set_guidance_scale(3);
   expect(transformer.try_sample(samples, labelled), MFM_RANGE, "a scale that the model was not made for");
+
+  // Another model of labels takes any scale, unless it was trained to be guided.
+  const std::string train = "train --digits --labels --objective flow --width 16 --depth 1 --steps 2 --batch 4 --out ";
+  run(train + "free.mfm");
+  run(train + "bound.mfm --guidance 2");
+  CHECK(mfm::model::try_load("free.mfm", theirs).ok());
+  run("sample free.mfm" + n + " --ode 3 --label 3 --guidance 3 -o free.npy");
+  labelled.method = MFM_METHOD_ODE;
+  labelled.steps = 3;
+  CHECK(theirs.info().guidance_count == 0 && a_session(theirs).try_sample(samples, labelled).ok() && same(samples, "free.npy"));
+  CHECK(mfm::model::try_load("bound.mfm", theirs).ok());
+  expect(a_session(theirs).try_sample(samples, labelled), MFM_UNSUPPORTED, "a model that is guided by 2 already");
+  labelled.set_guidance({});
+  CHECK(a_session(theirs).try_sample(samples, labelled).ok() && !same(samples, "free.npy"));
   return finish();
 }

@@ -2,7 +2,7 @@
 
 use super::consistency::Consistency;
 use super::objective::{Batch, Guided, Objective};
-use super::times::{ends_on, split_on, times_on};
+use super::time_law::{ends_on, split_on, times_on};
 use crate::error::{Error, Result};
 use crate::interpolant::Interpolant;
 use crate::noise::Noise;

@@ -1,7 +1,7 @@
 //! Fine-tuning to a reward, off policy: the drift of the tilted model by regression, unbiased with any number of posterior draws.
 
 use super::objective::{Batch, interpolate, vector};
-use super::times::times_on;
+use super::time_law::times_on;
 use super::weighting::{AdaptiveWeight, factors, weighted_mean_square};
 use crate::autodiff::{Tape, Var};
 use crate::categorical::Concentration;

@@ -5,7 +5,7 @@ mod consistency;
 mod fine_tuning;
 mod objective;
 mod schedule;
-mod times;
+mod time_law;
 mod weighting;
 
 pub use choices::{Choices, Diagonal, Jump};
@@ -13,5 +13,5 @@ pub use consistency::{Consistency, StopGradient};
 pub use fine_tuning::{FineTuning, FineTuningChoices, FineTuningLoss, FineTuningMaps, LogNormaliser, WeightSlope};
 pub use objective::{Batch, Guided, Losses, NoTeacher, Objective};
 pub use schedule::{Ramp, TimeSchedule};
-pub use times::{FlowTimes, LATEST_TIME, TimeLaw};
+pub use time_law::{FlowTimes, LATEST_TIME, TimeLaw};
 pub use weighting::{AdaptiveWeight, LossScale};

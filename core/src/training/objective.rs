@@ -2,7 +2,7 @@
 
 use super::choices::{Choices, Diagonal, Jump};
 use super::consistency::{Consistency, OffDiagonal};
-use super::times::TimeLaw;
+use super::time_law::TimeLaw;
 use super::weighting::{AdaptiveWeight, LossScale, Weighed, factors, learned_mean_square, weighted_mean_square};
 use crate::autodiff::Var;
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
 //! Laws of times that change over a training run.
 
-use super::times::{FlowTimes, TimeLaw};
+use super::time_law::{FlowTimes, TimeLaw};
 use crate::error::Result;
 
 /// A number that goes along a straight line in the first steps of a run and then stays: warm-up where it rises, annealing where it falls.

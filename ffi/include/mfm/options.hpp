@@ -20,11 +20,30 @@ struct model_options : mfm_model_options {
   model_options() noexcept : mfm_model_options(mfm_model_options_default()) {}
 };
 
-/** Options of mfm.h with a condition, which is a view of what stays the host's, and must last as long as calls with these options. */
+/**
+ * @brief Options of mfm.h with a condition: one for all states, which is kept here, or one for each, which is a view of what stays the host's and must last as long
+ * as calls with these options.
+ */
 template <class Options>
 struct conditioned : Options {
   /** With these defaults. */
   explicit conditioned(const Options& defaults) noexcept : Options(defaults) {}
+  /** With a condition of its own, where that of the other is. */
+  conditioned(const conditioned& other) noexcept : Options(other), label_(other.label_), scale_(other.scale_) { keep(other); }
+  /** With a condition of its own, where that of the other is. */
+  conditioned& operator=(const conditioned& other) noexcept {
+    Options::operator=(other);
+    label_ = other.label_;
+    scale_ = other.scale_;
+    keep(other);
+    return *this;
+  }
+  ~conditioned() = default;
+  /** One label for all states. */
+  void set_label(std::size_t label) noexcept {
+    label_ = label;
+    set_labels({&label_, 1});
+  }
   /** One label for each state, or one for all; empty for none. */
   void set_labels(span<const std::size_t> given) noexcept {
     condition().labels = given.data();
@@ -33,6 +52,11 @@ struct conditioned : Options {
   /** A temporary container would be gone before the call. */
   template <class Labels, class = std::enable_if_t<is_lost<Labels>>>
   void set_labels(Labels&& given) = delete;
+  /** One scale of guidance for all states. */
+  void set_guidance_scale(double scale) noexcept {
+    scale_ = scale;
+    set_guidance({&scale_, 1});
+  }
   /** One scale of guidance for each state, or one for all; empty for none. */
   void set_guidance(span<const double> given) noexcept {
     condition().guidance = given.data();
@@ -50,6 +74,14 @@ struct conditioned : Options {
       return this->draw;
     }
   }
+  /** A copy looks at its own, never at the other's. */
+  void keep(const conditioned& other) noexcept {
+    if (condition().labels == &other.label_) condition().labels = &label_;
+    if (condition().guidance == &other.scale_) condition().guidance = &scale_;
+  }
+
+  std::size_t label_ = 0;
+  double scale_ = 1;
 };
 
 /** ::mfm_sample_options with its defaults. */

@@ -9,7 +9,7 @@ pub use row::LogRow;
 
 use crate::context::Context;
 use crate::data::{self, LabelColumn, Source};
-use crate::failure::{Failure, Place as _, Result};
+use crate::failure::{Failure, Place, Result};
 use crate::model::{LoadedModel, save};
 use crate::output;
 use crate::run::{Checkpoint, Log, RunFolder, State, Watch};
@@ -82,7 +82,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
 /// # Errors
 /// One sentence for the user.
 pub fn make<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Report> {
-    let place = Place::of(arguments)?;
+    let kept = Kept::of(arguments)?;
     if arguments.learned_weighting && (arguments.teacher.is_some() || arguments.adaptive_power > 0.0) {
         let (option, why) = if arguments.teacher.is_some() {
             ("--teacher", "whose loss has no size of its own")
@@ -148,11 +148,11 @@ pub fn make<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Re
     header.provenance.objective = describe(arguments);
     header.provenance.library = LIBRARY.into();
     let start = Instant::now();
-    let (model, losses) = train(context, arguments, &place, &data, &model, teacher.as_ref(), &header)?;
+    let (model, losses) = train(context, arguments, &kept, &data, &model, teacher.as_ref(), &header)?;
     let seconds = start.elapsed().as_secs_f64();
-    save(&place.model, &model, &header)?;
+    save(&kept.model, &model, &header)?;
     Ok(Report {
-        model: place.model.display().to_string(),
+        model: kept.model.display().to_string(),
         data: data.name().to_owned(),
         samples: data.len(),
         dimension: data.dimension(),
@@ -164,13 +164,13 @@ pub fn make<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Re
 }
 
 /// Where a run is kept.
-struct Place {
+struct Kept {
     model: PathBuf,
     checkpoint: Option<PathBuf>,
     folder: Option<RunFolder>,
 }
 
-impl Place {
+impl Kept {
     fn of(arguments: &Arguments) -> Result<Self> {
         let (folder, model) = RunFolder::place(arguments.run.as_deref(), arguments.out.as_deref(), arguments.resume)?;
         let checkpoint = folder.as_ref().map(RunFolder::checkpoint).or_else(|| arguments.checkpoint.clone());
@@ -245,7 +245,7 @@ fn settings(arguments: &Arguments, seed: u64) -> TrainingConfig {
 fn train<T: Tensor>(
     context: &Context<T>,
     arguments: &Arguments,
-    place: &Place,
+    kept: &Kept,
     data: &Source,
     model: &Model<T>,
     teacher: Option<&LoadedModel<T>>,
@@ -278,13 +278,13 @@ fn train<T: Tensor>(
         return Err(Failure::input(format!("--accumulate {parts}: a batch of {batch} has no more than {batch} parts")));
     }
     let mut feed = data.feed::<T>(&context.device, arguments.labels, config.seed, config.batch)?;
-    if let Some(folder) = &place.folder {
+    if let Some(folder) = &kept.folder {
         folder.create(&arguments.options)?;
     }
-    let checkpoint = match &place.checkpoint {
+    let checkpoint = match &kept.checkpoint {
         Some(path) => {
             // A run that was killed may have been writing its model.
-            output::remove_remains(&place.model);
+            output::remove_remains(&kept.model);
             Some(Checkpoint::new(path, arguments.checkpoint_every, header, config)?)
         }
         None => None,
@@ -300,7 +300,7 @@ fn train<T: Tensor>(
         None => Trainer::new(config, &subject)?,
     };
     trainer = trainer.accumulating(arguments.accumulate).at("--accumulate")?;
-    let log = match &place.folder {
+    let log = match &kept.folder {
         Some(folder) => Some(Log::open::<LogRow>(&folder.log(), trainer.steps_made(), arguments.log_every)?),
         None => None,
     };
