@@ -5,9 +5,10 @@ use crate::failure::{Failure, Place as _, Result};
 use crate::output;
 use crate::table::number;
 use mfm_core::error::Number;
-use mfm_core::{Condition, Device, Flow, Interpolant, Shape, Tensor, memory};
+use mfm_core::{Condition, Device, Flow, Shape, Tensor, memory};
 use mfm_nn::file::write_model;
-use mfm_nn::{Coordinates, InCoordinates, Model, ModelFile, ModelHeader};
+use mfm_nn::{Coordinates, InCoordinates, Model, ModelFile, ModelHeader, SavedModel};
+use std::ops::Deref;
 use std::path::Path;
 
 /// What a model is told beside the state.
@@ -22,18 +23,22 @@ pub struct Told {
     pub guidance: Option<f64>,
 }
 
-/// A model from a file. It works in [coordinates](Self::coordinates) of its own: what it is given goes through [`states`](Self::states) and
+/// A model from a file, and which. It works in [coordinates](SavedModel::coordinates) of its own: what it is given goes through [`states`](Self::states) and
 /// [`reward`](Self::reward), and what it gives through [`numbers`](Self::numbers).
 #[derive(Debug)]
 pub struct LoadedModel<T: Tensor> {
-    /// The model.
-    pub model: Model<T>,
-    /// What the file says about it.
-    pub header: ModelHeader,
-    /// The path that it was trained for.
-    pub path: &'static dyn Interpolant,
+    /// The model, with what the file says about it.
+    pub saved: SavedModel<T>,
     /// The file.
     pub source: String,
+}
+
+impl<T: Tensor> Deref for LoadedModel<T> {
+    type Target = SavedModel<T>;
+
+    fn deref(&self) -> &SavedModel<T> {
+        &self.saved
+    }
 }
 
 impl<T: Tensor> LoadedModel<T> {
@@ -53,22 +58,8 @@ impl<T: Tensor> LoadedModel<T> {
     /// # Errors
     /// One sentence naming the file.
     pub fn of(file: &ModelFile<'_>, source: String, device: &T::Device) -> Result<Self> {
-        let header = file.header().clone();
-        let Some(path) = header.model.path() else {
-            return Err(Failure::input(format!("{source}: its path {:?} is not known", header.model.interpolant)));
-        };
-        let model = file.to_model(device).map_err(|error| Failure::input(format!("{source}: {error}")))?;
-        Ok(Self { model, header, path, source })
-    }
-
-    /// The dimension of the data.
-    pub fn dimension(&self) -> usize {
-        self.header.model.network.data()
-    }
-
-    /// Those in which the model works.
-    pub fn coordinates(&self) -> &Coordinates {
-        &self.header.coordinates
+        let saved = SavedModel::of(file, device).map_err(|error| Failure::input(format!("{source}: {error}")))?;
+        Ok(Self { saved, source })
     }
 
     /// The model as samplers take it, under a condition that was [checked](Self::check).

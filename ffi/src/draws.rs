@@ -166,7 +166,7 @@ pub fn velocity<B: Backend>(run: &Run<B>, query: &Query<'_>, x: &[f32], states: 
     let (x, states) = (run.items(x, "x")?, run.items(states, "the states")?);
     let time = |time| run.device.full(time, Shape::new(&[1])?);
     let query = mfm_core::Query { s: time(s)?, u: time(u)?, x, t: time(t)?, x_t: states, condition: condition(labels, guidance) };
-    let made = run.model.coordinates().leave_velocity(&run.model.network.velocity(&query)?)?;
+    let made = run.loaded.coordinates().leave_velocity(&run.loaded.model.velocity(&query)?)?;
     write::<B>(&made, velocity, "the velocity")
 }
 
@@ -194,7 +194,7 @@ pub fn value<B: Backend>(
     let flow = run.flow(draw.labels, draw.guidance)?;
     let (states_length, states) = (states.len(), run.items(states, "the states")?);
     let reward = HostReward::new(callbacks, &run.device).of_draws(count, draws);
-    let reward = run.model.coordinates().reward(reward);
+    let reward = run.loaded.coordinates().reward(reward);
     run.warn_of_jumps(callbacks, None);
     callbacks.say(format_args!("the value of {count} states at t = {time} by {draws} draws each"));
     let (draws, noise) = (Draws::new(draws), draw.noise());
@@ -218,7 +218,7 @@ pub fn value<B: Backend>(
         callbacks.step(&progress(made, blocks))?;
         Ok([found.value, found.gradient, found.weights])
     })?;
-    let gradient = run.model.coordinates().leave_gradient(&gradient)?;
+    let gradient = run.loaded.coordinates().leave_gradient(&gradient)?;
     // All are written, or none.
     let (value, gradient) = (
         written::<B>(&value, values.len(), possible, "the value")?,

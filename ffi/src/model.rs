@@ -6,11 +6,12 @@ use crate::failure::{Code, Failure, Result};
 use crate::guard::guard;
 use crate::session::{AnySession, Run, Session};
 use mfm_core::error::Number;
-use mfm_core::{Interpolant, Noise, Shape, Tensor};
+use mfm_core::{Noise, Shape, Tensor};
 use mfm_nn::file::jumps::Jumps;
 use mfm_nn::file::{self, write_model};
 use mfm_nn::layer::settled;
-use mfm_nn::{Coordinates, FileError, GaussianConfig, MlpConfig, ModelConfig, ModelFile, ModelHeader, Module};
+use mfm_nn::{Coordinates, FileError, GaussianConfig, MlpConfig, ModelConfig, ModelFile, ModelHeader, Module, SavedModel};
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// A model on some device.
@@ -35,23 +36,24 @@ trait AnyModel: Send + Sync {
 pub struct Loaded<B: Backend> {
     /// The device.
     pub backend: B,
-    /// The network.
-    pub network: mfm_nn::Model<B::Tensor>,
-    /// What a file of it says.
-    pub header: ModelHeader,
-    /// The path that it was trained for.
-    pub path: &'static dyn Interpolant,
+    saved: SavedModel<B::Tensor>,
+}
+
+impl<B: Backend> Deref for Loaded<B> {
+    type Target = SavedModel<B::Tensor>;
+
+    fn deref(&self) -> &SavedModel<B::Tensor> {
+        &self.saved
+    }
 }
 
 impl<B: Backend> Loaded<B> {
     /// A model with what a file of it says.
     ///
     /// # Errors
-    /// [`Code::BadModel`] for a path that is not known; [`Code::Unsupported`] for a number whose values `float` does not tell apart.
-    pub fn new(backend: B, network: mfm_nn::Model<B::Tensor>, header: ModelHeader) -> Result<Self> {
-        let unknown = || Failure::new(Code::BadModel, format!("the model's path {:?} is not known", header.model.interpolant));
-        let path = header.model.path().ok_or_else(unknown)?;
-        let coordinates = &header.coordinates;
+    /// [`Code::Unsupported`] for a number whose values `float` does not tell apart.
+    pub fn new(backend: B, saved: SavedModel<B::Tensor>) -> Result<Self> {
+        let coordinates = saved.coordinates();
         if let Some(k) = coordinates.beyond_single() {
             let (mean, scale) = (Number(coordinates.mean()[k]), Number(coordinates.scale()[k]));
             let sentence = format!(
@@ -59,31 +61,19 @@ impl<B: Backend> Loaded<B> {
             );
             return Err(Failure::new(Code::Unsupported, sentence));
         }
-        Ok(Self { backend, network, header, path })
+        Ok(Self { backend, saved })
     }
 
     fn parse(backend: B, bytes: &[u8]) -> Result<Self> {
-        let file = ModelFile::parse(bytes)?;
-        let network = file.to_model(&backend)?;
-        let mut header = file.header().clone();
-        header.provenance.steps = header.steps_made();
-        header.training = None;
-        Self::new(backend, network, header)
+        let mut saved = SavedModel::of(&ModelFile::parse(bytes)?, &backend)?;
+        saved.header.provenance.steps = saved.header.steps_made();
+        saved.header.training = None;
+        Self::new(backend, saved)
     }
 
     /// The handle to it.
     pub fn handle(self) -> Box<Model> {
         Box::new(Model(Arc::new(self)))
-    }
-
-    /// Those in which the network works.
-    pub fn coordinates(&self) -> &Coordinates {
-        &self.header.coordinates
-    }
-
-    /// The dimension of the data.
-    pub fn dimension(&self) -> usize {
-        self.header.model.network.data()
     }
 }
 
@@ -101,7 +91,7 @@ impl<B: Backend> AnyModel for Loaded<B> {
     }
 
     fn parameters(&self) -> usize {
-        self.network.parameter_count()
+        self.model.parameter_count()
     }
 
     fn device(&self) -> String {
@@ -109,12 +99,12 @@ impl<B: Backend> AnyModel for Loaded<B> {
     }
 
     fn bytes(&self) -> Result<Vec<u8>> {
-        Ok(write_model(&self.network, &self.header, None)?)
+        Ok(write_model(&self.model, &self.header, None)?)
     }
 
     fn open(self: Arc<Self>, threads: usize, stream: usize) -> Result<Box<dyn AnySession>> {
         let device = self.backend.for_session(threads, stream)?;
-        Ok(Box::new(Run { model: self, device, stream }))
+        Ok(Box::new(Run { loaded: self, device, stream }))
     }
 }
 
@@ -191,7 +181,7 @@ fn fresh<B: Backend>(device: B, network: MlpConfig, coordinates: Coordinates, da
     header.coordinates = coordinates;
     header.provenance.seed = seed;
     header.provenance.library = file::LIBRARY.into();
-    Ok(Loaded::new(device, network, header)?.handle())
+    Ok(Loaded::new(device, SavedModel::new(network, header)?)?.handle())
 }
 
 /// How many rows of `dimension` numbers there are.

@@ -90,7 +90,7 @@ pub trait AnySession: Send + Sync {
 
 /// A model with a device of the session's own; its operations are in [`draws`], [`steering`] and [`training`].
 pub struct Run<B: Backend> {
-    pub(crate) model: Arc<Loaded<B>>,
+    pub(crate) loaded: Arc<Loaded<B>>,
     pub(crate) device: B,
     /// The host's stream, 0 for none.
     pub(crate) stream: usize,
@@ -104,7 +104,7 @@ pub(crate) fn condition<'a>(labels: &'a [usize], guidance: &'a [f64]) -> Conditi
 impl<B: Backend> Run<B> {
     /// The dimension of the data.
     pub(crate) fn dimension(&self) -> usize {
-        self.model.dimension()
+        self.loaded.dimension()
     }
 
     /// That the model knows these labels.
@@ -112,7 +112,7 @@ impl<B: Backend> Run<B> {
     /// # Errors
     /// [`Code::Length`] for one that it does not know, [`Code::Unsupported`] if it knows none.
     pub(crate) fn check_labels(&self, labels: &[usize]) -> Result<()> {
-        let known = self.model.header.labels();
+        let known = self.loaded.header.labels();
         match labels.iter().find(|label| **label >= known) {
             Some(label) if known > 0 => {
                 Err(Failure::new(Code::Length, format!("label {label}: the model knows the labels 0 to {}", known - 1)))
@@ -128,18 +128,18 @@ impl<B: Backend> Run<B> {
     /// As [`check_labels`](Self::check_labels); [`Code::Unsupported`] for a guidance scale of a model that is guided already.
     pub(crate) fn flow<'a>(&'a self, labels: &'a [usize], guidance: &'a [f64]) -> Result<Flow<'a, mfm_nn::Model<B::Tensor>>> {
         self.check_labels(labels)?;
-        if let Some(own) = self.model.header.guided_by().filter(|_| !guidance.is_empty()) {
+        if let Some(own) = self.loaded.header.guided_by().filter(|_| !guidance.is_empty()) {
             return Err(Failure::new(
                 Code::Unsupported,
                 format!("guidance: the model is guided by {own} already, and takes no other scale"),
             ));
         }
-        Ok(Flow::new(&self.model.network, self.model.path).with_condition(condition(labels, guidance)))
+        Ok(Flow::new(&self.loaded.model, self.loaded.path).with_condition(condition(labels, guidance)))
     }
 
     /// Says so where draws by the model's map mean nothing; `instead` is what serves, where that is not to train its jumps.
     pub(crate) fn warn_of_jumps(&self, callbacks: &Callbacks<'_>, instead: Option<&str>) {
-        let (why, cure) = match self.model.header.provenance.jumps() {
+        let (why, cure) = match self.loaded.header.provenance.jumps() {
             Jumps::Trained => return,
             Jumps::Untrained => {
                 ("was trained by velocities alone, as a flow model: draws by its map mean nothing", "train it on with a consistency loss")
@@ -160,7 +160,7 @@ impl<B: Backend> Run<B> {
     pub(crate) fn items(&self, values: &[f32], what: &str) -> Result<B::Tensor> {
         let count = rows(values.len(), self.dimension(), what)?;
         finite(values, self.dimension(), what)?;
-        let (coordinates, shape) = (self.model.coordinates(), self.shape(count)?);
+        let (coordinates, shape) = (self.loaded.coordinates(), self.shape(count)?);
         if coordinates.is_identity() {
             return Ok(self.device.from_slice(values, shape)?);
         }
@@ -182,7 +182,7 @@ impl<B: Backend> Run<B> {
                 if self.stream == 0 {
                     finite(&B::host(&states)?, self.dimension(), "the states")?;
                 }
-                Ok(self.model.coordinates().enter(&states)?)
+                Ok(self.loaded.coordinates().enter(&states)?)
             }
         }
     }
@@ -202,7 +202,7 @@ impl<B: Backend> Run<B> {
         match output {
             Output::Span(place) => self.write_samples(result, place, "the result"),
             Output::DlPack(_, place) => {
-                let result = &self.model.coordinates().leave(result)?;
+                let result = &self.loaded.coordinates().leave(result)?;
                 if self.stream == 0 {
                     finite(&B::host(result)?, result.shape().item(), "the result")?;
                 }
@@ -214,7 +214,7 @@ impl<B: Backend> Run<B> {
 
     /// Writes samples into the host's memory in the units of the data, if they are finite and fit.
     pub(crate) fn write_samples(&self, samples: &B::Tensor, place: &mut [f32], what: &str) -> Result<()> {
-        let coordinates = self.model.coordinates();
+        let coordinates = self.loaded.coordinates();
         if coordinates.is_identity() {
             return write::<B>(samples, place, what);
         }

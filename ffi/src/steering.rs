@@ -138,7 +138,7 @@ pub fn steer<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, options: &Stee
         Estimator::Smc | Estimator::MfmSmc => reward.of_particles(),
         _ => reward,
     };
-    let of_samples = run.model.coordinates().reward(&reward);
+    let of_samples = run.loaded.coordinates().reward(&reward);
     let draws = if plan.estimator.has_draws() { format!(", {} draws", plan.draws) } else { String::new() };
     if plan.estimator.has_draws() {
         run.warn_of_jumps(callbacks, Some("steer it by MFM_DPS or MFM_SEQUENTIAL_MONTE_CARLO"));
@@ -181,7 +181,7 @@ pub fn search<B: Backend>(
     let map = Watched::within_steps(flow.map, callbacks, options.steps);
     let flow = flow.with_map(&map);
     let reward = HostReward::new(callbacks, &run.device).of_draws(particles, options.draws);
-    let reward = run.model.coordinates().reward(reward);
+    let reward = run.loaded.coordinates().reward(reward);
     let grid = TimeGrid { power: options.power, ..TimeGrid::uniform(options.steps) };
     let keep = if options.keep_overall { Keep::Overall } else { Keep::PerParticle };
     let search = Search { grid, draws: Draws::new(options.draws), keep, coupling: coupling(options.coupling)? };

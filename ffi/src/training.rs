@@ -14,7 +14,7 @@ use mfm_nn::file::LIBRARY;
 use mfm_nn::file::jumps::{DIAGONAL, fine_tuned};
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::{LossInput, Outcome, Samples, Step, random_rows};
-use mfm_nn::{LearningRate, ModelHeader, Trainer, TrainingConfig};
+use mfm_nn::{LearningRate, ModelHeader, SavedModel, Trainer, TrainingConfig};
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
@@ -118,7 +118,7 @@ impl Stop {
 
 /// What the file of the new model will say, but for its steps; `seed` is the one that the host gave.
 fn header<B: Backend>(run: &Run<B>, seed: u64, objective: String, data: String) -> ModelHeader {
-    let mut header = run.model.header.clone();
+    let mut header = run.loaded.header.clone();
     header.provenance.seed = seed;
     header.provenance.objective = objective;
     header.provenance.data = data;
@@ -140,8 +140,8 @@ fn finish<B: Backend>(
     }
     outcome?;
     header.provenance.steps += trainer.steps_made();
-    let network = moved(&trainer.averaged_precisely()?, &run.model.backend)?;
-    Ok(Loaded::new(run.model.backend.clone(), network, header)?.handle())
+    let network = moved(&trainer.averaged_precisely()?, &run.loaded.backend)?;
+    Ok(Loaded::new(run.loaded.backend.clone(), SavedModel::new(network, header)?)?.handle())
 }
 
 /// A model trained on data of the host's.
@@ -157,7 +157,7 @@ pub fn train<B: Backend>(
 ) -> Result<Box<Model>> {
     let rows = run.items(data, "the data")?;
     let count = mfm_core::Tensor::shape(&rows).batch();
-    let known = run.model.header.labels();
+    let known = run.loaded.header.labels();
     let labels = Some(labels).filter(|labels| !labels.is_empty());
     if let Some(labels) = labels {
         if known == 0 {
@@ -176,13 +176,13 @@ pub fn train<B: Backend>(
     let guided = Guided { null_label: known, dropout: options.label_dropout, scale: 1.0, plain: None };
     let consistency = consistency(options.consistency)?;
     let objective = Objective { consistency, guided: labels.map(|_| guided), ..Objective::default() };
-    let mut trainer = Trainer::new(settings(options, options.seed, run.dimension(), 1)?, &moved(&run.model.network, &run.device)?)?;
+    let mut trainer = Trainer::new(settings(options, options.seed, run.dimension(), 1)?, &moved(&run.loaded.model, &run.device)?)?;
     callbacks.say(format_args!("training on {count} items, {} steps of {}", options.steps, options.batch));
     let mut stop = Stop::default();
     let outcome = trainer.run(
         &mut |_, size, noise: &Noise| random_rows(&rows, labels, size, noise),
         |input: LossInput<'_, B::Tensor, Network<B>>| {
-            let flow = Flow::new(input.frozen, run.model.path);
+            let flow = Flow::new(input.frozen, run.loaded.path);
             objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
         },
         |_, step| stop.flow(watch(callbacks, step, progress(0, 0))),
@@ -208,10 +208,10 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     }
     are_of_use(options, true, false)?;
     let rows = if data.is_empty() { None } else { Some(run.items(data, "the data")?) };
-    let base = moved(&run.model.network, &run.device)?;
-    let flow = Flow::new(&base, run.model.path);
+    let base = moved(&run.loaded.model, &run.device)?;
+    let flow = Flow::new(&base, run.loaded.path);
     let reward = HostReward::new(callbacks, &run.device);
-    let of_samples = run.model.coordinates().reward(&reward);
+    let of_samples = run.loaded.coordinates().reward(&reward);
     let (slope, usual) = if callbacks.has_gradient() { (WeightSlope::Pathwise, 1) } else { (WeightSlope::Covariance, 4) };
     let draws = if options.draws == 0 { usual } else { options.draws };
     let tuning = FineTuning { strength: options.strength, slope, draws, ..FineTuning::default() };
@@ -238,7 +238,7 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
             if options.follow == 0.0 {
                 return Ok::<_, Error>(loss.total);
             }
-            let current = Flow::new(input.frozen, run.model.path);
+            let current = Flow::new(input.frozen, run.loaded.path);
             let drift = AsDrift(input.frozen);
             let rest = Objective::default().loss(&current, input.student, Some(&drift), input.samples.batch(), &input.noise.fork(1))?;
             loss.total.add(&rest.total.scale(options.follow)?)

@@ -2,7 +2,7 @@
 
 use core::ffi::{c_int, c_longlong, c_uint, c_ulonglong};
 use mfm_core::MAX_RANK;
-use mfm_core::tensor::MAX_INPUTS;
+use mfm_core::tensor::MAX_TERMS;
 
 /// An address on the device, 0 for none.
 pub(crate) type Address = u64;
@@ -41,7 +41,7 @@ arguments! {
     UnaryArgs { space: Space, x: View, out: Address, constant: f32, op: c_int }
     BinaryArgs { space: Space, a: View, b: View, out: Address, op: c_int, reserved: c_int }
     SelectArgs { space: Space, mask: View, yes: View, no: View, out: Address }
-    CombineArgs { space: Space, x: [View; MAX_INPUTS], out: Address, factor: [f32; MAX_INPUTS], terms: c_int, reserved: c_int }
+    CombineArgs { space: Space, x: [View; MAX_TERMS], out: Address, factor: [f32; MAX_TERMS], terms: c_int, reserved: c_int }
     GatedResidualArgs {
         space: Space, x: View, gate: View, branch: View, tx: View, tgate: View, tbranch: View, out: Address, tangent: Address,
     }

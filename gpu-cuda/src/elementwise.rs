@@ -4,7 +4,7 @@ use crate::abi::{BinaryArgs, CombineArgs, SelectArgs, UnaryArgs};
 use crate::kernels::{BINARY, COMBINE, SELECT, UNARY};
 use crate::space::Axes;
 use crate::tensor::{ABSENT, CudaTensor, one_device};
-use mfm_core::tensor::{Binary, Compare, MAX_INPUTS, Unary};
+use mfm_core::tensor::{Binary, Compare, MAX_TERMS, Unary};
 use mfm_core::{Layout, Result, Shape, Tensor};
 
 /// The number of an operation, and its constant.
@@ -116,7 +116,7 @@ pub(crate) fn select(mask: &CudaTensor, yes: &CudaTensor, no: &CudaTensor) -> Re
     Ok(CudaTensor::new(buffer, shape))
 }
 
-/// Σ cᵢ xᵢ of one to [`MAX_INPUTS`] operands that broadcast to `shape`.
+/// Σ cᵢ xᵢ of one to [`MAX_TERMS`] operands that broadcast to `shape`.
 pub(crate) fn combine(terms: &[(f64, &CudaTensor)], shape: Shape) -> Result<Option<CudaTensor>> {
     let name = "linear_combination";
     let Some((_, first)) = terms.first() else { return Ok(None) };
@@ -124,7 +124,7 @@ pub(crate) fn combine(terms: &[(f64, &CudaTensor)], shape: Shape) -> Result<Opti
     let elements = shape.elements();
     let buffer = first.home().elements(name, elements)?;
     if elements > 0 {
-        let layouts: [&Layout; MAX_INPUTS] = core::array::from_fn(|k| operands.get(k).unwrap_or(&operands[0]).layout());
+        let layouts: [&Layout; MAX_TERMS] = core::array::from_fn(|k| operands.get(k).unwrap_or(&operands[0]).layout());
         let (axes, _) = Axes::new(shape, layouts, None);
         let arguments = CombineArgs {
             space: axes.space(),

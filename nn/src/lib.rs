@@ -9,7 +9,7 @@
 //! | [`coordinates`] | standardised coordinates of data |
 //! | [`train`], [`optimiser`], [`schedule`], [`weighting`] | the training loop, its optimisers, learning rates, and a learned weighting of the loss |
 //! | [`classifier`] | a classifier of clean data, and the reward of a mixture of its classes |
-//! | [`file`](mod@file) | model files, and weights in safetensors |
+//! | [`saved`], [`file`](mod@file) | a model with what its file says; model files, and weights in safetensors |
 //!
 //! A model of one's own data, from training to steering. It works in standardised [`Coordinates`], which its file keeps (`mfm train` does the same with a
 //! table): states and rewards go in through them, and samples come out.
@@ -19,11 +19,10 @@
 //! use mfm_core::plan::{Estimator, Plan};
 //! use mfm_core::reward::{ByDifferentiation, Checked, RewardFormula};
 //! use mfm_core::training::{NoTeacher, Objective};
-//! use mfm_core::{Device, Flow, Noise, Operations, Result, Shape, Tensor};
+//! use mfm_core::{Condition, Device, Flow, Noise, Operations, Result, Shape, Tensor};
 //! use mfm_cpu_ref::{CpuDevice, CpuTensor};
-//! use mfm_nn::file::write_model;
 //! use mfm_nn::train::{LossInput, random_rows};
-//! use mfm_nn::{Coordinates, MlpConfig, Model, ModelConfig, ModelFile, ModelHeader, Trainer, TrainingConfig};
+//! use mfm_nn::{Coordinates, MlpConfig, Model, ModelConfig, ModelHeader, SavedModel, Trainer, TrainingConfig};
 //! use std::ops::ControlFlow;
 //!
 //! /// r(x) = −(x₀ − 2)²/2, in the units of the data. Its gradient follows.
@@ -56,15 +55,13 @@
 //!     )?;
 //!     let mut header = ModelHeader::new(config, Shape::new(&[2])?);
 //!     header.coordinates = coordinates;
-//!     let bytes = write_model(&trainer.averaged_precisely()?, &header, None)?; // `file::save` puts them on a disk
+//!     let saved = SavedModel::new(trainer.averaged()?, header)?; // `save` puts it on a disk, and `load` reads it
 //!
-//!     let file = ModelFile::parse(&bytes)?; // and `file::load` reads them
-//!     let (model, coordinates) = (file.to_model(&device)?, &file.header().coordinates);
-//!     let reward = coordinates.reward(Checked(ByDifferentiation(NearTwo)));
+//!     let reward = saved.reward(Checked(ByDifferentiation(NearTwo)));
 //!     let noise = device.normal(&Noise::new(2), Shape::new(&[1000, 2])?)?;
 //!     let plan = Plan { steps: 4, ..Plan::usual(Estimator::Resampled) };
-//!     let samples = plan.run(&Flow::new(&model, &Linear), &reward, &noise, &Noise::new(3), &mut |_| Ok(()))?;
-//!     let samples: Vec<f64> = coordinates.leave_rows(&samples.to_vec::<f64>()?)?; // near 2 in the first column
+//!     let samples = plan.run(&saved.flow(Condition::NONE)?, &reward, &noise, &Noise::new(3), &mut |_| Ok(()))?;
+//!     let samples = saved.rows(&samples)?; // near 2 in the first column
 //!     let distance = samples.chunks(2).map(|row| (row[0] - 2.0).abs()).sum::<f64>() / 1000.0;
 //!     assert!(distance < 0.75); // about 0.62; without steering 0.91
 //!     Ok(())
@@ -88,6 +85,7 @@ pub mod network;
 pub mod on_path;
 pub mod optimiser;
 pub mod precondition;
+pub mod saved;
 pub mod schedule;
 pub mod train;
 pub mod weighting;
@@ -103,6 +101,7 @@ pub use network::{Network, NetworkConfig};
 pub use on_path::OnPath;
 pub use optimiser::{Optimiser, OptimiserConfig};
 pub use precondition::{GaussianConfig, Preconditioned};
+pub use saved::SavedModel;
 pub use schedule::LearningRate;
 pub use train::{Trainer, TrainingConfig, TrainingState};
 pub use weighting::{LossWeighting, Weighted};

@@ -11,7 +11,7 @@ use mfm_core::{Shape, Tensor};
 use mfm_nn::file::LIBRARY;
 use mfm_nn::file::jumps::DIAGONAL;
 use mfm_nn::file::safetensors::{PREFIX, SafetensorsFile, Untold, write_dit};
-use mfm_nn::{Model, ModelConfig, ModelHeader, Module, Network, Orientation};
+use mfm_nn::{FileError, Model, ModelConfig, ModelHeader, Module, Network, Orientation};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -89,7 +89,7 @@ impl Report {
 pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()> {
     output::check(&arguments.out)?;
     let source = arguments.file.display().to_string();
-    let fail = |error: mfm_nn::FileError| Failure::input(format!("{source}: {error}"));
+    let fail = |error: FileError| Failure::input(format!("{source}: {error}"));
     let bytes = read(&arguments.file)?;
     let file = SafetensorsFile::parse(&bytes).map_err(fail)?;
     let prefix = &arguments.prefix;
@@ -121,8 +121,8 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
     let mut header = ModelHeader::new(ModelConfig::dit(config), item);
     header.provenance.data = format!("imported from {source}");
     file.recall(&mut header).map_err(fail)?;
-    let path =
-        header.model.path().ok_or_else(|| Failure::input(format!("{source}: its path {:?} is not known", header.model.interpolant)))?;
+    let unknown = || fail(FileError::Path { name: header.model.interpolant.clone() });
+    let path = header.model.path().ok_or_else(unknown)?;
     let model = Model::plain(Network::Dit(network.map_err(fail)?), path);
     if arguments.flow_model {
         header.provenance.objective = format!("{DIAGONAL} of the flow model");

@@ -6,10 +6,13 @@ use crate::shape::Shape;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// The most inputs a fused operation takes, but for [`Fused::Layers`].
-pub const MAX_INPUTS: usize = 8;
+/// The most terms of a [`Fused::LinearCombination`].
+pub const MAX_TERMS: usize = 8;
 /// The most layers that are asked for as one operation.
 pub const MAX_LAYERS: usize = 5;
+/// The most inputs a fused operation has: those of [`Fused::Layers`].
+pub const MAX_INPUTS: usize = 1 + 2 * MAX_LAYERS;
+const _: () = assert!(MAX_TERMS <= MAX_INPUTS);
 
 /// From the cotangent of an output to those of the inputs: one place for each input, in order. A cotangent has the shape of its own input,
 /// summed over the axes along which that was stretched; `None` serves for an input that was not needed, and for no other, not even
@@ -54,10 +57,10 @@ pub enum Fused {
         /// The non-linearity.
         activation: Activation,
     },
-    /// Σ cᵢ xᵢ of up to [`MAX_INPUTS`] inputs that broadcast.
+    /// Σ cᵢ xᵢ of up to [`MAX_TERMS`] inputs that broadcast.
     LinearCombination {
         /// The factors; those beyond the number of inputs are not read.
-        factors: [f64; MAX_INPUTS],
+        factors: [f64; MAX_TERMS],
     },
     /// eˣ/Σ eˣ of `[x]` along an axis. Entries of −∞ give zero; a line of nothing else gives NaN.
     Softmax {
@@ -116,11 +119,11 @@ impl Fused {
     /// Σ cᵢ xᵢ.
     pub(super) fn combine<T: Tensor>(terms: &[(f64, &T)]) -> Result<T> {
         let [(_, first), ..] = terms else { return Err(Error::Length { op: "linear_combination", expected: 1, found: 0 }) };
-        if terms.len() > MAX_INPUTS {
-            return Err(Error::Length { op: "linear_combination", expected: MAX_INPUTS, found: terms.len() });
+        if terms.len() > MAX_TERMS {
+            return Err(Error::Length { op: "linear_combination", expected: MAX_TERMS, found: terms.len() });
         }
-        let mut factors = [0.0; MAX_INPUTS];
-        let mut inputs = [*first; MAX_INPUTS];
+        let mut factors = [0.0; MAX_TERMS];
+        let mut inputs = [*first; MAX_TERMS];
         for (i, (factor, input)) in terms.iter().enumerate() {
             factors[i] = *factor;
             inputs[i] = input;
@@ -146,11 +149,11 @@ impl Fused {
             (Self::Layers { .. }, _) => Err(wrong(3)),
             (Self::Activate { activation }, [x]) => activate(x, activation),
             (Self::Activate { .. }, _) => Err(wrong(1)),
-            (Self::LinearCombination { factors }, [first, rest @ ..]) if rest.len() < MAX_INPUTS => {
+            (Self::LinearCombination { factors }, [first, rest @ ..]) if rest.len() < MAX_TERMS => {
                 let start = first.scale(factors[0])?;
                 rest.iter().zip(&factors[1..]).try_fold(start, |sum, (x, factor)| sum.add(&x.scale(*factor)?))
             }
-            (Self::LinearCombination { .. }, _) => Err(wrong(MAX_INPUTS)),
+            (Self::LinearCombination { .. }, _) => Err(wrong(MAX_TERMS)),
             (Self::Softmax { axis }, [x]) => softmax(x, axis),
             (Self::Softmax { .. }, _) => Err(wrong(1)),
             (Self::LogMeanExp { axis }, [x]) => log_mean_exp(x, axis),

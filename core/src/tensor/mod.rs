@@ -10,7 +10,7 @@ mod optimiser;
 
 pub use device::Device;
 pub use element::Element;
-pub use fused::{Activation, Fused, MAX_INPUTS, MAX_LAYERS, Pullback};
+pub use fused::{Activation, Fused, MAX_INPUTS, MAX_LAYERS, MAX_TERMS, Pullback};
 pub use operations::{Operations, sum_to};
 pub use optimiser::{OptimiserState, OptimiserStep, OptimiserUpdate};
 

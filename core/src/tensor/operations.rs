@@ -1,6 +1,6 @@
 //! Operations composed from the primitives, so that formulas read like the paper.
 
-use super::{Activation, Binary, Compare, Device, Fused, MAX_LAYERS, Reduce, Tensor, Transpose, Unary};
+use super::{Activation, Binary, Compare, Device, Fused, MAX_INPUTS, Reduce, Tensor, Transpose, Unary};
 use crate::error::{Error, Result};
 use crate::shape::{MAX_RANK, Shape};
 
@@ -130,7 +130,7 @@ pub trait Operations: Tensor {
         let mut layers = layers.into_iter().peekable();
         let mut x = self.clone();
         while layers.peek().is_some() {
-            let mut inputs = [&x; 1 + 2 * MAX_LAYERS];
+            let mut inputs = [&x; MAX_INPUTS];
             let mut count = 1;
             // As many as one operation takes.
             while count < inputs.len()
@@ -150,7 +150,7 @@ pub trait Operations: Tensor {
         if activation == Activation::Identity { Ok(self.clone()) } else { Fused::Activate { activation }.apply(&[self]) }
     }
 
-    /// Σ cᵢ xᵢ of up to [`MAX_INPUTS`](super::MAX_INPUTS) tensors that broadcast.
+    /// Σ cᵢ xᵢ of up to [`MAX_TERMS`](super::MAX_TERMS) tensors that broadcast.
     fn linear_combination(terms: &[(f64, &Self)]) -> Result<Self> {
         Fused::combine(terms)
     }

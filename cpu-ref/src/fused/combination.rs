@@ -9,13 +9,13 @@ use crate::tensor::CpuTensor;
 use crate::walk::{Piece, Pieces, Walk};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use mfm_core::tensor::{MAX_INPUTS, sum_to};
+use mfm_core::tensor::{MAX_TERMS, sum_to};
 use mfm_core::{Operations, Result, Shape, Tensor};
 
 /// The rows of a piece: each is finished, while it is in the cache, before the next begins.
 struct Combine<'a, E> {
     piece: Piece<'a, E>,
-    walk: &'a Walk<MAX_INPUTS>,
+    walk: &'a Walk<MAX_TERMS>,
     terms: &'a [(E, &'a [E])],
 }
 
@@ -47,7 +47,7 @@ impl<E: Float> Kernel for Combine<'_, E> {
 
 /// The shape of the sum; `None` if the operands do not broadcast, or if there are too few or too many.
 fn shape_of<E: Float>(inputs: &[&CpuTensor<E>]) -> Option<Shape> {
-    let (first, rest) = inputs.split_first().filter(|(_, rest)| rest.len() < MAX_INPUTS)?;
+    let (first, rest) = inputs.split_first().filter(|(_, rest)| rest.len() < MAX_TERMS)?;
     rest.iter().try_fold(first.shape(), |shape, x| shape.broadcast(&x.shape(), "linear_combination").ok())
 }
 
@@ -68,14 +68,14 @@ fn combine<E: Float>(terms: &[(f64, &CpuTensor<E>)], shape: Shape) -> Result<Opt
 }
 
 /// Σ cᵢ xᵢ.
-pub(super) fn value<E: Float>(factors: &[f64; MAX_INPUTS], inputs: &[&CpuTensor<E>]) -> Result<Option<CpuTensor<E>>> {
+pub(super) fn value<E: Float>(factors: &[f64; MAX_TERMS], inputs: &[&CpuTensor<E>]) -> Result<Option<CpuTensor<E>>> {
     let Some(shape) = shape_of(inputs) else { return Ok(None) };
     let terms: Vec<(f64, &CpuTensor<E>)> = factors.iter().copied().zip(inputs.iter().copied()).collect();
     combine(&terms, shape)
 }
 
 /// Σ cᵢ xᵢ with its pullback.
-pub(super) fn vjp<E: Float>(factors: &[f64; MAX_INPUTS], inputs: &[&CpuTensor<E>], needed: &[bool]) -> Result<Pulled<E>> {
+pub(super) fn vjp<E: Float>(factors: &[f64; MAX_TERMS], inputs: &[&CpuTensor<E>], needed: &[bool]) -> Result<Pulled<E>> {
     let Some(y) = value(factors, inputs)? else { return Ok(None) };
     let wanted: Vec<(f64, Option<Shape>)> =
         factors.iter().zip(inputs).zip(needed).map(|((c, x), needed)| (*c, needed.then(|| x.shape()))).collect();
@@ -87,11 +87,7 @@ pub(super) fn vjp<E: Float>(factors: &[f64; MAX_INPUTS], inputs: &[&CpuTensor<E>
 }
 
 /// Σ cᵢ xᵢ with its tangent.
-pub(super) fn jvp<E: Float>(
-    factors: &[f64; MAX_INPUTS],
-    inputs: &[&CpuTensor<E>],
-    tangents: &[Option<&CpuTensor<E>>],
-) -> Result<Pushed<E>> {
+pub(super) fn jvp<E: Float>(factors: &[f64; MAX_TERMS], inputs: &[&CpuTensor<E>], tangents: &[Option<&CpuTensor<E>>]) -> Result<Pushed<E>> {
     let Some(y) = value(factors, inputs)? else { return Ok(None) };
     let moving: Vec<(f64, &CpuTensor<E>)> = factors.iter().zip(tangents).filter_map(|(c, t)| t.map(|t| (*c, t))).collect();
     Ok(combine(&moving, y.shape())?.map(|tangent| (y, tangent)))

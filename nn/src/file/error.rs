@@ -47,7 +47,7 @@ pub enum FileError {
         /// Where.
         offset: u64,
     },
-    /// A model is of a path that no reader would know by its name.
+    /// A model is of a path that no reader knows by its name.
     Path {
         /// The name.
         name: String,
@@ -114,7 +114,7 @@ impl fmt::Display for FileError {
             Self::Checksum { what, offset } => write!(f, "{what} (at byte {offset}) is corrupt: its checksum is wrong"),
             Self::Malformed { what, offset } => write!(f, "malformed at byte {offset}: {what}"),
             Self::Path { name } => {
-                write!(f, "no file can hold a model of the path \"{name}\": it would name the path, and no reader knows this name")
+                write!(f, "the path \"{name}\" is none of the library's, by whose names files and their readers know them")
             }
             Self::Duplicate { tensor } => write!(f, "there are two tensors of the name {tensor}"),
             Self::Missing { tensor } => write!(f, "the tensor {tensor} is missing"),

@@ -9,3 +9,4 @@ mod damaged;
 mod disk;
 mod jumps;
 mod model;
+mod saved;

@@ -306,7 +306,7 @@ fn a_path_that_no_reader_knows_is_not_written() {
     let refused = named(0.5).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "no file can hold a model of the path \"with a latent\": it would name the path, and no reader knows this name"
+        "the path \"with a latent\" is none of the library's, by whose names files and their readers know them"
     );
     // Without a latent it is the path itself.
     let plain = Model::new(&CpuDevice::<f32>::new(), &ModelConfig::mlp(tiny()), &[], &Noise::new(1)).unwrap();

@@ -120,7 +120,7 @@ pub fn make<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Re
         Some(initial) => {
             form::check_initial(&initial, &config)?;
             let steps = initial.header.steps_made();
-            (initial.model, steps)
+            (initial.saved.model, steps)
         }
         None => (Model::<T>::new(device, &config, &mean, &context.noise.fork(0)).at(data.name())?, 0),
     };

@@ -209,7 +209,7 @@ impl<T: Tensor> Models<'_, T> {
             );
             return Err(Failure::input(sentence));
         }
-        Ok(Some(loaded.model))
+        Ok(Some(loaded.saved.model))
     }
 
     /// The model of an earlier run if there is one to reuse, else a new one, which is saved, with a checkpoint beside it until it is.
@@ -227,7 +227,7 @@ impl<T: Tensor> Models<'_, T> {
         save(&path, &model, &header)?;
         checkpoint.remove()?;
         // As it is in the file, whose tensors lie otherwise in memory: a later run that takes it from there gets the same results, bit by bit.
-        Ok(Trained { model: LoadedModel::load(&path, &self.context.device)?.model, seconds })
+        Ok(Trained { model: LoadedModel::load(&path, &self.context.device)?.saved.model, seconds })
     }
 }
 

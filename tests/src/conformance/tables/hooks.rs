@@ -3,7 +3,7 @@
 use crate::conformance::case::{Case, shape};
 use crate::conformance::input::{Domain, Input};
 use crate::conformance::operation::{ACTIVATIONS, Operation};
-use mfm_core::tensor::{Activation, Fused, MAX_INPUTS};
+use mfm_core::tensor::{Activation, Fused, MAX_TERMS};
 
 /// Rows and columns around the sizes of vectors, warps and blocks.
 const SIZES: [[usize; 2]; 18] = [
@@ -105,7 +105,7 @@ pub fn linear_combination() -> Vec<Case> {
         &[&[2, 3], &[], &[1, 1]],
         &[&[0, 3], &[1, 3]],
         &[&[7usize, 17] as &[usize]; 4],
-        &[&[5usize, 2] as &[usize]; MAX_INPUTS],
+        &[&[5usize, 2] as &[usize]; MAX_TERMS],
         &[&[4, 1, 1], &[1, 3, 1], &[1, 1, 2], &[4, 3, 2], &[2]],
     ];
     lists.map(|shapes| case(Fused::LinearCombination { factors }, shapes)).into()
