@@ -1,9 +1,11 @@
 //! Copies: of a view into row-major order, of parts into a whole.
 
-use crate::device::WORTHWHILE;
+use crate::device::{CpuDevice, WORTHWHILE};
 use crate::float::Float;
 use crate::tensor::CpuTensor;
-use crate::walk::{Pieces, Walk};
+use crate::walk::{Pieces, TASK, Walk};
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
 use mfm_core::{Error, Result, Shape, Tensor};
 use ndarray::{ArrayView, ArrayViewMut, IxDyn, ShapeBuilder};
 
@@ -63,12 +65,14 @@ fn transpose_band<E: Float>(out: &mut [E], columns: usize, source: &[E], stride:
     }
 }
 
-/// Writes the transpose of a matrix of `columns` columns: `out` is [columns, rows].
-pub(crate) fn transpose<E: Float>(out: &mut [E], matrix: &[E], columns: usize) {
+/// Writes the transpose of a matrix of `columns` columns, by all threads: `out` is [columns, rows].
+pub(crate) fn transpose<E: Float>(device: &CpuDevice<E>, out: &mut [E], matrix: &[E], columns: usize) -> Result<()> {
     let rows = matrix.len() / columns.max(1);
-    for (band, out) in out.chunks_mut((TILE * rows).max(1)).enumerate() {
+    let bands = out.chunks_mut((TILE * rows).max(1)).enumerate();
+    device.each(matrix.len() > WORTHWHILE, bands, |(band, out)| {
         transpose_band(out, rows, &matrix[band * TILE..], columns);
-    }
+        Ok(())
+    })
 }
 
 /// Any strides: ndarray's own walk.
@@ -101,37 +105,41 @@ pub(crate) fn concat<E: Float>(parts: &[&CpuTensor<E>], axis: usize) -> Result<C
     let mut buffer = first.home().buffer("concat", whole.elements())?;
     let width = length * inner;
     let mut start = 0;
+    let mut placed = Vec::with_capacity(parts.len());
     for part in parts {
-        let own = part.shape().axes()[axis] * inner;
-        place(&mut buffer.elements_mut()[start.min(whole.elements())..], width, own, part)?;
-        start += own;
+        placed.push((start, flat(part)?));
+        start += part.shape().axes()[axis] * inner;
     }
+    let runs = buffer.elements_mut().chunks_mut(TASK).enumerate();
+    first.home().each(whole.elements() > WORTHWHILE, runs, |(run, out)| {
+        fill(out, run * TASK, width, &placed);
+        Ok(())
+    })?;
     Ok(CpuTensor::new(buffer, whole))
 }
 
-/// Writes a part's elements, `own` of them in every `width`.
-fn place<E: Float>(out: &mut [E], width: usize, own: usize, part: &CpuTensor<E>) -> Result<()> {
-    if own == 0 || width == 0 || part.shape().elements() == 0 {
-        return Ok(());
-    }
-    let layout = part.layout();
-    if layout.strides.iter().all(|&stride| stride == 0) {
-        // A constant.
-        out.chunks_mut(width).for_each(|row| row[..own].fill(part.elements()[layout.offset]));
-        return Ok(());
-    }
-    let whole;
-    let values = match part.as_slice() {
-        Some(values) => values,
-        None => {
-            whole = part.contiguous()?;
-            whole.as_slice().unwrap_or_default()
+/// A part with one element after another, or a constant as it is.
+fn flat<E: Float>(part: &CpuTensor<E>) -> Result<Cow<'_, CpuTensor<E>>> {
+    let constant = part.layout().strides.iter().all(|&stride| stride == 0);
+    Ok(if constant || part.as_slice().is_some() { Cow::Borrowed(part) } else { Cow::Owned(part.contiguous()?) })
+}
+
+/// Writes a run of a whole from element `at` on; `parts` has them with where they begin in a row of `width`.
+fn fill<E: Float>(mut out: &mut [E], mut at: usize, width: usize, parts: &[(usize, Cow<'_, CpuTensor<E>>)]) {
+    while !out.is_empty() {
+        let (row, column) = (at / width, at % width);
+        // Of the parts that begin at one place only the last has anything in it.
+        let next = parts.partition_point(|(start, _)| *start <= column);
+        let (start, part) = &parts[next - 1];
+        let end = parts.get(next).map_or(width, |(start, _)| *start);
+        let (own, rest) = out.split_at_mut((end - column).min(out.len()));
+        match part.as_slice() {
+            Some(values) => own.copy_from_slice(&values[row * (end - start) + column - start..][..own.len()]),
+            None => own.fill(part.elements()[part.layout().offset]),
         }
-    };
-    for (row, values) in out.chunks_mut(width).zip(values.chunks_exact(own)) {
-        row[..own].copy_from_slice(values);
+        at += own.len();
+        out = rest;
     }
-    Ok(())
 }
 
 /// A shape as (before, along, after) an axis.

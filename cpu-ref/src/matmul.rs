@@ -123,7 +123,7 @@ pub(crate) fn single<E: Float>(device: &CpuDevice<E>, out: &mut [E], a: Matrix<'
     if let Some(stored) = b.as_transposed().filter(|_| m >= MANY && n > 8) {
         // Each chunk would bring the right operand into row-major order for itself.
         let mut copy = device.buffer("matmul", k * n)?;
-        copy::transpose(copy.elements_mut(), stored, k);
+        copy::transpose(device, copy.elements_mut(), stored, k)?;
         scratch = Some(copy);
     }
     let b = scratch.as_ref().map_or(b, |copy| Matrix::row_major(copy.elements(), k, n));

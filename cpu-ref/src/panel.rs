@@ -7,38 +7,64 @@ use pulp::Simd;
 
 /// How many rows of the left operand meet a row of the right one at once.
 const BAND: usize = 6;
+/// How many do so where the columns are of one vector.
+const TALL: usize = 8;
 /// How many vectors wide a block of columns is.
 const WIDE: usize = 2;
 /// How many for a single row, where only width hides the time of a sum: half of sixteen registers, or of thirty-two.
 const WIDER: usize = 8;
 const WIDEST: usize = 16;
+/// The most numbers in a vector.
+const LANES: usize = 16;
 /// How many bytes ahead of a single row's product memory is asked for: a page, at whose end the processor itself stops looking ahead.
 const AHEAD: usize = 4096;
 
 /// out = a b, all row-major.
 pub(crate) fn panel<E: Float>(out: &mut [E], a: Rows<'_, E>, b: Rows<'_, E>) {
-    pulp::Arch::new().dispatch(Panel { out, a, b });
+    let (sizes, apart) = ([a.count, a.length, b.length], b.length);
+    panel_into((out, apart), sizes, (a.elements, a.apart), false, (b.elements, b.apart), (E::ONE, false));
 }
 
-struct Panel<'a, E> {
-    out: &'a mut [E],
-    a: Rows<'a, E>,
-    b: Rows<'a, E>,
+/// out[i, j] = factor · Σ_p a[i, p] b[p, j] for i < m, p < k, j < n, added to `out` if that is wanted. Each matrix is given with what its rows are
+/// apart, `a` as its transpose if it is `transposed`.
+pub(crate) fn panel_into<E: Float>(
+    out: (&mut [E], usize),
+    sizes: [usize; 3],
+    a: (&[E], usize),
+    transposed: bool,
+    b: (&[E], usize),
+    (factor, accumulate): (E, bool),
+) {
+    if transposed {
+        pulp::Arch::new().dispatch(Panel::<E, true> { out, sizes, a, b, factor, accumulate });
+    } else {
+        pulp::Arch::new().dispatch(Panel::<E, false> { out, sizes, a, b, factor, accumulate });
+    }
 }
 
-impl<E: Float> pulp::WithSimd for Panel<'_, E> {
+struct Panel<'a, E, const TRANSPOSED: bool> {
+    out: (&'a mut [E], usize),
+    sizes: [usize; 3],
+    a: (&'a [E], usize),
+    b: (&'a [E], usize),
+    factor: E,
+    accumulate: bool,
+}
+
+impl<E: Float, const TRANSPOSED: bool> pulp::WithSimd for Panel<'_, E, TRANSPOSED> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let lanes = size_of::<E::Vector<S>>() / size_of::<E>();
+        let [m, _, n] = self.sizes;
         let mut j = 0;
-        while j < self.b.length {
-            let left = (self.b.length - j) / lanes;
-            j += if left >= WIDEST && self.a.count == 1 && size_of::<E::Vector<S>>() == 64 {
+        while j < n {
+            let left = (n - j) / lanes;
+            j += if left >= WIDEST && m == 1 && size_of::<E::Vector<S>>() == 64 {
                 self.tile::<S, 1, WIDEST>(simd, 0, j);
                 WIDEST * lanes
-            } else if left >= WIDER && self.a.count == 1 {
+            } else if left >= WIDER && m == 1 {
                 self.tile::<S, 1, WIDER>(simd, 0, j);
                 WIDER * lanes
             } else if left >= WIDE {
@@ -49,22 +75,24 @@ impl<E: Float> pulp::WithSimd for Panel<'_, E> {
                 lanes
             } else {
                 self.rest(j);
-                self.b.length
+                n
             };
         }
     }
 }
 
-impl<E: Float> Panel<'_, E> {
+impl<E: Float, const TRANSPOSED: bool> Panel<'_, E, TRANSPOSED> {
     /// `V` vectors of columns from `j` on, of all rows.
     #[inline(always)]
     fn column<S: Simd, const V: usize>(&mut self, simd: S, j: usize) {
+        let [m, ..] = self.sizes;
         let mut i = 0;
-        while i < self.a.count {
-            i += match self.a.count - i {
+        while i < m {
+            i += match m - i {
                 1 => self.tile::<S, 1, V>(simd, i, j),
                 2 | 3 => self.tile::<S, 2, V>(simd, i, j),
                 4 | 5 => self.tile::<S, 4, V>(simd, i, j),
+                8.. if V == 1 => self.tile::<S, TALL, V>(simd, i, j),
                 _ => self.tile::<S, BAND, V>(simd, i, j),
             };
         }
@@ -75,24 +103,34 @@ impl<E: Float> Panel<'_, E> {
     #[allow(clippy::needless_range_loop)] // p runs through several rows at once
     fn tile<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, i: usize, j: usize) -> usize {
         let lanes = size_of::<E::Vector<S>>() / size_of::<E>();
-        let rows = self.a.take::<R>(i);
+        let ((a, a_apart), (b, b_apart), [_, k, _]) = (self.a, self.b, self.sizes);
+        let rows: [&[E]; R] = core::array::from_fn(|r| if TRANSPOSED { a } else { &a[(i + r) * a_apart..][..k] });
         let mut sums = [[E::splat(simd, E::ZERO); V]; R];
-        for p in 0..self.b.count {
+        for p in 0..k {
             if R == 1 {
-                prefetch(self.b.elements, p * self.b.apart + j + AHEAD / size_of::<E>());
+                prefetch(b, p * b_apart + j + AHEAD / size_of::<E>());
             }
-            let (b, _) = E::vectors::<S>(&self.b.elements[p * self.b.apart + j..][..V * lanes]);
+            let (b, _) = E::vectors::<S>(&b[p * b_apart + j..][..V * lanes]);
             let b: [_; V] = core::array::from_fn(|v| b[v]);
+            let column = if TRANSPOSED { &a[p * a_apart + i..][..R] } else { a };
             for r in 0..R {
-                let a = E::splat(simd, rows[r][p]);
+                let a = E::splat(simd, if TRANSPOSED { column[r] } else { rows[r][p] });
                 for v in 0..V {
                     sums[r][v] = E::multiply_add(simd, a, b[v], sums[r][v]);
                 }
             }
         }
+        let plain = self.factor == E::ONE && !self.accumulate;
+        let (zero, factor) = (E::splat(simd, E::ZERO), E::splat(simd, self.factor));
         for (r, sums) in sums.iter().enumerate() {
-            let (out, _) = E::vectors_mut::<S>(&mut self.out[(i + r) * self.b.length + j..][..V * lanes]);
-            out.copy_from_slice(sums);
+            let (out, _) = E::vectors_mut::<S>(&mut self.out.0[(i + r) * self.out.1 + j..][..V * lanes]);
+            if plain {
+                out.copy_from_slice(sums);
+                continue;
+            }
+            for v in 0..V {
+                out[v] = E::multiply_add(simd, sums[v], factor, if self.accumulate { out[v] } else { zero });
+            }
         }
         R
     }
@@ -100,12 +138,18 @@ impl<E: Float> Panel<'_, E> {
     /// The columns from `j` on, fewer than a vector has lanes.
     #[inline(always)]
     fn rest(&mut self, j: usize) {
-        let (width, length) = (self.b.length, self.a.length);
-        for i in 0..self.a.count {
-            let row = &self.a.elements[i * self.a.apart..][..length];
-            for column in j..width {
-                let terms = row.iter().enumerate().map(|(p, a)| *a * self.b.elements[p * self.b.apart + column]);
-                self.out[i * width + column] = terms.fold(E::ZERO, |sum, term| sum + term);
+        let ((a, a_apart), (b, b_apart), [m, k, n]) = (self.a, self.b, self.sizes);
+        for i in 0..m {
+            let mut sums = [E::ZERO; LANES];
+            let sums = &mut sums[..n - j];
+            for p in 0..k {
+                let a = a[if TRANSPOSED { p * a_apart + i } else { i * a_apart + p }];
+                for (sum, &b) in sums.iter_mut().zip(&b[p * b_apart + j..]) {
+                    *sum += a * b;
+                }
+            }
+            for (out, &sum) in self.out.0[i * self.out.1 + j..].iter_mut().zip(sums.iter()) {
+                *out = sum * self.factor + if self.accumulate { *out } else { E::ZERO };
             }
         }
     }

@@ -51,7 +51,7 @@ impl<E: Float> Right<E> {
             return Ok(Self { copy: None });
         };
         let mut copy = device.buffer("linear", elements.len())?;
-        transpose(copy.elements_mut(), elements, weight.shape().item());
+        transpose(device, copy.elements_mut(), elements, weight.shape().item())?;
         Ok(Self { copy: Some(copy) })
     }
 

@@ -10,6 +10,7 @@ mod layer_norm;
 mod layers;
 mod linear;
 mod residual;
+mod shared;
 mod softmax;
 
 use crate::float::Float;

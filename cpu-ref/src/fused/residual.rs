@@ -1,5 +1,6 @@
 //! x + gate · y.
 
+use super::shared::products;
 use super::{Pulled, Pushed};
 use crate::elementwise::function;
 use crate::float::Float;
@@ -31,7 +32,7 @@ pub(super) fn vjp<E: Float>(inputs: &[&CpuTensor<E>], needed: &[bool]) -> Result
     let (x_shape, gate, branch) = (x.shape(), gate.clone(), branch.clone());
     let pull = move |g: &CpuTensor<E>| {
         let gx = if need_x { Some(sum_to(g, x_shape)?) } else { None };
-        let gg = if need_gate { Some(sum_to(&g.mul(&branch)?, gate.shape())?) } else { None };
+        let gg = if need_gate { Some(products(g, &branch, gate.shape())?) } else { None };
         let gb = if need_branch { Some(sum_to(&g.mul(&gate)?, branch.shape())?) } else { None };
         Ok(vec![gx, gg, gb])
     };
