@@ -14,6 +14,8 @@ const WIDER: usize = 8;
 const WIDEST: usize = 16;
 /// How many bytes ahead of a single row's product memory is asked for: a page, at whose end the processor itself stops looking ahead.
 const AHEAD: usize = 4096;
+/// Rows of the right operand that are added in sequence; longer sums are sums of such parts, so that the error does not grow with their length.
+const DEEP: usize = 256;
 
 /// out = a b, all row-major.
 pub(crate) fn panel<E: Float>(out: &mut [E], a: Rows<'_, E>, b: Rows<'_, E>) {
@@ -76,23 +78,31 @@ impl<E: Float> Panel<'_, E> {
     fn tile<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, i: usize, j: usize) -> usize {
         let lanes = size_of::<E::Vector<S>>() / size_of::<E>();
         let rows = self.a.take::<R>(i);
-        let mut sums = [[E::splat(simd, E::ZERO); V]; R];
-        for p in 0..self.b.count {
-            if R == 1 {
-                prefetch(self.b.elements, p * self.b.apart + j + AHEAD / size_of::<E>());
-            }
-            let (b, _) = E::vectors::<S>(&self.b.elements[p * self.b.apart + j..][..V * lanes]);
-            let b: [_; V] = core::array::from_fn(|v| b[v]);
-            for r in 0..R {
-                let a = E::splat(simd, rows[r][p]);
-                for v in 0..V {
-                    sums[r][v] = E::multiply_add(simd, a, b[v], sums[r][v]);
+        for start in (0..self.b.count.max(1)).step_by(DEEP) {
+            let mut sums = [[E::splat(simd, E::ZERO); V]; R];
+            for p in start..self.b.count.min(start + DEEP) {
+                if R == 1 {
+                    prefetch(self.b.elements, p * self.b.apart + j + AHEAD / size_of::<E>());
+                }
+                let (b, _) = E::vectors::<S>(&self.b.elements[p * self.b.apart + j..][..V * lanes]);
+                let b: [_; V] = core::array::from_fn(|v| b[v]);
+                for r in 0..R {
+                    let a = E::splat(simd, rows[r][p]);
+                    for v in 0..V {
+                        sums[r][v] = E::multiply_add(simd, a, b[v], sums[r][v]);
+                    }
                 }
             }
-        }
-        for (r, sums) in sums.iter().enumerate() {
-            let (out, _) = E::vectors_mut::<S>(&mut self.out[(i + r) * self.b.length + j..][..V * lanes]);
-            out.copy_from_slice(sums);
+            for (r, sums) in sums.iter().enumerate() {
+                let (out, _) = E::vectors_mut::<S>(&mut self.out[(i + r) * self.b.length + j..][..V * lanes]);
+                if start == 0 {
+                    out.copy_from_slice(sums);
+                } else {
+                    for (out, sum) in out.iter_mut().zip(sums) {
+                        *out = E::multiply_add(simd, E::splat(simd, E::ONE), *sum, *out);
+                    }
+                }
+            }
         }
         R
     }
@@ -104,8 +114,11 @@ impl<E: Float> Panel<'_, E> {
         for i in 0..self.a.count {
             let row = &self.a.elements[i * self.a.apart..][..length];
             for column in j..width {
-                let terms = row.iter().enumerate().map(|(p, a)| *a * self.b.elements[p * self.b.apart + column]);
-                self.out[i * width + column] = terms.fold(E::ZERO, |sum, term| sum + term);
+                let parts = row.chunks(DEEP).enumerate().map(|(part, row)| {
+                    let terms = (part * DEEP..).zip(row).map(|(p, a)| *a * self.b.elements[p * self.b.apart + column]);
+                    terms.fold(E::ZERO, |sum, term| sum + term)
+                });
+                self.out[i * width + column] = parts.fold(E::ZERO, |sum, part| sum + part);
             }
         }
     }
