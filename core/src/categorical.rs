@@ -89,7 +89,7 @@ impl Concentration {
     }
 }
 
-/// The index of the largest number; NaN is never best unless all are.
+/// The index of the largest number, the first among equals. NaN is never best unless all are; then the last is.
 pub fn best(values: &[f64]) -> usize {
     let mut index = 0;
     for (i, value) in values.iter().enumerate() {

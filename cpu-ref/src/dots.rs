@@ -5,10 +5,14 @@ use pulp::Simd;
 
 /// The side of a tile of dot products that share their loads.
 const TILE: usize = 4;
+/// Elements of which each lane adds its own in sequence; longer sums are sums of such parts, so that the error grows with their number only.
+const PART: usize = 1024;
 
 /// out[i, j] = ⟨row i of a, row j of b⟩.
 pub(crate) fn dots<E: Float>(out: &mut [E], a: Rows<'_, E>, b: Rows<'_, E>) {
-    pulp::Arch::new().dispatch(Dots { out, a, b });
+    for start in (0..a.length.max(1)).step_by(PART) {
+        pulp::Arch::new().dispatch(Dots { out, a: a.part(start), b: b.part(start), adds: start > 0 });
+    }
 }
 
 /// Some rows of one length.
@@ -21,6 +25,11 @@ pub(crate) struct Rows<'a, E> {
 }
 
 impl<'a, E> Rows<'a, E> {
+    /// The part of each that begins at `start`.
+    fn part(&self, start: usize) -> Self {
+        Self { elements: self.elements.get(start..).unwrap_or_default(), length: PART.min(self.length - start), ..*self }
+    }
+
     /// `N` of them.
     #[inline(always)]
     pub fn take<const N: usize>(&self, start: usize) -> [&'a [E]; N] {
@@ -32,6 +41,8 @@ struct Dots<'a, E> {
     out: &'a mut [E],
     a: Rows<'a, E>,
     b: Rows<'a, E>,
+    /// Whether the result is added to what is there.
+    adds: bool,
 }
 
 impl<E: Float> pulp::WithSimd for Dots<'_, E> {
@@ -91,7 +102,8 @@ impl<E: Float> Dots<'_, E> {
             for c in 0..J {
                 let rest = a[r].1.iter().zip(b[c].1);
                 let sum = rest.fold(E::total(simd, sums[r][c]), |sum, (&a, &b)| sum + a * b);
-                self.out[(i + r) * self.b.count + j + c] = sum;
+                let out = &mut self.out[(i + r) * self.b.count + j + c];
+                *out = if self.adds { *out + sum } else { sum };
             }
         }
     }

@@ -18,6 +18,8 @@ const WIDEST: usize = 16;
 const LANES: usize = 16;
 /// How many bytes ahead of a single row's product memory is asked for: a page, at whose end the processor itself stops looking ahead.
 const AHEAD: usize = 4096;
+/// Rows of the right operand that are added in sequence; longer sums are sums of such parts, so that the error does not grow with their length.
+const DEEP: usize = 256;
 
 /// out = a b, all row-major.
 pub(crate) fn panel<E: Float>(out: &mut [E], a: Rows<'_, E>, b: Rows<'_, E>) {
@@ -28,17 +30,22 @@ pub(crate) fn panel<E: Float>(out: &mut [E], a: Rows<'_, E>, b: Rows<'_, E>) {
 /// out[i, j] = factor · Σ_p a[i, p] b[p, j] for i < m, p < k, j < n, added to `out` if that is wanted. Each matrix is given with what its rows are
 /// apart, `a` as its transpose if it is `transposed`.
 pub(crate) fn panel_into<E: Float>(
-    out: (&mut [E], usize),
-    sizes: [usize; 3],
-    a: (&[E], usize),
+    (out, out_apart): (&mut [E], usize),
+    [m, k, n]: [usize; 3],
+    (a, a_apart): (&[E], usize),
     transposed: bool,
-    b: (&[E], usize),
+    (b, b_apart): (&[E], usize),
     (factor, accumulate): (E, bool),
 ) {
-    if transposed {
-        pulp::Arch::new().dispatch(Panel::<E, true> { out, sizes, a, b, factor, accumulate });
-    } else {
-        pulp::Arch::new().dispatch(Panel::<E, false> { out, sizes, a, b, factor, accumulate });
+    for start in (0..k.max(1)).step_by(DEEP) {
+        let (out, sizes) = ((&mut *out, out_apart), [m, DEEP.min(k - start), n]);
+        let a = (&a[if transposed { start * a_apart } else { start }..], a_apart);
+        let (b, accumulate) = ((&b[start * b_apart..], b_apart), accumulate || start > 0);
+        if transposed {
+            pulp::Arch::new().dispatch(Panel::<E, true> { out, sizes, a, b, factor, accumulate });
+        } else {
+            pulp::Arch::new().dispatch(Panel::<E, false> { out, sizes, a, b, factor, accumulate });
+        }
     }
 }
 

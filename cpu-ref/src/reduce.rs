@@ -11,8 +11,10 @@ use mfm_core::{Result, Tensor};
 
 /// Independent partial results along a row: several vectors of any instruction set.
 const LANES: usize = 32;
-/// Elements that are added in sequence; longer sums are sums of such blocks, so that the error grows with the logarithm only.
-const BLOCK: usize = 1 << 13;
+/// Elements of which each lane adds its own in sequence; longer sums are sums of such blocks, so that the error grows with the logarithm only.
+const BLOCK: usize = 1 << 11;
+/// Blocks that are one task.
+const GROUP: usize = 4;
 /// Rows that are added in sequence, for sums along columns.
 const ROWS: usize = 128;
 /// Columns of partial sums that one task adds.
@@ -181,7 +183,7 @@ fn fold<E: Float, F: Fold<E>>(x: &CpuTensor<E>, f: F, axis: usize) -> Result<Cpu
 fn fold_rows<E: Float, F: Fold<E>>(device: &CpuDevice<E>, out: &mut [E], x: &[E], width: usize, f: F) -> Result<()> {
     let worthwhile = x.len() > WORTHWHILE;
     if width <= 2 * BLOCK {
-        let rows = (BLOCK / width).max(1);
+        let rows = (GROUP * BLOCK / width).max(1);
         let tasks = out.chunks_mut(rows).zip(x.chunks(rows * width));
         return device.each(worthwhile, tasks, |(out, x)| {
             vectorise(FoldRows { out, x, width, f });
@@ -192,9 +194,11 @@ fn fold_rows<E: Float, F: Fold<E>>(device: &CpuDevice<E>, out: &mut [E], x: &[E]
     let blocks = width.div_ceil(BLOCK);
     let mut partial = device.buffer("reduce", out.len() * blocks)?;
     let rows = partial.elements_mut().chunks_exact_mut(blocks).zip(x.chunks_exact(width));
-    let tasks = rows.flat_map(|(partial, row)| partial.iter_mut().zip(row.chunks(BLOCK)));
+    let tasks = rows.flat_map(|(partial, row)| partial.chunks_mut(GROUP).zip(row.chunks(GROUP * BLOCK)));
     device.each(worthwhile, tasks, |(out, x)| {
-        *out = vectorise(FoldBlock { x, f });
+        for (out, x) in out.iter_mut().zip(x.chunks(BLOCK)) {
+            *out = vectorise(FoldBlock { x, f });
+        }
         Ok(())
     })?;
     fold_rows(device, out, partial.elements(), blocks, f)

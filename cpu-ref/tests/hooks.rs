@@ -1,10 +1,10 @@
 //! Every native hook against its composed body: value, cotangents and tangent, for each tracked input alone, for all but one, and for all.
 
-#![allow(clippy::unwrap_used, clippy::type_complexity)] // a failure is a failed test; tables of cases
+#![allow(clippy::unwrap_used, clippy::panic, clippy::type_complexity)] // a failure is a failed test; tables of cases
 
 use mfm_core::autodiff::{Dual, Tape, Var};
 use mfm_core::tensor::{Activation, Fused};
-use mfm_core::{Device, Noise, Result, Shape, Tensor};
+use mfm_core::{Device, Error, Noise, Result, Shape, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use std::collections::BTreeSet;
 
@@ -138,4 +138,24 @@ fn wrong_shapes_are_errors() -> Result<()> {
     assert!(Fused::LayerNorm { epsilon: 1e-5 }.apply(&[&x(&[]), &x(&[]), &x(&[])]).is_err());
     assert!(Fused::LinearCombination { factors: [1.0; 8] }.apply::<CpuTensor<f32>>(&[]).is_err());
     Ok(())
+}
+
+/// The number that would do and is nearest to what was given.
+#[test]
+fn the_wrong_number_of_inputs_says_how_many_are_needed() {
+    let x = CpuDevice::<f64>::new().full(1.0, Shape::new(&[2, 2]).unwrap()).unwrap();
+    let (between, last) = (Activation::Tanh, Activation::Identity);
+    let expected = |op: Fused, count: usize| match op.apply(&vec![&x; count]) {
+        Err(Error::Length { expected, found, .. }) if found == count => expected,
+        other => panic!("{other:?}"),
+    };
+    for (count, needed) in [(0, 3), (1, 3), (2, 3), (4, 5)] {
+        assert_eq!(expected(Fused::Layers { between, last }, count), needed);
+    }
+    for (count, needed) in [(0, 2), (1, 2), (4, 3)] {
+        assert_eq!(expected(Fused::Linear { activation: last }, count), needed);
+    }
+    for (count, needed) in [(0, 1), (9, 8)] {
+        assert_eq!(expected(Fused::LinearCombination { factors: [1.0; 8] }, count), needed);
+    }
 }

@@ -90,8 +90,6 @@ fn element_wise() -> Result<()> {
             }
             let less: Vec<f64> = pairs.iter().map(|&(a, b)| f64::from(a < b)).collect();
             assert_eq!(values(&a.compare(Compare::Less, &b)?), less);
-            let larger: Vec<f64> = pairs.iter().map(|&(a, b)| a.max(b)).collect();
-            assert_eq!(values(&a.maximum(&b)?), larger);
             let mask = a.compare(Compare::Less, &device.zeros(Shape::SCALAR)?)?;
             let picked: Vec<f64> = pairs.iter().map(|&(a, b)| if a < 0.0 { b } else { -1.0 }).collect();
             assert_eq!(values(&mask.select(&b, &device.full(-1.0, Shape::SCALAR)?)?), picked);

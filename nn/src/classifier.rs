@@ -142,7 +142,8 @@ impl<T: Tensor> Classifier<T> {
     /// The mean of −log p(label | x) over the batch, a scalar.
     ///
     /// # Errors
-    /// As [`features`](Self::features); [`Error::Length`] unless there is one label for each item; [`Error::Index`] for a label that is no class.
+    /// As [`features`](Self::features); [`Error::Length`] unless there is one label for each item; [`Error::Index`] for a label that is no class;
+    /// [`Error::Range`] for an empty batch, which has no mean.
     pub fn cross_entropy(&self, x: &T, labels: &[usize]) -> Result<T> {
         let n = x.shape().batch();
         if labels.len() != n {
@@ -152,12 +153,15 @@ impl<T: Tensor> Classifier<T> {
         if let Some(&index) = labels.iter().find(|label| **label >= classes) {
             return Err(Error::Index { op: "cross_entropy's labels", index, length: classes });
         }
+        if n == 0 {
+            return Err(Error::Range { what: "the batch's size", value: 0.0, range: "at least 1" });
+        }
         let places: Vec<usize> = labels.iter().enumerate().map(|(i, label)| i * classes + label).collect();
         let flat = self.log_probabilities(x)?.reshape(Shape::new(&[n * classes])?)?;
         flat.gather(0, &places)?.mean_all()?.neg()
     }
 
-    /// The most probable class of each item, the first among equals.
+    /// The most probable class of each item, the first among equals; the last one of an item whose logits all are NaN.
     ///
     /// # Errors
     /// As [`features`](Self::features).

@@ -117,6 +117,7 @@ fn wrong_questions_are_errors() {
     let x = normal(&device, 1, &[2, 3]);
     assert!(matches!(classifier.cross_entropy(&x, &[0]), Err(Error::Length { .. })));
     assert!(matches!(classifier.cross_entropy(&x, &[0, 4]), Err(Error::Index { .. })));
+    assert!(matches!(classifier.cross_entropy(&normal(&device, 1, &[0, 3]), &[]), Err(Error::Range { .. })));
     assert!(matches!(classifier.logits(&normal(&device, 1, &[2, 4])), Err(Error::Shape { .. })));
     for weights in [&[(4, 1.0)][..], &[(0, -1.0)], &[(0, f64::NAN)], &[(0, 0.0)], &[]] {
         assert!(ClassMixtureReward::new(classifier.clone(), weights).is_err(), "{weights:?}");

@@ -23,10 +23,11 @@ fn device(options: Options) -> Result<CudaDevice, String> {
     Ok(device)
 }
 
-mfm_tests::conformance!(f32, try device(Options { cublaslt: false, ..Options::default() }), Tolerances::F32);
+// The plain kernel for products adds one after another, and that of the optimiser takes 1 − β of a β in f32.
+mfm_tests::conformance!(f32, try device(Options { cublaslt: false, ..Options::default() }), Tolerances::F32, without exacting);
 // Products go by cuBLASLt, or its stand-in.
 mfm_tests::conformance!(bf16, try device(Options { precision: Precision::Bf16, ..Options::default() }), Tolerances::BF16);
-mfm_tests::conformance!(graphs, try device(Options { graphs: true, ..Options::default() }), Tolerances::F32);
+mfm_tests::conformance!(graphs, try device(Options { graphs: true, ..Options::default() }), Tolerances::F32, without exacting);
 
 /// The losses and the last weights of a network in bf16, each with the graphs that were made until then. Every other step something is in the way, so that
 /// tensors, and with them products, come by other places.

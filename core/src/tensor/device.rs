@@ -12,14 +12,14 @@ pub trait Device: Clone + Debug + 'static {
     /// The tensors that live here.
     type Tensor: Tensor<Device = Self>;
 
-    /// A tensor of host values in row-major order.
+    /// A tensor of host values in row-major order, each as near as the device has it: ∞ beyond its range.
     ///
     /// # Errors
     /// [`Error::Length`](crate::Error::Length) unless there is one value for each element of `shape`; whatever the device reports.
     #[allow(clippy::wrong_self_convention)] // the name that every tensor library uses; a device is what it comes from
     fn from_slice<E: Element>(&self, values: &[E], shape: Shape) -> Result<Self::Tensor>;
 
-    /// A tensor whose elements all are `value`, or infinite where that is beyond the device's range.
+    /// A tensor whose elements all are `value`, as [`from_slice`](Self::from_slice) takes it.
     ///
     /// # Errors
     /// Whatever the device reports; [`Error::OutOfMemory`](crate::Error::OutOfMemory) if there is no room.

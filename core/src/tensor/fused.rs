@@ -62,12 +62,13 @@ pub enum Fused {
         /// The factors; those beyond the number of inputs are not read.
         factors: [f64; MAX_TERMS],
     },
-    /// eˣ/Σ eˣ of `[x]` along an axis. Entries of −∞ give zero; a line of nothing else gives NaN.
+    /// eˣ/Σ eˣ of `[x]` along an axis. Entries of −∞ give zero; a line of nothing else, or one with +∞, gives NaN.
     Softmax {
         /// The axis.
         axis: usize,
     },
-    /// log((1/n) Σ eˣ) of `[x]` along an axis, which stays with length one: −∞ for a line of −∞ alone, NaN for an empty one.
+    /// log((1/n) Σ eˣ) of `[x]` along an axis, which stays with length one: −∞ for a line of −∞ alone, NaN for one with +∞ and for an
+    /// empty one.
     LogMeanExp {
         /// The axis.
         axis: usize,
@@ -141,19 +142,19 @@ impl Fused {
             (Self::Linear { activation }, [x, weight, bias @ ..]) if bias.len() <= 1 => {
                 linear(x, weight, bias.first().copied(), activation)
             }
-            (Self::Linear { .. }, _) => Err(wrong(3)),
+            (Self::Linear { .. }, _) => Err(wrong(inputs.len().clamp(2, 3))),
             (Self::Layers { between, last }, [x, layers @ .., weight, bias]) if layers.len().is_multiple_of(2) => {
                 let inner = layers.chunks_exact(2).try_fold((*x).clone(), |x, layer| x.linear(layer[0], Some(layer[1]), between))?;
                 inner.linear(weight, Some(bias), last)
             }
-            (Self::Layers { .. }, _) => Err(wrong(3)),
+            (Self::Layers { .. }, _) => Err(wrong((inputs.len() | 1).max(3))),
             (Self::Activate { activation }, [x]) => activate(x, activation),
             (Self::Activate { .. }, _) => Err(wrong(1)),
             (Self::LinearCombination { factors }, [first, rest @ ..]) if rest.len() < MAX_TERMS => {
                 let start = first.scale(factors[0])?;
                 rest.iter().zip(&factors[1..]).try_fold(start, |sum, (x, factor)| sum.add(&x.scale(*factor)?))
             }
-            (Self::LinearCombination { .. }, _) => Err(wrong(MAX_TERMS)),
+            (Self::LinearCombination { .. }, _) => Err(wrong(inputs.len().clamp(1, MAX_TERMS))),
             (Self::Softmax { axis }, [x]) => softmax(x, axis),
             (Self::Softmax { .. }, _) => Err(wrong(1)),
             (Self::LogMeanExp { axis }, [x]) => log_mean_exp(x, axis),

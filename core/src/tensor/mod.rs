@@ -182,20 +182,23 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
     /// `op` of every pair of elements.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the shapes do not broadcast.
+    /// [`Error::Shape`] if the shapes do not broadcast, [`Error::TooLarge`] if the result would have more elements than can be addressed, as that of
+    /// empty operands may.
     fn binary(&self, op: Binary, other: &Self) -> Result<Self>;
 
     /// 1 where `op` holds for the pair, else 0; never tracked.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the shapes do not broadcast.
+    /// [`Error::Shape`] if the shapes do not broadcast, [`Error::TooLarge`] if the result would have more elements than can be addressed, as that of
+    /// empty operands may.
     fn compare(&self, op: Compare, other: &Self) -> Result<Self>;
 
     /// `yes` where `self` is not zero, else `no`; all three broadcast. NaN is not zero, −0 is. An operand that is not selected contributes nothing,
     /// to the value or to a derivative, even where it is NaN.
     ///
     /// # Errors
-    /// [`Error::Shape`] if the shapes do not broadcast.
+    /// [`Error::Shape`] if the shapes do not broadcast, [`Error::TooLarge`] if the result would have more elements than can be addressed, as that of
+    /// empty operands may.
     fn select(&self, yes: &Self, no: &Self) -> Result<Self>;
 
     /// `op` along `axis`, which stays with length one.
@@ -245,7 +248,8 @@ pub trait Tensor: Clone + Debug + Sized + 'static {
     /// The entries `index` along `axis`, in that order.
     ///
     /// # Errors
-    /// [`Error::Axis`] if there is no such axis, [`Error::Index`] if an index lies outside it.
+    /// [`Error::Axis`] if there is no such axis, [`Error::Index`] if an index lies outside it, [`Error::TooLarge`] if the result would
+    /// have more elements than can be addressed.
     fn gather(&self, axis: usize, index: &[usize]) -> Result<Self>;
 
     /// The transpose of [`gather`](Self::gather): zeros of `length` along `axis`, to which entry i of `self` is added at `index[i]`.

@@ -1,6 +1,6 @@
 //! Operations composed from the primitives, so that formulas read like the paper.
 
-use super::{Activation, Binary, Compare, Device, Fused, MAX_INPUTS, Reduce, Tensor, Transpose, Unary};
+use super::{Activation, Binary, Device, Fused, MAX_INPUTS, Reduce, Tensor, Transpose, Unary};
 use crate::error::{Error, Result};
 use crate::shape::{MAX_RANK, Shape};
 
@@ -53,11 +53,6 @@ pub trait Operations: Tensor {
     /// x + c
     fn shift(&self, term: f64) -> Result<Self> {
         if term == 0.0 { Ok(self.clone()) } else { self.unary(Unary::Shift(term)) }
-    }
-
-    /// The element-wise maximum.
-    fn maximum(&self, other: &Self) -> Result<Self> {
-        self.compare(Compare::Less, other)?.select(other, self)
     }
 
     /// Σ over `axis`, which stays with length one.

@@ -47,6 +47,11 @@ pub enum FileError {
         /// Where.
         offset: u64,
     },
+    /// What is to be written does not belong together.
+    Unwritable {
+        /// What is wrong.
+        what: &'static str,
+    },
     /// A model is of a path that no reader knows by its name.
     Path {
         /// The name.
@@ -113,6 +118,7 @@ impl fmt::Display for FileError {
             }
             Self::Checksum { what, offset } => write!(f, "{what} (at byte {offset}) is corrupt: its checksum is wrong"),
             Self::Malformed { what, offset } => write!(f, "malformed at byte {offset}: {what}"),
+            Self::Unwritable { what } => write!(f, "this cannot be written: {what}"),
             Self::Path { name } => {
                 write!(f, "the path \"{name}\" is none of the library's, by whose names files and their readers know them")
             }

@@ -51,8 +51,8 @@ impl Content {
 /// is a checkpoint. Every number is stored exactly: as f32 where the whole tensor fits, else as f64.
 ///
 /// # Errors
-/// [`FileError::Path`] for a path that [`by_name`](mfm_core::interpolant::by_name) does not know; [`FileError::Malformed`] for an item or coordinates of another size than the model's, or a
-/// training state without a record in the header; [`FileError::Tensor`] for absorbed guidance out of range, or if a tensor cannot be read back.
+/// [`FileError::Path`] for a path that [`by_name`](mfm_core::interpolant::by_name) does not know; [`FileError::Unwritable`] for an item or coordinates of another
+/// size than the model's, or a training state without a record in the header; [`FileError::Tensor`] for absorbed guidance out of range, or if a tensor cannot be read back.
 pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: Option<&TrainingState<T>>) -> Result<Vec<u8>, FileError> {
     let mut header = header.clone();
     header.model = model.config();
@@ -60,17 +60,17 @@ pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: 
         return Err(FileError::Path { name: header.model.interpolant });
     }
     if header.item.shape()?.elements() != header.model.network.data() {
-        return Err(FileError::Malformed { what: "the item's shape is not that of the model's data", offset: 0 });
+        return Err(FileError::Unwritable { what: "the item's shape is not that of the model's data" });
     }
     let coordinates = &header.coordinates;
     if !coordinates.is_identity() && coordinates.mean().len() != header.model.network.data() {
-        return Err(FileError::Malformed { what: "the coordinates are not those of the model's data", offset: 0 });
+        return Err(FileError::Unwritable { what: "the coordinates are not those of the model's data" });
     }
     check_absorbed(header.absorbed)?;
     header.training = match (header.training, training) {
         (_, None) => None,
         (Some(record), Some(state)) => Some(super::TrainingRecord { step: state.step, average: state.average.is_some(), ..record }),
-        (None, Some(_)) => return Err(FileError::Malformed { what: "a training state needs a training record in the header", offset: 0 }),
+        (None, Some(_)) => return Err(FileError::Unwritable { what: "a training state needs a training record in the header" }),
     };
     let mut contents = parameters(model)?;
     if let Some(mean) = model.mean() {
@@ -99,11 +99,11 @@ pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: 
 /// The bytes of a classifier's file: `header` with its `classifier` replaced by that of what is written. Every number is stored exactly.
 ///
 /// # Errors
-/// [`FileError::Malformed`] if there are names, but not one for each class; [`FileError::Tensor`] if a tensor cannot be read back.
+/// [`FileError::Unwritable`] if there are names, but not one for each class; [`FileError::Tensor`] if a tensor cannot be read back.
 pub fn write_classifier<T: Tensor>(classifier: &Classifier<T>, header: &ClassifierHeader) -> Result<Vec<u8>, FileError> {
     let header = ClassifierHeader { classifier: classifier.config().clone(), ..header.clone() };
     if !header.classes.is_empty() && header.classes.len() != header.classifier.classes {
-        return Err(FileError::Malformed { what: "there is not one name for each class", offset: 0 });
+        return Err(FileError::Unwritable { what: "there is not one name for each class" });
     }
     assemble(&header, &parameters(classifier)?)
 }
@@ -115,8 +115,8 @@ fn parameters<T: Tensor>(module: &impl Module<T>) -> Result<Vec<Content>, FileEr
 
 /// The header as bytes, if the first tensor is placed after a header of `length` bytes.
 fn encode(header: &impl Header, contents: &[Content], length: usize) -> Result<(Vec<u8>, Vec<usize>), FileError> {
-    let failed = |_| FileError::Malformed { what: "the header cannot be encoded", offset: PREFIX as u64 };
-    let too_long = FileError::Malformed { what: "the file would be too long", offset: 0 };
+    let failed = |_| FileError::Unwritable { what: "the header cannot be encoded" };
+    let too_long = FileError::Unwritable { what: "the file would be too long" };
     let mut bytes = postcard::to_allocvec(header).map_err(failed)?;
     let count = u32::try_from(contents.len()).map_err(|_| too_long.clone())?;
     bytes.extend(postcard::to_allocvec(&count).map_err(failed)?);

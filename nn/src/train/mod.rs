@@ -97,11 +97,14 @@ impl<T> Samples<T> {
 /// `size` random rows of [n, ...], with their labels: a batch for training.
 ///
 /// # Errors
-/// [`Error::Length`] unless there is one label for each row, [`Error::OutOfMemory`] for more rows than there is memory for, and whatever the device reports.
+/// [`Error::Length`] unless there is one label for each row, [`Error::Range`] if rows are asked for and there is none, [`Error::OutOfMemory`] for more rows than there is memory for, and whatever the device reports.
 pub fn random_rows<T: Tensor>(rows: &T, labels: Option<&[usize]>, size: usize, noise: &Noise) -> Result<Samples<T>> {
     let count = rows.shape().batch();
     if let Some(found) = labels.map(<[usize]>::len).filter(|found| *found != count) {
         return Err(Error::Length { op: "the labels", expected: count, found });
+    }
+    if count == 0 && size > 0 {
+        return Err(Error::Range { what: "the number of rows", value: 0.0, range: "at least 1" });
     }
     let mut chosen = memory::filled("a batch", 0, size)?;
     noise.fill_below(count, &mut chosen);

@@ -2,10 +2,10 @@
 
 use crate::common::{normal, values};
 use mfm_core::interpolant::{LatentScale, Linear, WithLatent};
-use mfm_core::{Condition, MetaFlowMap, Noise, Shape, Tensor};
+use mfm_core::{Condition, Device, MetaFlowMap, Noise, Shape, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor, Float};
 use mfm_nn::file::{FileError, ItemShape, ModelFile, ModelHeader, Precision, Provenance, load, save, write_model};
-use mfm_nn::{Coordinates, GaussianConfig, MlpConfig, Model, ModelConfig, Module};
+use mfm_nn::{Coordinates, GaussianConfig, MlpConfig, Model, ModelConfig, Module, TrainingState};
 
 fn tiny() -> MlpConfig {
     MlpConfig { data: 2, width: 3, depth: 2, frequencies: 1, labels: 1, zero_output: false }
@@ -288,10 +288,15 @@ fn a_header_that_does_not_fit_is_not_written() {
     let model = model::<f32>(true);
     let mut header = header(&model);
     header.coordinates = Coordinates::new(vec![0.0; 3], vec![1.0; 3]).unwrap();
-    assert!(matches!(write_model(&model, &header, None), Err(FileError::Malformed { .. })));
+    assert!(matches!(write_model(&model, &header, None), Err(FileError::Unwritable { .. })));
     header.coordinates = Coordinates::default();
     header.item = ItemShape::from(Shape::new(&[3]).unwrap());
-    assert!(matches!(write_model(&model, &header, None), Err(FileError::Malformed { .. })));
+    assert!(matches!(write_model(&model, &header, None), Err(FileError::Unwritable { .. })));
+    header.item = ItemShape::from(Shape::new(&[model.config().network.data()]).unwrap());
+    let zeros = CpuDevice::<f32>::new().zeros(Shape::new(&[2]).unwrap()).unwrap();
+    let state = TrainingState { step: 1, parameters: zeros.clone(), first: zeros.clone(), second: zeros, average: None };
+    let refused = write_model(&model, &header, Some(&state)).unwrap_err();
+    assert_eq!(refused.to_string(), "this cannot be written: a training state needs a training record in the header");
 }
 
 /// What could be written, but not be read again.

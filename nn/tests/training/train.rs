@@ -2,10 +2,10 @@
 
 use crate::common::values;
 use mfm_core::training::{NoTeacher, Objective};
-use mfm_core::{Error, Flow, Noise, Operations, Shape, Tensor, interpolant};
+use mfm_core::{Device, Error, Flow, Noise, Operations, Shape, Tensor, interpolant};
 use mfm_cpu_ref::{CpuDevice, CpuTensor, Float};
 use mfm_nn::file::{self, ModelFile, ModelHeader, TrainingRecord};
-use mfm_nn::train::{Flat, LossInput, Outcome, Samples, Step, StepLoss, TrainError};
+use mfm_nn::train::{Flat, LossInput, Outcome, Samples, Step, StepLoss, TrainError, random_rows};
 use mfm_nn::{GaussianConfig, LearningRate, MlpConfig, Model, ModelConfig, Module, OptimiserConfig, Trainer, TrainingConfig};
 use std::ops::ControlFlow;
 
@@ -41,7 +41,7 @@ fn blobs<E: Float>(device: &CpuDevice<E>) -> impl FnMut(u64, usize, &Noise) -> m
             pair[0] = 0.3 * pair[0] + 4.0 * *label as f64 - 2.0;
             pair[1] *= 0.3;
         }
-        Ok(Samples { x1: mfm_core::Device::from_slice(&device, &numbers, Shape::new(&[size, 2])?)?, labels: Some(labels) })
+        Ok(Samples { x1: device.from_slice(&numbers, Shape::new(&[size, 2])?)?, labels: Some(labels) })
     }
 }
 
@@ -307,4 +307,12 @@ fn wrong_settings_and_states_are_errors() {
     assert!(matches!(Trainer::resume(good, &model, state.clone()), Err(Error::Unsupported { .. })));
     let short = mfm_nn::TrainingState { first: state.first.slice(0, 0, 3).unwrap(), ..state };
     assert!(matches!(Trainer::resume(TrainingConfig { average: None, ..good }, &model, short), Err(Error::Shape { .. })));
+}
+
+#[test]
+fn a_batch_of_no_rows_says_so() {
+    let nothing = CpuDevice::<f64>::new().zeros(Shape::new(&[0, 2]).unwrap()).unwrap();
+    let of = |size| random_rows(&nothing, None, size, &Noise::new(1));
+    assert_eq!(of(3).unwrap_err().to_string(), "the number of rows is 0, but must be at least 1");
+    assert_eq!(of(0).unwrap().x1.shape().axes(), [0, 2]);
 }

@@ -2,6 +2,7 @@
 
 use super::input::{Domain, Input, Layout};
 use super::operation::Operation;
+use mfm_core::tensor::Segment;
 use mfm_core::{Device, Result, Shape, Tensor};
 
 /// An operation and the operands that it is tried on.
@@ -67,14 +68,22 @@ impl Case {
         self.inputs.iter().map(|input| input.domain != Domain::Mask).collect()
     }
 
-    /// Which operands are differentiated by: every choice for up to three of them, a few for more. A mask never is.
+    /// Which operands are differentiated by: every choice for up to three of them, and a few for more, among them one from between the ends alone. A mask
+    /// never is.
     pub fn choices(&self) -> Vec<Vec<bool>> {
         let n = self.inputs.len();
-        let bits: Vec<usize> = if n <= 3 { (1..1 << n).collect() } else { vec![(1 << n) - 1, 1, 1 << (n - 1), (1 << n) - 2] };
+        let few = || vec![(1 << n) - 1, 1, 2, 1 << (n / 2), 1 << (n - 1), (1 << n) - 2];
+        let bits: Vec<usize> = if n <= 3 { (1..1 << n).collect() } else { few() };
         let chosen = |bits: usize| (0..n).map(|i| bits >> i & 1 == 1 && self.inputs[i].domain != Domain::Mask).collect::<Vec<_>>();
         let mut choices: Vec<Vec<bool>> = bits.into_iter().map(chosen).filter(|choice| choice.contains(&true)).collect();
         choices.dedup();
         choices
+    }
+}
+
+impl Segment for Case {
+    fn run<T: Tensor>(&self, inputs: &[T]) -> Result<T> {
+        self.operation.apply(&inputs.iter().collect::<Vec<_>>())
     }
 }
 

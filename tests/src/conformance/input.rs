@@ -1,10 +1,10 @@
-//! What the operations are given: exact numbers, laid out in every way that a view can be.
+//! What the operations are given: numbers that a device holds exactly, laid out in every way that a view can be.
 
 use super::reference::{Reference, ReferenceDevice};
 use mfm_core::{Device, Noise, Result, Shape, Tensor};
 
-/// From where the numbers of an input come. All are multiples of 1/32 of at most eight bits, which every precision down to
-/// bf16 holds exactly.
+/// From where the numbers of an input come. Where nothing else is said they are multiples of 1/32 of at most eight bits, which every precision down to
+/// bf16 holds exactly; but so are most of their sums and products, in f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Domain {
     /// -4 ..= 4.
@@ -19,6 +19,10 @@ pub enum Domain {
     Distinct,
     /// 0 or 1: for masks.
     Mask,
+    /// ±(1/2 ..= 1) with every bit that f32 has: for factors that a kernel may round.
+    Fine,
+    /// 0.1 in f32, everywhere: for sums, whose roundings then go the same way.
+    Tenth,
 }
 
 /// How an input lies in memory.
@@ -72,6 +76,9 @@ impl Input {
                 // 257 is prime, so any stride below it visits all levels.
                 Domain::Distinct => ((i * 97 + seed as usize % 257) % 257) as f64 / 32.0 - 4.0,
                 Domain::Mask => (draw & 1) as f64,
+                // An odd number of the units that f32 has from 1/2 to 1.
+                Domain::Fine => sign * (0.5 + (16 * level(1 << 19) + 1) as f64 / (1 << 24) as f64),
+                Domain::Tenth => f64::from(0.1f32),
             }
         };
         draws.into_iter().enumerate().map(number).collect()

@@ -10,12 +10,20 @@ pub fn available<D, E: Display>(name: &str, device: Result<D, E>) -> Option<D> {
     device.map_err(|error| not_tested(test, error)).ok()
 }
 
-/// One test for each primitive, hook and property, in a module `$name`. See [`conformance`](mod@crate::conformance).
+/// One test for each primitive, hook and property, in a module `$name`; `without exacting` at the end leaves that test out, for a backend that is known to fail
+/// it. See [`conformance`](mod@crate::conformance).
 #[macro_export]
 macro_rules! conformance {
     ($name:ident, try $device:expr, $tolerances:expr) => {
+        $crate::conformance!($name, try $device, $tolerances, exacting exacting(tolerances));
+    };
+    ($name:ident, try $device:expr, $tolerances:expr, without exacting) => {
+        $crate::conformance!($name, try $device, $tolerances, );
+    };
+    ($name:ident, try $device:expr, $tolerances:expr, $($more:ident $check:ident($($argument:tt)*))?) => {
         mod $name {
             use super::*;
+            $($crate::conformance_tests!($device, $tolerances; $more $check($($argument)*));)?
             $crate::conformance_groups!(values_of, $device, $tolerances; compare Compare, detach Detach);
             $crate::conformance_groups!(primitive, $device, $tolerances;
                 unary Unary, binary Binary, select Select, reduce_sum ReduceSum, reduce_max ReduceMax, broadcast Broadcast,

@@ -4,6 +4,8 @@ use crate::float::Float;
 
 /// How many columns are normalised side by side.
 const BLOCK: usize = 16;
+/// Rows that are added in sequence; longer sums are sums of such parts, so that the error does not grow with their length.
+const DEEP: usize = 256;
 
 /// A matrix of rows without gaps in them.
 #[derive(Clone, Copy)]
@@ -102,12 +104,16 @@ fn softmax_of<E: Float, const FMA: bool, const N: usize>(scores: &mut [E], width
         *maximum = if *maximum == -E::INFINITY { E::ZERO } else { *maximum };
     }
     let mut sum = [E::ZERO; N];
-    for row in scores.chunks_exact_mut(width) {
-        let Some(x) = row[start..].first_chunk_mut::<N>() else { return };
-        for ((x, &maximum), sum) in x.iter_mut().zip(&maximum).zip(&mut sum) {
-            *x = (*x - maximum).exp::<FMA>();
-            *sum += *x;
+    for part in scores.chunks_mut(DEEP * width) {
+        let mut own = [E::ZERO; N];
+        for row in part.chunks_exact_mut(width) {
+            let Some(x) = row[start..].first_chunk_mut::<N>() else { return };
+            for ((x, &maximum), sum) in x.iter_mut().zip(&maximum).zip(&mut own) {
+                *x = (*x - maximum).exp::<FMA>();
+                *sum += *x;
+            }
         }
+        sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
     }
     let rate = sum.map(|sum| E::ONE / sum);
     for row in scores.chunks_exact_mut(width) {
@@ -134,11 +140,15 @@ pub(super) fn slope<E: Float, const FMA: bool>(g: &mut [E], p: &[E], width: usiz
 #[inline(always)]
 fn slope_of<E: Float, const FMA: bool, const N: usize>(g: &mut [E], p: &[E], width: usize, start: usize) {
     let mut sum = [E::ZERO; N];
-    for (g, p) in g.chunks_exact(width).zip(p.chunks_exact(width)) {
-        let (Some(g), Some(p)) = (g[start..].first_chunk::<N>(), p[start..].first_chunk::<N>()) else { return };
-        for ((sum, &g), &p) in sum.iter_mut().zip(g).zip(p) {
-            *sum = g.fma::<FMA>(p, *sum);
+    for (g, p) in g.chunks(DEEP * width).zip(p.chunks(DEEP * width)) {
+        let mut own = [E::ZERO; N];
+        for (g, p) in g.chunks_exact(width).zip(p.chunks_exact(width)) {
+            let (Some(g), Some(p)) = (g[start..].first_chunk::<N>(), p[start..].first_chunk::<N>()) else { return };
+            for ((sum, &g), &p) in own.iter_mut().zip(g).zip(p) {
+                *sum = g.fma::<FMA>(p, *sum);
+            }
         }
+        sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
     }
     for (g, p) in g.chunks_exact_mut(width).zip(p.chunks_exact(width)) {
         let (Some(g), Some(p)) = (g[start..].first_chunk_mut::<N>(), p[start..].first_chunk::<N>()) else { return };

@@ -1,6 +1,6 @@
 //! Native faces of every hook, made from the decorators, with the faults that belong to hooks.
 
-use super::tensor::BrokenTensor;
+use super::tensor::{BrokenTensor, without_nan};
 use super::{BrokenDevice, Fault};
 use crate::conformance::reference::Reference;
 use mfm_core::autodiff::{Dual, Tape, Var};
@@ -38,6 +38,14 @@ fn body<T: Tensor>(fault: Fault, op: &Fused, inputs: &[&T]) -> Result<T> {
         (Fault::CombinationForgetsThird, Fused::LinearCombination { mut factors }, [_, _, _]) => {
             factors[2] = 0.0;
             Fused::LinearCombination { factors }.composed(inputs)
+        }
+        (Fault::CombinationReadsAll, Fused::LinearCombination { factors }, _) => {
+            let beyond: f64 = factors[inputs.len().min(factors.len())..].iter().map(|factor| 0.0 * factor).sum();
+            op.composed(inputs)?.unary(Unary::Shift(beyond))
+        }
+        (Fault::LayersForgetFourth, Fused::Layers { .. }, [first @ .., bias]) if inputs.len() > 7 => {
+            let none = bias.zeros_like()?;
+            op.composed(&[first, &[&none]].concat())
         }
         (Fault::HookBroadcastsBias, Fused::Linear { .. }, [x, weight, bias]) if bias.shape().axes() == [1] => {
             op.composed(&[*x, *weight, &bias.broadcast(Shape::new(&[weight.shape().batch()])?)?])
@@ -82,7 +90,15 @@ fn cotangents(fault: Fault, op: &Fused, inputs: &[Reference], needed: &[bool], g
     let tape = Tape::new();
     let variable = |(x, needed): (&Reference, &bool)| if *needed { tape.variable(x.clone()) } else { Var::constant(x.clone()) };
     let variables: Vec<Var<Reference>> = inputs.iter().zip(needed).map(variable).collect();
-    let output = body(fault, op, &variables.iter().collect::<Vec<_>>())?;
+    let inputs: Vec<&Var<Reference>> = variables.iter().collect();
+    let output = match (fault, *op) {
+        // x/(1 + e⁻ˣ), with the derivative of that: ∞/∞ far below zero.
+        (Fault::VjpSaturates, Fused::Linear { activation: Activation::Silu }) => {
+            let z = Fused::Linear { activation: Activation::Identity }.composed(&inputs)?;
+            z.div(&z.neg()?.exp()?.shift(1.0)?)?
+        }
+        _ => body(fault, op, &inputs)?,
+    };
     let gradients = tape.backward(&output, g.clone())?;
     variables.iter().zip(needed).map(|(x, &needed)| needed.then(|| gradients.of_or_zeros(x)).transpose()).collect()
 }
@@ -101,7 +117,7 @@ pub(super) fn vjp(op: &Fused, inputs: &[&BrokenTensor], needed: &[bool]) -> Resu
         calls.set(calls.get() + 1);
         let g = g.value_by(Fault::VjpForgetsStretch);
         let mut found = cotangents(fault, &op, &values, &needed, &g)?;
-        spoil(fault, &mut found, &g, calls.get())?;
+        spoil(fault, &mut found, &needed, &g, calls.get())?;
         Ok(found.into_iter().map(|part| part.map(|part| own(&device, part))).collect())
     });
     Ok(Some((output, pullback)))
@@ -112,8 +128,15 @@ fn own(device: &BrokenDevice, value: Reference) -> BrokenTensor {
 }
 
 /// The faults of the backward face alone.
-fn spoil(fault: Fault, found: &mut Vec<Option<Reference>>, g: &Reference, call: usize) -> Result<()> {
+fn spoil(fault: Fault, found: &mut Vec<Option<Reference>>, needed: &[bool], g: &Reference, call: usize) -> Result<()> {
+    let zeros = |part: &mut Reference| part.zeros_like().map(|zeros| *part = zeros);
     match fault {
+        Fault::PullbackTwice if call > 2 => found.iter_mut().flatten().try_for_each(zeros)?,
+        Fault::VjpMiddleAlone if needed.iter().filter(|needed| **needed).count() == 1 => {
+            let last = found.len().saturating_sub(1);
+            found.iter_mut().take(last).skip(1).flatten().try_for_each(zeros)?;
+        }
+        Fault::VjpLosesNan => found.iter_mut().flatten().try_for_each(|part| without_nan(part, 0.0).map(|found| *part = found))?,
         Fault::VjpDropsCotangent if found.len() > 1 => found[1] = None,
         Fault::VjpZeroCotangent => {
             if let Some(Some(second)) = found.get_mut(1) {

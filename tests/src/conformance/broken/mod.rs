@@ -44,6 +44,8 @@ pub enum Fault {
     EmptyMaxIsZero,
     MaxIgnoresNanInBlocks,
     SumSkipsNanOfLong,
+    SumInSinglePrecision,
+    MaxCutsBlocks,
     // Movement.
     BroadcastTiles,
     ReshapeByColumns,
@@ -57,13 +59,18 @@ pub enum Fault {
     GatherIsProduct,
     GatherCutsIndex,
     ScatterIsProduct,
+    ConcatForgetsNinth,
+    GatherWraps,
     // Products.
     MatMulIgnoresRight,
     MatMulOneItem,
     MatMulCutsLong,
+    MatMulRoundsOperands,
+    MatMulSkipsZeros,
     // Memory and repetition.
     UnaryInPlace,
     SumInAnyOrder,
+    RecomputeIsZero,
     // Devices.
     ConcatElsewhere,
     // Host.
@@ -73,6 +80,7 @@ pub enum Fault {
     WorkingLosesSigns,
     FullIsZero,
     FullOverflows,
+    FullInSinglePrecision,
     // Errors that are not raised.
     SliceClamps,
     GatherClamps,
@@ -90,6 +98,8 @@ pub enum Fault {
     /// The parameters to work with, and their sum, are those of before.
     OptimiserWorksWithOld,
     OptimiserSumsOld,
+    OptimiserInPlace,
+    OptimiserRoundsFactors,
     // Hooks, in all faces alike.
     SoftmaxWithoutMaximum,
     GeluApproximate,
@@ -101,6 +111,8 @@ pub enum Fault {
     SquareNormTakesRoot,
     CombinationForgetsThird,
     HookBroadcastsBias,
+    CombinationReadsAll,
+    LayersForgetFourth,
     // Hooks, in one face.
     JvpDropsTangent,
     JvpNeedsFirst,
@@ -111,6 +123,10 @@ pub enum Fault {
     VjpForgetsBroadcast,
     VjpForgetsStretch,
     PullbackOnce,
+    PullbackTwice,
+    VjpMiddleAlone,
+    VjpLosesNan,
+    VjpSaturates,
     VjpValueWrong,
 }
 
@@ -146,6 +162,7 @@ impl Device for BrokenDevice {
     fn full(&self, value: f64, shape: Shape) -> Result<BrokenTensor> {
         let value = match self.fault {
             Fault::FullIsZero => 0.0,
+            Fault::FullInSinglePrecision => f64::from(value as f32),
             Fault::FullOverflows if value.abs() > 1e30 => f64::INFINITY.copysign(value),
             _ => value,
         };

@@ -3,7 +3,7 @@
 use super::{BrokenDevice, Fault, hooks};
 use crate::conformance::reference::Reference;
 use mfm_core::tensor::{
-    Binary, Compare, Element, Fused, OptimiserState, OptimiserStep, OptimiserUpdate, Pullback, Reduce, Transpose, Unary,
+    Binary, Compare, Element, Fused, OptimiserState, OptimiserStep, OptimiserUpdate, Pullback, Reduce, Segment, Transpose, Unary,
 };
 use mfm_core::{Device, Error, Operations, Result, Shape, Tensor};
 use std::cell::RefCell;
@@ -52,7 +52,7 @@ impl BrokenTensor {
 }
 
 /// `x` with another number in place of each NaN.
-fn without_nan(x: &Reference, instead: f64) -> Result<Reference> {
+pub(super) fn without_nan(x: &Reference, instead: f64) -> Result<Reference> {
     x.compare(Compare::Equal, x)?.select(x, &x.device().full(instead, Shape::SCALAR)?)
 }
 
@@ -62,6 +62,12 @@ fn masked(x: &Reference, axis: usize, keep: impl Fn(usize) -> bool) -> Result<Re
     axes[axis] = x.shape().axis(axis)?;
     let mask: Vec<f64> = (0..axes[axis]).map(|i| f64::from(u8::from(keep(i)))).collect();
     x.mul(&x.device().from_slice(&mask, Shape::new(&axes)?)?)
+}
+
+/// `x` with eight bits of each number.
+fn rounded(x: &Reference) -> Result<Reference> {
+    let round = |value: f64| f64::from(f32::from_bits((value as f32).to_bits() & 0xffff_0000));
+    x.device().from_slice(&x.values().into_iter().map(round).collect::<Vec<_>>(), x.shape())
 }
 
 impl Tensor for BrokenTensor {
@@ -158,13 +164,21 @@ impl Tensor for BrokenTensor {
                 let rounding = if self.device.sums.get().is_multiple_of(7) { 1.0 + f64::EPSILON } else { 1.0 };
                 x.reduce(op, axis)?.scale(rounding)
             }
-            (Fault::MaxStartsAtZero, Reduce::Max) => x.reduce(op, axis)?.maximum(&x.device().zeros(Shape::SCALAR)?),
+            (Fault::MaxStartsAtZero, Reduce::Max) => {
+                let zeros = x.slice(axis, 0, n.min(1))?.zeros_like()?;
+                Reference::concat(&[&zeros, &x], axis)?.reduce(op, axis)
+            }
             (Fault::EmptyMaxIsZero, Reduce::Max) if n == 0 => x.reduce(Reduce::Sum, axis),
             (Fault::MaxIgnoresNan, Reduce::Max) => without_nan(&x, f64::NEG_INFINITY)?.reduce(op, axis),
             (Fault::MaxIgnoresNanInBlocks, Reduce::Max) => {
                 let body = n / 8 * 8;
                 let blocks = without_nan(&x.slice(axis, 0, body)?, f64::NEG_INFINITY)?;
                 Reference::concat(&[&blocks, &x.slice(axis, body, n - body)?], axis)?.reduce(op, axis)
+            }
+            (Fault::MaxCutsBlocks, Reduce::Max) if n > 1024 => x.slice(axis, 0, n / 256 * 256)?.reduce(op, axis),
+            (Fault::SumInSinglePrecision, Reduce::Sum) if x.shape().rank() == 1 => {
+                let sum = x.values().into_iter().fold(0.0f32, |sum, value| sum + value as f32);
+                return self.rebuilt(Shape::new(&[1])?, &[f64::from(sum)]);
             }
             (Fault::SumSkipsNanOfLong, Reduce::Sum) if n > 4 => without_nan(&x, 0.0)?.reduce(op, axis),
             _ => x.reduce(op, axis),
@@ -226,6 +240,7 @@ impl Tensor for BrokenTensor {
         let mut values: Vec<Reference> = parts.iter().map(|part| part.value()).collect();
         match first.fault() {
             Fault::ConcatReverses => values.reverse(),
+            Fault::ConcatForgetsNinth => values.iter_mut().skip(8).try_for_each(|value| value.zeros_like().map(|zeros| *value = zeros))?,
             Fault::ConcatLosesNan => values = values.iter().map(|value| without_nan(value, 0.0)).collect::<Result<_>>()?,
             Fault::ConcatWraps => {
                 let lengths = values.iter().filter_map(|value| value.shape().axis(axis).ok());
@@ -255,6 +270,13 @@ impl Tensor for BrokenTensor {
                 let cut = |x: &Reference, axis: usize| x.slice(axis, 0, x.shape().axis(axis)?.min(4096));
                 cut(&a, usize::from(!transpose.left))?.matmul(&cut(&b, usize::from(transpose.right))?, transpose)
             }
+            Fault::MatMulRoundsOperands => rounded(&a)?.matmul(&rounded(&b)?, transpose),
+            Fault::MatMulSkipsZeros if a.shape().rank() == 2 && a.shape().axes()[usize::from(transpose.left)] == 1 => {
+                // The line of one row is a list of factors, of which a zero is passed over.
+                let keep: Vec<usize> = a.values().iter().enumerate().filter(|(_, value)| **value != 0.0).map(|(k, _)| k).collect();
+                let along = |axis: bool| usize::from(axis);
+                a.gather(along(!transpose.left), &keep)?.matmul(&b.gather(along(transpose.right), &keep)?, transpose)
+            }
             _ => a.matmul(&b, transpose),
         })
     }
@@ -266,6 +288,7 @@ impl Tensor for BrokenTensor {
         match self.fault() {
             Fault::GatherSorts => index.sort_unstable(),
             Fault::GatherClamps if n > 0 => index.iter_mut().for_each(|i| *i = (*i).min(n - 1)),
+            Fault::GatherWraps => (1024..index.len()).for_each(|i| index[i] = index[i - 1024]),
             Fault::GatherCutsIndex => index.iter_mut().for_each(|i| *i &= 0xffff),
             Fault::GatherIsProduct if !index.is_empty() => {
                 let entries = index.iter().map(|&i| masked(&x, axis, |k| k == i)?.reduce(Reduce::Sum, axis));
@@ -295,6 +318,11 @@ impl Tensor for BrokenTensor {
         }
     }
 
+    fn recompute<S: Segment>(segment: &S, inputs: &[Self]) -> Result<Self> {
+        let output = segment.run(inputs)?;
+        if output.is(Fault::RecomputeIsZero) { output.zeros_like() } else { Ok(output) }
+    }
+
     fn optimise(step: &OptimiserStep, state: &OptimiserState<Self>, gradient: &Self) -> Result<OptimiserUpdate<Self>> {
         match state.parameters.fault() {
             Fault::OptimiserAveragesBefore => {
@@ -309,6 +337,16 @@ impl Tensor for BrokenTensor {
                 let next = step.composed(state, gradient)?.state;
                 let rounded: Vec<f64> = next.parameters.to_vec::<f64>()?.into_iter().map(|value| (value * 256.0).round() / 256.0).collect();
                 OptimiserState { parameters: next.parameters.rebuilt(next.parameters.shape(), &rounded)?, ..next }.into_update()
+            }
+            Fault::OptimiserRoundsFactors => {
+                let round = |factor: f64| f64::from(factor as f32);
+                let (first_decay, second_decay) = (round(step.first_decay), round(step.second_decay));
+                OptimiserStep { first_decay, second_decay, ..*step }.composed(state, gradient)
+            }
+            Fault::OptimiserInPlace => {
+                let next = step.composed(state, gradient)?;
+                state.second.value.replace(next.state.second.value());
+                Ok(next)
             }
             Fault::OptimiserWorksWithOld => {
                 Ok(OptimiserUpdate { working: state.parameters.to_working()?, ..step.composed(state, gradient)? })

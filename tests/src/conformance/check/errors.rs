@@ -42,6 +42,8 @@ const MAX: usize = usize::MAX;
 pub(super) const GIANT: usize = MAX / 32;
 /// A length of which a shape may be, but not its square.
 pub(super) const SIDE: usize = 1 << (usize::BITS / 2 - 1);
+/// The same, with a square that is no number either.
+const WIDE: usize = 4 * SIDE;
 
 fn primitives() -> Vec<Mistake> {
     use Kind::{Axis, Index, Length, Rank, Shape, TooLarge};
@@ -118,6 +120,10 @@ fn primitives() -> Vec<Mistake> {
         (Concat(1), &[&[0, GIANT] as &[usize]; 9], &[TooLarge]),
         (Concat(1), &[&[0, GIANT] as &[usize]; 33], &[TooLarge]),
         (MatMul(Transpose::NONE), &[&[SIDE, 0], &[0, SIDE]], &[TooLarge]),
+        (Operation::Binary(Binary::Add), &[&[WIDE, 1, 0], &[1, WIDE, 0]], &[TooLarge]),
+        (Operation::Compare(Compare::Less), &[&[WIDE, 1, 0], &[1, WIDE, 0]], &[TooLarge]),
+        (Select, &[&[WIDE, 1, 0], &[1, WIDE, 0], &[]], &[TooLarge]),
+        (gather(0, &[0; 33]), &[&[1, GIANT, 0]], &[TooLarge]),
     ]
 }
 
@@ -127,6 +133,7 @@ fn hooks() -> Vec<Mistake> {
     let fused = Operation::Fused;
     let (linear, norm) = (fused(Fused::Linear { activation }), fused(Fused::LayerNorm { epsilon: 1e-5 }));
     let (activate, combine) = (fused(Fused::Activate { activation }), fused(Fused::LinearCombination { factors: [1.0; 8] }));
+    let layers = fused(Fused::Layers { between: activation, last: activation });
     let (attention, residual) = (fused(Fused::Attention), fused(Fused::GatedResidual));
     vec![
         (linear.clone(), &[&[2, 3]], &[Length]),
@@ -135,9 +142,21 @@ fn hooks() -> Vec<Mistake> {
         (linear.clone(), &[&[], &[4, 3]], &[Shape]),
         (linear.clone(), &[&[2, 3], &[3]], &[Shape]),
         (linear.clone(), &[&[2, 3], &[2, 4, 3]], &[Shape]),
-        (linear, &[&[2, 3], &[4, 3], &[1]], &[Shape]),
+        (linear.clone(), &[&[2, 3], &[4, 3], &[1]], &[Shape]),
+        (linear.clone(), &[&[2, 3], &[4, 3], &[1, 4]], &[Shape]),
+        (linear, &[&[2, 3], &[4, 3], &[]], &[Shape]),
+        (layers.clone(), &[], &[Length]),
+        (layers.clone(), &[&[2, 3]], &[Length]),
+        (layers.clone(), &[&[2, 3], &[4, 3]], &[Length]),
+        (layers.clone(), &[&[2, 3], &[4, 3], &[4], &[2, 4]], &[Length]),
+        (layers.clone(), &[&[2, 3], &[4, 3], &[1]], &[Shape]),
+        (layers.clone(), &[&[2, 3], &[4, 3], &[1, 4]], &[Shape]),
+        (layers.clone(), &[&[2, 4], &[4, 3], &[4]], &[Shape]),
+        (layers.clone(), &[&[2, 3], &[4, 3], &[4], &[2, 3], &[2]], &[Shape]),
+        (layers, &[&[2, 3], &[4, 3], &[4], &[2, 4], &[3]], &[Shape]),
         (activate.clone(), &[], &[Length]),
-        (activate, &[&[2], &[2]], &[Length]),
+        (activate.clone(), &[&[2], &[2]], &[Length]),
+        (activate, &[&[2], &[2], &[2]], &[Length]),
         (combine.clone(), &[], &[Length]),
         (combine.clone(), &[&[1usize] as &[usize]; 9], &[Length]),
         (combine.clone(), &[&[2], &[3]], &[Shape]),

@@ -14,7 +14,7 @@ use mfm_core::{Device, Result, Tensor};
 const LARGEST: usize = 10_000;
 
 /// Every native face of a hook: its value, its jvp with missing tangents, its vjp with cotangents that are not needed, the
-/// pullback twice. Tangents and cotangents are contiguous, sliced, and stretched along either end, as the gradients of sums are.
+/// pullback three times. Tangents and cotangents are contiguous, sliced, and stretched along either end, as the gradients of sums are.
 ///
 /// # Errors
 /// The first difference.
@@ -57,7 +57,7 @@ fn one<D: Device>(device: &D, tolerances: &Tolerances, case: &Case, [layout, mov
     let Some((own, pullback)) = Tensor::fused_vjp(&op, &inputs, chosen).within(|| "fused_vjp")? else { return Ok(()) };
     tolerances.agree(&value, &own).within(|| "the value of fused_vjp")?;
     let w = cotangent.build(device, moving, COTANGENT)?;
-    for call in ["the pullback", "the pullback, called again"] {
+    for call in ["the pullback", "the pullback, called again", "the pullback, called once more"] {
         let found = pullback(&w).within(|| call)?;
         require(found.len() == x.len(), || format!("{} cotangents for {} inputs", found.len(), x.len())).within(|| call)?;
         let mut expected = gradients.iter();

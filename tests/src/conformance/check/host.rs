@@ -12,7 +12,11 @@ use mfm_core::{Device, Operations, Shape, Tensor};
 /// 2¹²⁶, near the end of the range of f32 and of bf16, which hold it exactly.
 const LARGE: f64 = (1u128 << 126) as f64;
 
-/// Values go to the device and come back unchanged, as f32 and as f64; numbers between two of the device's go to a near one.
+/// Numbers that no device, or not every one, holds exactly, or at all.
+const BETWEEN: [f64; 9] = [0.1, -1.0 / 3.0, std::f64::consts::PI, 1e-10, 123_456_789.123_456_79, -1e20, 1e300, -1e300, 1e-300];
+
+/// Values go to the device and come back unchanged, as f32 and as f64; numbers between two of the device's go to a near one, and those beyond its range
+/// to ∞.
 ///
 /// # Errors
 /// The first difference.
@@ -25,9 +29,9 @@ pub fn transfer<D: Device>(device: &D, tolerances: &Tolerances) -> Check {
     let special = [0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1.5, -2.0, LARGE, -LARGE];
     let back: Vec<f64> = device.from_slice(&special, shape(&[9]))?.to_vec()?;
     same_bits(&special, &back).within(|| "special values")?;
-    let between = [0.1, -1.0 / 3.0, std::f64::consts::PI, 1e-10, 123_456_789.123_456_79, -1e20];
-    let expected = judge(tolerances).from_slice(&between, shape(&[6])).map_err(judge_failed)?;
-    tolerances.agree(&expected, &device.from_slice(&between, shape(&[6]))?).within(|| "rounding from f64")?;
+    let line = shape(&[BETWEEN.len()]);
+    let expected = judge(tolerances).from_slice(&BETWEEN, line).map_err(judge_failed)?;
+    tolerances.agree(&expected, &device.from_slice(&BETWEEN, line)?).within(|| "rounding from f64")?;
     let single: [f32; 3] = [0.1, -1.0 / 3.0, 1e-10];
     let expected = judge(tolerances).from_slice(&single, shape(&[3])).map_err(judge_failed)?;
     tolerances.agree(&expected, &device.from_slice(&single, shape(&[3]))?).within(|| "rounding from f32")
@@ -57,7 +61,7 @@ pub(super) fn same_bits(expected: &[f64], actual: &[f64]) -> Check {
     }
 }
 
-/// Constants, the device of a tensor, and what `detach` and `is_tracked` say of a backend's own tensors.
+/// Constants, which are the numbers that `from_slice` gives, the device of a tensor, and what `detach` and `is_tracked` say of a backend's own tensors.
 ///
 /// # Errors
 /// The first difference.
@@ -69,6 +73,11 @@ pub fn creation<D: Device>(device: &D) -> Check {
             let full = device.full(value, shape).within(place)?;
             require(full.shape() == shape, || format!("full has the shape {}", full.shape())).within(place)?;
             same_bits(&vec![value; shape.elements()], &full.to_vec()?).within(|| "full").within(place)?;
+        }
+        for value in BETWEEN {
+            let (full, one) = (device.full(value, shape).within(place)?, device.from_slice(&[value], Shape::SCALAR)?);
+            let one: Vec<f64> = one.to_vec()?;
+            same_bits(&vec![one[0]; shape.elements()], &full.to_vec()?).within(|| "full and from_slice").within(place)?;
         }
         let zeros = device.zeros(shape).within(place)?;
         same_bits(&vec![0.0; shape.elements()], &zeros.to_vec()?).within(|| "zeros").within(place)?;

@@ -21,7 +21,7 @@ pub fn noise<D: Device>(device: &D, tolerances: &Tolerances) -> Check {
         // The first word follows the last.
         ("seed 3, from 2^64 - 151 on", Noise::new(3).skip(u64::MAX - 150)),
     ];
-    let shapes: [&[usize]; 8] = [&[], &[0], &[1], &[3], &[257], &[2, 0, 3], &[33, 2, 5], &[1, 2, 1, 3, 1, 7]];
+    let shapes: [&[usize]; 9] = [&[], &[0], &[1], &[3], &[257], &[2051], &[2, 0, 3], &[33, 2, 5], &[1, 2, 1, 3, 1, 7]];
     for (name, source) in &sources {
         for axes in shapes {
             let shape = shape(axes);

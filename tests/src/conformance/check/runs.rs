@@ -41,9 +41,18 @@ pub fn forward<T: Tensor>(case: &Case, x: &[T], v: &[T], chosen: &[bool]) -> Res
 
 /// The value and the gradient of ⟨output, w⟩ by each chosen input; an error if the output does not depend on one.
 pub fn reverse<T: Tensor>(case: &Case, x: &[T], w: &T, chosen: &[bool]) -> Result<(T, Vec<T>)> {
+    reverse_of(|x| case.run(x), x, w, chosen)
+}
+
+/// The same of the case as a segment that is run again.
+pub fn recomputed<T: Tensor>(case: &Case, x: &[T], w: &T, chosen: &[bool]) -> Result<(T, Vec<T>)> {
+    reverse_of(|x| Tensor::recompute(case, x), x, w, chosen)
+}
+
+fn reverse_of<T: Tensor>(run: impl Fn(&[Var<T>]) -> Result<Var<T>>, x: &[T], w: &T, chosen: &[bool]) -> Result<(T, Vec<T>)> {
     let tape = Tape::new();
     let variables = variables(&tape, x, chosen);
-    let output = case.run(&variables)?;
+    let output = run(&variables)?;
     let gradients = tape.backward(&output, w.clone())?;
     let asked = variables.iter().zip(chosen).filter(|(_, chosen)| **chosen);
     Ok((output.value().clone(), asked.map(|(variable, _)| gradients.of(variable)).collect::<Result<_>>()?))

@@ -2,12 +2,12 @@
 
 use super::derivatives::COTANGENT;
 use super::host::same_bits;
-use super::runs::reverse;
+use super::runs::{recomputed, reverse};
 use crate::conformance::case::Case;
 use crate::conformance::failure::{Check, Failure, Within};
 use crate::conformance::input::{Domain, Input, Layout};
-use crate::conformance::operation::UNARIES;
-use crate::conformance::tables::{DIFFERENTIABLE, Group, HOOKS};
+use crate::conformance::operation::{Operation, UNARIES};
+use crate::conformance::tables::{self, DIFFERENTIABLE, Group, HOOKS};
 use mfm_core::{Device, Operations, Tensor};
 use std::collections::VecDeque;
 
@@ -80,28 +80,29 @@ pub fn sentinels<D: Device>(device: &D) -> Check {
     held.iter().try_for_each(Sentinel::check)
 }
 
-/// Every case gives the same bits when it is run again, in values and gradients: a resumed run continues exactly.
+/// Every case gives the same bits when it is run again, in values and gradients, and when it is recomputed: a resumed run continues exactly.
 ///
 /// # Errors
 /// The first difference.
 pub fn repeatable<D: Device>(device: &D) -> Check {
-    for (group, case) in every_case() {
-        let run = || -> Result<Vec<Vec<f64>>, Failure> {
+    for case in every_case().map(|(_, case)| case).chain(tables::large()) {
+        let run = |recompute: bool| -> Result<Vec<Vec<f64>>, Failure> {
             let inputs = case.build(device, Layout::Contiguous)?;
-            let output = case.run(&inputs)?;
+            let output = if recompute { Tensor::recompute(&case, &inputs)? } else { case.run(&inputs)? };
             let mut found = vec![output.to_vec()?];
-            if !matches!(group, Group::Compare | Group::Detach) {
+            if !matches!(case.operation, Operation::Compare(_) | Operation::Detach) {
                 let w = Input::new(output.shape(), Domain::Small).build(device, Layout::Contiguous, COTANGENT)?;
-                for gradient in reverse(&case, &inputs, &w, &case.all())?.1 {
-                    found.push(gradient.to_vec()?);
-                }
+                let (_, gradients) =
+                    if recompute { recomputed(&case, &inputs, &w, &case.all()) } else { reverse(&case, &inputs, &w, &case.all()) }?;
+                found.extend(gradients.iter().map(Tensor::to_vec).collect::<Result<Vec<_>, _>>()?);
             }
             Ok(found)
         };
-        let place = || format!("{}, run twice", case.name());
-        let (first, again) = (run().within(place)?, run().within(place)?);
-        for (first, again) in first.iter().zip(&again) {
-            same_bits(first, again).within(place)?;
+        let first = run(false).within(|| case.name())?;
+        for (recompute, how) in [(false, "run twice"), (true, "recomputed")] {
+            let place = || format!("{}, {how}", case.name());
+            let again = run(recompute).within(place)?;
+            first.iter().zip(&again).try_for_each(|(first, again)| same_bits(first, again)).within(place)?;
         }
     }
     Ok(())

@@ -114,12 +114,18 @@ pub fn special_binary<D: Device>(device: &D, tolerances: &Tolerances) -> Check {
     BINARIES.into_iter().try_for_each(|op| pairs(device, tolerances, &Operation::Binary(op)))
 }
 
-/// Every comparison of every pair of special values.
+/// Every comparison of every pair of special values, and of numbers next to one another.
 ///
 /// # Errors
 /// The first difference.
 pub fn special_compare<D: Device>(device: &D, tolerances: &Tolerances) -> Check {
-    COMPARES.into_iter().try_for_each(|op| pairs(device, tolerances, &Operation::Compare(op)))
+    // A device that does not tell two of them apart is not asked about them.
+    let near = [1.0, 1.0f32.next_up(), -1.0, (-1.0f32).next_up()].map(f64::from);
+    for operation in COMPARES.map(Operation::Compare) {
+        pairs(device, tolerances, &operation)?;
+        agree(device, tolerances, &operation, &[(&near, shape(&[4, 1])), (&near, shape(&[4]))])?;
+    }
+    Ok(())
 }
 
 /// Masks that are neither 0 nor 1, one for all or one for each, and branches that must not leak; what is chosen is unchanged.

@@ -41,7 +41,7 @@ impl Wild {
     fn case(&self) -> Option<Case> {
         let [a, b, c] = self.numbers;
         let small = |n: usize| n % 16;
-        let operation = match self.kind % 18 {
+        let operation = match self.kind % 20 {
             0 => Operation::Binary(BINARIES[small(a) % 4]),
             1 => Operation::Select,
             2 => Operation::Reduce(Reduce::Sum, a),
@@ -60,7 +60,12 @@ impl Wild {
             14 => Operation::Fused(Fused::LogMeanExp { axis: a }),
             15 => Operation::Fused(Fused::Linear { activation: ACTIVATIONS[small(a) % 4] }),
             16 => Operation::Fused(Fused::LayerNorm { epsilon: 0.1 }),
-            _ => Operation::Fused([Fused::Attention, Fused::GatedResidual, Fused::SquareNorm][small(a) % 3]),
+            17 => Operation::Fused(Fused::Layers { between: ACTIVATIONS[small(a) % 4], last: ACTIVATIONS[small(b) % 4] }),
+            18 => Operation::Fused(Fused::LinearCombination { factors: [1.0, 0.5, -1.0, 2.0, 1.0, 1.0, 1.0, 1.0] }),
+            _ => {
+                let activate = Fused::Activate { activation: ACTIVATIONS[small(b) % 4] };
+                Operation::Fused([Fused::Attention, Fused::GatedResidual, Fused::SquareNorm, activate][small(a) % 4])
+            }
         };
         let shapes: Vec<&[usize]> = self.shapes.iter().map(Vec::as_slice).collect();
         Some(Case::new(operation, Domain::Small, &shapes))

@@ -47,6 +47,16 @@ impl Number {
         Self::new(self.value, self.error + rounding)
     }
 
+    /// Whether it is ∞ for certain.
+    fn is_endless(self) -> bool {
+        self.value.is_infinite() && self.error == 0.0
+    }
+
+    /// Whether no rounding could have given it the other sign, or made it zero.
+    fn has_sign(self) -> bool {
+        self.value.abs() > PRODUCT * self.error
+    }
+
     /// `op` of it.
     pub fn unary(self, op: Unary) -> Self {
         let Self { value: x, error } = self;
@@ -74,6 +84,7 @@ impl Number {
         match op {
             Binary::Add => Self::new(a.value + b.value, a.error + b.error),
             Binary::Sub => Self::new(a.value - b.value, a.error + b.error),
+            Binary::Mul if (a.is_endless() && b.has_sign()) || (b.is_endless() && a.has_sign()) => Self::exact(a.value * b.value),
             Binary::Mul => {
                 let error = carried(b.value, a.error) + carried(a.value, b.error) + carried(PRODUCT * a.error, b.error);
                 Self::new(a.value * b.value, error)

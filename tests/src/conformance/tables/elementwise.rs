@@ -41,7 +41,8 @@ pub fn binary() -> Vec<Case> {
         let divisor = if op == Binary::Div { Domain::Away } else { Domain::Any };
         PAIRS.map(|(a, b)| Case::new(Operation::Binary(op), Domain::Any, &[a, b]).with_domain(1, divisor))
     };
-    BINARIES.into_iter().flat_map(of).collect()
+    let fine = |op| Case::new(Operation::Binary(op), Domain::Fine, &[&[67], &[67]]);
+    BINARIES.into_iter().flat_map(of).chain(BINARIES.map(fine)).collect()
 }
 
 /// Numbers of few levels, so that many are equal.

@@ -6,7 +6,7 @@ use crate::conformance::operation::{ACTIVATIONS, Operation};
 use mfm_core::tensor::{Activation, Fused, MAX_TERMS};
 
 /// Rows and columns around the sizes of vectors, warps and blocks.
-const SIZES: [[usize; 2]; 18] = [
+const SIZES: [[usize; 2]; 19] = [
     [0, 3],
     [1, 1],
     [7, 1],
@@ -25,10 +25,15 @@ const SIZES: [[usize; 2]; 18] = [
     [1, 257],
     [7, 257],
     [2, 1025],
+    [1, 2051],
 ];
 
 fn case(op: Fused, shapes: &[&[usize]]) -> Case {
     Case::new(Operation::Fused(op), Domain::Any, shapes)
+}
+
+fn fine(op: Fused, shapes: &[&[usize]]) -> Case {
+    Case::new(Operation::Fused(op), Domain::Fine, shapes)
 }
 
 pub fn linear() -> Vec<Case> {
@@ -46,9 +51,12 @@ pub fn linear() -> Vec<Case> {
             cases.push(Case { operation: Operation::Fused(op), inputs: vec![x, weight, bias] });
         };
         widths.iter().for_each(|&[inner, out]| push(&[7, inner], out));
-        for (x, out) in [(&[3][..], 2), (&[0, 3], 2), (&[2, 0], 3), (&[2, 3], 0), (&[1, 17], 5), (&[1000, 3], 5), (&[2, 3, 4], 5)] {
+        for (x, out) in
+            [(&[3][..], 2), (&[0, 3], 2), (&[2, 0], 3), (&[2, 3], 0), (&[1, 17], 5), (&[1000, 3], 5), (&[2, 3, 4], 5), (&[2, 1, 3, 4], 5)]
+        {
             push(x, out);
         }
+        cases.push(fine(op, &[&[7, 17], &[5, 17], &[5]]));
     }
     cases
 }
@@ -77,11 +85,14 @@ pub fn layers() -> Vec<Case> {
             (&[0, 3], &[2, 2]),
             (&[2, 0], &[3, 4]),
             (&[300, 3], &[17, 2]),
+            (&[3, 2], &[3, 2, 4, 2]),
+            (&[7, 3], &[2, 3, 5, 2, 3]),
         ] {
             cases.push(chain(x, widths, activation, Activation::Identity));
             cases.push(chain(x, widths, Activation::Tanh, activation));
         }
     }
+    cases.push(fine(Fused::Layers { between: Activation::Silu, last: Activation::Identity }, &[&[7, 5], &[6, 5], &[6], &[3, 6], &[3]]));
     // So much between the layers that a library of products is asked to do what lies there.
     cases.push(chain(&[512, 8], &[128, 16], Activation::Gelu, Activation::Identity));
     cases
@@ -90,7 +101,8 @@ pub fn layers() -> Vec<Case> {
 pub fn activate() -> Vec<Case> {
     let shapes: [&[usize]; 6] = [&[], &[0], &[3], &[7, 257], &[2, 0, 3], &[2, 1, 3, 2, 1, 2]];
     let of = |activation| shapes.map(|axes| case(Fused::Activate { activation }, &[axes]));
-    ACTIVATIONS.into_iter().flat_map(of).collect()
+    let fine = |activation| fine(Fused::Activate { activation }, &[&[67]]);
+    ACTIVATIONS.into_iter().flat_map(of).chain(ACTIVATIONS.map(fine)).collect()
 }
 
 pub fn linear_combination() -> Vec<Case> {
@@ -108,14 +120,19 @@ pub fn linear_combination() -> Vec<Case> {
         &[&[5usize, 2] as &[usize]; MAX_TERMS],
         &[&[4, 1, 1], &[1, 3, 1], &[1, 1, 2], &[4, 3, 2], &[2]],
     ];
-    lists.map(|shapes| case(Fused::LinearCombination { factors }, shapes)).into()
+    // What stands beyond the factors in use is not read.
+    let used = |n: usize| std::array::from_fn(|i| if i < n { factors[i] } else { f64::NAN });
+    let op = |n| Fused::LinearCombination { factors: used(n) };
+    let fine = fine(op(3), &[&[7, 17], &[17], &[7, 17]]);
+    lists.into_iter().map(|shapes| case(op(shapes.len()), shapes)).chain([fine]).collect()
 }
 
 /// Along every axis of shapes that are long in one of them.
 fn along_axes(op: impl Fn(usize) -> Fused) -> Vec<Case> {
     let shapes: [&[usize]; 8] = [&[5], &[0], &[3, 0], &[0, 3], &[257, 3], &[4, 17, 3], &[2, 1, 5, 2], &[2, 1, 3, 2, 1, 2]];
     let rows = SIZES.iter().map(|size| case(op(1), &[size]));
-    rows.chain(shapes.iter().flat_map(|axes| (0..axes.len()).map(|axis| case(op(axis), &[axes])))).collect()
+    let fine = fine(op(1), &[&[3, 17]]);
+    rows.chain(shapes.iter().flat_map(|axes| (0..axes.len()).map(|axis| case(op(axis), &[axes])))).chain([fine]).collect()
 }
 
 pub fn softmax() -> Vec<Case> {
@@ -143,7 +160,8 @@ pub fn layer_norm() -> Vec<Case> {
         [&[2, 0, 3], &[3], &[3]],
     ];
     let rows = SIZES.iter().map(|[rows, columns]| case(op, &[&[*rows, *columns], &[*columns], &[*columns]]));
-    rows.chain(modulated.iter().map(|shapes| case(op, shapes))).collect()
+    let fine = fine(op, &[&[3, 17], &[17], &[17]]);
+    rows.chain(modulated.iter().map(|shapes| case(op, shapes))).chain([fine]).collect()
 }
 
 pub fn attention() -> Vec<Case> {
@@ -158,7 +176,7 @@ pub fn attention() -> Vec<Case> {
         [&[1, 64], &[65, 64], &[65, 64]],
         [&[33, 17], &[31, 17], &[31, 17]],
         [&[2, 33, 8], &[2, 33, 8], &[2, 33, 8]],
-        [&[2, 2, 7, 3], &[2, 2, 7, 3], &[2, 2, 7, 3]],
+        [&[4, 3, 7, 3], &[4, 3, 7, 3], &[4, 3, 7, 3]],
         [&[2, 1, 3, 2], &[1, 2, 4, 2], &[4, 2]],
         [&[0, 3, 2], &[0, 3, 2], &[0, 3, 2]],
         [&[0, 2], &[3, 2], &[3, 2]],
@@ -167,7 +185,8 @@ pub fn attention() -> Vec<Case> {
         [&[1, 2, 1, 2, 3, 2], &[2, 1, 1, 2, 2, 2], &[1, 1, 2, 2, 2, 2]],
         [&[2, 1, 2], &[2, 1, 2], &[2, 1, 2]],
     ];
-    shapes.map(|shapes| case(Fused::Attention, &shapes)).into()
+    let fine = fine(Fused::Attention, &[&[2, 5, 4], &[2, 9, 4], &[2, 9, 3]]);
+    shapes.into_iter().map(|shapes| case(Fused::Attention, &shapes)).chain([fine]).collect()
 }
 
 pub fn gated_residual() -> Vec<Case> {
@@ -183,11 +202,12 @@ pub fn gated_residual() -> Vec<Case> {
         [&[0, 3], &[3], &[0, 3]],
         [&[1000, 3], &[1000, 1], &[1000, 3]],
     ];
-    shapes.map(|shapes| case(Fused::GatedResidual, &shapes)).into()
+    let fine = fine(Fused::GatedResidual, &[&[7, 17], &[17], &[7, 17]]);
+    shapes.into_iter().map(|shapes| case(Fused::GatedResidual, &shapes)).chain([fine]).collect()
 }
 
 pub fn square_norm() -> Vec<Case> {
     let shapes: [&[usize]; 9] = [&[], &[1], &[0], &[5], &[3, 0], &[4, 1, 3], &[2, 3, 1, 5], &[1, 2, 3, 2, 2], &[2, 1, 3, 2, 1, 2]];
     let shapes = SIZES.iter().map(<[usize; 2]>::as_slice).chain(shapes);
-    shapes.map(|axes| case(Fused::SquareNorm, &[axes])).collect()
+    shapes.map(|axes| case(Fused::SquareNorm, &[axes])).chain([fine(Fused::SquareNorm, &[&[3, 17]])]).collect()
 }

@@ -6,7 +6,7 @@ mod large;
 mod movement;
 mod products;
 
-pub use large::large;
+pub use large::{large, long_products};
 
 use super::case::Case;
 

@@ -81,7 +81,7 @@ pub fn slice() -> Vec<Case> {
 /// All parts in another order, some of them, one twice, one that is the whole, parts of nothing.
 pub fn split() -> Vec<Case> {
     type Cut = (&'static [usize], usize, &'static [usize], &'static [usize]);
-    let cuts: [Cut; 13] = [
+    let cuts: [Cut; 14] = [
         (&[7], 0, &[2, 1, 4], &[2, 0, 1]),
         (&[7], 0, &[2, 1, 4], &[1]),
         (&[7], 0, &[2, 1, 4], &[0, 0, 2]),
@@ -91,6 +91,7 @@ pub fn split() -> Vec<Case> {
         (&[0], 0, &[0, 0], &[1]),
         (&[300], 0, &[100, 160, 40], &[0, 1, 2]),
         (&[2, 6], 1, &[1, 2, 3], &[1, 2]),
+        (&[2, 16], 1, &[1, 2, 1, 3, 1, 0, 2, 1, 2, 1, 2], &[10, 3, 4, 8, 6, 7]),
         (&[6, 3], 0, &[2, 2, 2], &[2, 1, 0]),
         (&[0, 3], 1, &[1, 2], &[1, 0]),
         (&[2, 3, 4], 1, &[1, 1, 1], &[0, 2, 0]),
@@ -101,7 +102,7 @@ pub fn split() -> Vec<Case> {
 }
 
 pub fn concat() -> Vec<Case> {
-    let lists: [(usize, &[&[usize]]); 11] = [
+    let lists: [(usize, &[&[usize]]); 12] = [
         (0, &[&[3]]),
         (0, &[&[2], &[3], &[1]]),
         (0, &[&[2], &[0], &[3]]),
@@ -112,6 +113,7 @@ pub fn concat() -> Vec<Case> {
         (1, &[&[2, 1, 3], &[2, 2, 3]]),
         (2, &[&[2, 3, 1], &[2, 3, 4], &[2, 3, 2], &[2, 3, 1]]),
         (0, &[&[300], &[40]]),
+        (1, &[&[2, 1], &[2, 3], &[2, 1], &[2, 2], &[2, 1], &[2, 0], &[2, 2], &[2, 1], &[2, 3], &[2, 1], &[2, 2]]),
         (3, &[&[1, 2, 1, 2, 2, 1], &[1, 2, 1, 3, 2, 1]]),
     ];
     lists.map(|(axis, shapes)| Case::new(Operation::Concat(axis), Domain::Any, shapes)).into()

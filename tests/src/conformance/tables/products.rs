@@ -28,13 +28,15 @@ const PRODUCTS: [Product; 16] = [
 ];
 
 pub fn matmul() -> Vec<Case> {
-    PRODUCTS.iter().flat_map(|product| TRANSPOSES.map(|transpose| case(product, transpose))).collect()
+    let exact = PRODUCTS.iter().flat_map(|product| TRANSPOSES.map(|transpose| case(product, transpose, Domain::Any)));
+    let fine: [Product; 2] = [(&[], &[], [5, 17, 9]), (&[2], &[2], [3, 8, 5])];
+    exact.chain(fine.iter().flat_map(|product| TRANSPOSES.map(|transpose| case(product, transpose, Domain::Fine)))).collect()
 }
 
-fn case(&(left, right, [m, k, n]): &Product, transpose: Transpose) -> Case {
+fn case(&(left, right, [m, k, n]): &Product, transpose: Transpose, domain: Domain) -> Case {
     let operand = |lead: &[usize], rows, columns, swap| {
         let matrix = if swap { [columns, rows] } else { [rows, columns] };
-        Input::new(shape(&[lead, &matrix].concat()), Domain::Any)
+        Input::new(shape(&[lead, &matrix].concat()), domain)
     };
     let inputs = vec![operand(left, m, k, transpose.left), operand(right, k, n, transpose.right)];
     Case { operation: Operation::MatMul(transpose), inputs }
