@@ -24,7 +24,7 @@ pub enum Sampler {
 }
 
 impl Sampler {
-    /// The samples of a block; see [`for_blocks`](Self::for_blocks).
+    /// The samples of a block; see [`blocks`](Self::blocks).
     pub const BLOCK: usize = 8192;
 
     /// By even steps of the map.

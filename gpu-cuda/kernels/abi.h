@@ -286,7 +286,8 @@ struct NoiseArgs {
 // in G, the state in T.
 // Outputs may be the inputs.
 //   m = β₁ m + (1 − β₁) g;  v = β₂ v + (1 − β₂) g²;  θ = keep θ − step d;  average = decay average + (1 − decay) θ
-//   d = m/(√v + ε) of OPTIMISER_ADAM, m of OPTIMISER_PLAIN; `step`, `keep`, `epsilon` come ready from the host.
+//   d = m/(√v + ε) of OPTIMISER_ADAM, m of OPTIMISER_PLAIN; `step`, `keep`, `epsilon` come ready from the host, and so does 1 − β, which 32 bits of a β near 1
+//   do not tell.
 struct OptimiserArgs {
   long long elements;
   const void* parameters;
@@ -300,9 +301,9 @@ struct OptimiserArgs {
   void* new_average;
   void* working; // new_parameters in bf16, of states in f32; 0: not asked for
   float* sums; // [gridDim.x]: of each block, Σ new_parameters of its share, in f32
-  float first_decay, second_decay;
+  float first_decay, first_rest; // β₁, 1 − β₁
+  float second_decay, second_rest;
+  float average_decay, average_rest;
   float epsilon, step, keep;
-  float average_decay;
   int op;
-  int reserved;
 };

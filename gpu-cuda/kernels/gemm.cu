@@ -67,12 +67,13 @@ __device__ __forceinline__ void for_tiles(const GemmArgs& args, Product product)
 // A thread makes 4 × 4 results.
 KERNEL(gemm_f32, GemmArgs, GEMM_THREADS) {
   constexpr int DEPTH = 16, EACH = 4, PITCH = GEMM_TILE + 4;
+  constexpr int PART = 256; // terms that are added in sequence; longer sums are sums of such parts, so that the error does not grow with their length
   SHARED(float, a_tile, [DEPTH][PITCH]);
   SHARED(float, b_tile, [DEPTH][PITCH]);
   const Share<float, DEPTH> a_share(args.a_column == 1), b_share(args.b_row == 1);
   const int down = threadIdx.x / 16 * 4, across = threadIdx.x % 16 * 4;
   for_tiles<float>(args, [&](const Operands<float>& operands, long long row, long long column, float* out) {
-    float sum[4][4] = {};
+    float total[4][4] = {}, sum[4][4] = {};
     alignas(16) float a_next[EACH], b_next[EACH];
     a_share.fetch(operands.a, row, 0, args.k, a_next);
     b_share.fetch(operands.b, column, 0, args.k, b_next);
@@ -97,11 +98,17 @@ KERNEL(gemm_f32, GemmArgs, GEMM_THREADS) {
           for (int j = 0; j < 4; ++j) sum[i][j] = fmaf(a[i], b[j], sum[i][j]);
         }
       }
+      if (k % PART != PART - DEPTH && k + DEPTH < args.k) continue;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) total[i][j] += sum[i][j], sum[i][j] = 0.0f;
+      }
     }
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const long long left = args.n - (column + across);
-      if (row + down + i < args.m && left > 0) store_part(out + (row + down + i) * args.n + column + across, left < 4 ? static_cast<int>(left) : 4, sum[i]);
+      if (row + down + i < args.m && left > 0) store_part(out + (row + down + i) * args.n + column + across, left < 4 ? static_cast<int>(left) : 4, total[i]);
     }
   });
 }

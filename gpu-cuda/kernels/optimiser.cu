@@ -6,12 +6,12 @@
 struct Step {
   float parameter, first, second, average;
   __device__ __forceinline__ Step(const OptimiserArgs& args, float parameter, float gradient, float first, float second, float average)
-      : first(args.first_decay * first + (1.0f - args.first_decay) * gradient),
-        second(args.second_decay * second + (1.0f - args.second_decay) * (gradient * gradient)) {
+      : first(args.first_decay * first + args.first_rest * gradient),
+        second(args.second_decay * second + args.second_rest * (gradient * gradient)) {
     // A root of 32 bits is 0 or large enough for its reciprocal to be finite.
     const float along = args.op == OPTIMISER_PLAIN ? 1.0f : fast_reciprocal(fast_sqrt(this->second) + args.epsilon);
     this->parameter = args.keep * parameter - args.step * (this->first * along);
-    this->average = args.average_decay * average + (1.0f - args.average_decay) * this->parameter;
+    this->average = args.average_decay * average + args.average_rest * this->parameter;
   }
 };
 

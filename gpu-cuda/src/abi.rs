@@ -72,7 +72,8 @@ arguments! {
     }
     OptimiserArgs {
         elements: c_longlong, parameters: Address, gradient: Address, first: Address, second: Address, average: Address, new_parameters: Address,
-        new_first: Address, new_second: Address, new_average: Address, working: Address, sums: Address, first_decay: f32, second_decay: f32, epsilon: f32, step: f32, keep: f32, average_decay: f32, op: c_int, reserved: c_int,
+        new_first: Address, new_second: Address, new_average: Address, working: Address, sums: Address, first_decay: f32, first_rest: f32, second_decay: f32, second_rest: f32, average_decay: f32, average_rest: f32,
+        epsilon: f32, step: f32, keep: f32, op: c_int,
     }
     NoiseArgs { seed: [c_uint; 8], stream: c_ulonglong, offset: c_ulonglong, elements: c_longlong, out: Address }
 }

@@ -63,13 +63,15 @@ pub(crate) fn optimise(
         working: address(&working),
         sums: sums.address(),
         first_decay: step.first_decay as f32,
+        first_rest: (1.0 - step.first_decay) as f32,
         second_decay: step.second_decay as f32,
+        second_rest: (1.0 - step.second_decay) as f32,
+        average_decay: step.average_decay as f32,
+        average_rest: (1.0 - step.average_decay) as f32,
         epsilon: step.epsilon.unwrap_or(0.0) as f32,
         step: step.size as f32,
         keep: step.keep as f32,
-        average_decay: step.average_decay as f32,
         op: if step.epsilon.is_some() { ADAM } else { PLAIN },
-        reserved: 0,
     };
     let suffix = Suffix::FromTo(gradient.home().storage(), device.storage());
     device.launch(NAME, OPTIMISER, suffix, grid, &arguments)?;

@@ -40,6 +40,7 @@ FAULTS = [
     ("noise", "noise.cu", "i >= 0 && i < args.elements", "i >= 0 && i <= args.elements"),
     ("noise", "noise.cu", "round < 4", "round < 3"),
     ("optimiser", "optimiser.cu", "args.second_decay * second", "args.first_decay * second"),
+    ("optimiser", "optimiser.cu", "args.second_rest", "(1.0f - args.second_decay)"),
     ("optimiser", "optimiser.cu", "sum += static_cast<double>(step.parameter);", ""),
     ("optimiser", "optimiser.cu", "store(working + i, step.parameter)", "store(working + i, step.average)"),
     ("attention", "attention.cuh", ">= keys) scores", "> keys) scores"),

@@ -32,11 +32,11 @@ void test_optimiser() {
         Buffer<float> sums(BLOCKS);
         void* const asked = sizeof(T) == 4 && n != 8 ? working.data() : nullptr;
         const OptimiserArgs args{n, from[0], gradient.buffer.data(), from[1], from[2], averaged ? from[3] : nullptr, out[0].data(), out[1].data(),
-                                 out[2].data(), averaged ? out[3].data() : nullptr, asked, sums.data(), 0.9f, 0.99f, 1e-4f, 0.01f, 0.999f, 0.95f, op, 0};
+                                 out[2].data(), averaged ? out[3].data() : nullptr, asked, sums.data(), 0.9f, 0.1f, 0.999f, 0.001f, 0.95f, 0.05f, 1e-4f, 0.01f, 0.999f, op};
         launch(std::string("optimiser") + SUFFIX<G> + SUFFIX<T>, {BLOCKS}, {256}, args);
-        const double b1 = args.first_decay, b2 = args.second_decay;
-        const auto new_first = [&](Index i) { return b1 * first.at(i) + (1 - b1) * gradient.at(i); };
-        const auto new_second = [&](Index i) { return b2 * second.at(i) + (1 - b2) * std::pow(gradient.at(i), 2); };
+        const double b1 = args.first_decay, r1 = args.first_rest, b2 = args.second_decay, r2 = args.second_rest;
+        const auto new_first = [&](Index i) { return b1 * first.at(i) + r1 * gradient.at(i); };
+        const auto new_second = [&](Index i) { return b2 * second.at(i) + r2 * std::pow(gradient.at(i), 2); };
         const auto direction = [&](Index i) {
           return op == OPTIMISER_PLAIN ? new_first(i) : new_first(i) / (std::sqrt(new_second(i)) + double(args.epsilon));
         };
@@ -54,8 +54,7 @@ void test_optimiser() {
         agree<float>("sum", sums, [&](Index i) { return i == 0 ? sum : Wanted{0, 0}; }, 2e-6);
         if (!averaged) continue;
         agree<T>("average", out[3], [&](Index i) {
-          const double d = args.average_decay;
-          return Wanted{d * average.at(i) + (1 - d) * parameter(i), std::fabs(average.at(i)) + std::fabs(parameter(i)) + change(i)};
+          return Wanted{double(args.average_decay) * average.at(i) + double(args.average_rest) * parameter(i), std::fabs(average.at(i)) + std::fabs(parameter(i)) + change(i)};
         });
       }
     }
