@@ -67,7 +67,7 @@ impl<'a, E: Float> Matrix<'a, E> {
 
     /// Some of the rows.
     pub fn band(self, start: usize, rows: usize) -> Self {
-        let elements = if rows == 0 { &[] } else { &self.elements[start * self.rows_apart..] };
+        let elements = if rows * self.columns == 0 { &[] } else { &self.elements[start * self.rows_apart..] };
         Self::new(elements, rows, self.columns, self.rows_apart, self.columns_apart)
     }
 }

@@ -88,19 +88,26 @@ impl<T: Tensor> SavedModel<T> {
     /// # Errors
     /// [`Error::Length`] for numbers that are no whole items; whatever the device reports.
     pub fn states<N: Element>(&self, rows: &[N], device: &T::Device) -> Result<T> {
-        let (dimension, found) = (self.dimension(), rows.len());
-        if !found.is_multiple_of(dimension) {
-            return Err(Error::Length { op: "states of whole items", expected: found.next_multiple_of(dimension), found });
-        }
-        device.from_slice(&self.coordinates().enter_rows(rows)?, Shape::new(&[found / dimension, dimension])?)
+        let count = self.items(rows.len())?;
+        device.from_slice(&self.coordinates().enter_rows(rows)?, Shape::new(&[count, self.dimension()])?)
     }
 
     /// Samples in the units of the data, item after item.
     ///
     /// # Errors
-    /// [`Error::Length`] for samples of another size; whatever the device reports.
+    /// [`Error::Length`] for numbers that are no whole items; whatever the device reports.
     pub fn rows(&self, samples: &T) -> Result<Vec<f64>> {
+        self.items(samples.shape().elements())?;
         self.coordinates().leave_rows(&samples.to_vec::<f64>()?)
+    }
+
+    /// How many items so many numbers are.
+    fn items(&self, found: usize) -> Result<usize> {
+        let dimension = self.dimension();
+        match found.checked_div(dimension) {
+            Some(count) if count * dimension == found => Ok(count),
+            _ => Err(Error::Length { op: "whole items", expected: found.next_multiple_of(dimension.max(1)), found }),
+        }
     }
 
     /// A reward of data as one of what the model gives.

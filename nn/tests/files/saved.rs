@@ -36,7 +36,15 @@ fn numbers_cross_in_the_units_of_the_data() {
     assert_eq!((values(&states), states.shape().axes()), (vec![1.0, -1.0, -0.5, 2.0], &[2, 2][..]));
     assert_eq!(saved.rows(&states).unwrap(), [110.0, -3.5, 95.0, -2.0]);
     assert_eq!(values(&saved.reward(ByDifferentiation(First)).value(&states).unwrap()), [110.0, 95.0]);
-    assert!(matches!(saved.states(&[1.0_f32; 3], &device), Err(Error::Length { expected: 4, found: 3, .. })));
+    assert_eq!(saved.rows(&saved.states::<f32>(&[], &device).unwrap()).unwrap(), [0.0; 0]);
+    let odd: F32 = normal(&device, 1, &[1, 3]);
+    // Also where nothing passes through coordinates.
+    for coordinates in [saved.header.coordinates.clone(), Coordinates::default()] {
+        let header = ModelHeader { coordinates, ..saved.header.clone() };
+        let saved = SavedModel::new(saved.model.clone(), header).unwrap();
+        assert!(matches!(saved.states(&[1.0_f32; 3], &device), Err(Error::Length { expected: 4, found: 3, .. })));
+        assert!(matches!(saved.rows(&odd), Err(Error::Length { expected: 4, found: 3, .. })));
+    }
 }
 
 #[test]

@@ -8,13 +8,14 @@ use mfm_core::tensor::Transpose;
 /// The leading axes of both operands, and m, k, n.
 type Product = (&'static [usize], &'static [usize], [usize; 3]);
 
-const PRODUCTS: [Product; 16] = [
+const PRODUCTS: [Product; 17] = [
     (&[], &[], [1, 1, 1]),
     (&[], &[], [2, 3, 4]),
     (&[], &[], [3, 3, 3]),
     (&[], &[], [1, 7, 1]),
     (&[], &[], [5, 1, 2]),
     (&[], &[], [0, 3, 2]),
+    (&[], &[], [0, 300, 2]),
     (&[], &[], [2, 0, 3]),
     (&[], &[], [2, 3, 0]),
     (&[], &[], [17, 33, 19]),
