@@ -87,6 +87,15 @@ pub fn number(value: f64, digits: usize) -> String {
     format!("{value:.*}", (digits as i32 - 1 - exponent).max(0) as usize)
 }
 
+/// A number with `decimals` digits behind the point, and no sign where all are zero.
+pub fn decimals(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    match text.strip_prefix('-') {
+        Some(zero) if zero.bytes().all(|digit| matches!(digit, b'0' | b'.')) => zero.to_owned(),
+        _ => text,
+    }
+}
+
 /// A whole number with its thousands apart.
 pub fn count(value: usize) -> String {
     let digits = value.to_string();
@@ -123,6 +132,7 @@ mod tests {
         assert_eq!(number(-12.0, 3), "-12.0");
         assert_eq!(number(1.0e-7, 3), "1.00e-7");
         assert_eq!(number(0.0, 3), "0");
+        assert_eq!((decimals(-1e-6, 5), decimals(-0.6, 0), decimals(-2e-5, 5)), ("0.00000".into(), "-1".into(), "-0.00002".into()));
         assert_eq!(count(1234567), "1,234,567");
         assert_eq!(count(12), "12");
         assert_eq!((things(1, "step"), things(2000, "step")), ("1 step".into(), "2,000 steps".into()));

@@ -1,7 +1,7 @@
 //! A training step of a small transformer beside PyTorch: sixteen tokens, hidden 128, depth 6, 4 heads, batch 128, f32, the same cores, in one run.
 //!
-//! `cargo bench -p mfm-tests --bench dit`. PyTorch is run where `../shared/bench` holds its programs and `MFM_PYTHON` (or `python3`) can import
-//! torch; elsewhere only our side is timed, and that is said. The two alternate; each side's figure is the median of its best round. No figure is asserted.
+//! `cargo bench -p mfm-tests --bench dit`. PyTorch (`cpu.py`) is run where `MFM_PYTHON` (or `python3`) can import torch; elsewhere only our side
+//! is timed, and that is said. The two alternate; each side's figure is the median of its best round. No figure is asserted.
 //! `MFM_COMPILED=1` times PyTorch's compiled step as well, which takes minutes to compile.
 #![allow(clippy::expect_used)] // A benchmark may stop where a call fails.
 
@@ -14,7 +14,7 @@ use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_nn::train::{LossInput, Samples, Trainer, TrainingConfig};
 use mfm_nn::{DitConfig, Model, ModelConfig};
 use std::time::Instant;
-use support::{PyTorch, best, median, number_after, product_rate, report};
+use support::{MODES, PyTorch, best, median, product_rate, report, theirs};
 
 const BATCH: usize = 128;
 /// How often the two sides alternate, and the steps of each time.
@@ -26,7 +26,8 @@ type Tensor32 = CpuTensor<f32>;
 /// The highest resident memory of this process so far, in MiB, where the system tells.
 fn peak_memory() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    Some(number_after(&status, "VmHWM:")? / 1024.0)
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim_end_matches("kB").trim();
+    Some(kilobytes.parse::<f64>().ok()? / 1024.0)
 }
 
 /// Multiplications and additions of one forward pass of a batch.
@@ -40,13 +41,10 @@ fn operations(config: &DitConfig) -> f64 {
 
 fn main() -> Result<()> {
     let torch = PyTorch::find();
-    if let Err(reason) = &torch {
-        println!("PyTorch is not measured: {reason}");
-    }
     let device = CpuDevice::<f32>::new();
-    let threads = device.threads().to_string();
+    let modes = if std::env::var_os("MFM_COMPILED").is_some() { &MODES[..] } else { &MODES[..1] };
     let config = DitConfig::custom([128, 6, 4], 1, 8, 2);
-    for (consistency, loss, passes) in [(Consistency::Semigroup, "psd", 8.0), (Consistency::MeanFlow, "mf", 8.0)] {
+    for (consistency, loss, passes) in [(Consistency::Semigroup, "semigroup", 8.0), (Consistency::MeanFlow, "mean-flow", 8.0)] {
         let model: Model<Tensor32> = Model::new(&device, &ModelConfig::dit(config.clone()), &[], &Noise::new(1))?;
         let settings = TrainingConfig { steps: u64::MAX, batch: BATCH, ..TrainingConfig::default() };
         let mut trainer = Trainer::new(settings, &model)?;
@@ -63,17 +61,11 @@ fn main() -> Result<()> {
         };
         step();
         step();
-        let (mut ours, mut theirs, mut memory) = (Vec::new(), Vec::new(), Vec::new());
-        let compiled = std::env::var_os("MFM_COMPILED").is_some();
+        let (mut ours, mut pytorch, mut memory) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            if let Ok(torch) = &torch {
-                for mode in if compiled { &["eager", "compile"][..] } else { &["eager"] } {
-                    let text = torch.run("time_dit.py", &[loss, mode, &STEPS.to_string(), &threads]);
-                    print!("PyTorch: {text}");
-                    theirs.extend(number_after(&text, "wall median").map(|ms| ms / 1e3));
-                    memory.extend(number_after(&text, "peak RSS"));
-                }
-            }
+            let [time, peak] = theirs(torch.as_ref(), modes, &["transformer", loss], device.threads(), ["step", "peak"]);
+            pytorch.extend(time);
+            memory.extend(peak);
             let mut seconds: Vec<f64> = (0..STEPS)
                 .map(|_| {
                     let start = Instant::now();
@@ -84,7 +76,7 @@ fn main() -> Result<()> {
             ours.push(median(&mut seconds));
         }
         println!("{loss}: ours {:.2} steps a second", 1.0 / best(&ours));
-        report(&format!("transformer training step, {loss}"), &ours, &theirs);
+        report(&format!("transformer training step, {loss}"), &ours, &pytorch);
         let all = passes * operations(&config);
         let floor = all / product_rate(&device, BATCH * config.tokens(), config.hidden)?;
         println!(

@@ -10,7 +10,7 @@ import sys
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from networks import Transformer
 
 
 def seconds(work, rounds=7, calls=10):
@@ -57,53 +57,10 @@ def attention(quick):
     say("backward", lambda: torch.autograd.grad(out, inputs, g, retain_graph=True))
 
 
-class Block(nn.Module):
-    """adaLN-zero: attention and a perceptron, each modulated by the condition."""
-
-    def __init__(self, hidden, heads):
-        super().__init__()
-        self.heads = heads
-        self.modulation = nn.Linear(hidden, 6 * hidden)
-        self.qkv, self.out = nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, hidden)
-        self.up, self.down = nn.Linear(hidden, 4 * hidden), nn.Linear(4 * hidden, hidden)
-
-    def forward(self, x, c):
-        batch, tokens, hidden = x.shape
-        shift, scale, gate, shift2, scale2, gate2 = self.modulation(F.silu(c))[:, None].chunk(6, dim=2)
-        h = F.layer_norm(x, [hidden], eps=1e-6) * (1 + scale) + shift
-        q, k, v = self.qkv(h).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, tokens, hidden)
-        x = x + gate * self.out(h)
-        h = F.layer_norm(x, [hidden], eps=1e-6) * (1 + scale2) + shift2
-        return x + gate2 * self.down(F.gelu(self.up(h), approximate="tanh"))
-
-
-class Transformer(nn.Module):
-    """A stack of blocks on patches of 2 x 2 of x and of the state, with three times."""
-
-    def __init__(self, hidden, depth, heads, tokens):
-        super().__init__()
-        self.embed, self.embed_state = nn.Linear(16, hidden), nn.Linear(16, hidden)
-        self.positions = nn.Buffer(torch.zeros(1, tokens, hidden))
-        self.times = nn.ModuleList(nn.Sequential(nn.Linear(256, hidden), nn.SiLU(), nn.Linear(hidden, hidden)) for _ in range(3))
-        self.blocks = nn.ModuleList(Block(hidden, heads) for _ in range(depth))
-        self.modulation, self.final = nn.Linear(hidden, 2 * hidden), nn.Linear(hidden, 16)
-
-    def forward(self, x, state, times):
-        frequencies = torch.exp(torch.arange(128, device=x.device) * (-9.21 / 128)).to(x.dtype)
-        angles = [t[:, None] * 1000 * frequencies for t in times]
-        c = sum(net(torch.cat([a.cos(), a.sin()], 1)) for net, a in zip(self.times, angles))
-        h = self.embed(x) + self.embed_state(state) + self.positions
-        for block in self.blocks:
-            h = block(h, c)
-        shift, scale = self.modulation(F.silu(c))[:, None].chunk(2, dim=2)
-        return self.final(F.layer_norm(h, [h.shape[2]], eps=1e-6) * (1 + scale) + shift)
-
-
 def transformer(quick):
     hidden, depth, heads, tokens, batch = (64, 2, 2, 16, 2) if quick else (1152, 28, 16, 256, 32)
     kind = torch.bfloat16
-    model = Transformer(hidden, depth, heads, tokens).cuda().to(kind)
+    model = Transformer(16, hidden, depth, heads, tokens).cuda().to(kind)
     parameters = list(model.parameters())
     # What is learned is kept in f32, in which small steps are not lost.
     kept = [p.detach().float().requires_grad_() for p in parameters]
@@ -117,7 +74,7 @@ def transformer(quick):
         s, t = torch.rand(2, batch, device="cuda").to(kind)
         x = torch.lerp(noise, data, s[:, None, None])
         state = torch.lerp(other, data, t[:, None, None])
-        loss = (model(x, state, [s, s, t]) - (data - noise)).square().mean()
+        loss = (model(s, s, x, t, state) - (data - noise)).square().mean()
         model.zero_grad(set_to_none=True)
         loss.backward()
         with torch.no_grad():

@@ -15,9 +15,8 @@ use mfm_core::{Device, Flow, Noise, Operations, Result, Shape, Tensor};
 use mfm_gpu_cuda::{CudaDevice, CudaTensor, Epilogues, Options, Precision, libraries};
 use mfm_nn::train::{LossInput, Samples, Trainer, TrainingConfig};
 use mfm_nn::{DitConfig, DitSize, Model, ModelConfig};
-use std::path::Path;
 use std::time::Instant;
-use support::{PyTorch, median, number_after};
+use support::{Figures, PyTorch, median};
 
 /// Two sides of a comparison.
 struct Bench {
@@ -35,10 +34,8 @@ impl Bench {
     }
 
     /// What PyTorch prints for a part.
-    fn theirs(&self, part: &str) -> String {
-        let text = self.torch.as_ref().map(|torch| torch.run("gpu.py", &[part, if self.quick { "1" } else { "0" }])).unwrap_or_default();
-        // Each name stands at the beginning of a line.
-        format!("\n{text}")
+    fn theirs(&self, part: &str) -> Figures {
+        self.torch.as_ref().map(|torch| torch.run("gpu.py", &[part, if self.quick { "1" } else { "0" }])).unwrap_or_default()
     }
 
     fn pick<S>(&self, tiny: S, whole: S) -> S {
@@ -79,8 +76,7 @@ fn bandwidth(bench: &Bench) -> Result<()> {
     let device = bench.device(Precision::F32);
     let n = bench.pick(1 << 16, 1 << 27);
     let (x, y, z) = (normal(&device, 1, &[n])?, normal(&device, 2, &[n])?, normal(&device, 3, &[n])?);
-    let text = bench.theirs("bandwidth");
-    let copy = number_after(&text, "\ncopy").map(|seconds| 8.0 * n as f64 / seconds);
+    let copy = bench.theirs("bandwidth").get("copy").map(|seconds| 8.0 * n as f64 / seconds);
     let kernel = |name: &str, passes: usize, work: &dyn Fn() -> Result<CudaTensor>| -> Result<()> {
         let time = seconds(&device, 7, 10, || work().map(drop))?;
         let rate = (4 * passes * n) as f64 / time;
@@ -98,7 +94,7 @@ fn bandwidth(bench: &Bench) -> Result<()> {
 
 /// Matrix products in each precision.
 fn products(bench: &Bench) -> Result<()> {
-    let text = bench.theirs("products");
+    let theirs = bench.theirs("products");
     let sizes = bench.pick(&[[64, 32, 48]][..], &[[8192, 1152, 1152], [8192, 1152, 4608], [8192, 8192, 8192]]);
     for (name, precision) in [("f32", Precision::F32), ("tf32", Precision::Tf32), ("bf16", Precision::Bf16)] {
         let device = bench.device(precision);
@@ -106,8 +102,7 @@ fn products(bench: &Bench) -> Result<()> {
             let (a, b) = (normal(&device, 1, &[m, k])?, normal(&device, 2, &[n, k])?);
             let time = seconds(&device, 7, 10, || a.matmul(&b, Transpose::RIGHT).map(drop))?;
             let what = format!("{name}-{m}x{k}x{n}");
-            let theirs = number_after(&text, &format!("\n{what}"));
-            line(&format!("product {what}"), time, theirs, &format!("{:.1} Tflop/s", 2.0 * (m * k * n) as f64 / time / 1e12));
+            line(&format!("product {what}"), time, theirs.get(&what), &format!("{:.1} Tflop/s", 2.0 * (m * k * n) as f64 / time / 1e12));
         }
     }
     Ok(())
@@ -119,15 +114,15 @@ fn attention(bench: &Bench) -> Result<()> {
     let axes = bench.pick([2, 2, 16, 24], [32, 16, 256, 72]);
     let [q, k, v, g] = [1, 2, 3, 4].map(|index| normal(&device, index, &axes));
     let (q, k, v, g) = (q?, k?, v?, g?);
-    let text = bench.theirs("attention");
+    let theirs = bench.theirs("attention");
     let products = 2.0 * (axes[0] * axes[1] * axes[2] * axes[2] * axes[3]) as f64;
     let rate = |count: f64, time: f64| format!("{:.1} Tflop/s", count * products / time / 1e12);
     // As many as let the look at the end take no share: PyTorch's side is timed by events.
     let time = seconds(&device, 7, 100, || Fused::Attention.apply(&[&q, &k, &v]).map(drop))?;
-    line("attention forward", time, number_after(&text, "\nforward"), &rate(2.0, time));
+    line("attention forward", time, theirs.get("forward"), &rate(2.0, time));
     let (_, pullback) = CudaTensor::fused_vjp(&Fused::Attention, &[&q, &k, &v], &[true; 3])?.expect("the backend's own attention");
     let time = seconds(&device, 7, 50, || pullback(&g).map(drop))?;
-    line("attention backward", time, number_after(&text, "\nbackward"), &rate(7.0, time));
+    line("attention backward", time, theirs.get("backward"), &rate(7.0, time));
     let moving = [Some(&k), Some(&v), Some(&q)];
     let time = seconds(&device, 7, 50, || CudaTensor::fused_jvp(&Fused::Attention, &[&q, &k, &v], &moving).map(drop))?;
     line("attention tangent", time, None, &rate(6.0, time));
@@ -221,8 +216,7 @@ fn training_step(device: &CudaDevice, config: &DitConfig, batch: usize, rounds: 
 /// A training step of the XL-sized transformer, and of a small one, which is bound by launches; also without epilogues of products,
 /// and in graphs.
 fn transformer(bench: &Bench) -> Result<()> {
-    let text = bench.theirs("transformer");
-    let theirs = number_after(&text, "\nstep");
+    let theirs = bench.theirs("transformer").get("step");
     let whole = DitConfig::new(DitSize::XL, 4, 32, 2);
     let config = bench.pick(DitConfig::custom([64, 2, 2], 4, 8, 2), whole);
     let batch = bench.pick(2, 32);
@@ -277,14 +271,7 @@ fn main() -> Result<()> {
         println!("{}: {}", library.name, library.file.unwrap_or_else(|reason| reason));
     }
     drop(device);
-    // Where it was compiled, or the repository's root on another machine.
-    let folders = [concat!(env!("CARGO_MANIFEST_DIR"), "/benches"), "tests/benches"];
-    let folder = folders.into_iter().find(|folder| Path::new(folder).is_dir()).unwrap_or(folders[0]);
-    let torch = PyTorch::with_programs(Path::new(folder));
-    if let Err(reason) = &torch {
-        println!("PyTorch is not measured: {reason}");
-    }
-    let bench = Bench { torch: torch.ok(), quick };
+    let bench = Bench { torch: PyTorch::find(), quick };
     let parts: [(&str, Part); 5] =
         [("bandwidth", bandwidth), ("products", products), ("attention", attention), ("kernels", kernels), ("transformer", transformer)];
     let named: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();

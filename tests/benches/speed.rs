@@ -1,9 +1,9 @@
 //! Speed beside PyTorch: the same network, the same batch, the same cores, f32, in one run.
 //!
-//! `cargo bench -p mfm-tests`, or `cargo bench -p mfm-tests -- training` (`steering`, `draw`) for one part. PyTorch is run where
-//! `../shared/bench` holds its programs and `MFM_PYTHON` (or `python3`) can import torch; elsewhere only our side is timed, and that is
-//! said. The two alternate; each side's figure is the median of its best round, so that what else the machine does disturbs a round,
-//! not the ratio. No figure is asserted.
+//! `cargo bench -p mfm-tests`, or `cargo bench -p mfm-tests -- training` (`steering`, `draw`) for one part. PyTorch (`cpu.py`) is run where
+//! `MFM_PYTHON` (or `python3`) can import torch; elsewhere only our side is timed, and that is said. The two alternate; each side's figure is
+//! the median of its best round, so that what else the machine does disturbs a round, not the ratio; PyTorch's is the better of eager and
+//! compiled. No figure is asserted.
 #![allow(clippy::expect_used)] // A benchmark may stop where a call fails.
 
 mod support;
@@ -20,7 +20,7 @@ use mfm_nn::{Model, ModelConfig};
 use mfm_toy2d::{GaussianMixture, QuadraticReward};
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
-use support::{PyTorch, best, median, number_after, product_rate, report};
+use support::{MODES, PyTorch, best, median, product_rate, report, theirs};
 
 const BATCH: usize = 4096;
 /// How often the two sides alternate.
@@ -66,15 +66,10 @@ fn training(criterion: &mut Criterion, device: &CpuDevice<f32>, torch: Option<&P
         step();
     }
     let before = device.memory();
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    let threads = device.threads().to_string();
+    let (mut ours, mut pytorch) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        if let Some(torch) = torch {
-            let runs =
-                ["eager_fused", "compile_fused"].map(|mode| number_after(&torch.run("time2d.py", &[mode, "30", &threads]), "wall median"));
-            println!("PyTorch eager, compiled (ms): {runs:?}");
-            theirs.extend(runs.into_iter().flatten().reduce(f64::min).map(|ms| ms / 1e3));
-        }
+        let [theirs] = theirs(torch, &MODES, &["training"], device.threads(), ["step"]);
+        pytorch.extend(theirs);
         ours.push(time(criterion, "training step, 4 × 256, batch 4096", &mut step));
     }
     let after = device.memory();
@@ -82,7 +77,7 @@ fn training(criterion: &mut Criterion, device: &CpuDevice<f32>, torch: Option<&P
         "memory: live {} → {} bytes, pooled {} → {}, allocations {} → {}",
         before.live, after.live, before.pooled, after.pooled, before.allocations, after.allocations
     );
-    report("training step", &ours, &theirs);
+    report("training step", &ours, &pytorch);
     // Four forward passes and two backward ones of twice the work; the first layer's inputs need no gradient.
     let (first, hidden, last) = (55.0 * 256.0, 3.0 * 256.0 * 256.0, 256.0 * 2.0);
     let operations = 2.0 * BATCH as f64 * (8.0 * (hidden + last) + 6.0 * first);
@@ -102,25 +97,11 @@ fn steering(criterion: &mut Criterion, device: &CpuDevice<f32>, torch: Option<&P
     let reward = QuadraticReward::paper();
     let draws = Draws { count: 16, rows: 8192 };
     let x = device.normal(&Noise::new(2), Shape::new(&[BATCH, 2])?)?;
-    let threads = device.threads().to_string();
     let (mut ours_free, mut ours_gradient, mut theirs_free, mut theirs_gradient) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    if let Some(torch) = torch {
-        torch.run("train2d.py", &["1", "bench", &threads]);
-    }
     for _ in 0..ROUNDS {
-        if let Some(torch) = torch {
-            for (modes, label) in [(&[][..], "eager"), (&["highest", "16384", "compile"][..], "compiled")] {
-                let arguments: Vec<&str> = ["bench_1.pt", &threads].into_iter().chain(modes.iter().copied()).collect();
-                let text = torch.run("time_steer.py", &arguments);
-                let line = |name: &str| {
-                    text.lines().find(|line| line.contains(&format!(" {name} N=16:"))).and_then(|line| number_after(line, "wall"))
-                };
-                let (free, gradient) = (line("GF"), line("G"));
-                println!("PyTorch {label}, a step of 4096 × 16 (ms): gradient-free {free:?}, gradient {gradient:?}");
-                theirs_free.extend(free.map(|ms| ms / 1e3));
-                theirs_gradient.extend(gradient.map(|ms| ms / 1e3));
-            }
-        }
+        let [free, gradient] = theirs(torch, &MODES, &["steering"], device.threads(), ["mfm-gf", "mfm-g"]);
+        theirs_free.extend(free);
+        theirs_gradient.extend(gradient);
         let guide = MfmGradientFree { reward: &reward, draws };
         ours_free.push(time(criterion, "steering step, MFM-GF, 4096 × 16", || {
             std::hint::black_box(guide.guide(&flow, 0.5, &x, &Noise::new(3)).expect("a step"));
@@ -135,51 +116,27 @@ fn steering(criterion: &mut Criterion, device: &CpuDevice<f32>, torch: Option<&P
     Ok(())
 }
 
-/// One posterior draw at batch 1 in PyTorch, eager and compiled, in microseconds.
-const SINGLE: &str = "
-import sys, time, torch, statistics
-from model import MFM
-torch.set_num_threads(1)
-m = MFM().eval()
-z, o, t = torch.zeros(1, 1), torch.ones(1, 1), torch.full((1, 1), 0.5)
-x, e = torch.randn(1, 1, 2), torch.randn(1, 1, 2)
-with torch.no_grad():
-    for name, f in (('eager', m), ('compiled', torch.compile(m))):
-        for _ in range(500): f(z, o, e, t, x)
-        ts = []
-        for _ in range(3000):
-            a = time.perf_counter(); r = e + f(z, o, e, t, x); ts.append(time.perf_counter() - a)
-        print(name, 1e6 * statistics.median(ts))
-";
-
 fn single(criterion: &mut Criterion, torch: Option<&PyTorch>) -> Result<()> {
     let device = CpuDevice::<f32>::with_threads(1)?;
     let model = Mlp::new(&device, &MlpConfig::new(2), &Noise::new(1))?;
     let one = Shape::new(&[1, 2])?;
     let (noise, x_t) = (device.normal(&Noise::new(2), one)?, device.normal(&Noise::new(3), one)?);
     let t = device.full(0.5, Shape::new(&[1])?)?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut pytorch) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        if let Some(torch) = torch {
-            let text = torch.run("-c", &[SINGLE]);
-            let runs = ["eager", "compiled"].map(|name| number_after(&text, name));
-            println!("PyTorch eager, compiled (µs): {runs:?}");
-            theirs.extend(runs.into_iter().flatten().reduce(f64::min).map(|us| us / 1e6));
-        }
+        let [draw] = theirs(torch, &MODES, &["draw"], 1, ["draw"]);
+        pytorch.extend(draw);
         ours.push(time(criterion, "one posterior draw, batch 1", || {
             std::hint::black_box(model.posterior(&noise, &t, &x_t, Condition::NONE).expect("a draw"));
         }));
     }
-    report("one posterior draw, batch 1", &ours, &theirs);
+    report("one posterior draw, batch 1", &ours, &pytorch);
     Ok(())
 }
 
 fn main() -> Result<()> {
     let torch = PyTorch::find();
-    if let Err(reason) = &torch {
-        println!("PyTorch is not measured: {reason}");
-    }
-    let torch = torch.as_ref().ok();
+    let torch = torch.as_ref();
     let part = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let chosen = |name: &str| part.as_deref().is_none_or(|part| part == name);
     let device = CpuDevice::<f32>::new();

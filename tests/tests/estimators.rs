@@ -319,6 +319,15 @@ fn corrections_are_windowed_damped_rescaled_and_clipped() -> Result<()> {
         }),
         [1.5, 2.0, 0.0, 0.0, 0.0, 0.0],
     )?;
+    // Squares that are too large, or too small, for the numbers.
+    for size in [1e200, 1e-200] {
+        let scaled = |values: [f64; 6]| values.map(|value| value * size);
+        let far = Fixed(plain.guide.0, scaled(plain.guide.1));
+        expect(&Adjusted { rescale: Some(0.2), ..Adjusted::new(far) }, [0.6, 0.8, 0.0, 0.0, 0.0, 0.0])?;
+        let near = Fixed(scaled(plain.guide.0), scaled(plain.guide.1));
+        let clipped = of(&Adjusted { clip: Some(1.0), ..Adjusted::new(near) }, 0.5)?.unwrap_or_default();
+        assert!(relative_error(&clipped, &scaled([3.0, 4.0, 0.0, 0.0, 0.0, 0.0]), size) < 1e-14, "{clipped:?}");
+    }
     let windowed = with(|a| a.window = 0.2..=0.6);
     for (t, inside) in [(0.1, false), (0.2, true), (0.6, true), (0.61, false)] {
         assert_eq!(of(&windowed, t)?.is_some(), inside, "{t}");

@@ -55,8 +55,8 @@ pub fn clip_to<T: Tensor>(correction: &T, reference: &T, epsilon: f64) -> Result
 
 /// ‖reference‖/(‖correction‖ + ε), 1 for a correction of zero.
 fn relative_norm<T: Tensor>(correction: &T, reference: &T, epsilon: f64) -> Result<T> {
-    let norm = correction.square_norm_items()?.sqrt()?;
-    let wanted = reference.square_norm_items()?.sqrt()?;
+    let norm = correction.norm_items()?;
+    let wanted = reference.norm_items()?;
     let (one, zero) = (norm.device().full(1.0, Shape::SCALAR)?, norm.device().zeros(Shape::SCALAR)?);
     norm.compare(Compare::LessEqual, &zero)?.select(&one, &wanted.div(&norm.shift(epsilon)?)?)
 }

@@ -135,7 +135,7 @@ impl<T: Tensor> Guidance<T> {
     /// Whatever the device reports.
     pub fn correction_norm(&self) -> Result<f64> {
         let Some(correction) = &self.correction else { return Ok(0.0) };
-        let norms = correction.square_norm_items()?.sqrt()?.mean_all()?;
+        let norms = correction.norm_items()?.mean_all()?;
         Ok(norms.to_vec::<f64>()?[0])
     }
 }

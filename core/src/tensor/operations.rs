@@ -1,6 +1,6 @@
 //! Operations composed from the primitives, so that formulas read like the paper.
 
-use super::{Activation, Binary, Device, Fused, MAX_INPUTS, Reduce, Tensor, Transpose, Unary};
+use super::{Activation, Binary, Compare, Device, Fused, MAX_INPUTS, Reduce, Tensor, Transpose, Unary};
 use crate::error::{Error, Result};
 use crate::shape::{MAX_RANK, Shape};
 
@@ -86,6 +86,19 @@ pub trait Operations: Tensor {
     /// ‖x‖² of each item: `[n, ...]` → `[n]`.
     fn square_norm_items(&self) -> Result<Self> {
         Fused::SquareNorm.apply(&[self])
+    }
+
+    /// ‖x‖ of each item: `[n, ...]` → `[n]`. Exact too where the squares are too large or too small for the device's numbers.
+    fn norm_items(&self) -> Result<Self> {
+        let (shape, device) = (self.shape(), self.device());
+        let rows = self.reshape(Shape::new(&[shape.batch(), shape.item()])?)?;
+        let number = |value| device.full(value, Shape::SCALAR);
+        // The largest element of each item, or 1 where that is 0, infinite or NaN.
+        let largest = rows.detach().unary(Unary::Abs)?.reduce(Reduce::Max, 1)?;
+        let unit = largest.compare(Compare::Less, &number(f64::INFINITY)?)?.select(&largest, &number(1.0)?)?;
+        let unit = number(0.0)?.compare(Compare::Less, &unit)?.select(&unit, &number(1.0)?)?;
+        let norms = rows.div(&unit)?.square_norm_items()?.sqrt()?;
+        norms.mul(&unit.reshape(norms.shape())?)
     }
 
     /// `[n]` → [n, 1, ...] of the rank of `like`, so that it multiplies item by item.

@@ -3,7 +3,7 @@
 
 use mfm_core::{Device, Noise, Result, Shape, Tensor};
 use mfm_cpu_ref::CpuDevice;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -17,53 +17,71 @@ pub fn best(rounds: &[f64]) -> f64 {
     rounds.iter().copied().fold(f64::NAN, f64::min)
 }
 
-/// The PyTorch programs, where they can be run.
+/// PyTorch, where it can be run; its programs lie beside the benchmarks.
 pub struct PyTorch {
     python: String,
-    programs: PathBuf,
-    scratch: tempfile::TempDir,
+    programs: &'static Path,
 }
 
 impl PyTorch {
-    pub fn find() -> Result<Self, String> {
-        Self::with_programs(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/bench"))
-    }
-
-    /// Those in a folder.
-    pub fn with_programs(folder: &Path) -> Result<Self, String> {
-        let programs = folder.canonicalize().map_err(|_| format!("{} is absent", folder.display()))?;
+    /// Says so where there is none.
+    pub fn find() -> Option<Self> {
         let python = std::env::var("MFM_PYTHON").unwrap_or_else(|_| "python3".into());
         let torch = Command::new(&python).args(["-c", "import torch"]).output();
         if !torch.is_ok_and(|output| output.status.success()) {
-            return Err(format!("{python} cannot import torch (set MFM_PYTHON)"));
+            println!("PyTorch is not measured: {python} cannot import torch (set MFM_PYTHON)");
+            return None;
         }
-        let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
-        Ok(Self { python, programs, scratch })
+        // Where this was compiled, or the repository's root on another machine.
+        let folders = [concat!(env!("CARGO_MANIFEST_DIR"), "/benches"), "tests/benches"].map(Path::new);
+        let programs = folders.into_iter().find(|folder| folder.is_dir()).unwrap_or(folders[0]);
+        Some(Self { python, programs })
     }
 
-    /// What a program prints; of one that fails nothing, and why.
-    pub fn run(&self, program: &str, arguments: &[&str]) -> String {
-        let mut command = Command::new(&self.python);
-        command.current_dir(self.scratch.path()).env("PYTHONPATH", &self.programs);
-        if program == "-c" {
-            command.arg("-c")
-        } else {
-            command.arg(self.programs.join(program))
-        };
-        let why = match command.args(arguments).output() {
-            Ok(output) if output.status.success() => return String::from_utf8_lossy(&output.stdout).into_owned(),
+    /// What a program prints, lines of a name and a number; of one that fails nothing, and why.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Figures {
+        let why = match Command::new(&self.python).arg("-B").arg(self.programs.join(program)).args(arguments).output() {
+            Ok(output) if output.status.success() => return Figures(String::from_utf8_lossy(&output.stdout).into_owned()),
             Ok(output) => String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned(),
             Err(error) => error.to_string(),
         };
-        println!("PyTorch's {program} failed: {why}");
-        String::new()
+        println!("PyTorch's {program} {} failed: {why}", arguments.join(" "));
+        Figures::default()
     }
 }
 
-/// The number after `mark`.
-pub fn number_after(text: &str, mark: &str) -> Option<f64> {
-    let rest = text.split(mark).nth(1)?.trim_start();
-    rest.split(|c: char| !(c.is_ascii_digit() || c == '.')).next()?.parse().ok()
+/// Lines of a name and a number.
+#[derive(Default)]
+pub struct Figures(String);
+
+impl Figures {
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+}
+
+/// How PyTorch runs a program of `cpu.py`: each way in a process of its own.
+pub const MODES: [&str; 2] = ["eager", "compiled"];
+
+/// The better of PyTorch's ways at `part` of `cpu.py`, in seconds for each of `names`; none where there is no PyTorch.
+pub fn theirs<const N: usize>(
+    torch: Option<&PyTorch>,
+    modes: &[&str],
+    part: &[&str],
+    threads: usize,
+    names: [&str; N],
+) -> [Option<f64>; N] {
+    let mut best = [None; N];
+    let Some(torch) = torch else { return best };
+    for mode in modes {
+        let figures = torch.run("cpu.py", &[&[part[0], mode, &threads.to_string()], &part[1..]].concat());
+        let found = names.map(|name| figures.get(name));
+        println!("PyTorch {mode}, {}: {found:?} s", part.join(" "));
+        for (best, found) in best.iter_mut().zip(found) {
+            *best = [*best, found].into_iter().flatten().reduce(f64::min);
+        }
+    }
+    best
 }
 
 pub fn report(what: &str, ours: &[f64], theirs: &[f64]) {

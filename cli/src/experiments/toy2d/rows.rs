@@ -2,7 +2,7 @@
 
 use super::problem::{Distance, FLOOR_PAIRS, Problem, Spread};
 use crate::steering::{self, Diagnostics, Estimator, Plan, dash};
-use crate::table::number;
+use crate::table::{decimals, number};
 use crate::{Context, Result, Table};
 use mfm_core::{Device, Flow, Lift, Noise, Tensor};
 use mfm_toy2d::exact::ExactGradient;
@@ -211,7 +211,7 @@ pub fn table(rows: &[Row], floor: Spread, exact_reward: f64) -> Table {
             run.evaluations.to_string(),
             sw2,
             format!("{:.2}", row.sw2 / floor.mean),
-            format!("{:.5}", row.mmd),
+            decimals(row.mmd, 5),
             number(row.mean_reward, 4),
             row.lost.to_string(),
             format!("{:.1}", run.seconds),
