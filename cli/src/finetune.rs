@@ -7,10 +7,10 @@ use crate::context::Context;
 use crate::failure::{Failure, Place, Result};
 use crate::run::{Checkpoint, Line, Log, State, Watch};
 use crate::table::number;
+use mfm_core::drift::AsDrift;
 use mfm_core::error::Number;
-use mfm_core::posterior_velocity::AsDrift;
 use mfm_core::sample::{Sampler, sample_by_steps};
-use mfm_core::training::{FineTuning, FineTuningMaps, LogNormaliser, Objective};
+use mfm_core::training::{FineTuning, FineTuningMaps, LogNormaliser, Objective, Velocities};
 use mfm_core::{Device, Flow, Noise, Operations, Reward, Tensor, TimeGrid};
 use mfm_nn::train::{DataSource, LossInput, Samples, StepLoss};
 use mfm_nn::{LearningRate, Model, Trainer, TrainingConfig};
@@ -202,7 +202,7 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
             if settings.follow > 0.0 {
                 let flow = Flow { map: input.frozen, ..*base };
                 let drift = AsDrift(input.frozen);
-                let losses = rest.loss(&flow, input.student, Some(&drift), input.samples.batch(), &input.noise.fork(1))?;
+                let losses = rest.loss(&flow, input.student, Velocities::Teacher(&drift), input.samples.batch(), &input.noise.fork(1))?;
                 loss.parts.push(("rest's loss", losses.total.value().clone()));
                 loss.total = loss.total.add(&losses.total.scale(settings.follow)?)?;
             }

@@ -10,7 +10,7 @@ use mfm_core::guidance::MfmGradient;
 use mfm_core::interpolant::Linear;
 use mfm_core::sample::sample_by_steps;
 use mfm_core::steer::{Dynamics, Scheme, Steering, steer};
-use mfm_core::training::{FineTuning, NoTeacher, Objective, WeightSlope};
+use mfm_core::training::{FineTuning, Objective, Velocities, WeightSlope};
 use mfm_core::{Device, Draws, Flow, Noise, Shape, Tensor, TimeGrid};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_nn::train::Samples;
@@ -52,7 +52,7 @@ fn base(context: &Context<F32>) -> Model<F32> {
         &mut |_: u64, size: usize, noise: &Noise| Ok(Samples { x1: draw(&context.device, &law, size, noise)?, labels: None }),
         |input| {
             let flow = Flow::new(input.frozen, &Linear);
-            Objective::default().loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+            Objective::default().loss(&flow, input.student, Velocities::Data, input.samples.batch(), input.noise)
         },
         |_, _| ControlFlow::Continue(()),
     );

@@ -8,7 +8,7 @@
 //! | [`tensor`], [`shape`], [`layout`], [`autodiff`], [`error`], [`memory`] | the trait that backends implement, how they may lay numbers out, derivatives in both directions |
 //! | [`noise`] | explicit, counter-based noise |
 //! | [`interpolant`], [`times`] | α and β, and grids of times |
-//! | [`flow_map`], [`posterior_velocity`] | the sampling contract, and the velocity that a map must have on its diagonal |
+//! | [`flow_map`], [`drift`] | the sampling contract, and the velocity that a map must have on its diagonal |
 //! | [`reward`], [`guidance`], [`draws`], [`categorical`] | rewards, estimators of the value V_t(x) = log E\[exp r(X1) \| x_t = x\] and its gradient, choices by weight |
 //! | [`plan`] | an estimator chosen at run time, with its options |
 //! | [`sample`], [`steer`], [`resample`], [`posterior_mcmc`], [`population`], [`search`], [`best_of`](mod@best_of) | samplers |
@@ -23,6 +23,7 @@ pub mod autodiff;
 pub mod best_of;
 pub mod categorical;
 pub mod draws;
+pub mod drift;
 pub mod error;
 pub mod flow_map;
 pub mod guidance;
@@ -33,7 +34,6 @@ pub mod noise;
 pub mod plan;
 pub mod population;
 pub mod posterior_mcmc;
-pub mod posterior_velocity;
 pub mod resample;
 pub mod reward;
 pub mod sample;

@@ -1,12 +1,12 @@
 //! Sampling the model itself: in one step, in K steps of the map, by refinement, by ODE or SDE.
 
 use crate::draws::draws_of;
+use crate::drift::{AsDrift, posterior_velocity};
 use crate::error::{Error, Result};
 use crate::flow_map::{Condition, Flow, MetaFlowMap, Query, forgotten_state, time};
 use crate::guidance::Unsteered;
 use crate::interpolant::{StraightStep, check_time};
 use crate::noise::Noise;
-use crate::posterior_velocity::{AsDrift, posterior_velocity};
 use crate::shape::Shape;
 use crate::steer::{Dynamics, FIRST_TIME, Scheme, Steering, advance, mean, steer, straightened};
 use crate::tensor::{Device, Operations, Tensor};

@@ -6,9 +6,11 @@ use crate::failure::{self, Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, Wish, progress};
 use crate::model::{Loaded, Model, moved};
 use crate::session::Run;
-use mfm_core::posterior_velocity::AsDrift;
+use mfm_core::drift::AsDrift;
 use mfm_core::sample::sample_by_steps;
-use mfm_core::training::{Consistency, FineTuning, FineTuningMaps, Guided, LogNormaliser, NoTeacher, Objective, StopGradient, WeightSlope};
+use mfm_core::training::{
+    Consistency, FineTuning, FineTuningMaps, Guided, LogNormaliser, Objective, StopGradient, Velocities, WeightSlope,
+};
 use mfm_core::{Device, Error, Flow, Noise, Operations, Shape, TimeGrid, memory};
 use mfm_nn::file::LIBRARY;
 use mfm_nn::file::jumps::{DIAGONAL, fine_tuned};
@@ -183,7 +185,7 @@ pub fn train<B: Backend>(
         &mut |_, size, noise: &Noise| random_rows(&rows, labels, size, noise),
         |input: LossInput<'_, B::Tensor, Network<B>>| {
             let flow = Flow::new(input.frozen, run.loaded.path);
-            objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+            objective.loss(&flow, input.student, Velocities::Data, input.samples.batch(), input.noise)
         },
         |_, step| stop.flow(watch(callbacks, step, progress(0, 0))),
     );
@@ -240,7 +242,13 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
             }
             let current = Flow::new(input.frozen, run.loaded.path);
             let drift = AsDrift(input.frozen);
-            let rest = Objective::default().loss(&current, input.student, Some(&drift), input.samples.batch(), &input.noise.fork(1))?;
+            let rest = Objective::default().loss(
+                &current,
+                input.student,
+                Velocities::Teacher(&drift),
+                input.samples.batch(),
+                &input.noise.fork(1),
+            )?;
             loss.total.add(&rest.total.scale(options.follow)?)
         },
         |_, step| stop.flow(watch(callbacks, step, told.get())),

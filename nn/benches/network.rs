@@ -59,7 +59,7 @@ fn training_step() {
             |_: u64, size: usize, noise: &Noise| Ok(Samples { x1: device.normal(noise, Shape::new(&[size, 2])?)?, labels: None });
         let mut loss = |input: LossInput<'_, CpuTensor<f32>, Model<CpuTensor<f32>>>| {
             let flow = Flow::new(input.frozen, &interpolant::Linear);
-            Objective::default().loss(&flow, input.student, None::<&mfm_core::training::NoTeacher>, input.samples.batch(), input.noise)
+            Objective::default().loss(&flow, input.student, mfm_core::training::Velocities::Data, input.samples.batch(), input.noise)
         };
         let time = least(8, 2, || drop(trainer.advance(&mut data, &mut loss).unwrap()));
         println!("{threads} threads, preconditioned {preconditioned}: a training step of 4,096 takes {:.1} ms", time / 1e3);

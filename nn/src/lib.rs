@@ -18,7 +18,7 @@
 //! use mfm_core::interpolant::Linear;
 //! use mfm_core::plan::{Estimator, Plan};
 //! use mfm_core::reward::{ByDifferentiation, Checked, RewardFormula};
-//! use mfm_core::training::{NoTeacher, Objective};
+//! use mfm_core::training::{Objective, Velocities};
 //! use mfm_core::{Condition, Device, Flow, Noise, Operations, Result, Shape, Tensor};
 //! use mfm_cpu_ref::{CpuDevice, CpuTensor};
 //! use mfm_nn::train::{LossInput, random_rows};
@@ -49,7 +49,7 @@
 //!         &mut |_: u64, size: usize, noise: &Noise| random_rows(&data, None, size, noise),
 //!         |input: LossInput<'_, CpuTensor<f32>, Model<_>>| {
 //!             let flow = Flow::new(input.frozen, &Linear);
-//!             Objective::default().loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+//!             Objective::default().loss(&flow, input.student, Velocities::Data, input.samples.batch(), input.noise)
 //!         },
 //!         |_, _| ControlFlow::Continue(()),
 //!     )?;

@@ -4,8 +4,8 @@
 mod common;
 
 use common::{Device64, Tensor64, ask, close, derivatives_match_differences, normal, small, tensor, values};
+use mfm_core::drift::{Drift, posterior_velocity};
 use mfm_core::interpolant::Linear;
-use mfm_core::posterior_velocity::{Drift, posterior_velocity};
 use mfm_core::{Condition, Device, Error, Lift, MetaFlowMap, Noise, Operations, Query, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_nn::{GaussianConfig, Mlp, MlpConfig, Module, Preconditioned};

@@ -8,7 +8,7 @@
 mod support;
 
 use mfm_core::interpolant::Linear;
-use mfm_core::training::{Consistency, NoTeacher, Objective};
+use mfm_core::training::{Consistency, Objective, Velocities};
 use mfm_core::{Device, Flow, Noise, Result, Shape};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_nn::train::{LossInput, Samples, Trainer, TrainingConfig};
@@ -55,7 +55,7 @@ fn main() -> Result<()> {
         let mut step = || {
             let advanced = trainer.advance(&mut data, &mut |input: LossInput<'_, Tensor32, Model<Tensor32>>| {
                 let flow = Flow::new(input.frozen, &Linear);
-                objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+                objective.loss(&flow, input.student, Velocities::Data, input.samples.batch(), input.noise)
             });
             std::hint::black_box(advanced.expect("a training step"));
         };

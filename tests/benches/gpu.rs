@@ -10,7 +10,7 @@ mod support;
 
 use mfm_core::interpolant::Linear;
 use mfm_core::tensor::{Activation, Fused, OptimiserState, OptimiserStep, Transpose};
-use mfm_core::training::{Consistency, NoTeacher, Objective};
+use mfm_core::training::{Consistency, Objective, Velocities};
 use mfm_core::{Device, Flow, Noise, Operations, Result, Shape, Tensor};
 use mfm_gpu_cuda::{CudaDevice, CudaTensor, Epilogues, Options, Precision, libraries};
 use mfm_nn::train::{LossInput, Samples, Trainer, TrainingConfig};
@@ -206,7 +206,7 @@ fn training_step(device: &CudaDevice, config: &DitConfig, batch: usize, rounds: 
     seconds(device, rounds, calls, || {
         let advanced = trainer.advance(&mut data, &mut |input: LossInput<'_, CudaTensor, Model<CudaTensor>>| {
             let flow = Flow::new(input.frozen, &Linear);
-            objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+            objective.loss(&flow, input.student, Velocities::Data, input.samples.batch(), input.noise)
         });
         drop(advanced.expect("a training step"));
         Ok(())

@@ -11,7 +11,7 @@ mod support;
 use criterion::Criterion;
 use mfm_core::guidance::{Guide, MfmGradient, MfmGradientFree};
 use mfm_core::interpolant::Linear;
-use mfm_core::training::{NoTeacher, Objective};
+use mfm_core::training::{Objective, Velocities};
 use mfm_core::{Condition, Device, Draws, Flow, MetaFlowMap, Noise, Result, Shape};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_nn::mlp::{Mlp, MlpConfig};
@@ -58,7 +58,7 @@ fn training(criterion: &mut Criterion, device: &CpuDevice<f32>, torch: Option<&P
     let mut step = || {
         let advanced = trainer.advance(&mut data, &mut |input: mfm_nn::train::LossInput<'_, Tensor32, Model<Tensor32>>| {
             let flow = Flow::new(input.frozen, &Linear);
-            objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+            objective.loss(&flow, input.student, Velocities::Data, input.samples.batch(), input.noise)
         });
         std::hint::black_box(advanced.expect("a training step"));
     };

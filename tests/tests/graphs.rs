@@ -1,7 +1,7 @@
 //! Training whose work goes to the GPU as graphs, on the emulated driver: the same numbers, few launches, and after the first steps hardly a change.
 #![allow(clippy::unwrap_used)]
 
-use mfm_core::training::{NoTeacher, Objective};
+use mfm_core::training::{Objective, Velocities};
 use mfm_core::{Device, Flow, Noise, Result, Shape, Tensor, interpolant};
 use mfm_cuda_emulator::{Graphs, graphs, launches};
 use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options};
@@ -25,7 +25,7 @@ fn train(graphs_too: bool, config: &ModelConfig, size: usize, steps: u64) -> Res
         |_: u64, batch: usize, noise: &Noise| Ok(Samples { x1: device.normal(noise, Shape::new(&[batch, size])?)?, labels: None });
     let mut loss = |input: LossInput<'_, CudaTensor, Model<CudaTensor>>| {
         let flow = Flow::new(input.frozen, &interpolant::Linear);
-        Objective::default().loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+        Objective::default().loss(&flow, input.student, Velocities::Data, input.samples.batch(), input.noise)
     };
     let mut done = Vec::new();
     for _ in 0..steps {

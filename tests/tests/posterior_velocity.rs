@@ -3,8 +3,8 @@
 mod support;
 
 use mfm_core::autodiff::{jvp, vjp};
+use mfm_core::drift::posterior_velocity;
 use mfm_core::interpolant::{Coefficients, Interpolant, Linear, PosteriorLook, Trigonometric, VariancePreserving};
-use mfm_core::posterior_velocity::posterior_velocity;
 use mfm_core::tensor::Element;
 use mfm_core::{Condition, Device, Error, Noise, Operations, Result, Tensor};
 use mfm_cpu_ref::CpuDevice;

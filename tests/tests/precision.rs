@@ -3,7 +3,7 @@
 
 use mfm_core::interpolant::{Trigonometric, VariancePreserving};
 use mfm_core::tensor::Device;
-use mfm_core::training::{Consistency, NoTeacher, Objective};
+use mfm_core::training::{Consistency, Objective, Velocities};
 use mfm_core::{Flow, Interpolant, Noise, Result, Shape, Tensor, interpolant};
 use mfm_cpu_ref::CpuDevice;
 use mfm_gpu_cuda::{CudaDevice, Options, Precision};
@@ -36,7 +36,7 @@ fn train<D: Device>(device: &D, trainer: &mut Trainer<D::Tensor, Model<D::Tensor
     for _ in 0..steps {
         let mut loss = |input: LossInput<'_, D::Tensor, Model<D::Tensor>>| {
             let flow = Flow::new(input.frozen, &interpolant::Linear);
-            objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+            objective.loss(&flow, input.student, Velocities::Data, input.samples.batch(), input.noise)
         };
         trainer.advance(&mut data, &mut loss).unwrap();
     }

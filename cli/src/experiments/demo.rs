@@ -6,7 +6,7 @@ use crate::steering::{Estimator, Plan};
 use crate::training::train;
 use crate::{Context, Result};
 use mfm_core::interpolant::Linear;
-use mfm_core::training::{NoTeacher, Objective};
+use mfm_core::training::{Objective, Velocities};
 use mfm_core::{Flow, Tensor};
 use mfm_nn::mlp::MlpConfig;
 use mfm_nn::schedule::LearningRate;
@@ -129,7 +129,7 @@ fn meta_flow_map<T: Tensor>(context: &Context<T>, digits: &Digits, size: &Size) 
     let objective = Objective::default();
     let trainer = train(context, "training the Meta Flow Map", settings, &fresh, &mut digits::unlabelled(context, data), |input| {
         let flow = Flow::new(input.frozen, &Linear);
-        objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+        objective.loss(&flow, input.student, Velocities::Data, input.samples.batch(), input.noise)
     })?;
     Ok(trainer.averaged()?)
 }

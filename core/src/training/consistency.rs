@@ -2,10 +2,10 @@
 
 use super::objective::{Guided, States, vector};
 use crate::autodiff::{Dual, Var};
+use crate::drift::{Drift, posterior_velocity};
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, Lift, MetaFlowMap, Query};
 use crate::interpolant::{Interpolant, StraightStep};
-use crate::posterior_velocity::{Drift, posterior_velocity};
 use crate::tensor::{Operations, Tensor};
 use alloc::vec::Vec;
 
@@ -40,10 +40,10 @@ pub enum Consistency {
 }
 
 /// What a consistency loss is made from: a batch of places I_s, off the diagonal.
-pub(super) struct OffDiagonal<'a, T: Tensor, M: Lift<T>, D> {
+pub(super) struct OffDiagonal<'a, T: Tensor, M: Lift<T>> {
     pub flow: &'a Flow<'a, M>,
     pub student: &'a M::Lifted<Var<T>>,
-    pub teacher: Option<&'a D>,
+    pub teacher: Option<&'a dyn Drift<T>>,
     pub states: &'a States<'a, T>,
     pub s: &'a [f64],
     pub u: &'a [f64],
@@ -55,7 +55,7 @@ pub(super) struct OffDiagonal<'a, T: Tensor, M: Lift<T>, D> {
 
 impl Consistency {
     /// Prediction minus target, item by item.
-    pub(super) fn residual<T: Tensor, M: Lift<T>, D: Drift<T>>(&self, off: &OffDiagonal<'_, T, M, D>) -> Result<Var<T>> {
+    pub(super) fn residual<T: Tensor, M: Lift<T>>(&self, off: &OffDiagonal<'_, T, M>) -> Result<Var<T>> {
         let target = match self {
             Self::None => return Err(Error::Unsupported { op: "training", what: "there is no consistency loss to take" }),
             Self::Lagrangian(stop) => return off.lagrangian(*stop),
@@ -83,7 +83,7 @@ impl Consistency {
     }
 }
 
-impl<T: Tensor, M: Lift<T>, D: Drift<T>> OffDiagonal<'_, T, M, D> {
+impl<T: Tensor, M: Lift<T>> OffDiagonal<'_, T, M> {
     fn semigroup_target(&self) -> Result<T> {
         let gamma = self.split;
         let w: Vec<f64> = self.s.iter().zip(self.u).zip(gamma).map(|((s, u), gamma)| s + gamma * (u - s)).collect();

@@ -11,7 +11,7 @@ mod weighting;
 pub use choices::{Choices, Diagonal, Jump};
 pub use consistency::{Consistency, StopGradient};
 pub use fine_tuning::{FineTuning, FineTuningChoices, FineTuningLoss, FineTuningMaps, LogNormaliser, WeightSlope};
-pub use objective::{Batch, Guided, Losses, NoTeacher, Objective};
+pub use objective::{Batch, Guided, Losses, Objective, Velocities};
 pub use schedule::{Ramp, TimeSchedule};
 pub use time_law::{FlowTimes, LATEST_TIME, TimeLaw};
 pub use weighting::{AdaptiveWeight, LossScale};

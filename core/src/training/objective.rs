@@ -5,15 +5,16 @@ use super::consistency::{Consistency, OffDiagonal};
 use super::time_law::TimeLaw;
 use super::weighting::{AdaptiveWeight, LossScale, Weighed, factors, learned_mean_square, weighted_mean_square};
 use crate::autodiff::Var;
+use crate::drift::{Drift, posterior_velocity};
 use crate::error::{Error, Result};
 use crate::flow_map::{Condition, Flow, Lift, MetaFlowMap, Query};
 use crate::interpolant::{Coefficients, Interpolant};
 use crate::memory;
 use crate::noise::Noise;
-use crate::posterior_velocity::{Drift, posterior_velocity};
 use crate::shape::Shape;
 use crate::tensor::{Device, Operations, Tensor};
 use alloc::vec::Vec;
+use core::fmt;
 
 /// What a Meta Flow Map is trained by.
 ///
@@ -43,10 +44,10 @@ pub struct Guided {
     /// The share of the batch whose label is dropped.
     pub dropout: f64,
     /// w ≥ 1 of model guidance: every velocity of the data moves by ω sg(v(·, y) − v(·, ∅)), ω = 1 − 1/w. One for none. A teacher is guided
-    /// by itself ([`ClassifierFree`](crate::posterior_velocity::ClassifierFree)).
+    /// by itself ([`ClassifierFree`](crate::drift::ClassifierFree)).
     pub scale: f64,
     /// For a network that takes w as an input: the share of the labelled samples for which it is 1 instead, as it is where the label was
-    /// dropped. `None` for a network that is not told.
+    /// dropped. `None` for a network that does not.
     pub plain: Option<f64>,
 }
 
@@ -83,51 +84,52 @@ pub struct Losses<T> {
     pub consistency: T,
 }
 
-/// In place of a teacher where there is none.
-#[derive(Clone, Copy, Debug)]
-pub struct NoTeacher;
+/// Where the velocities to learn come from.
+pub enum Velocities<'a, T: Tensor> {
+    /// From the data: İ.
+    Data,
+    /// From the data, with a learned weighting of the diagonal loss. (A teacher's velocity can be met exactly, and then the loss has no size to weigh it by.)
+    Weighted(&'a dyn LossScale<Var<T>>),
+    /// The posterior velocity of a teacher.
+    Teacher(&'a dyn Drift<T>),
+}
 
-impl<T: Tensor> Drift<T> for NoTeacher {
-    fn drift(&self, _: &[f64], _: &T, _: Condition<'_>) -> Result<T> {
-        Err(Error::Unsupported { op: "training", what: "this objective needs a teacher" })
+impl<T: Tensor> Copy for Velocities<'_, T> {}
+
+impl<T: Tensor> Clone for Velocities<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Tensor> fmt::Debug for Velocities<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Data => "Data",
+            Self::Weighted(_) => "Weighted",
+            Self::Teacher(_) => "Teacher",
+        })
     }
 }
 
 impl Objective {
     /// The losses of `student` (the flow's map with its parameters as variables) on a batch.
     ///
-    /// `teacher`, if given, replaces the data as the source of velocities. All randomness comes from `noise` ([`choose`](Self::choose)).
+    /// All randomness comes from `noise` ([`choose`](Self::choose)).
     ///
     /// # Errors
-    /// Those of the map and the teacher; [`Error::Range`] for an empty batch or a guidance scale below one; [`Error::Length`] unless there is
-    /// one label for each sample; [`Error::Unsupported`] if a teacher is needed and none given.
+    /// Those of the map, the teacher and the weighting; [`Error::Range`] for an empty batch or a guidance scale below one; [`Error::Length`] unless there is
+    /// one label for each sample; [`Error::Unsupported`] for a learned weighting beside an adaptive weight on the diagonal, which would undo it, and for a teacher in a Lagrangian loss whose jump
+    /// carries no gradient.
     pub fn loss<T: Tensor, M: Lift<T>>(
         &self,
         flow: &Flow<'_, M>,
         student: &M::Lifted<Var<T>>,
-        teacher: Option<&impl Drift<T>>,
+        velocities: Velocities<'_, T>,
         batch: Batch<'_, T>,
         noise: &Noise,
     ) -> Result<Losses<T>> {
-        self.evaluate(flow, student, teacher, None, batch.x1, &self.choose(flow.path, &batch, noise)?)
-    }
-
-    /// The same from data, with a learned weighting of the diagonal loss. A teacher's velocity can be met exactly, and then the loss has no size to weigh it by.
-    ///
-    /// # Errors
-    /// As [`loss`](Self::loss), and those of `scale`; [`Error::Unsupported`] beside an adaptive weight on the diagonal, which would undo it.
-    pub fn loss_scaled<T: Tensor, M: Lift<T>>(
-        &self,
-        flow: &Flow<'_, M>,
-        student: &M::Lifted<Var<T>>,
-        scale: &dyn LossScale<Var<T>>,
-        batch: Batch<'_, T>,
-        noise: &Noise,
-    ) -> Result<Losses<T>> {
-        if self.diagonal_weight.power != 0.0 {
-            return Err(Error::Unsupported { op: "training", what: "an adaptive weight undoes a learned one" });
-        }
-        self.evaluate(flow, student, None::<&NoTeacher>, Some(scale), batch.x1, &self.choose(flow.path, &batch, noise)?)
+        self.loss_of(flow, student, velocities, batch.x1, &self.choose(flow.path, &batch, noise)?)
     }
 
     /// The losses at choices that are given.
@@ -138,22 +140,18 @@ impl Objective {
         &self,
         flow: &Flow<'_, M>,
         student: &M::Lifted<Var<T>>,
-        teacher: Option<&impl Drift<T>>,
+        velocities: Velocities<'_, T>,
         x1: &T,
         choices: &Choices<T>,
     ) -> Result<Losses<T>> {
-        self.evaluate(flow, student, teacher, None, x1, choices)
-    }
-
-    fn evaluate<T: Tensor, M: Lift<T>>(
-        &self,
-        flow: &Flow<'_, M>,
-        student: &M::Lifted<Var<T>>,
-        teacher: Option<&impl Drift<T>>,
-        scale: Option<&dyn LossScale<Var<T>>>,
-        x1: &T,
-        choices: &Choices<T>,
-    ) -> Result<Losses<T>> {
+        let (teacher, scale) = match velocities {
+            Velocities::Data => (None, None),
+            Velocities::Weighted(scale) => (None, Some(scale)),
+            Velocities::Teacher(teacher) => (Some(teacher), None),
+        };
+        if scale.is_some() && self.diagonal_weight.power != 0.0 {
+            return Err(Error::Unsupported { op: "training", what: "an adaptive weight undoes a learned one" });
+        }
         let device = x1.device();
         let Choices { labels, t, state, diagonal, jump } = choices;
         let (x_t, _) = interpolate(flow.path, t, state, x1)?;

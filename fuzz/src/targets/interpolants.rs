@@ -1,8 +1,8 @@
 //! Paths and the posterior velocity, at every pair of times and at every magnitude.
 
 use super::{number, take, time};
+use mfm_core::drift::{Drift, posterior_velocity};
 use mfm_core::interpolant::{Coefficients, LatentScale, Linear, Trigonometric, VariancePreserving, WithLatent};
-use mfm_core::posterior_velocity::{Drift, posterior_velocity};
 use mfm_core::{Condition, Device, Interpolant, Operations, Result, Shape, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 

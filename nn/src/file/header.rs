@@ -133,7 +133,7 @@ pub struct ModelHeader {
     #[serde(skip)]
     pub coordinates: Coordinates,
     /// ω = 1 − 1/w, by which what it knows of labels is guided already, w being the scale of its training; 0 for a model that was not guided, or is told
-    /// the scale ([`ClassifierFree`](mfm_core::posterior_velocity::ClassifierFree)). Another is kept in a tensor, likewise.
+    /// the scale ([`ClassifierFree`](mfm_core::drift::ClassifierFree)). Another is kept in a tensor, likewise.
     #[serde(skip)]
     pub absorbed: f64,
 }

@@ -1,7 +1,7 @@
 //! The training loop: it learns, and does so bit by bit alike on any number of threads and across a stop.
 
 use crate::common::values;
-use mfm_core::training::{NoTeacher, Objective};
+use mfm_core::training::{Objective, Velocities};
 use mfm_core::{Device, Error, Flow, Noise, Operations, Shape, Tensor, interpolant};
 use mfm_cpu_ref::{CpuDevice, CpuTensor, Float};
 use mfm_nn::file::{self, ModelFile, ModelHeader, TrainingRecord};
@@ -47,7 +47,7 @@ fn blobs<E: Float>(device: &CpuDevice<E>) -> impl FnMut(u64, usize, &Noise) -> m
 
 fn loss<T: Tensor>(input: LossInput<'_, T, Model<T>>) -> mfm_core::Result<mfm_core::training::Losses<T>> {
     let flow = Flow::new(input.frozen, &interpolant::Linear);
-    Objective::default().loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+    Objective::default().loss(&flow, input.student, Velocities::Data, input.samples.batch(), input.noise)
 }
 
 fn train<E: Float>(run: &mut Run<E>, device: &CpuDevice<E>, until: u64) -> Vec<f64> {
@@ -193,7 +193,7 @@ fn adaptive_weights_see_the_residual_of_the_network() {
     let adaptive = mfm_core::training::AdaptiveWeight { offset: 0.01, power: 1.0 };
     let objective = Objective { diagonal_weight: adaptive, consistency_weight: adaptive, ..Objective::default() };
     let flow = Flow::new(&model, &interpolant::Linear);
-    let losses = objective.loss(&flow, &student, None::<&NoTeacher>, samples.batch(), &Noise::new(98)).unwrap();
+    let losses = objective.loss(&flow, &student, Velocities::Data, samples.batch(), &Noise::new(98)).unwrap();
     let values = [&losses.diagonal, &losses.consistency].map(|loss| values(loss)[0]);
     assert!(values.iter().all(|loss| *loss > 0.0 && *loss <= 1.0), "{values:?}");
 }

@@ -1,7 +1,7 @@
 //! The laws that hold point by point.
 
 use crate::conformance::{Check, Failure};
-use mfm_core::posterior_velocity::{Drift, posterior_velocity};
+use mfm_core::drift::{Drift, posterior_velocity};
 use mfm_core::{Condition, Device, Interpolant, MetaFlowMap, Noise, Operations, Query, Result, Shape, Tensor};
 
 /// Where a map is asked: n states on the path, and for each a place on the way from noise to the same clean sample.

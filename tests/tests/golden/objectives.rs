@@ -1,11 +1,11 @@
 //! Four objectives with their gradients, the reference's random draws replayed.
 
 use crate::file::{Bench, Real};
-use crate::teacher::ABSORBED;
+use crate::teacher::OWN_SCALE;
 use mfm_core::autodiff::{Tape, Var};
+use mfm_core::drift::ClassifierFree;
 use mfm_core::interpolant::Linear;
-use mfm_core::posterior_velocity::ClassifierFree;
-use mfm_core::training::{AdaptiveWeight, Choices, Consistency, Diagonal, Guided, Jump, Losses, NoTeacher, Objective, StopGradient};
+use mfm_core::training::{AdaptiveWeight, Choices, Consistency, Diagonal, Guided, Jump, Losses, Objective, StopGradient, Velocities};
 use mfm_core::{Flow, Lift, Operations, Result, Tensor};
 use mfm_cpu_ref::CpuTensor;
 use mfm_nn::{Dit, Module};
@@ -79,11 +79,11 @@ pub fn check<E: Real>(bench: &Bench<'_, E>) -> Result<()> {
             ..Objective::default()
         };
         let flow = Flow::new(&student, &Linear);
-        let teacher = ClassifierFree { map: &teacher, null_label: Some(null_label), scale: 1.0, absorbed: ABSORBED, told: true };
-        let teacher = taught.then_some(&teacher);
+        let teacher = ClassifierFree { map: &teacher, null_label: Some(null_label), scale: 1.0, own_scale: OWN_SCALE, takes_scale: true };
+        let velocities = if taught { Velocities::Teacher(&teacher) } else { Velocities::Data };
         let tape = Tape::new();
         let tracked = student.lift(&mut |p| Ok(tape.variable(p.clone())))?;
-        let losses: Losses<_> = objective(DIAGONAL, OFF).loss_of(&flow, &tracked, teacher, &x1, &choices)?;
+        let losses: Losses<_> = objective(DIAGONAL, OFF).loss_of(&flow, &tracked, velocities, &x1, &choices)?;
         let [own, of_teacher] = if taught { ["distill_fm_loss", "fm_loss"] } else { ["fm_loss", "distill_fm_loss"] };
         let name = |what: &str| format!("loss.{kind}.{what}");
         for suffix in ["", "_unweighted"] {
@@ -99,7 +99,7 @@ pub fn check<E: Real>(bench: &Bench<'_, E>) -> Result<()> {
 
         // The mean squares, without adaptive weights.
         let constant = student.lift(&mut |p| Ok(Var::constant(p.clone())))?;
-        let squares = objective(AdaptiveWeight::NONE, AdaptiveWeight::NONE).loss_of(&flow, &constant, teacher, &x1, &choices)?;
+        let squares = objective(AdaptiveWeight::NONE, AdaptiveWeight::NONE).loss_of(&flow, &constant, velocities, &x1, &choices)?;
         bench.compare(&name("distillation_loss_l2"), &squares.consistency)?;
         if taught {
             bench.compare(&name("distill_fm_loss_l2"), &squares.diagonal)?;
@@ -131,7 +131,7 @@ fn by_guidance<E: Real>(
     let mut sums = [(0.0, 0.0), (0.0, 0.0)];
     for (i, scale) in scales.iter().enumerate() {
         let one = of_sample(choices, i)?;
-        let loss = objective.loss_of(&flow, &constant, None::<&NoTeacher>, &x1.slice(0, i, 1)?, &one)?;
+        let loss = objective.loss_of(&flow, &constant, Velocities::Data, &x1.slice(0, i, 1)?, &one)?;
         let sum = &mut sums[usize::from(*scale > 1.0)];
         *sum = (sum.0 + number(&loss.diagonal)?, sum.1 + 1.0);
     }

@@ -5,7 +5,7 @@ use crate::gaussian_map::{GaussianMap, PARAMETERS, Plain};
 use crate::support::{F64, device, finite_differences, gaussian, normals, relative_error, rows};
 use mfm_core::autodiff::Tape;
 use mfm_core::interpolant::Linear;
-use mfm_core::training::{AdaptiveWeight, Batch, Consistency, Guided, NoTeacher, Objective, StopGradient};
+use mfm_core::training::{AdaptiveWeight, Batch, Consistency, Guided, Objective, StopGradient, Velocities};
 use mfm_core::{Flow, Lift, Noise, Operations, Result, Tensor};
 use mfm_toy2d::exact::MixtureDrift;
 
@@ -188,12 +188,9 @@ fn check(setting: Setting) -> Result<()> {
     let student = map.lift(&mut |p: &F64| Ok(tape.variable(p.clone())))?;
     let (flow, clean): (_, F64) = (Flow::new(&map, &Linear), rows(&device(), &x1, D)?);
     let batch = Batch { x1: &clean, labels: setting.labelled.then_some(&LABELS[..]) };
-    let losses = if setting.teacher {
-        let teacher = MixtureDrift::new(&gaussian(&[TEACHER_MEAN; D], DEVIATION * DEVIATION)?, &Linear);
-        setting.objective.loss(&flow, &student, Some(&teacher), batch, &noise)?
-    } else {
-        setting.objective.loss(&flow, &student, None::<&NoTeacher>, batch, &noise)?
-    };
+    let teacher = MixtureDrift::new(&gaussian(&[TEACHER_MEAN; D], DEVIATION * DEVIATION)?, &Linear);
+    let velocities = if setting.teacher { Velocities::Teacher(&teacher) } else { Velocities::Data };
+    let losses = setting.objective.loss(&flow, &student, velocities, batch, &noise)?;
     let gradients = tape.backward(&losses.total, losses.total.value().zeros_like()?.shift(1.0)?)?;
     let mut gradient = Vec::new();
     for parameter in [&student.mean, &student.theta, &student.offsets] {

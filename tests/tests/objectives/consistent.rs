@@ -6,7 +6,7 @@ use crate::support::{F64, device, gaussian, normal, rows};
 use mfm_core::autodiff::{Tape, Var};
 use mfm_core::interpolant::Linear;
 use mfm_core::training::{
-    AdaptiveWeight, Batch, Consistency, FlowTimes, Guided, Losses, NoTeacher, Objective, Ramp, StopGradient, TimeLaw, TimeSchedule,
+    AdaptiveWeight, Batch, Consistency, FlowTimes, Guided, Losses, Objective, Ramp, StopGradient, TimeLaw, TimeSchedule, Velocities,
 };
 use mfm_core::{Error, Flow, Lift, MetaFlowMap, Noise, Operations, Result, Tensor};
 use mfm_cpu_ref::CpuDevice;
@@ -37,10 +37,8 @@ fn losses(
     let student = map.lift(&mut |p: &F64| Ok(tape.variable(p.clone())))?;
     let flow = Flow::new(map, &Linear);
     let batch = Batch { x1, labels: None };
-    let losses = match teacher {
-        Some(teacher) => objective.loss(&flow, &student, Some(teacher), batch, noise)?,
-        None => objective.loss(&flow, &student, None::<&NoTeacher>, batch, noise)?,
-    };
+    let velocities = teacher.map_or(Velocities::Data, |teacher| Velocities::Teacher(teacher));
+    let losses = objective.loss(&flow, &student, velocities, batch, noise)?;
     let gradients = tape.backward(&losses.total, losses.total.value().zeros_like()?.shift(1.0)?)?;
     let list = [gradients.of_or_zeros(&student.mean)?.to_vec::<f64>()?, gradients.of_or_zeros(&student.theta)?.to_vec::<f64>()?].concat();
     Ok((losses, list))
@@ -152,13 +150,11 @@ fn bad_batches_are_errors() -> Result<()> {
     let student = map.lift(&mut |p: &F64| Ok(Var::constant(p.clone())))?;
     let objective = Objective::default();
     let empty: F64 = rows(&CpuDevice::new(), &[], 2)?;
-    let outcome = objective.loss(&flow, &student, None::<&NoTeacher>, Batch { x1: &empty, labels: None }, &Noise::new(1));
+    let outcome = objective.loss(&flow, &student, Velocities::Data, Batch { x1: &empty, labels: None }, &Noise::new(1));
     assert!(matches!(outcome, Err(Error::Range { .. })), "{outcome:?}");
     let x1 = samples(3, 1)?;
-    let outcome = objective.loss(&flow, &student, None::<&NoTeacher>, Batch { x1: &x1, labels: Some(&[0, 0]) }, &Noise::new(1));
+    let outcome = objective.loss(&flow, &student, Velocities::Data, Batch { x1: &x1, labels: Some(&[0, 0]) }, &Noise::new(1));
     assert!(matches!(outcome, Err(Error::Length { .. })), "{outcome:?}");
-    let outcome = objective.loss(&flow, &student, Some(&NoTeacher), Batch { x1: &x1, labels: None }, &Noise::new(1));
-    assert!(matches!(outcome, Err(Error::Unsupported { .. })), "{outcome:?}");
     Ok(())
 }
 
@@ -225,7 +221,7 @@ fn shares_and_weights_out_of_their_ranges_are_refused() -> Result<()> {
     let student = map.lift(&mut |p: &F64| Ok(Var::constant(p.clone())))?;
     let x1 = samples(3, 1)?;
     let refused = |objective: Objective| {
-        let outcome = objective.loss(&flow, &student, None::<&NoTeacher>, Batch { x1: &x1, labels: Some(&[0, 1, 1]) }, &Noise::new(1));
+        let outcome = objective.loss(&flow, &student, Velocities::Data, Batch { x1: &x1, labels: Some(&[0, 1, 1]) }, &Noise::new(1));
         if let Err(Error::Range { what, .. }) = outcome { Some(what) } else { None }
     };
     let whole = Guided { null_label: 2, dropout: 0.0, scale: 1.0, plain: Some(1.0) };
@@ -259,7 +255,7 @@ fn a_map_that_knows_no_derivative_by_time_says_so() -> Result<()> {
     let flow = Flow::new(&map, &Linear);
     let student: ExactFlowMap = Lift::<F64>::lift(&map, &mut |p: &F64| Ok(Var::constant(p.clone())))?;
     let objective = Objective { consistency: Consistency::MeanFlow, ..Objective::default() };
-    let outcome = objective.loss(&flow, &student, None::<&NoTeacher>, Batch { x1: &samples(3, 1)?, labels: None }, &Noise::new(1));
+    let outcome = objective.loss(&flow, &student, Velocities::Data, Batch { x1: &samples(3, 1)?, labels: None }, &Noise::new(1));
     assert!(matches!(outcome, Err(Error::NotDifferentiable { .. })), "{outcome:?}");
     Ok(())
 }

@@ -4,7 +4,7 @@ use crate::gaussian_map::GaussianMap;
 use crate::support::{F64, device, normal};
 use mfm_core::autodiff::{Tape, Var};
 use mfm_core::interpolant::Linear;
-use mfm_core::training::{AdaptiveWeight, Batch, Consistency, LossScale, NoTeacher, Objective};
+use mfm_core::training::{AdaptiveWeight, Batch, Consistency, LossScale, Objective, Velocities};
 use mfm_core::{Device, Error, Flow, Lift, Noise, Operations, Result, Shape, Tensor};
 use mfm_tests::conformance::Check;
 
@@ -38,13 +38,9 @@ fn found(objective: &Objective, scale: Option<(f64, &[f64])>) -> Result<Found> {
     let student = map.lift(&mut |p: &F64| Ok(tape.variable(p.clone())))?;
     let (flow, batch, noise) = (Flow::new(&map, &Linear), Batch { x1: &x1, labels: None }, Noise::new(5));
     let shift = tape.variable(device().full(scale.map_or(0.0, |(shift, _)| shift), Shape::new(&[1])?)?);
-    let losses = match scale {
-        None => objective.loss(&flow, &student, None::<&NoTeacher>, batch, &noise)?,
-        Some((_, numbers)) => {
-            let scale = Given { shift: shift.clone(), numbers: numbers.to_vec() };
-            objective.loss_scaled(&flow, &student, &scale, batch, &noise)?
-        }
-    };
+    let given = scale.map(|(_, numbers)| Given { shift: shift.clone(), numbers: numbers.to_vec() });
+    let velocities = given.as_ref().map_or(Velocities::Data, |given| Velocities::Weighted(given));
+    let losses = objective.loss(&flow, &student, velocities, batch, &noise)?;
     let gradients = tape.backward(&losses.total, losses.total.value().zeros_like()?.shift(1.0)?)?;
     let number = |x: &F64| -> Result<f64> { Ok(x.to_vec::<f64>()?[0]) };
     Ok(Found {

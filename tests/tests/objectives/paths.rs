@@ -4,13 +4,13 @@ use crate::gaussian_map::GaussianMap;
 use crate::support::{F64, LATENT, device, normal};
 use mfm_core::autodiff::Var;
 use mfm_core::interpolant::{Interpolant, Linear, Trigonometric, VariancePreserving};
-use mfm_core::training::{Batch, Choices, Consistency, FlowTimes, NoTeacher, Objective, StopGradient, TimeLaw};
+use mfm_core::training::{Batch, Choices, Consistency, FlowTimes, Objective, StopGradient, TimeLaw, Velocities};
 use mfm_core::{Flow, Lift, Noise, Result, Tensor};
 use mfm_nn::OnPath;
 
 fn losses<M: Lift<F64>>(objective: &Objective, map: &M, path: &dyn Interpolant, x1: &F64, choices: &Choices<F64>) -> Result<[f64; 2]> {
     let student = map.lift(&mut |p: &F64| Ok(Var::constant(p.clone())))?;
-    let losses = objective.loss_of(&Flow::new(map, path), &student, None::<&NoTeacher>, x1, choices)?;
+    let losses = objective.loss_of(&Flow::new(map, path), &student, Velocities::Data, x1, choices)?;
     Ok([losses.diagonal.to_vec::<f64>()?[0], losses.consistency.to_vec::<f64>()?[0]])
 }
 

@@ -5,7 +5,7 @@ use crate::support::statistics::Mean;
 use crate::support::{F64, device, distance_and_floor, normal};
 use mfm_core::interpolant::Linear;
 use mfm_core::sample::sample_by_steps;
-use mfm_core::training::{Batch, Consistency, NoTeacher, Objective, TimeLaw};
+use mfm_core::training::{Batch, Consistency, Objective, TimeLaw, Velocities};
 use mfm_core::{Device, Flow, MetaFlowMap, Noise, Operations, Result, Tensor, TimeGrid};
 use mfm_nn::train::{LossInput, Samples, Trainer, TrainingConfig};
 use mfm_nn::{MlpConfig, Model, ModelConfig};
@@ -57,7 +57,7 @@ fn recoupled_pairs_are_nearer_and_make_a_straighter_flow() -> Result<()> {
         let (x0, x1) = (pairs.slice(1, 0, 2)?, pairs.slice(1, 2, 2)?);
         let mut choices = objective.choose(&Linear, &Batch { x1: &x1, labels: None }, input.noise)?;
         choices.diagonal.noise = x0;
-        objective.loss_of(&Flow::new(input.frozen, &Linear), input.student, None::<&NoTeacher>, &x1, &choices)
+        objective.loss_of(&Flow::new(input.frozen, &Linear), input.student, Velocities::Data, &x1, &choices)
     };
     while trainer.steps_made() < STEPS {
         trainer.advance(&mut data, &mut loss).unwrap();

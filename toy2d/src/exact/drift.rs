@@ -2,8 +2,8 @@
 
 use crate::linear_algebra::apply;
 use crate::mixture::GaussianMixture;
+use mfm_core::drift::Drift;
 use mfm_core::interpolant::{Interpolant, check_time};
-use mfm_core::posterior_velocity::Drift;
 use mfm_core::tensor::Transpose;
 use mfm_core::{Condition, Device, Error, Operations, Result, Shape, Tensor};
 

@@ -2,8 +2,8 @@
 
 use super::{MixtureDrift, untracked_times};
 use crate::mixture::GaussianMixture;
+use mfm_core::drift::posterior_velocity;
 use mfm_core::interpolant::Interpolant;
-use mfm_core::posterior_velocity::posterior_velocity;
 use mfm_core::tensor::Compare;
 use mfm_core::{Condition, Device, Error, Lift, MetaFlowMap, Operations, Query, Result, Shape, Tensor};
 

@@ -15,8 +15,8 @@ use crate::output;
 use crate::run::{Checkpoint, Log, RunFolder, State, Watch};
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
-use mfm_core::posterior_velocity::ClassifierFree;
-use mfm_core::training::{AdaptiveWeight, Consistency, FlowTimes, Guided, Objective, Ramp, TimeSchedule};
+use mfm_core::drift::ClassifierFree;
+use mfm_core::training::{AdaptiveWeight, Consistency, FlowTimes, Guided, Objective, Ramp, TimeSchedule, Velocities};
 use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::file::LIBRARY;
 use mfm_nn::file::jumps::DIAGONAL;
@@ -253,15 +253,15 @@ fn train<T: Tensor>(
 ) -> Result<(Model<T>, Vec<LogRow>)> {
     let path = arguments.interpolant.interpolant();
     let adaptive = AdaptiveWeight { power: arguments.adaptive_power, ..AdaptiveWeight::NONE };
-    let told = !header.model.network.guidance().is_empty();
-    let plain = told.then_some(UNGUIDED);
+    let takes_scale = |header: &ModelHeader| !header.model.network.guidance().is_empty();
+    let plain = takes_scale(header).then_some(UNGUIDED);
     let guided = Guided { null_label: data.label_count(), dropout: arguments.label_dropout, scale: arguments.guidance, plain };
     let teacher = teacher.map(|teacher| ClassifierFree {
         map: &teacher.model,
         null_label: Some(teacher.header.labels()).filter(|labels| *labels > 0),
         scale: arguments.guidance,
-        absorbed: teacher.header.absorbed,
-        told: !teacher.header.model.network.guidance().is_empty(),
+        own_scale: teacher.header.guided_by().unwrap_or(1.0),
+        takes_scale: takes_scale(&teacher.header),
     });
     let times = arguments.times();
     let objective = Objective {
@@ -309,11 +309,12 @@ fn train<T: Tensor>(
         &mut feed,
         |input: LossInput<'_, T, Subject<T>>| {
             let objective = Objective { times: times.at(input.step), ..objective };
-            let (flow, student, batch) = (Flow::new(&input.frozen.map, path), &input.student.map, input.samples.batch());
-            match &input.student.weighting {
-                Some(scale) => objective.loss_scaled(&flow, student, scale, batch, input.noise),
-                None => objective.loss(&flow, student, teacher.as_ref(), batch, input.noise),
-            }
+            let velocities = match (&teacher, &input.student.weighting) {
+                (Some(teacher), _) => Velocities::Teacher(teacher),
+                (None, Some(scale)) => Velocities::Weighted(scale),
+                (None, None) => Velocities::Data,
+            };
+            objective.loss(&Flow::new(&input.frozen.map, path), &input.student.map, velocities, input.samples.batch(), input.noise)
         },
         |trainer, step| {
             let save = |checkpoint: &Checkpoint| checkpoint.save(&trainer.averaged_precisely()?.map, &State::of(trainer));

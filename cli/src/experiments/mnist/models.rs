@@ -9,9 +9,9 @@ use crate::finetune::{self, Kept};
 use crate::model::{LoadedModel, save};
 use crate::output::Directory;
 use crate::run::{Checkpoint, State, Watch};
+use mfm_core::drift::AsDrift;
 use mfm_core::interpolant::Linear;
-use mfm_core::posterior_velocity::{AsDrift, Drift};
-use mfm_core::training::{Consistency, FineTuning, FlowTimes, NoTeacher, Objective, TimeLaw, WeightSlope};
+use mfm_core::training::{Consistency, FineTuning, FlowTimes, Objective, TimeLaw, Velocities, WeightSlope};
 use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::file::jumps::{DIAGONAL, TUNING};
 use mfm_nn::file::{LIBRARY, Provenance};
@@ -95,7 +95,7 @@ impl<T: Tensor> Models<'_, T> {
             let (config, mean) = self.form()?;
             let fresh = Model::new(&self.context.device, &config, &mean, &self.context.noise.fork(3)).at("--size and --patch")?;
             let objective = Objective { consistency: Consistency::None, times: TimeLaw { at_zero: 1.0, ..TIMES }, ..Objective::default() };
-            self.train("training the flow model", stage.settings, &fresh, checkpoint, &objective, None::<&NoTeacher>)
+            self.train("training the flow model", stage.settings, &fresh, checkpoint, &objective, Velocities::Data)
         })
     }
 
@@ -104,7 +104,14 @@ impl<T: Tensor> Models<'_, T> {
         let stage = self.map_stage();
         self.take_or(&stage, |checkpoint| {
             let objective = Objective { times: TIMES, ..Objective::default() };
-            self.train("distilling the Meta Flow Map", stage.settings, teacher, checkpoint, &objective, Some(&AsDrift(teacher)))
+            self.train(
+                "distilling the Meta Flow Map",
+                stage.settings,
+                teacher,
+                checkpoint,
+                &objective,
+                Velocities::Teacher(&AsDrift(teacher)),
+            )
         })
     }
 
@@ -129,7 +136,7 @@ impl<T: Tensor> Models<'_, T> {
         fresh: &Model<T>,
         checkpoint: &Checkpoint,
         objective: &Objective,
-        teacher: Option<&impl Drift<T>>,
+        velocities: Velocities<'_, T>,
     ) -> Result<Model<T>> {
         let state = if self.arguments.reuse { checkpoint.load(&self.context.device)? } else { None };
         let mut trainer = match state {
@@ -139,7 +146,7 @@ impl<T: Tensor> Models<'_, T> {
         let mut watch = Watch::new(self.context, what, Some(checkpoint), None, trainer.steps_made(), settings.steps);
         let outcome = trainer.run(
             &mut digits::unlabelled(self.context, &self.digits.train),
-            |input| objective.loss(&Flow::new(input.frozen, &Linear), input.student, teacher, input.samples.batch(), input.noise),
+            |input| objective.loss(&Flow::new(input.frozen, &Linear), input.student, velocities, input.samples.batch(), input.noise),
             |trainer, step| {
                 let save = |checkpoint: &Checkpoint| checkpoint.save(&trainer.averaged_precisely()?, &State::of(trainer));
                 watch.look(step, false, |_, seconds| LogRow::of(step, seconds), save)

@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use crate::{Context, Result, training};
 use mfm_core::interpolant::Linear;
-use mfm_core::training::{NoTeacher, Objective, TimeLaw};
+use mfm_core::training::{Objective, TimeLaw, Velocities};
 use mfm_core::{Device, Flow, Noise, Shape, Tensor};
 use mfm_nn::mlp::MlpConfig;
 use mfm_nn::schedule::LearningRate;
@@ -44,7 +44,7 @@ pub fn train<T: Tensor>(context: &Context<T>, problem: &Problem, recipe: &Recipe
     let objective = Objective { times: TimeLaw { at_zero: 0.2, ..TimeLaw::default() }, ..Objective::default() };
     let trainer = training::train(context, "training", settings, &model, &mut data, |input| {
         let flow = Flow::new(input.frozen, &Linear);
-        objective.loss(&flow, input.student, None::<&NoTeacher>, input.samples.batch(), input.noise)
+        objective.loss(&flow, input.student, Velocities::Data, input.samples.batch(), input.noise)
     })?;
     Ok(trainer.averaged()?)
 }

@@ -1,4 +1,4 @@
-//! The posterior velocity of any flow model: what v_{s,s}(y; t, x_t) of a Meta Flow Map must equal.
+//! Flow models known by their drift, and their posterior velocity: what v_{s,s}(y; t, x_t) of a Meta Flow Map must equal.
 
 use crate::error::{Error, Result};
 use crate::flow_map::Condition;
@@ -24,7 +24,7 @@ pub trait Drift<T: Tensor> {
 /// # Errors
 /// [`Error::Range`] for a time outside [0, 1] or for s = t = 1, [`Error::Shape`] and [`Error::Length`] if the inputs do not fit.
 pub fn posterior_velocity<T: Tensor>(
-    teacher: &impl Drift<T>,
+    teacher: &dyn Drift<T>,
     path: &dyn Interpolant,
     s: &[f64],
     y: &T,
@@ -80,7 +80,7 @@ impl<T: Tensor, M: crate::flow_map::MetaFlowMap<T>> Drift<T> for AsDrift<'_, M> 
     }
 }
 
-/// A labelled Meta Flow Map as a flow model under classifier-free guidance: b = b(∅) + w (1 − ω)(b(y) − b(∅)), with w that of the condition (Ho and
+/// A labelled Meta Flow Map as a flow model under classifier-free guidance: b = b(∅) + (w/w₀)(b(y) − b(∅)), with w that of the condition (Ho and
 /// Salimans, 2022). Without labels it is b(∅).
 #[derive(Debug)]
 pub struct ClassifierFree<'a, M> {
@@ -90,10 +90,10 @@ pub struct ClassifierFree<'a, M> {
     pub null_label: Option<usize>,
     /// w where the condition gives none.
     pub scale: f64,
-    /// ω, by which a map that was trained with model guidance is guided already: 1 − 1/w of its training; 0 for one that was not.
-    pub absorbed: f64,
+    /// w₀, the scale of the model guidance that the map was trained with and so has already; 1 for none.
+    pub own_scale: f64,
     /// Whether the map takes a guidance scale as an input, which then is 1.
-    pub told: bool,
+    pub takes_scale: bool,
 }
 
 impl<T: Tensor, M: crate::flow_map::MetaFlowMap<T>> Drift<T> for ClassifierFree<'_, M> {
@@ -102,12 +102,11 @@ impl<T: Tensor, M: crate::flow_map::MetaFlowMap<T>> Drift<T> for ClassifierFree<
         let t = device.from_slice(t, Shape::new(&[t.len()])?)?;
         let Some(null) = self.null_label else { return self.map.drift(&t, x, Condition::NONE) };
         let null = [null];
-        let under = |labels| Condition { labels: Some(labels), guidance: self.told.then_some(&[1.0][..]) };
+        let under = |labels| Condition { labels: Some(labels), guidance: self.takes_scale.then_some(&[1.0][..]) };
         let without = self.map.drift(&t, x, under(&null))?;
         let Some(labels) = condition.labels else { return Ok(without) };
         let ahead = self.map.drift(&t, x, under(labels))?.sub(&without)?;
-        let factor = |scale: f64| scale * (1.0 - self.absorbed);
-        let scales: Vec<f64> = condition.guidance.unwrap_or(&[self.scale]).iter().map(|&scale| factor(scale)).collect();
+        let scales: Vec<f64> = condition.guidance.unwrap_or(&[self.scale]).iter().map(|&scale| scale / self.own_scale).collect();
         if scales.len() != 1 && scales.len() != shape.batch() {
             return Err(Error::Length { op: "the guidance scales", expected: shape.batch(), found: scales.len() });
         }
