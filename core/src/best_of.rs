@@ -4,12 +4,12 @@ use crate::categorical::best;
 use crate::draws::Draws;
 use crate::error::Result;
 use crate::flow_map::{Condition, Flow, MetaFlowMap};
-use crate::guidance::by_state;
 use crate::noise::Noise;
 use crate::reward::{Reward, rewards_of};
 use crate::sample::sample_by_steps;
 use crate::tensor::Tensor;
 use crate::times::TimeGrid;
+use crate::weights::by_state;
 use alloc::vec::Vec;
 
 /// As many samples as `like` has, of their shape, each the best by reward of `draws` samples of the model made by the map along `grid`. `on_step` is told

@@ -11,7 +11,7 @@
 //! | [`flow_map`], [`drift`] | the sampling contract, and the velocity that a map must have on its diagonal |
 //! | [`reward`], [`guidance`], [`draws`], [`categorical`] | rewards, estimators of the value V_t(x) = log E\[exp r(X1) \| x_t = x\] and its gradient, choices by weight |
 //! | [`plan`] | an estimator chosen at run time, with its options |
-//! | [`sample`], [`steer`], [`resample`], [`posterior_mcmc`], [`population`], [`search`], [`best_of`](mod@best_of) | samplers |
+//! | [`sample`], [`steer`], [`resample`], [`coupling`], [`posterior_mcmc`], [`population`], [`search`], [`best_of`](mod@best_of) | samplers |
 //! | [`training`] | objectives, and fine-tuning to a reward |
 //!
 //! Every operation that can fail returns a [`Result`]; nothing panics on bad input.
@@ -22,6 +22,7 @@ extern crate alloc;
 pub mod autodiff;
 pub mod best_of;
 pub mod categorical;
+pub mod coupling;
 pub mod draws;
 pub mod drift;
 pub mod error;
@@ -43,6 +44,7 @@ pub mod steer;
 pub mod tensor;
 pub mod times;
 pub mod training;
+mod weights;
 
 pub use draws::Draws;
 pub use error::{Error, Result};

@@ -8,16 +8,16 @@
 
 use crate::autodiff::{Tape, Var};
 use crate::categorical::Concentration;
+use crate::coupling::{Coupling, renoise};
 use crate::draws::Draws;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, Lift, MetaFlowMap};
-use crate::guidance::{by_state, concentration, weights_of};
 use crate::memory;
 use crate::noise::Noise;
-use crate::resample::{Coupling, renoise};
 use crate::reward::{Reward, rewards_and_gradients_of, rewards_of};
 use crate::tensor::{Compare, Device, Operations, Tensor};
 use crate::times::TimeGrid;
+use crate::weights::{by_state, concentration, weights_of};
 
 /// How to steer by posterior MCMC.
 #[derive(Clone, Copy, Debug, PartialEq)]

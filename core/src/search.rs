@@ -1,12 +1,12 @@
 //! Search: particles that look ahead by posterior draws, keep the best, and renoise.
 
 use crate::categorical::best;
+use crate::coupling::{Coupling, renoise};
 use crate::draws::Draws;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::memory;
 use crate::noise::Noise;
-use crate::resample::{Coupling, renoise};
 use crate::reward::{Reward, rewards_of};
 use crate::tensor::Tensor;
 use crate::times::TimeGrid;

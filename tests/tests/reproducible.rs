@@ -2,10 +2,11 @@
 
 mod support;
 
+use mfm_core::coupling::Coupling;
 use mfm_core::guidance::{MfmGradient, MfmGradientFree};
 use mfm_core::interpolant::Linear;
 use mfm_core::posterior_mcmc::{PosteriorMcmc, steer_by_mcmc};
-use mfm_core::resample::{Coupling, Resampling, steer_by_resampling};
+use mfm_core::resample::{Resampling, steer_by_resampling};
 use mfm_core::search::{Keep, Search};
 use mfm_core::steer::{Dynamics, Scheme, Steering, steer};
 use mfm_core::{Device, Draws, Flow, Noise, Result, Shape, Tensor, TimeGrid};

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::failure::Result;
 use crate::steering::{Estimator, Plan};
 use mfm_core::Tensor;
-use mfm_core::resample::Coupling;
+use mfm_core::coupling::Coupling;
 use mfm_core::search::Keep;
 
 /// The options of `mfm search`.

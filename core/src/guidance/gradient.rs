@@ -1,6 +1,6 @@
 //! MFM-G: the gradient of a log-mean-exponential through the map.
 
-use super::{Guidance, Guide, by_state, concentration, half_sigma_squared, weights_of};
+use super::{Guidance, Guide, half_sigma_squared};
 use crate::autodiff::{Tape, Var};
 use crate::categorical::Concentration;
 use crate::draws::{Draws, draws_of};
@@ -10,6 +10,7 @@ use crate::noise::Noise;
 use crate::reward::{Reward, rewards_and_gradients_of};
 use crate::shape::Shape;
 use crate::tensor::{Operations, Tensor};
+use crate::weights::{by_state, concentration, weights_of};
 
 /// ∇V ≈ ∇_x log (1/N) Σ_i exp r(X_{0,1}(ε_i; t, x)), by one backward pass through the map (Meta Flow Maps, estimator MFM-G).
 ///

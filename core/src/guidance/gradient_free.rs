@@ -1,12 +1,13 @@
 //! MFM-GF: the correction from weighted posterior draws, without any gradient.
 
-use super::{Guidance, Guide, by_state, kappa, weighted_mean, weights_of};
+use super::{Guidance, Guide, kappa};
 use crate::draws::{Draws, draws_of};
 use crate::error::Result;
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::noise::Noise;
 use crate::reward::{Reward, rewards_of};
 use crate::tensor::{Operations, Tensor};
+use crate::weights::{by_state, weighted_mean, weights_of};
 
 /// (σ²/2)∇V ≈ κ (Σ w_i x1_i − mean x1_i), w = softmax r(x1_i), x1_i = X_{0,1}(ε_i; t, x) (Meta Flow Maps, estimator MFM-GF).
 ///

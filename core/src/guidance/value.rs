@@ -1,6 +1,5 @@
 //! The value function itself.
 
-use super::{by_state, concentration, weights_of};
 use crate::categorical::Concentration;
 use crate::draws::Draws;
 use crate::error::Result;
@@ -11,6 +10,7 @@ use crate::sample::posterior_by_rollout;
 use crate::shape::Shape;
 use crate::tensor::{Operations, Tensor};
 use crate::times::TimeGrid;
+use crate::weights::{by_state, concentration, weights_of};
 
 /// An estimate of V_t at a batch of states.
 #[derive(Clone, Debug)]

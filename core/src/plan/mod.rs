@@ -7,6 +7,7 @@ pub use diagnostics::Diagnostics;
 pub use options::PlanOption;
 
 use crate::best_of::best_of;
+use crate::coupling::Coupling;
 use crate::draws::Draws;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, Lift};
@@ -15,7 +16,7 @@ use crate::interpolant::Interpolant;
 use crate::noise::Noise;
 use crate::population::{Bridged, Generation, GuidedSde, Potential, SequentialMonteCarlo};
 use crate::posterior_mcmc::{PosteriorMcmc, steer_by_mcmc};
-use crate::resample::{Coupling, Resampling, steer_by_resampling};
+use crate::resample::{Resampling, steer_by_resampling};
 use crate::reward::Reward;
 use crate::search::{Keep, Search};
 use crate::shape::Shape;

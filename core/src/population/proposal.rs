@@ -1,11 +1,11 @@
 //! How the particles of a population move.
 
+use crate::coupling::{Coupling, renoise};
 use crate::error::Result;
 use crate::flow_map::{Flow, MetaFlowMap};
 use crate::guidance::{Guidance, Guide};
 use crate::interpolant::StraightStep;
 use crate::noise::Noise;
-use crate::resample::{Coupling, renoise};
 use crate::steer::{Dynamics, advance, check_sde_time, straight_slope};
 use crate::tensor::{Device, Operations, Tensor};
 use alloc::vec::Vec;

@@ -8,13 +8,14 @@ use crate::categorical::Concentration;
 use crate::draws::draws_of;
 use crate::error::{Error, Result};
 use crate::flow_map::{Condition, Flow, Lift, MetaFlowMap};
-use crate::guidance::{kappa, weighted_mean};
+use crate::guidance::kappa;
 use crate::interpolant::Interpolant;
 use crate::memory;
 use crate::noise::Noise;
 use crate::reward::{Reward, rewards_and_gradients_of, rewards_of};
 use crate::shape::Shape;
 use crate::tensor::{Device, Operations, Tensor};
+use crate::weights::weighted_mean;
 use alloc::vec::Vec;
 
 /// The κ = 1/(1 − τ) of the straight path above which the residual by the covariance weighs less: on the linear path from t = 0.9 on.

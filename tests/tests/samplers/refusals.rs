@@ -3,9 +3,9 @@
 use crate::Paper;
 use crate::support::{F64, device, normal};
 use mfm_core::best_of::best_of;
+use mfm_core::coupling::Coupling;
 use mfm_core::interpolant::Linear;
 use mfm_core::plan::{Estimator, Plan};
-use mfm_core::resample::Coupling;
 use mfm_core::sample::{posterior_by_rollout, posterior_by_steps, sample_by_steps};
 use mfm_core::search::{Keep, Search};
 use mfm_core::{Condition, Device, Draws, Error, Noise, Operations, Result, Reward, Shape, Tensor, TimeGrid};

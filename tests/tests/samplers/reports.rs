@@ -3,9 +3,10 @@
 use crate::Paper;
 use crate::support::{F64, device, normal};
 use mfm_core::best_of::best_of;
+use mfm_core::coupling::Coupling;
 use mfm_core::plan::{Diagnostics, Estimator, Plan};
 use mfm_core::posterior_mcmc::{PosteriorMcmc, steer_by_mcmc};
-use mfm_core::resample::{Coupling, Resampling, steer_by_resampling};
+use mfm_core::resample::{Resampling, steer_by_resampling};
 use mfm_core::reward::Reward;
 use mfm_core::{Draws, Error, Noise, Result, Tensor, TimeGrid};
 use mfm_toy2d::QuadraticReward;

@@ -4,8 +4,8 @@ use crate::Paper;
 use crate::support::statistics::Mean;
 use crate::support::{F64, PATHS, device, normal};
 use mfm_core::categorical::{Concentration, best, choose, effective_sample_size, normalise, systematic};
+use mfm_core::coupling::{Coupling, renoise};
 use mfm_core::interpolant::Linear;
-use mfm_core::resample::{Coupling, renoise};
 use mfm_core::{Error, Noise, Operations, Result, Tensor, TimeGrid};
 
 fn uniforms(n: usize, seed: u64) -> Vec<f64> {
