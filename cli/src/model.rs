@@ -162,7 +162,7 @@ impl<T: Tensor> LoadedModel<T> {
     }
 }
 
-/// That single precision, in which `what` takes its numbers, tells apart those of each column.
+/// Checks that single precision, in which `what` takes its numbers, tells apart those of each column.
 ///
 /// # Errors
 /// One sentence naming the column.

@@ -5,7 +5,6 @@ use std::fmt;
 /// A table of text cells under headings. Columns of numbers are aligned to the right.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    title: Option<String>,
     headings: Vec<String>,
     rows: Vec<Vec<String>>,
 }
@@ -13,13 +12,7 @@ pub struct Table {
 impl Table {
     /// An empty table.
     pub fn new<H: Into<String>>(headings: impl IntoIterator<Item = H>) -> Self {
-        Self { title: None, headings: headings.into_iter().map(Into::into).collect(), rows: Vec::new() }
-    }
-
-    /// The same table under a title.
-    #[must_use]
-    pub fn with_title(self, title: impl Into<String>) -> Self {
-        Self { title: Some(title.into()), ..self }
+        Self { headings: headings.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
     /// One more row; missing cells are empty.
@@ -53,9 +46,6 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(title) = &self.title {
-            writeln!(f, "{title}")?;
-        }
         let width = |text: &String| text.chars().count();
         let widths: Vec<usize> = (0..self.headings.len())
             .map(|k| self.rows.iter().map(|row| width(&row[k])).chain([width(&self.headings[k])]).max().unwrap_or(0))

@@ -72,7 +72,7 @@ impl Both {
         self.run(&[line, &["--json", "-"]].concat()).map(|text| serde_json::from_str(&text).unwrap())
     }
 
-    /// That rows in the data's units are those of z, mapped.
+    /// Checks that rows in the data's units are those of z, mapped.
     #[track_caller]
     fn same_rows(&self, x: &[Vec<f64>], z: &[Vec<f64>]) {
         assert!(x.len() == z.len() && !x.is_empty());

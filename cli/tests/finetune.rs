@@ -90,7 +90,7 @@ fn exact(strength: f64) -> f64 {
 fn steered(flow: &Flow<'_, Model<F32>>, strength: f64, x: &F32) -> f64 {
     let reward = QuadraticReward::linear(&SLOPE.map(|slope| strength * slope), 0.0).unwrap();
     let guide = MfmGradient { reward: &reward, draws: Draws::new(16) };
-    let steering = Steering { dynamics: Dynamics::Ode, scheme: Scheme::Heun, grid: TimeGrid::uniform(16).from(0.01) };
+    let steering = Steering { dynamics: Dynamics::Ode, scheme: Scheme::Heun, grid: TimeGrid::uniform(16).starting_at(0.01) };
     mean_reward(&steer(flow, &guide, &steering, x, &Noise::new(4), &mut |_| Ok(())).unwrap())
 }
 

@@ -17,7 +17,7 @@ pub struct Draws {
     pub rows: usize,
 }
 
-/// That there are samples in a batch of this shape.
+/// Checks that there are samples in a batch of this shape.
 pub(crate) fn check_samples(shape: Shape) -> Result<()> {
     if shape.batch() > 0 { Ok(()) } else { Err(Error::Range { what: "the number of samples", value: 0.0, range: "at least 1" }) }
 }
@@ -56,7 +56,7 @@ impl Draws {
         Ok((0..states).step_by(size).map(|start| (start, size.min(states - start))).collect())
     }
 
-    /// That there are draws.
+    /// Checks that there are draws.
     pub(crate) fn check(&self) -> Result<()> {
         if self.count > 0 { Ok(()) } else { Err(Error::Range { what: "the number of draws", value: 0.0, range: "at least 1" }) }
     }

@@ -36,7 +36,7 @@ impl<'a> Condition<'a> {
         self.labels.is_none_or(|labels| labels.len() == 1) && self.guidance.is_none_or(|scales| scales.len() == 1)
     }
 
-    /// That there is one label, and one scale, for each of `states`, or one for all.
+    /// Checks that there is one label, and one scale, for each of `states`, or one for all.
     ///
     /// # Errors
     /// [`Error::Length`] if not.

@@ -44,7 +44,11 @@ impl Sampler {
 
     /// By even steps of Euler–Maruyama along the SDE, from [`FIRST_TIME`].
     pub fn sde(steps: usize) -> Self {
-        Self::Integration(Steering { dynamics: Dynamics::Sde, scheme: Scheme::Euler, grid: TimeGrid::uniform(steps).from(FIRST_TIME) })
+        Self::Integration(Steering {
+            dynamics: Dynamics::Sde,
+            scheme: Scheme::Euler,
+            grid: TimeGrid::uniform(steps).starting_at(FIRST_TIME),
+        })
     }
 
     /// The times that it goes through.

@@ -115,7 +115,7 @@ pub fn steer<T: Tensor, M: MetaFlowMap<T>>(
     Ok(x)
 }
 
-/// That an SDE does not begin at t = 0, where its drift is infinite.
+/// Checks that an SDE does not begin at t = 0, where its drift is infinite.
 ///
 /// # Errors
 /// [`Error::Range`] if it does.

@@ -29,7 +29,7 @@ impl TimeGrid {
 
     /// The same grid from another first time.
     #[must_use]
-    pub fn from(self, start: f64) -> Self {
+    pub fn starting_at(self, start: f64) -> Self {
         Self { start, ..self }
     }
 

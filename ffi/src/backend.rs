@@ -83,13 +83,13 @@ pub trait Backend: Device<Tensor: Send + Sync> + Send + Sync {
     /// [`Code::DlPack`] if it lives elsewhere.
     fn import(&self, tensor: Imported, stream: usize) -> Result<Self::Tensor>;
 
-    /// That there is room for a tensor of this shape beside what there is, before it is made piece by piece.
+    /// Checks that there is room for a tensor of this shape beside what there is, before it is made piece by piece.
     ///
     /// # Errors
     /// Whatever the device reports.
     fn check_room(&self, shape: Shape) -> Result<()>;
 
-    /// That tensors of this device can be handed out.
+    /// Checks that tensors of this device can be handed out.
     ///
     /// # Errors
     /// [`Code::Unsupported`] for one whose numbers are not kept in f32.

@@ -40,7 +40,7 @@ pub(crate) fn shared(draw: &Draw<'_>) -> Result<()> {
     Ok(())
 }
 
-/// That there are draws.
+/// Checks that there are draws.
 pub(crate) fn check_draws(draws: usize) -> Result<()> {
     if draws == 0 {
         return Err(Failure::new(Code::Range, "the number of draws is 0, but must be at least 1"));

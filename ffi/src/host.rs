@@ -233,7 +233,7 @@ impl<'a, B: Backend> HostReward<'a, B> {
         }
     }
 
-    /// That no reward is NaN or +∞, and no gradient NaN or infinite.
+    /// Checks that no reward is NaN or +∞, and no gradient NaN or infinite.
     fn check(&self, what: &str, values: &[f32], item: usize, fits: impl Fn(f32) -> bool) -> mfm_core::Result<()> {
         let Some(i) = values.iter().position(|value| !fits(*value)) else { return Ok(()) };
         let item = item.max(1);

@@ -198,7 +198,7 @@ pub fn rows(length: usize, dimension: usize, what: &str) -> Result<usize> {
     Ok(length / dimension)
 }
 
-/// That all numbers are finite.
+/// Checks that all numbers are finite.
 ///
 /// # Errors
 /// [`Code::NotFinite`], with the place.
@@ -206,7 +206,7 @@ pub fn finite(values: &[f32], dimension: usize, what: &str) -> Result<()> {
     all(values, dimension, f32::is_finite, what)
 }
 
-/// That all numbers are such as `may` be, which NaN never may.
+/// Checks that all numbers are such as `may` be, which NaN never may.
 ///
 /// # Errors
 /// As [`finite`].

@@ -107,7 +107,7 @@ impl<B: Backend> Run<B> {
         self.loaded.dimension()
     }
 
-    /// That the model knows these labels.
+    /// Checks that the model knows these labels.
     ///
     /// # Errors
     /// [`Code::Length`] for one that it does not know, [`Code::Unsupported`] if it knows none.
@@ -283,7 +283,7 @@ pub(crate) fn written<'a, B: Backend>(result: &'a B::Tensor, room: usize, may: f
     Ok(values)
 }
 
-/// That an output has the right length, before any work is done.
+/// Checks that an output has the right length, before any work is done.
 pub(crate) fn expect(found: usize, needed: Option<usize>, what: &str) -> Result<()> {
     match needed {
         Some(needed) if needed == found => Ok(()),

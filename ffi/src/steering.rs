@@ -35,7 +35,7 @@ fn refuse<T>(message: impl Into<String>) -> Result<T> {
     Err(Failure::new(Code::Range, message))
 }
 
-/// That the options are in their ranges, also those that the estimator does not read.
+/// Checks that the options are in their ranges, also those that the estimator does not read.
 fn check(options: &SteerOptions<'_>, estimator: Estimator) -> Result<()> {
     let &SteerOptions { start, window_start, window_end, damping, moves, threshold, .. } = options;
     if !(damping >= 0.0 && damping.is_finite()) {
@@ -56,7 +56,7 @@ fn check(options: &SteerOptions<'_>, estimator: Estimator) -> Result<()> {
     Ok(())
 }
 
-/// That the estimator reads every option that is not as it is by default.
+/// Checks that the estimator reads every option that is not as it is by default.
 fn are_of_use(options: &SteerOptions<'_>, plan: &Plan) -> Result<()> {
     let (estimator, usual) = (plan.estimator, Plan::usual(plan.estimator));
     let moves = Plan::usual(Estimator::Mcmc).moves;

@@ -48,7 +48,7 @@ fn derived(seed: u64) -> u64 {
     Noise::new(seed).fork(0).short_seed()
 }
 
-/// That the run reads every option that is not as it is by default.
+/// Checks that the run reads every option that is not as it is by default.
 fn are_of_use(options: &TrainingOptions, is_tuning: bool, has_labels: bool) -> Result<()> {
     let run = if is_tuning { "fine-tuning" } else { "training" };
     let all = [

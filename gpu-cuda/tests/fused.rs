@@ -37,7 +37,7 @@ fn pull(op: &Fused, inputs: &[&CudaTensor], g: &CudaTensor) -> Result<(Vec<Optio
     Ok((all, [middle - start, end - middle]))
 }
 
-/// That two lists of tensors agree to `tolerance` of the largest number of each.
+/// Checks that two lists of tensors agree to `tolerance` of the largest number of each.
 fn agree(a: &[Option<CudaTensor>], b: &[Option<CudaTensor>], tolerance: f64) -> Result<()> {
     assert_eq!(a.len(), b.len());
     for (a, b) in a.iter().zip(b).map(|(a, b)| (a.as_ref().unwrap(), b.as_ref().unwrap())) {

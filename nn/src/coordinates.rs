@@ -121,7 +121,7 @@ impl Coordinates {
         self.mean.iter().zip(&self.scale).cycle()
     }
 
-    /// That so many numbers are whole items.
+    /// Checks that so many numbers are whole items.
     fn check_rows(&self, found: usize) -> Result<()> {
         match self.mean.len() {
             0 => Ok(()),

@@ -163,7 +163,7 @@ fn check(config: &ModelConfig, mean: &[f64]) -> Result<()> {
     if mean.len() == expected { Ok(()) } else { Err(Error::Length { op: "the data's mean", expected, found: mean.len() }) }
 }
 
-/// That the device tells late times apart, where the velocity of the path is infinite at 1.
+/// Checks that the device tells late times apart, where the velocity of the path is infinite at 1.
 fn check_times<D: Device>(device: &D, config: &ModelConfig) -> Result<()> {
     let Some(path) = config.path().filter(|path| path.coefficients(1.0).alpha_dot.is_infinite()) else { return Ok(()) };
     let late: Vec<f64> = device.from_slice(&[LATEST_TIME], Shape::new(&[1])?)?.to_vec()?;

@@ -27,7 +27,7 @@ fn all(threads: usize, draws_rows: usize, samples: usize) -> Result<Vec<Vec<f32>
     let x: CpuTensor<f32> = device.normal(&Noise::new(1), Shape::new(&[samples, 2])?)?;
     let (noise, draws) = (Noise::new(2), Draws { count: 32, rows: draws_rows });
     let grid = TimeGrid::uniform(4);
-    let steering = Steering { dynamics: Dynamics::Sde, scheme: Scheme::Heun, grid: grid.from(0.1) };
+    let steering = Steering { dynamics: Dynamics::Sde, scheme: Scheme::Heun, grid: grid.starting_at(0.1) };
     let (gradient, free) = (MfmGradient { reward: &reward, draws }, MfmGradientFree { reward: &reward, draws });
     let resampling = Resampling { grid, draws, coupling: Coupling::Bridge };
     let chains = PosteriorMcmc { fresh: Draws { count: 8, rows: draws_rows }, ..PosteriorMcmc::new(4, 3) };

@@ -113,16 +113,6 @@ impl AtTime {
         check::finite("the log density of a state", &[posterior.log_density])
     }
 
-    /// C_k = α² S_k M_k⁻¹ of every component, row-major K × d × d: zero at t = 1.
-    pub fn posterior_covariances(&self) -> Vec<f64> {
-        self.components.iter().flat_map(|c| c.shrinkage.scale(self.path.alpha * self.path.alpha).data().to_vec()).collect()
-    }
-
-    /// G_k = ∂μ_k/∂x = β S_k M_k⁻¹ of every component, row-major K × d × d.
-    pub fn posterior_gains(&self) -> Vec<f64> {
-        self.components.iter().flat_map(|c| c.shrinkage.scale(self.path.beta).data().to_vec()).collect()
-    }
-
     /// S_k M_k⁻¹ of every component.
     pub(crate) fn shrinkages(&self) -> impl Iterator<Item = &Matrix> {
         self.components.iter().map(|c| &c.shrinkage)

@@ -2,12 +2,12 @@
 
 use mfm_core::{Error, Result, Shape, memory};
 
-/// That a list has `expected` values.
+/// Checks that a list has `expected` values.
 pub(crate) fn length(op: &'static str, expected: usize, found: usize) -> Result<()> {
     if expected == found { Ok(()) } else { Err(Error::Length { op, expected, found }) }
 }
 
-/// That all values are finite.
+/// Checks that all values are finite.
 pub(crate) fn finite(what: &'static str, values: &[f64]) -> Result<()> {
     match values.iter().position(|v| !v.is_finite()) {
         None => Ok(()),
@@ -15,7 +15,7 @@ pub(crate) fn finite(what: &'static str, values: &[f64]) -> Result<()> {
     }
 }
 
-/// That a number is positive and finite.
+/// Checks that a number is positive and finite.
 pub(crate) fn positive(what: &'static str, value: f64) -> Result<()> {
     if value > 0.0 && value.is_finite() { Ok(()) } else { Err(Error::Range { what, value, range: "positive and finite" }) }
 }
@@ -35,7 +35,7 @@ pub(crate) fn zeros(op: &'static str, rows: usize, dimension: usize) -> Result<V
     Ok(values)
 }
 
-/// That there is memory for numbers of this shape.
+/// Checks that there is memory for numbers of this shape.
 pub(crate) fn room(op: &'static str, axes: &[usize]) -> Result<()> {
     reserve(op, axes).map(|_| ())
 }

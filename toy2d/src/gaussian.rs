@@ -111,7 +111,7 @@ impl Gaussian {
     }
 }
 
-/// That a matrix is symmetric, to 1e-9 of its largest entry.
+/// Checks that a matrix is symmetric, to 1e-9 of its largest entry.
 pub(crate) fn check_symmetric(what: &'static str, matrix: &Matrix) -> Result<()> {
     let largest = matrix.data().iter().fold(0.0, |a: f64, v| a.max(v.abs()));
     let n = matrix.size();

@@ -272,7 +272,7 @@ impl Drawn {
     }
 }
 
-/// That a model can be fine-tuned on these data.
+/// Checks that a model can be fine-tuned on these data.
 fn check<T: Tensor>(arguments: &Arguments, model: &LoadedModel<T>, data: &Source) -> Result<()> {
     if data.dimension() != model.dimension() {
         let (found, wanted) = (data.dimension(), model.dimension());

@@ -152,7 +152,7 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
     })
 }
 
-/// That the estimator reads every option that is given.
+/// Checks that the estimator reads every option that is given.
 fn are_of_use(arguments: &Arguments) -> Result<()> {
     let estimator = arguments.estimator;
     let dynamics = arguments.dynamics.unwrap_or(Plan::usual(estimator).dynamics);

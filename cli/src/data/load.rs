@@ -82,7 +82,7 @@ pub fn read(mut bytes: impl Read, source: &str, labels: LabelColumn) -> Result<D
     into_dataset(numbers, labels, source)
 }
 
-/// That no column of labels was asked for.
+/// Checks that no column of labels was asked for.
 fn no_column(labels: LabelColumn, source: &str, what: &str) -> Result<()> {
     if labels == LabelColumn::None {
         return Ok(());

@@ -85,7 +85,7 @@ impl<T: Tensor> AnyReward<T> {
     }
 }
 
-/// That there is a weight for each class.
+/// Checks that there is a weight for each class.
 fn check_count(place: &str, classes: usize, weights: usize) -> Result<()> {
     if classes == weights {
         return Ok(());

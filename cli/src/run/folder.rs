@@ -93,7 +93,7 @@ impl RunFolder {
         }
     }
 
-    /// That it holds no run but one that is to be resumed.
+    /// Checks that it holds no run but one that is to be resumed.
     fn check(&self) -> Result<()> {
         if !self.resume && self.config().exists() && (self.checkpoint().exists() || self.model().exists()) {
             return Err(Failure::input(format!(

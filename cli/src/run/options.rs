@@ -69,7 +69,7 @@ pub(crate) fn complete(matches: &ArgMatches) -> Result<Arguments> {
     Ok(Arguments { threads, json, quiet, verbose, ..arguments })
 }
 
-/// That how often a run is saved or logged is said where it is saved or logged at all.
+/// Checks that how often a run is saved or logged is said where it is saved or logged at all.
 fn are_of_use(command: &str, matches: &ArgMatches) -> Result<()> {
     let is_given = |name: &str| matches.ids().any(|id| id == name) && matches.value_source(name) == Some(ValueSource::CommandLine);
     // A run that goes on has most of its options from its folder.
@@ -89,7 +89,7 @@ fn are_of_use(command: &str, matches: &ArgMatches) -> Result<()> {
     Ok(())
 }
 
-/// That no option of another kind of network, or of labels, jumps or states that are not trained on, is given.
+/// Checks that no option of another kind of network, or of labels, jumps or states that are not trained on, is given.
 fn fit_the_network(is_given: &impl Fn(&str) -> bool, matches: &ArgMatches) -> Result<()> {
     let given = |names: &[&'static str]| names.iter().copied().find(|name| is_given(name)).map(|name| name.replace('_', "-"));
     let refuse = |name: &str, what: &str| Err(Failure::input(format!("--{name}: {what}")));

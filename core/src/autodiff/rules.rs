@@ -53,11 +53,6 @@ pub fn matmul_right<T: Tensor>(left: &T, transpose: Transpose, g: &T) -> Result<
     }
 }
 
-/// A cotangent summed to the shape of the operand that was stretched.
-pub fn restore<T: Tensor>(g: &T, shape: Shape) -> Result<T> {
-    sum_to(g, shape)
-}
-
 /// `part` at `start` along `axis` among zeros: the transpose of a slice.
 pub fn embed<T: Tensor>(part: &T, axis: usize, start: usize, length: usize) -> Result<T> {
     let shape = part.shape();

@@ -4,7 +4,7 @@ use super::rules;
 use crate::error::{Error, Result};
 use crate::noise::Noise;
 use crate::shape::{MAX_RANK, Shape};
-use crate::tensor::{Binary, Compare, Device, Element, Fused, MAX_INPUTS, Operations, Reduce, Segment, Tensor, Transpose, Unary};
+use crate::tensor::{Binary, Compare, Device, Element, Fused, MAX_INPUTS, Operations, Reduce, Segment, Tensor, Transpose, Unary, sum_to};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -329,7 +329,7 @@ impl<T: Tensor> Tensor for Var<T> {
                 Binary::Mul => g.mul(&b)?,
                 Binary::Div => g.div(&b)?,
             };
-            rules::restore(&g, a_shape)
+            sum_to(&g, a_shape)
         };
         let right = move |g: &T| {
             let g = match op {
@@ -338,7 +338,7 @@ impl<T: Tensor> Tensor for Var<T> {
                 Binary::Mul => g.mul(&a)?,
                 Binary::Div => g.mul(&out)?.div(&divisor)?.neg()?,
             };
-            rules::restore(&g, b_shape)
+            sum_to(&g, b_shape)
         };
         Self::derive_two("binary", [self, other], y, left, right)
     }
@@ -351,8 +351,8 @@ impl<T: Tensor> Tensor for Var<T> {
         let y = self.value.select(&yes.value, &no.value)?;
         let (mask, other_mask) = (self.value.detach(), self.value.detach());
         let (yes_shape, no_shape) = (yes.shape(), no.shape());
-        let left = move |g: &T| rules::restore(&mask.select(g, &g.zeros_like()?)?, yes_shape);
-        let right = move |g: &T| rules::restore(&other_mask.select(&g.zeros_like()?, g)?, no_shape);
+        let left = move |g: &T| sum_to(&mask.select(g, &g.zeros_like()?)?, yes_shape);
+        let right = move |g: &T| sum_to(&other_mask.select(&g.zeros_like()?, g)?, no_shape);
         Self::derive_two("select", [yes, no], y, left, right)
     }
 
@@ -368,7 +368,7 @@ impl<T: Tensor> Tensor for Var<T> {
 
     fn broadcast(&self, shape: Shape) -> Result<Self> {
         let from = self.shape();
-        Ok(self.derive(self.value.broadcast(shape)?, move |g| rules::restore(g, from)))
+        Ok(self.derive(self.value.broadcast(shape)?, move |g| sum_to(g, from)))
     }
 
     fn reshape(&self, shape: Shape) -> Result<Self> {
@@ -412,8 +412,8 @@ impl<T: Tensor> Tensor for Var<T> {
         let y = self.value.matmul(&other.value, transpose)?;
         let (a, b) = (self.value.clone(), other.value.clone());
         let (a_shape, b_shape) = (a.shape(), b.shape());
-        let left = move |g: &T| rules::restore(&rules::matmul_left(&b, transpose, g)?, a_shape);
-        let right = move |g: &T| rules::restore(&rules::matmul_right(&a, transpose, g)?, b_shape);
+        let left = move |g: &T| sum_to(&rules::matmul_left(&b, transpose, g)?, a_shape);
+        let right = move |g: &T| sum_to(&rules::matmul_right(&a, transpose, g)?, b_shape);
         Self::derive_two("matmul", [self, other], y, left, right)
     }
 

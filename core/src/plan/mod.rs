@@ -186,7 +186,7 @@ impl Plan {
     }
 
     fn steering(&self) -> Steering {
-        Steering { dynamics: self.dynamics, scheme: self.scheme, grid: self.grid().from(self.start) }
+        Steering { dynamics: self.dynamics, scheme: self.scheme, grid: self.grid().starting_at(self.start) }
     }
 
     fn resampling(&self) -> Resampling {
@@ -199,12 +199,12 @@ impl Plan {
 
     /// Particles weighed at the posterior mean, along the SDE.
     fn twisted(&self) -> SequentialMonteCarlo {
-        SequentialMonteCarlo { grid: self.grid().from(self.start), potential: Potential::PosteriorMean, threshold: self.threshold }
+        SequentialMonteCarlo { grid: self.grid().starting_at(self.start), potential: Potential::PosteriorMean, threshold: self.threshold }
     }
 
     /// Particles weighed by their value, along the SDE or by bridges, which can begin at noise itself.
     fn valued(&self) -> SequentialMonteCarlo {
-        let grid = if self.dynamics == Dynamics::Sde { self.grid().from(self.start) } else { self.grid() };
+        let grid = if self.dynamics == Dynamics::Sde { self.grid().starting_at(self.start) } else { self.grid() };
         SequentialMonteCarlo { grid, potential: Potential::Value(self.draws()), threshold: self.threshold }
     }
 
@@ -254,7 +254,7 @@ impl Plan {
         if self.start == 0.0 && self.estimator.needs_gradient() { FIRST_TIME } else { 0.0 }
     }
 
-    /// That the window and the factors are in their ranges.
+    /// Checks that the window and the factors are in their ranges.
     fn check_guide(&self) -> Result<()> {
         let (from, until) = (*self.window.start(), *self.window.end());
         for (what, value) in [("the first time of the window", from), ("the last time of the window", until)] {

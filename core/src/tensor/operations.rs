@@ -9,38 +9,47 @@ use crate::shape::{MAX_RANK, Shape};
 /// Each returns the errors of the primitives it is made of.
 #[allow(missing_docs, clippy::missing_errors_doc)]
 pub trait Operations: Tensor {
+    /// x + y, broadcast.
     fn add(&self, other: &Self) -> Result<Self> {
         self.binary(Binary::Add, other)
     }
 
+    /// x − y, broadcast.
     fn sub(&self, other: &Self) -> Result<Self> {
         self.binary(Binary::Sub, other)
     }
 
+    /// x y, element by element, broadcast.
     fn mul(&self, other: &Self) -> Result<Self> {
         self.binary(Binary::Mul, other)
     }
 
+    /// x / y, broadcast.
     fn div(&self, other: &Self) -> Result<Self> {
         self.binary(Binary::Div, other)
     }
 
+    /// −x
     fn neg(&self) -> Result<Self> {
         self.unary(Unary::Neg)
     }
 
+    /// eˣ
     fn exp(&self) -> Result<Self> {
         self.unary(Unary::Exp)
     }
 
+    /// ln x: −∞ at 0, NaN below.
     fn log(&self) -> Result<Self> {
         self.unary(Unary::Log)
     }
 
+    /// √x: NaN below 0.
     fn sqrt(&self) -> Result<Self> {
         self.unary(Unary::Sqrt)
     }
 
+    /// x²
     fn square(&self) -> Result<Self> {
         self.unary(Unary::Square)
     }

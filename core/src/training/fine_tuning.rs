@@ -113,7 +113,7 @@ impl LogNormaliser {
     }
 }
 
-/// That no reward is NaN or +∞.
+/// Checks that no reward is NaN or +∞.
 fn check_rewards(rewards: &[f64]) -> Result<()> {
     match rewards.iter().position(|r| r.is_nan() || *r == f64::INFINITY) {
         Some(index) => Err(Error::NonFinite { what: "the reward", index }),
@@ -321,7 +321,7 @@ impl FineTuning {
         }
     }
 
-    /// That there are enough draws for each state.
+    /// Checks that there are enough draws for each state.
     fn check_draws(&self, draws: usize) -> Result<()> {
         let (least, range) = match self.slope {
             WeightSlope::Pathwise => (1, "at least 1"),

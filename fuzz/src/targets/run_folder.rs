@@ -19,7 +19,7 @@ fn context() -> Context<CpuTensor<f32>> {
     Context::new(CpuDevice::with_threads(1).unwrap(), 0, Some(1), Verbosity::Quiet, None).unwrap()
 }
 
-/// That the failure is one sentence that names the folder.
+/// Checks that the failure is one sentence that names the folder.
 fn names(place: &Path, failure: &Failure) {
     assert!(failure.status() == 2 && failure.to_string().contains(place.to_str().unwrap()), "{failure}");
 }

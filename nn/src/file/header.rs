@@ -105,7 +105,7 @@ pub struct Provenance {
     pub library: String,
 }
 
-/// That a file is a checkpoint: it holds a [`TrainingState`](crate::train::TrainingState) beside the model.
+/// Marks a file as a checkpoint, which holds a [`TrainingState`](crate::train::TrainingState) beside the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRecord {
     /// The steps made.

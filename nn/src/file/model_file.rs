@@ -66,7 +66,7 @@ impl<'a, H: Header> Container<'a, H> {
         Ok(tensor)
     }
 
-    /// That there is no tensor but those that are known.
+    /// Checks that there is no tensor but those that are known.
     fn expect_no_other(&self, is_known: impl Fn(&str) -> bool) -> Result<(), FileError> {
         match self.tensors.iter().find(|tensor| !is_known(tensor.name)) {
             Some(tensor) => Err(FileError::Unknown { tensor: tensor.name.to_string() }),

@@ -169,7 +169,7 @@ fn assemble<H: Header>(header: &H, contents: &[Content]) -> Result<Vec<u8>, File
     Ok(file)
 }
 
-/// That so much guidance can have been absorbed.
+/// Checks that so much guidance can have been absorbed.
 pub(super) fn check_absorbed(value: f64) -> mfm_core::Result<()> {
     if (0.0..1.0).contains(&value) {
         return Ok(());

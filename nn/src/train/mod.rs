@@ -159,8 +159,13 @@ impl<T: Tensor> From<Var<T>> for StepLoss<T> {
     }
 }
 
+/// The name of the diagonal loss among the parts of a step.
+pub const DIAGONAL_LOSS: &str = "diagonal loss";
+/// The name of the consistency loss among the parts of a step.
+pub const CONSISTENCY_LOSS: &str = "consistency loss";
+
 impl<T: Tensor> From<Losses<T>> for StepLoss<T> {
     fn from(losses: Losses<T>) -> Self {
-        Self { total: losses.total, parts: vec![("diagonal loss", losses.diagonal), ("consistency loss", losses.consistency)] }
+        Self { total: losses.total, parts: vec![(DIAGONAL_LOSS, losses.diagonal), (CONSISTENCY_LOSS, losses.consistency)] }
     }
 }

@@ -57,7 +57,7 @@ pub fn posterior<T: Tensor>(
     Err(Failure::new(format!("sliced W2 {distance}, floor {floor}, {allowed} allowed")).within(law_name))
 }
 
-/// That all first and second moments of two sets of equal size agree within standard errors of their difference.
+/// Checks that all first and second moments of two sets of equal size agree within standard errors of their difference.
 fn moments(d: usize, found: &[f64], exact: &[f64], standard_errors: f64) -> Check {
     let n = (exact.len() / d) as f64;
     let centre: Vec<f64> = (0..d).map(|i| exact.iter().skip(i).step_by(d).sum::<f64>() / n).collect();

@@ -63,7 +63,7 @@ fn vector<T: Tensor>(like: &T, values: &[f64]) -> Result<T> {
     like.device().from_slice(values, Shape::new(&[values.len()])?)
 }
 
-/// That two tensors agree: the largest |a − b|/(1 + |b|) is at most `tolerance`.
+/// Checks that two tensors agree: the largest |a − b|/(1 + |b|) is at most `tolerance`.
 fn agree<T: Tensor>(law: &str, found: &T, expected: &T, tolerance: f64) -> Check {
     let (found, expected) = (found.to_vec::<f64>()?, expected.to_vec::<f64>()?);
     if found.len() != expected.len() {

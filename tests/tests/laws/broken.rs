@@ -70,7 +70,7 @@ impl<M: MetaFlowMap<F64>> MetaFlowMap<F64> for Broken<'_, M> {
     }
 }
 
-/// That a law was broken, and which.
+/// Checks that a law was broken, and which.
 pub fn refused(outcome: Check, law: &str) -> Check {
     match outcome {
         Ok(()) => Err(Failure::new(format!("a broken map passed the law '{law}'"))),

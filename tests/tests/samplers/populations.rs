@@ -20,7 +20,7 @@ fn populations_reach_the_tilted_law() -> Result<()> {
     let wide_target = tilt(&paper.prior, &wide)?.mixture;
     let x: F64 = normal(&device(), 4096, 2, 7)?;
     let exact = ExactGradient { mixture: &paper.prior, reward: &wide };
-    let grid = TimeGrid::uniform(100).from(0.02);
+    let grid = TimeGrid::uniform(100).starting_at(0.02);
     let population = |potential| SequentialMonteCarlo { grid, potential, threshold: 0.5 };
     let (mut generations, mut resampled, mut smallest) = (0, 0, 4096.0_f64);
     let mut count = |generation: Generation| {
@@ -70,7 +70,7 @@ fn what_looked_impossible_may_still_be() -> Result<()> {
     let paper = Paper::linear()?;
     let (flow, noise, n) = (paper.flow(), Noise::new(5), 256);
     let start: F64 = normal(&device(), n, 2, 6)?;
-    let grid = TimeGrid::uniform(12).from(0.05);
+    let grid = TimeGrid::uniform(12).starting_at(0.05);
     let times = grid.times(flow.path)?;
     let (mut x, mut once) = (start.clone(), vec![false; n]);
     let reward = Above(0.5);

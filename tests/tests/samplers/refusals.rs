@@ -158,7 +158,7 @@ fn draws_are_made_from_noise_to_data() -> Result<()> {
     let paper = Paper::linear()?;
     let (flow, x): (_, F64) = (paper.flow(), normal(&device(), 3, 2, 1)?);
     for (grid, refused) in [
-        (TimeGrid::uniform(2).from(0.5), "the start of a grid from noise to data is 0.5, but must be 0"),
+        (TimeGrid::uniform(2).starting_at(0.5), "the start of a grid from noise to data is 0.5, but must be 0"),
         (TimeGrid { end: 0.5, ..TimeGrid::uniform(2) }, "the end of a grid from noise to data is 0.5, but must be 1"),
     ] {
         for outcome in [

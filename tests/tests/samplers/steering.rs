@@ -71,7 +71,7 @@ fn guided_equations_reach_the_tilted_law() -> Result<()> {
     let x: F64 = normal(&device(), 2048, 2, 3)?;
     let exact = ExactGradient { mixture: &paper.prior, reward: &paper.reward };
     let free = MfmGradientFree { reward: &paper.reward, draws: Draws::new(16) };
-    let grid = TimeGrid::uniform(200).from(0.01);
+    let grid = TimeGrid::uniform(200).starting_at(0.01);
     let check = |what: &str, samples: F64, margin: f64| -> Result<()> {
         let (distance, floor) = distance_and_floor(&samples.to_vec::<f64>()?, &paper.target, 900)?;
         println!("{what}: sliced W2 {distance:.3}, floor {floor:.3}");

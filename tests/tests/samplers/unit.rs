@@ -116,10 +116,10 @@ fn bridges_compose_and_keep_the_marginal() -> Result<()> {
 // A step of no length would divide by zero somewhere.
 #[test]
 fn no_time_of_a_grid_comes_twice() -> Result<()> {
-    for grid in [TimeGrid::uniform(1), TimeGrid { power: 4.0, ..TimeGrid::uniform(1000).from(0.01) }] {
+    for grid in [TimeGrid::uniform(1), TimeGrid { power: 4.0, ..TimeGrid::uniform(1000).starting_at(0.01) }] {
         assert!(grid.times(&Linear)?.windows(2).all(|pair| pair[0] < pair[1]));
     }
-    for grid in [TimeGrid { power: 10.0, ..TimeGrid::uniform(100).from(0.01) }, TimeGrid { power: 1e-20, ..TimeGrid::uniform(4) }] {
+    for grid in [TimeGrid { power: 10.0, ..TimeGrid::uniform(100).starting_at(0.01) }, TimeGrid { power: 1e-20, ..TimeGrid::uniform(4) }] {
         assert!(matches!(grid.times(&Linear), Err(Error::Range { what: "the grid's power", .. })), "{grid:?}");
     }
     Ok(())

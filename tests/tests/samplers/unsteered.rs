@@ -133,7 +133,7 @@ fn euler_is_of_order_one_and_heun_of_order_two() -> Result<()> {
 fn equations_reach_the_law() -> Result<()> {
     let paper = Paper::linear()?;
     let noise = normal(&device(), SAMPLES, 2, 4)?;
-    let grid = TimeGrid::uniform(128).from(0.01);
+    let grid = TimeGrid::uniform(128).starting_at(0.01);
     for (dynamics, scheme) in
         [(Dynamics::Ode, Scheme::Euler), (Dynamics::Ode, Scheme::Heun), (Dynamics::Sde, Scheme::Euler), (Dynamics::Sde, Scheme::Heun)]
     {

@@ -62,7 +62,7 @@ pub fn finite_differences(f: impl Fn(&[f64]) -> Vec<f64>, x: &[f64], step: f64) 
     (0..rows).flat_map(|i| columns.iter().map(move |column| column[i])).collect()
 }
 
-/// That two lists agree to `tolerance` of the larger one's largest entry, or of one.
+/// Checks that two lists agree to `tolerance` of the larger one's largest entry, or of one.
 #[track_caller]
 pub fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, context: &str) {
     assert_eq!(found.len(), expected.len(), "{context}");
@@ -72,7 +72,7 @@ pub fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, context: &s
     }
 }
 
-/// That the mean and second moments of samples, n × d, lie within four standard errors of a law's.
+/// Checks that the mean and second moments of samples, n × d, lie within four standard errors of a law's.
 #[track_caller]
 pub fn assert_moments(samples: &[f64], law: &GaussianMixture) {
     let d = law.dimension();

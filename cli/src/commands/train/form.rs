@@ -88,7 +88,7 @@ pub(super) fn initial<T: Tensor>(path: &Path, device: &T::Device, data: &Source)
     if loaded.dimension() == data.dimension() { Ok(loaded) } else { Err(of_another_form(&loaded)) }
 }
 
-/// That a model to start from has the form of the one in training.
+/// Checks that a model to start from has the form of the one in training.
 ///
 /// # Errors
 /// If it has another.

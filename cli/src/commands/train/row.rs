@@ -4,7 +4,7 @@ use crate::failure::Result;
 use crate::run::Line;
 use crate::table::number;
 use mfm_core::Tensor;
-use mfm_nn::train::Step;
+use mfm_nn::train::{CONSISTENCY_LOSS, DIAGONAL_LOSS, Step};
 use serde::{Deserialize, Serialize};
 
 /// A line of the log of `mfm train`.
@@ -34,8 +34,8 @@ impl LogRow {
         let part = |name: &str| parts.iter().find(|(other, _)| *other == name).map_or(0.0, |(_, value)| *value);
         Ok(Self {
             step: step.step,
-            diagonal: part("diagonal loss"),
-            consistency: part("consistency loss"),
+            diagonal: part(DIAGONAL_LOSS),
+            consistency: part(CONSISTENCY_LOSS),
             gradient_norm: step.gradient_norm,
             learning_rate: step.rate,
             seconds,
