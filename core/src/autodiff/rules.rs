@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::shape::Shape;
-use crate::tensor::{Compare, Device, Operations, Reduce, Tensor, Transpose, Unary, sum_to};
+use crate::tensor::{Compare, Device, Operations, Reduce, Tensor, Transpose, Unary};
 use alloc::vec::Vec;
 
 /// g · op′(x), where y = op(x).
