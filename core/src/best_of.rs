@@ -12,7 +12,7 @@ use crate::times::TimeGrid;
 use crate::weights::by_state;
 use alloc::vec::Vec;
 
-/// As many samples as `like` has, of their shape, each the best by reward of `draws` samples of the model made by the map along `grid`. `on_step` is told
+/// As many samples as `like` has, of their shape, each the best by reward of `draws` samples of the model made by the map along `grid`. `on_step` gets
 /// the number of each block of samples ([`Draws::blocks`]), from 0, and the best reward so far, and may stop the run by an error.
 ///
 /// # Errors

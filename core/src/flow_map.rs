@@ -120,7 +120,7 @@ impl<T: Tensor> Query<'_, T> {
 ///
 /// Laws (a suite in `mfm-tests` runs them on any implementation): X_{s,s} = id; X_{w,u} ∘ X_{s,w} = X_{s,u};
 /// v_{s,s} is the [posterior velocity](crate::drift::posterior_velocity); X_{0,1}(ε; t, x_t) ~ p(x1 | x_t) for ε ~ N(0, I), at t = 1 the state itself; t = 0
-/// forgets x_t. A network has the first built in, and the others as well as it has learned them.
+/// forgets x_t. A network has the first built in, and satisfies the others as far as it has learned them.
 pub trait MetaFlowMap<T: Tensor> {
     /// The average velocity v_{s,u}(x; t, x_t, c), of the shape of `query.x`; at s = u the velocity itself.
     ///

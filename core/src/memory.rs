@@ -1,4 +1,4 @@
-//! Lists on the host whose length somebody else asked for.
+//! Lists on the host whose length comes from outside: no memory is an error, not the end of the program.
 
 use alloc::vec::Vec;
 
@@ -16,7 +16,7 @@ pub fn room<N>(op: &'static str, count: usize) -> Result<Vec<N>> {
     }
 }
 
-/// The list of `values`, likewise.
+/// The list of `values`, or an error where there is no memory for it.
 ///
 /// # Errors
 /// As [`room`].
@@ -26,7 +26,7 @@ pub fn list<N>(op: &'static str, values: impl ExactSizeIterator<Item = N>) -> Re
     Ok(list)
 }
 
-/// A list of so many times `value`, likewise.
+/// A list of `count` times `value`, or an error where there is no memory for it.
 ///
 /// # Errors
 /// As [`room`].

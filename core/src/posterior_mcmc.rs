@@ -106,7 +106,7 @@ impl<T: Tensor> Place<T> {
     }
 }
 
-/// Moves `x` from the first time of the grid to the last. `on_step` is told how the chains of each time went, and may stop the run by
+/// Moves `x` from the first time of the grid to the last. `on_step` gets a report of the chains at each time, and may stop the run by
 /// an error. The noise of time k is `noise.fork(k)`, of its move m `noise.fork(k).fork(m)`.
 ///
 /// # Errors

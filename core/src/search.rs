@@ -50,7 +50,7 @@ impl Search {
         self.grid.steps.saturating_mul(self.draws.count)
     }
 
-    /// Searches from the particles `x` at the first time of the grid. `on_step` is told the number of the step and the best reward
+    /// Searches from the particles `x` at the first time of the grid. `on_step` gets the number of the step and the best reward
     /// so far, and may stop the run by an error. Step k uses `noise.fork(k)`.
     ///
     /// # Errors

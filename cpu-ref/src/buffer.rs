@@ -7,7 +7,7 @@ use crate::memory::Block;
 /// Up to how many numbers are kept here, and ask no pool for memory: no more room than the other kinds take.
 pub(crate) const SMALL: usize = 8;
 
-/// Initialised numbers: a few in place, more in a block of a device's pool, or those in memory of somebody else's, which is only read.
+/// Initialised numbers: a few in place, more in a block of a device's pool, or those in memory that a host lends, which is only read.
 pub(crate) struct Buffer<E: Float> {
     device: CpuDevice<E>,
     storage: Storage<E>,

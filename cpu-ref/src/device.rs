@@ -14,7 +14,7 @@ pub(crate) use alloc::rc::Rc as Shared;
 #[cfg(feature = "std")]
 pub(crate) use alloc::sync::Arc as Shared;
 
-/// Memory of somebody else's, which lives as long as any tensor of it.
+/// Memory that a host lends, which lives as long as any tensor of it.
 pub(crate) type Lent<E> = alloc::boxed::Box<dyn AsRef<[E]> + Send + Sync>;
 
 /// Elements below which threads are not worth their while.

@@ -1,4 +1,4 @@
-//! The arguments of the kernels, field by field those of `kernels/abi.h`, where their meaning is told.
+//! The arguments of the kernels, field by field those of `kernels/abi.h`, where their meaning is documented.
 
 use core::ffi::{c_int, c_longlong, c_uint, c_ulonglong};
 use mfm_core::MAX_RANK;

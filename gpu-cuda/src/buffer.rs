@@ -5,7 +5,7 @@ use crate::memory::Block;
 use core::fmt;
 use std::sync::Arc;
 
-/// Device memory: a block, which returns to its device's pool when the buffer is dropped, or memory of somebody else's, which is only read.
+/// Device memory: a block, which returns to its device's pool when the buffer is dropped, or memory that a host lends, which is only read.
 pub(crate) struct Buffer {
     device: CudaDevice,
     address: u64,

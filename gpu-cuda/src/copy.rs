@@ -41,7 +41,7 @@ pub(crate) fn converted(op: &'static str, x: &CudaTensor, device: &CudaDevice) -
     Ok(out)
 }
 
-/// Whether no two elements of a layout share a place, but for those of stretched axes.
+/// Whether no two elements of a layout share a place, apart from those of stretched axes.
 fn is_apart(layout: &Layout) -> bool {
     let mut axes = [(0, 1); MAX_RANK];
     for ((slot, &length), &stride) in axes.iter_mut().zip(layout.shape.axes()).zip(&layout.strides) {

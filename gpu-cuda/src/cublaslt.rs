@@ -109,7 +109,7 @@ impl Drop for Library {
     }
 }
 
-/// What tells its statuses from the driver's codes.
+/// Marks its statuses in messages, apart from the codes of the driver.
 const MESSAGE: &str = "of cuBLASLt";
 
 /// A status of the library's.
@@ -120,7 +120,7 @@ pub(crate) fn check(op: &'static str, status: c_int) -> Result<()> {
     }
 }
 
-/// The status of the library's that an error tells of, if it does.
+/// The status of the library that an error carries, if it does.
 pub(crate) fn status_of(error: &Error) -> Option<c_int> {
     match error {
         Error::Device { code, message, .. } if *message == MESSAGE => Some(*code),

@@ -58,7 +58,7 @@ impl Epilogue {
         }
     }
 
-    /// Whether the library may be asked for it in a product of so many rows, columns and terms on the device: in whole vectors of 16 bytes and, beyond a bias,
+    /// Whether the library may be asked for it in a product of these rows, columns and terms on the device: in whole vectors of 16 bytes and, beyond a bias,
     /// in bf16 (how exact its GELU and its sums are in f32 it does not say), where there is enough to gain, on a GPU where it does it in one pass.
     pub fn may_be_asked(self, device: &CudaDevice, sizes: [usize; 3]) -> bool {
         let (_, vector, matrix) = self.parts();

@@ -9,7 +9,7 @@ use core::ffi::c_void;
 use cust::sys;
 use mfm_core::{Error, Result, Shape};
 
-/// A stream of somebody else's, in the same primary context: a `CUstream`, which is the runtime's `cudaStream_t`. A device's own stream waits for
+/// A stream of the host's, in the same primary context: a `CUstream`, which is the runtime's `cudaStream_t`. A device's own stream waits for
 /// no other by itself, the legacy default stream (a null handle) included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForeignStream(sys::CUstream);

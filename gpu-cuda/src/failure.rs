@@ -26,7 +26,7 @@ pub enum OpenError {
     },
     /// A driver, but no device.
     NoDevice,
-    /// Not so many devices.
+    /// There are fewer devices.
     NoSuchDevice {
         /// The device asked for.
         index: usize,

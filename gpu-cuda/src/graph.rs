@@ -52,7 +52,7 @@ impl CaptureStream {
         let mut graph = Template(null_mut());
         // SAFETY: the stream is being captured.
         let ended = check_raw(op, unsafe { sys::cuStreamEndCapture(self.stream.as_inner(), &raw mut graph.0) });
-        // A broken capture is what is to be told of, whatever the library makes of it.
+        // Report the broken capture, whatever the library makes of it.
         ended.and(multiplied).map(|()| graph)
     }
 }
@@ -107,7 +107,7 @@ impl Drop for Template {
     }
 }
 
-/// `work` with a kernel as the driver wants to be told of it.
+/// `work` with a kernel in the driver's terms.
 fn with_kernel<R>(function: Function, grid: Grid, arguments: &[u64], work: impl FnOnce(*const sys::CUDA_KERNEL_NODE_PARAMS) -> R) -> R {
     let mut parameters = [arguments.as_ptr().cast::<c_void>().cast_mut()];
     let [x, y, z] = grid.blocks;
@@ -126,7 +126,7 @@ fn with_kernel<R>(function: Function, grid: Grid, arguments: &[u64], work: impl 
     work(&raw const kernel)
 }
 
-/// A copy as the driver wants to be told of it: a box of one row.
+/// A copy in the driver's terms: a box of one row.
 fn box_of(upload: &Upload) -> sys::CUDA_MEMCPY3D {
     sys::CUDA_MEMCPY3D {
         srcXInBytes: 0,

@@ -151,14 +151,14 @@ unsafe impl Send for Function {}
 // SAFETY: as above.
 unsafe impl Sync for Function {}
 
-/// Grids that take up to so many turns are made whole: of more turns the last, which may be mostly empty, is a small part.
+/// Grids that take up to this many turns are made whole: of more turns the last, which may be mostly empty, is a small part.
 const FEW_TURNS: usize = 8;
 
 /// The kernels of one GPU.
 pub(crate) struct Kernels {
     capability: (i32, i32),
     multiprocessors: usize,
-    /// How many blocks of a kernel, of so many threads, a multiprocessor runs at once.
+    /// How many blocks of a kernel, with this number of threads, a multiprocessor runs at once.
     resident: Mutex<HashMap<(Function, u32), usize, BuildQuick>>,
     /// By the numbers of kernel and suffix.
     functions: [[OnceLock<Function>; SUFFIXES]; KERNELS],
@@ -208,7 +208,7 @@ impl Kernels {
     /// The module of a subject: precompiled, or compiled here where the driver does not take that.
     fn load(&self, op: &'static str, subject: &'static str) -> Result<Module> {
         let image = images::precompiled(subject, self.capability)?;
-        // The driver tells PTX from a cubin by itself.
+        // The driver distinguishes PTX from a cubin by itself.
         match check(op, Module::from_cubin(image, &[])) {
             // An image that the driver, or the device, does not take.
             Err(Error::Device { code: 200 | 209 | 218 | 222, .. }) => {
@@ -221,7 +221,7 @@ impl Kernels {
 }
 
 impl Function {
-    /// How many blocks of so many threads a multiprocessor runs at once; 0 where the driver does not say.
+    /// How many blocks with this number of threads a multiprocessor runs at once; 0 where the driver does not say.
     fn resident(self, threads: u32) -> usize {
         let (mut blocks, threads) = (0, i32::try_from(threads).unwrap_or(i32::MAX));
         // SAFETY: the function is loaded, and `blocks` there to be written.

@@ -1,6 +1,6 @@
 //! The CUDA backend of Meta Flow Maps, over `cust`.
 //!
-//! The driver is found when the first device is opened: programs build, link and start on machines without it, and are told there is no device.
+//! The driver is found when the first device is opened: programs build, link and start on machines without it, where opening a device is an error.
 //! A [`CudaTensor`] is a view of a shared buffer, so reshaping, permuting, slicing and stretching copy nothing. Buffers come from a pool of the
 //! [`CudaDevice`], so a steady loop asks the driver for no memory. Sums have one order: the same work gives the same numbers, bit for bit.
 //!

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 const SMALLEST: usize = 512;
 /// The pool may always keep this much.
 const SLACK: usize = 64 << 20;
-/// Tensors and pool together hold at most so many times what ever was in tensors: blocks of other sizes wait while those of one are in use, and a loop that
+/// Tensors and pool together hold at most this many times the most that was ever in tensors: blocks of other sizes wait while those of one are in use, and a loop that
 /// has all of them asks the driver for nothing. Before more is asked of the driver, blocks of the sizes that were used least lately make room.
 const SPREAD: usize = 2;
 

@@ -23,7 +23,7 @@ const KEPT: usize = 64;
 const KEPT_OF_A_FORM: usize = 4;
 /// After this many graphs of a form that were never used again, only every `MOST_ONCE`-th list gets one: its products may have new addresses each time.
 const MOST_ONCE: u64 = 16;
-/// After so many failures of a form there are no more graphs of it.
+/// The number of failures of a form after which there are no more graphs of it.
 const MOST_FAILURES: u32 = 2;
 /// Of how many forms it is known what became of their graphs.
 const FORMS: usize = 1 << 10;

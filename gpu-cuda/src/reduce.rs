@@ -90,7 +90,7 @@ pub(crate) fn sum_of_parts(device: &CudaDevice, from: Address, (parts, apart): (
     Ok(out)
 }
 
-/// Writes the sum or maximum of parts, so many numbers apart; many of them by runs.
+/// Writes the sum or maximum of parts that are a stride apart; many of them by runs.
 fn join(name: &'static str, device: &CudaDevice, op: i32, parts: (Address, (usize, usize)), out: &CudaTensor) -> Result<()> {
     let (from, (parts, apart)) = parts;
     let outputs = out.shape().elements();

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 pub(crate) const CHUNK: usize = 8 << 20;
 /// The smallest chunk.
 const SMALL: usize = 64 << 10;
-/// With so many chunks none is made before the oldest was waited for.
+/// The number of chunks beyond which none is made before the oldest was waited for.
 const MOST: usize = 8;
 
 /// Host memory that the device reads and writes by itself.

@@ -35,7 +35,7 @@ impl Stream {
         check_raw(op, unsafe { sys::cuStreamSynchronize(self.0) })
     }
 
-    /// Memory of so many bytes for work that is queued from now on; `None` where there is no more. It is given back by [`release`](Self::release).
+    /// Memory of this many bytes for work that is queued from now on; `None` where there is no more. It is given back by [`release`](Self::release).
     pub fn allocate(&self, op: &'static str, bytes: usize) -> Result<Option<u64>> {
         let mut address = 0;
         // SAFETY: the stream is alive, and `address` there to be written.

@@ -8,7 +8,7 @@ use core::ops::Range;
 use mfm_core::Result;
 
 impl CudaDevice {
-    /// Host memory for a transfer of so many bytes.
+    /// Host memory for a transfer of this many bytes.
     fn chunk(&self, op: &'static str, bytes: usize) -> Result<Chunk> {
         match self.run(op, || self.state().staging.take(op, bytes))? {
             Some(chunk) if chunk.capacity() >= bytes => Ok(chunk),

@@ -56,7 +56,7 @@ impl Piece<'_> {
         }
     }
 
-    /// Whether it is the other, but for numbers, sizes and addresses of kernels and copies. Of products nothing is changed in a graph: what the library does
+    /// Whether it equals the other up to numbers, sizes and addresses of kernels and copies. Of products nothing is changed in a graph: what the library does
     /// for them is not known, and drivers are reported to do other work after such changes.
     fn is_like(&self, other: &Self) -> bool {
         match (self, other) {

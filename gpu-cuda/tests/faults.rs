@@ -61,7 +61,7 @@ fn cublaslt_that_cannot_be_opened() {
     assert!(CudaDevice::new(0).unwrap().has_cublaslt());
     assert_eq!((other.memory().pooled, other.has_cublaslt()), (0, false));
     drop(other);
-    // What is told of a lost device is that.
+    // The error of a lost device says so.
     fail(c"cublasLtCreate", 719, 0);
     let lost = "cuda: the device reported error 719 (a kernel failed; the device is lost to this process)";
     assert_eq!(sentence(CudaDevice::new(0)), lost);
@@ -212,7 +212,7 @@ fn a_lost_device() {
     works(&CudaDevice::new(0).unwrap()).unwrap();
 }
 
-/// What the library answers to a product when the device is lost is not what is told.
+/// The library's own answer to a product when the device is lost is not what is reported.
 #[test]
 fn a_lost_device_behind_a_status_of_the_library() {
     let Some(_guard) = alone() else { return };
@@ -236,7 +236,7 @@ fn a_lost_device_behind_a_status_of_the_library() {
             let error = square().unwrap_err();
             refuse_epilogues(0, false);
             assert!(matches!(error, Error::Device { code, .. } if code == if lost { 719 } else { status }), "{error}");
-            // Of work that was gathered what is lost is told ever after.
+            // Work that was gathered and lost is an error ever after.
             assert_eq!(device.sync().is_err(), lost || graphs && known && late, "{case} {status} {late}");
         }
     }

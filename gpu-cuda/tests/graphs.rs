@@ -223,7 +223,7 @@ fn lost_work_is_not_lost_in_silence() -> Result<()> {
     Ok(())
 }
 
-/// The driver may lose a capture because somebody else waits for the whole GPU.
+/// The driver may lose a capture because another part of the process waits for the whole GPU.
 #[test]
 fn a_broken_capture_is_tried_again() -> Result<()> {
     let Some(_guard) = alone() else { return Ok(()) };

@@ -29,7 +29,7 @@ impl Grid {
         self.values.len() / self.columns.max(1)
     }
 
-    /// The place that is so many columns and rows from the middle of the first cell.
+    /// The place that many columns and rows from the middle of the first cell.
     pub(super) fn place(&self, [column, row]: [f64; 2]) -> [f64; 2] {
         let along = |axis: usize, k: f64, count: usize| self.from[axis] + (self.to[axis] - self.from[axis]) * (k + 0.5) / count as f64;
         [along(0, column, self.columns), along(1, row, self.rows())]

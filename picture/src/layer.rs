@@ -179,7 +179,7 @@ impl Layer {
                 if top >= end - 0.5 {
                     return Ok(());
                 }
-                // A gap across a bar tells that it goes on beyond the panel.
+                // A gap across a bar shows that it goes on beyond the panel.
                 let slanted = |y: f64| [[left - 1.0, y + 3.0], [right + 1.0, y - 3.0], [right + 1.0, y], [left - 1.0, y + 6.0]];
                 canvas.polygon(&slanted(end + 12.0), PAPER)
             }),

@@ -14,7 +14,7 @@ const TITLE: f64 = 13.0;
 const PITCH: f64 = 18.0;
 /// The room right of a panel's frame.
 const AFTER: f64 = 12.0;
-/// Pixels from one tick to the next, at least about so many.
+/// The least distance from one tick to the next, about, in pixels.
 const APART: f64 = 50.0;
 
 /// One panel of a [`Figure`](super::Figure).
@@ -69,7 +69,7 @@ impl Panel {
         font.lines(&self.title, TITLE, true, width - self.before(font, height) - AFTER)
     }
 
-    /// Draws the panel into a part of the canvas, with room for so many lines of title.
+    /// Draws the panel into a part of the canvas, with room for that many lines of title.
     pub(super) fn draw(&self, canvas: &Canvas<'_>, [left, top]: [f64; 2], [width, height]: [f64; 2], title_lines: usize) -> Result<()> {
         let before = self.before(canvas.font, height);
         let legend = self.legend(canvas.font, width - before - AFTER);

@@ -136,7 +136,7 @@ fn the_slope_by_covariance_sees_a_jump_and_that_by_the_path_does_not() -> Result
     Ok(())
 }
 
-// 512 samples, half of which are forbidden without steering. A population and the best of several keep to what is allowed; choices and chains do but for a
+// 512 samples, half of which are forbidden without steering. A population and the best of several keep to what is allowed; choices and chains do, except for a
 // state all of whose draws are forbidden; an ODE comes near the bound and does not stop there; and what asks for gradients does not see it.
 #[test]
 fn who_keeps_to_what_is_allowed() -> Result<()> {

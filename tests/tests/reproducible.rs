@@ -69,7 +69,7 @@ fn the_solver_does_not_depend_on_threads() -> Result<()> {
     Ok(())
 }
 
-// Blocks change the order of some sums: samples agree to rounding, amplified by a few steps; but for choices that hang on a rounding, of
+// Blocks change the order of some sums: samples agree to rounding, amplified by a few steps, except for choices that hang on a rounding, of
 // which 700 samples × 4 steps have at most a few.
 #[test]
 fn samples_hardly_depend_on_blocks() -> Result<()> {

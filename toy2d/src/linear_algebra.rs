@@ -134,7 +134,7 @@ impl Matrix {
         // By a power of two, which rounds nothing, so that no product of two entries is too large or too small.
         let (_, exponent) = libm::frexp(a.data.iter().fold(0.0, |top: f64, x| top.max(x.abs())));
         a.data.iter_mut().for_each(|x| *x = libm::ldexp(*x, -exponent));
-        // Rounding leaves no less than this. Ten sweeps come there, but for a matrix that rounding alone keeps from being singular.
+        // Rounding leaves no less than this. Ten sweeps reach that, unless only rounding keeps the matrix from being singular.
         let rounding = f64::EPSILON * n as f64;
         for _ in 0..30 {
             // Beside its own two diagonal entries, so that a small block counts beside a large one.

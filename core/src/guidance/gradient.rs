@@ -14,7 +14,7 @@ use crate::weights::{by_state, concentration, weights_of};
 
 /// ∇V ≈ ∇_x log (1/N) Σ_i exp r(X_{0,1}(ε_i; t, x)), by one backward pass through the map (Meta Flow Maps, estimator MFM-G).
 ///
-/// Consistent as N → ∞ for a reward that is the integral of its gradient along every path (continuous, and differentiable but for corners). Where it jumps,
+/// Consistent as N → ∞ for a reward that is the integral of its gradient along every path (continuous, and differentiable except at corners). Where it jumps,
 /// also to −∞, the limit is wrong: what the value gains at a jump is in no gradient, and [`MfmGradientFree`](super::MfmGradientFree) is right. At finite N the
 /// plug-in logarithm biases it towards the gradient at single draws, most where the reward varies much over the posterior.
 #[derive(Clone, Copy, Debug)]

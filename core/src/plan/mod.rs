@@ -87,7 +87,7 @@ impl Estimator {
     }
 }
 
-/// An estimator with its sizes and options; what an estimator has no use for is not read.
+/// An estimator with its sizes and options. Options that an estimator does not use are not read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Which.

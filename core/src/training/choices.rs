@@ -32,7 +32,7 @@ pub struct Diagonal<T> {
     pub s: Vec<f64>,
     /// The noise in each place, of the shape of the samples.
     pub noise: T,
-    /// The guidance scale that the network is told for each sample; `None` for a network that takes none.
+    /// The guidance scale that the network gets for each sample; `None` for a network that takes none.
     pub guidance: Option<Vec<f64>>,
 }
 

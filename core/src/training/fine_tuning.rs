@@ -51,8 +51,8 @@ pub enum WeightSlope {
     #[default]
     Pathwise,
     /// κ Σ (w_i − w̄) x1_i/(N − 1) over N ≥ 2 draws: κ Cov(w, x1 | x_t), since (σ²/2)∇_x log p(x1 | x_t) = κ (x1 − E x1) on any Gaussian path. Takes no
-    /// gradient of the reward or of the map, so it serves any reward, with jumps and with −∞. κ is infinite at t = 1, where draws agree but for what a map
-    /// errs: where that of the straight path, 1/(1 − τ), is above 10, the squared residual weighs (10/κ)², which moves no minimiser, and without which its mean would be
+    /// gradient of the reward or of the map, so it serves any reward, with jumps and with −∞. κ is infinite at t = 1, where the draws of an exact map
+    /// agree: where κ of the straight path, 1/(1 − τ), is above 10, the squared residual weighs (10/κ)², which moves no minimiser, and without which its mean would be
     /// infinite.
     Covariance,
 }

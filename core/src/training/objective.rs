@@ -198,7 +198,7 @@ impl Objective {
 }
 
 impl Guided {
-    /// ω (v(·, y) − v(·, ∅)), which is zero where the label was dropped; with w of each sample where the query tells it.
+    /// ω (v(·, y) − v(·, ∅)), which is zero where the label was dropped; with the w of each sample where the query has one.
     pub(super) fn shift<T: Tensor, M: Lift<T>>(&self, flow: &Flow<'_, M>, query: &Query<'_, T>) -> Result<T> {
         let omega = |scale: f64| 1.0 - 1.0 / scale;
         if omega(self.scale) == 0.0 && query.condition.guidance.is_none() {

@@ -7,7 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// How the times (t; s) and (t; s, u) of a training batch are drawn: on the linear path as it says, on another at the same signal-to-noise ratios
-/// ([`Interpolant::time_of_straight`]), so that it makes no difference to what a map put on that path learns, but for the weights of the Eulerian and mean flow losses.
+/// ([`Interpolant::time_of_straight`]), so that a map put on that path learns the same, up to the weights of the Eulerian and mean flow losses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimeLaw {
     /// t = U^power with probability 1 − `at_zero`, else 0, where the map is the unconditional one.

@@ -17,7 +17,7 @@ use mfm_core::{Operations, Result, Tensor};
 
 function!(Map2 Stretch(g, scale) = g * (E::ONE + scale));
 
-/// The rows from `first` on: normalised to mean 0 and variance 1 (but for ε), scaled and shifted. The normalised rows and 1/√(variance + ε) are kept where
+/// The rows from `first` on: normalised to mean 0 and variance 1 (up to ε), scaled and shifted. The normalised rows and 1/√(variance + ε) are kept where
 /// there is room for them.
 struct Normalise<'a, E: Float> {
     out: &'a mut [E],

@@ -148,7 +148,7 @@ impl Heads {
         self.queries.div_ceil(if is_twice { 2 * TILE } else { TILE })
     }
 
-    /// Runs a kernel of so many blocks for each batch entry.
+    /// Runs a kernel with this number of blocks for each batch entry.
     fn launch(&self, kernel: Kernel, blocks: usize, others: Others<'_>) -> Result<()> {
         let Others { tangents: [tq, tk, tv], g, out, tangent, gradients: [gq, gk, gv], logsum, delta } = others;
         let operands = [Some(&self.q), Some(&self.k), Some(&self.v), tq, tk, tv, g, out, tangent, gq, gk, gv];

@@ -48,7 +48,7 @@ pub(super) fn goes_by_vectors_or_repeats(x: &CudaTensor) -> bool {
     *last == 0 || (*last == 1 && x.address().is_multiple_of(16) && others.iter().all(|stride| stride.is_multiple_of(lanes)))
 }
 
-/// Sums in f32 of so many parts, each of `kinds` sums of `length` numbers.
+/// Sums in f32 of a number of parts, each of `kinds` sums of `length` numbers.
 pub(super) struct Partial {
     pub buffer: Buffer,
     parts: usize,

@@ -1,4 +1,4 @@
-//! What a run tells of its steps, and that it can be stopped at each.
+//! What a run reports of its steps, and that it can be stopped at each.
 
 use crate::Paper;
 use crate::support::{F64, device, normal};
@@ -11,7 +11,7 @@ use mfm_core::reward::Reward;
 use mfm_core::{Draws, Error, Noise, Result, Tensor, TimeGrid};
 use mfm_toy2d::QuadraticReward;
 
-/// What a plan tells of its steps until the step `last`, at which it is stopped.
+/// What a plan reports of its steps until the step `last`, at which it is stopped.
 fn told(plan: &Plan, samples: usize, last: usize) -> Result<Vec<Diagnostics>> {
     let paper = Paper::linear()?;
     let x: F64 = normal(&device(), samples, 2, 1)?;
@@ -27,7 +27,7 @@ fn told(plan: &Plan, samples: usize, last: usize) -> Result<Vec<Diagnostics>> {
     Ok(steps)
 }
 
-// What weighs draws or particles tells how concentrated their weights are.
+// Estimators that weigh draws or particles report how concentrated the weights are.
 #[test]
 fn every_plan_tells_of_its_steps_and_can_be_stopped() -> Result<()> {
     use Estimator::{BestOfN, Dps, Mcmc, MfmG, MfmGf, MfmSmc, Resampled, Search, Smc};

@@ -18,7 +18,7 @@ pub fn frechet_distance(a: &[f64], b: &[f64], dimension: usize) -> Result<f64> {
     let ((mean_a, a), (mean_b, b)) = (moments(a, dimension)?, moments(b, dimension)?);
     let shift: f64 = mean_a.iter().zip(&mean_b).map(|(x, y)| (x - y) * (x - y)).sum();
     let root = square_root(&a);
-    // The trace of a square root is the sum of the roots of the eigenvalues, none of which is negative but for rounding.
+    // The trace of a square root is the sum of the roots of the eigenvalues, none of which is negative except by rounding.
     let (values, _) = root.product(&b).product(&root).symmetric_eigen();
     let shared: f64 = values.iter().map(|value| value.max(0.0).sqrt()).sum();
     let spread: f64 = (0..dimension).map(|i| a.at(i, i) + b.at(i, i)).sum();

@@ -82,7 +82,7 @@ impl<E: Float> Heads<E> {
     }
 }
 
-/// q, k and v of one shape but for the last two axes.
+/// q, k and v, whose shapes agree in all but the last two axes.
 #[derive(Clone)]
 pub(super) struct Operands<E: Float> {
     pub q: Heads<E>,

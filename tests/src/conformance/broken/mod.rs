@@ -1,6 +1,6 @@
 //! Backends with one fault each: what the suite must catch.
 //!
-//! They compute as the judge does, with native faces for every hook, but for the [`Fault`]. Without one the suite passes, which
+//! They compute as the judge does, with native faces for every hook, apart from the [`Fault`]. Without one the suite passes, which
 //! also shows that the faces are called.
 
 mod hooks;
