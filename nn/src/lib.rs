@@ -99,7 +99,7 @@ pub use model::{Model, ModelConfig};
 pub use module::Module;
 pub use network::{Network, NetworkConfig};
 pub use on_path::OnPath;
-pub use optimiser::{Optimiser, OptimiserConfig};
+pub use optimiser::OptimiserConfig;
 pub use precondition::{GaussianConfig, Preconditioned};
 pub use saved::SavedModel;
 pub use schedule::LearningRate;

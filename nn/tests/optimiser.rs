@@ -4,8 +4,9 @@
 mod common;
 
 use common::{Device64, Tensor64, close, normal, tensor, values};
+use mfm_core::tensor::OptimiserState;
 use mfm_core::{Error, Operations};
-use mfm_nn::optimiser::{Method, Optimiser, OptimiserConfig, average_decay};
+use mfm_nn::optimiser::{Method, OptimiserConfig, average_decay};
 use mfm_nn::schedule::{Decay, LearningRate};
 
 /// One number under PyTorch's rules, as its documentation writes them.
@@ -44,22 +45,19 @@ fn twenty_steps_equal_the_scalar_rules() {
     for method in [Method::Adam, Method::RAdam] {
         for (weight_decay, second_decay) in [(0.0, 0.999), (0.1, 0.99)] {
             let config = OptimiserConfig { method, weight_decay, second_decay, ..OptimiserConfig::default() };
-            let mut parameters = normal(&device, 1, &[5]);
-            let mut scalars: Vec<Scalar> = values(&parameters).into_iter().map(|value| Scalar { value, first: 0.0, second: 0.0 }).collect();
-            let mut optimiser = Optimiser::new(config, &parameters).unwrap();
+            let mut state = OptimiserState::new(normal(&device, 1, &[5]), false).unwrap();
+            let mut scalars: Vec<Scalar> =
+                values(&state.parameters).into_iter().map(|value| Scalar { value, first: 0.0, second: 0.0 }).collect();
             for k in 1..=20 {
                 // The gradient of a quartic, and noise.
                 let noise = normal(&device, 100 + k, &[5]);
-                let gradient = parameters.mul(&parameters.square().unwrap()).unwrap().add(&noise).unwrap();
+                let gradient = state.parameters.mul(&state.parameters.square().unwrap()).unwrap().add(&noise).unwrap();
                 let rate = 0.01 * k as f64;
                 for (scalar, gradient) in scalars.iter_mut().zip(values(&gradient)) {
                     scalar.step(&config, gradient, rate, k as i32);
                 }
-                parameters = optimiser.update(&parameters, None, &gradient, rate).unwrap().parameters;
-                close(&values(&parameters), &scalars.iter().map(|s| s.value).collect::<Vec<_>>(), 1e-12);
-                // A saved and restored state goes on alike.
-                let (first, second) = optimiser.moments();
-                optimiser = Optimiser::resume(config, first.clone(), second.clone(), optimiser.steps()).unwrap();
+                state = config.step(k, rate, None).apply(&state, &gradient).unwrap().state;
+                close(&values(&state.parameters), &scalars.iter().map(|s| s.value).collect::<Vec<_>>(), 1e-12);
             }
         }
     }
@@ -76,11 +74,10 @@ fn wrong_settings_and_shapes_are_errors() {
         OptimiserConfig { epsilon: 0.0, ..good },
         OptimiserConfig { weight_decay: f64::NAN, ..good },
     ] {
-        assert!(matches!(Optimiser::new(bad, &parameters), Err(Error::Range { .. })));
+        assert!(matches!(bad.check(), Err(Error::Range { .. })), "{bad:?}");
     }
-    let mut optimiser = Optimiser::new(good, &parameters).unwrap();
-    assert!(matches!(optimiser.update(&parameters, None, &normal(&device, 1, &[1]), 0.1), Err(Error::Shape { .. })));
-    assert_eq!(optimiser.steps(), 0);
+    let state = OptimiserState::new(parameters, false).unwrap();
+    assert!(matches!(good.step(1, 0.1, None).apply(&state, &normal(&device, 1, &[1])), Err(Error::Shape { .. })));
 }
 
 #[test]
@@ -98,9 +95,10 @@ fn averages() {
     let device = Device64::new();
     let (parameters, old) = (tensor(&device, &[3.5, -2.5], &[2]), tensor(&device, &[1.0, 2.0], &[2]));
     let gradient = tensor(&device, &[1.0, -1.0], &[2]);
-    let mut optimiser = Optimiser::new(OptimiserConfig { epsilon: 1e-30, ..OptimiserConfig::default() }, &parameters).unwrap();
+    let config = OptimiserConfig { epsilon: 1e-30, ..OptimiserConfig::default() };
+    let state = OptimiserState { average: Some(old), ..OptimiserState::new(parameters, false).unwrap() };
     // The first step of Adam goes the whole rate along the gradient's sign.
-    let updated = optimiser.update(&parameters, Some((&old, 0.999)), &gradient, 0.5).unwrap();
+    let updated = config.step(1, 0.5, Some(0.999)).apply(&state, &gradient).unwrap().state;
     close(&values(&updated.parameters), &[3.0, -2.0], 1e-14);
     // At step 1 the average's decay is 2/11; in the long run the one asked for.
     close(&values(&updated.average.unwrap()), &[1.0 * 2.0 / 11.0 + 3.0 * 9.0 / 11.0, 4.0 / 11.0 - 18.0 / 11.0], 1e-14);

@@ -35,7 +35,7 @@ fn train(graphs_too: bool, config: &ModelConfig, size: usize, steps: u64) -> Res
     if let Some(graphs) = device.graphs() {
         assert_eq!(graphs.refused, 0, "{graphs:?}");
     }
-    Ok((trainer.state().parameters.to_vec()?, done))
+    Ok((trainer.state().optimiser.parameters.to_vec()?, done))
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use mfm_core::interpolant::{Trigonometric, VariancePreserving};
 use mfm_core::tensor::Device;
+use mfm_core::tensor::OptimiserState;
 use mfm_core::training::{Consistency, Objective, Velocities};
 use mfm_core::{Flow, Interpolant, Noise, Result, Shape, Tensor, interpolant};
 use mfm_cpu_ref::CpuDevice;
@@ -44,7 +45,7 @@ fn train<D: Device>(device: &D, trainer: &mut Trainer<D::Tensor, Model<D::Tensor
 
 /// All numbers of a state, bit by bit.
 fn bits<T: Tensor>(state: &TrainingState<T>) -> Vec<Vec<u32>> {
-    let TrainingState { parameters, first, second, average, .. } = state;
+    let OptimiserState { parameters, first, second, average } = &state.optimiser;
     let of = |tensor: &T| tensor.to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect();
     [parameters, first, second].into_iter().chain(average).map(of).collect()
 }
@@ -52,10 +53,10 @@ fn bits<T: Tensor>(state: &TrainingState<T>) -> Vec<Vec<u32>> {
 /// The parameters before and after training, and their average.
 fn moved<D: Device>(device: &D) -> Result<[Vec<f64>; 3]> {
     let mut trainer = Trainer::new(settings(), &model(device))?;
-    let before = trainer.state().parameters.to_vec()?;
+    let before = trainer.state().optimiser.parameters.to_vec()?;
     train(device, &mut trainer, STEPS);
     let state = trainer.state();
-    Ok([before, state.parameters.to_vec()?, state.average.unwrap().to_vec()?])
+    Ok([before, state.optimiser.parameters.to_vec()?, state.optimiser.average.as_ref().unwrap().to_vec()?])
 }
 
 fn gpu(precision: Precision) -> Option<CudaDevice> {

@@ -28,6 +28,15 @@ pub struct OptimiserUpdate<T> {
 }
 
 impl<T: Tensor> OptimiserState<T> {
+    /// That of parameters that have made no step: moments of zero, and the parameters themselves as their moving average if there is to be one.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn new(parameters: T, with_average: bool) -> Result<Self> {
+        let (first, second) = (parameters.zeros_like()?, parameters.zeros_like()?);
+        Ok(Self { average: with_average.then(|| parameters.clone()), parameters, first, second })
+    }
+
     /// The update whose state this is.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use crate::train::TrainingState;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use mfm_core::tensor::OptimiserState;
 use mfm_core::{Device, Shape};
 
 /// A file in memory: its header and its tensors, in place.
@@ -171,12 +172,8 @@ impl ModelFile<'_> {
         let shape = Shape::new(&[length.max(least)])?;
         let precise = device.precise();
         let read = |name| self.expect(name, shape)?.to_tensor(&precise);
-        Ok(Some(TrainingState {
-            step: record.step,
-            parameters: read(parameters)?,
-            first: read(first)?,
-            second: read(second)?,
-            average: if record.average { Some(read(average)?) } else { None },
-        }))
+        let average = record.average.then(|| read(average)).transpose()?;
+        let optimiser = OptimiserState { parameters: read(parameters)?, first: read(first)?, second: read(second)?, average };
+        Ok(Some(TrainingState { step: record.step, optimiser }))
     }
 }

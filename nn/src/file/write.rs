@@ -9,6 +9,7 @@ use crate::module::Module;
 use crate::train::TrainingState;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use mfm_core::tensor::OptimiserState;
 use mfm_core::{Error, Shape, Tensor, memory};
 
 /// The name of the data's mean in a file.
@@ -69,7 +70,9 @@ pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: 
     check_absorbed(header.absorbed)?;
     header.training = match (header.training, training) {
         (_, None) => None,
-        (Some(record), Some(state)) => Some(super::TrainingRecord { step: state.step, average: state.average.is_some(), ..record }),
+        (Some(record), Some(state)) => {
+            Some(super::TrainingRecord { step: state.step, average: state.optimiser.average.is_some(), ..record })
+        }
         (None, Some(_)) => return Err(FileError::Unwritable { what: "a training state needs a training record in the header" }),
     };
     let mut contents = parameters(model)?;
@@ -86,7 +89,8 @@ pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: 
         contents.push(Content::new(ABSORBED, Shape::new(&[1])?, &[header.absorbed])?);
     }
     if let Some(state) = training {
-        let tensors = [Some(&state.parameters), Some(&state.first), Some(&state.second), state.average.as_ref()];
+        let OptimiserState { parameters, first, second, average } = &state.optimiser;
+        let tensors = [Some(parameters), Some(first), Some(second), average.as_ref()];
         for (name, tensor) in STATE.iter().zip(tensors) {
             if let Some(tensor) = tensor {
                 contents.push(Content::tensor(name, tensor)?);

@@ -2,8 +2,8 @@
 
 mod rectification;
 
-use mfm_core::tensor::{OptimiserState, OptimiserStep, OptimiserUpdate};
-use mfm_core::{Error, Operations, Result, Tensor};
+use mfm_core::tensor::OptimiserStep;
+use mfm_core::{Error, Result};
 use rectification::rectification;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub enum Method {
     RAdam,
 }
 
-/// The settings of an [`Optimiser`]; the defaults are PyTorch's.
+/// The settings of an optimiser; the defaults are PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OptimiserConfig {
     /// The method.
@@ -62,82 +62,15 @@ impl OptimiserConfig {
         }
         Ok(())
     }
-}
 
-/// What [`Optimiser::update`] makes.
-#[derive(Clone, Debug)]
-pub struct Updated<T> {
-    /// The parameters.
-    pub parameters: T,
-    /// The same as the device works with them ([`Tensor::to_working`]).
-    pub working: T,
-    /// Their sum, a scalar: not finite unless all of them are.
-    pub sum: T,
-    /// Their moving average, if there is one.
-    pub average: Option<T>,
-}
-
-/// An optimiser and its state.
-#[derive(Clone, Debug)]
-pub struct Optimiser<T> {
-    config: OptimiserConfig,
-    /// The running mean of the gradient.
-    first: T,
-    /// The running mean of its square.
-    second: T,
-    /// The updates made so far.
-    steps: u64,
-}
-
-impl<T: Tensor> Optimiser<T> {
-    /// An optimiser that has seen nothing, for parameters of the shape of `parameters`.
-    ///
-    /// # Errors
-    /// [`Error::Range`] for a bad `config`, and whatever the device reports.
-    pub fn new(config: OptimiserConfig, parameters: &T) -> Result<Self> {
-        config.check()?;
-        Ok(Self { config, first: parameters.zeros_like()?, second: parameters.zeros_like()?, steps: 0 })
-    }
-
-    /// An optimiser that goes on from the moments that [`moments`](Self::moments) gave after `steps` updates.
-    ///
-    /// # Errors
-    /// [`Error::Range`] for a bad `config`, [`Error::Shape`] if the moments differ in shape.
-    pub fn resume(config: OptimiserConfig, first: T, second: T, steps: u64) -> Result<Self> {
-        config.check()?;
-        if first.shape() != second.shape() {
-            return Err(Error::Shape { op: "optimiser", left: first.shape(), right: second.shape() });
-        }
-        Ok(Self { config, first, second, steps })
-    }
-
-    /// The settings.
-    pub fn config(&self) -> OptimiserConfig {
-        self.config
-    }
-
-    /// The first and the second moment.
-    pub fn moments(&self) -> (&T, &T) {
-        (&self.first, &self.second)
-    }
-
-    /// The updates made so far.
-    pub fn steps(&self) -> u64 {
-        self.steps
-    }
-
-    /// The parameters after one step against `gradient` at learning rate `rate`, and their moving average with its decay ([`average_decay`]) if there is
-    /// one. With m, v the decaying means of g, g² and k the step:
+    /// The factors of step `k` (counted from 1) at learning rate `rate`, to be applied to an [`OptimiserState`](mfm_core::tensor::OptimiserState); `average` is the
+    /// decay of the moving average ([`average_decay`]), if there is one. With m, v the decaying means of g, g²:
     ///
     /// Adam: θ ← (1 − rate λ) θ − rate m̂/(√v̂ + ε), m̂ = m/(1 − β₁ᵏ), v̂ = v/(1 − β₂ᵏ).
     /// RAdam: θ ← (1 − rate λ) θ − rate r m̂ √(1 − β₂ᵏ)/(√v + ε), where r is the rectification if its degrees of freedom ρ exceed 5, and
     /// θ ← (1 − rate λ) θ − rate m̂ before (as in PyTorch).
-    ///
-    /// # Errors
-    /// [`Error::Shape`] if the shapes differ from the moments'; nothing is changed then.
-    pub fn update(&mut self, parameters: &T, average: Option<(&T, f64)>, gradient: &T, rate: f64) -> Result<Updated<T>> {
-        let OptimiserConfig { method, first_decay, second_decay, epsilon, weight_decay } = self.config;
-        let k = self.steps + 1;
+    pub fn step(&self, k: u64, rate: f64, average: Option<f64>) -> OptimiserStep {
+        let Self { method, first_decay, second_decay, epsilon, weight_decay } = *self;
         let left_first = 1.0 - libm::pow(first_decay, k as f64);
         let left_second = 1.0 - libm::pow(second_decay, k as f64);
         let root = libm::sqrt(left_second);
@@ -149,23 +82,14 @@ impl<T: Tensor> Optimiser<T> {
                 None => (None, 1.0 / left_first),
             },
         };
-        let step = OptimiserStep {
+        OptimiserStep {
             first_decay,
             second_decay,
             epsilon,
             size: rate * factor,
             keep: 1.0 - rate * weight_decay,
-            average_decay: average.map_or(0.0, |(_, decay)| average_decay(decay, k)),
-        };
-        let state = OptimiserState {
-            parameters: parameters.clone(),
-            first: self.first.clone(),
-            second: self.second.clone(),
-            average: average.map(|(average, _)| average.clone()),
-        };
-        let OptimiserUpdate { state, working, sum } = step.apply(&state, gradient)?;
-        (self.first, self.second, self.steps) = (state.first, state.second, k);
-        Ok(Updated { parameters: state.parameters, working, sum, average: state.average })
+            average_decay: average.map_or(0.0, |decay| average_decay(decay, k)),
+        }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::{DataSource, Flat, LossInput, Samples, StepLoss, TrainError, TrainingConfig};
 use crate::module::Module;
-use crate::optimiser::{Optimiser, Updated};
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
 use mfm_core::autodiff::Tape;
+use mfm_core::tensor::{OptimiserState, OptimiserUpdate};
 use mfm_core::{Device, Error, Noise, Operations, Result, Shape, Tensor};
 
 /// All that a run must remember: with the same settings, data and loss, the steps that follow are the same bit by bit. Its tensors are as exact as the device
@@ -14,14 +14,8 @@ use mfm_core::{Device, Error, Noise, Operations, Result, Shape, Tensor};
 pub struct TrainingState<T> {
     /// The steps made.
     pub step: u64,
-    /// All parameters as one vector ([`Flat`]).
-    pub parameters: T,
-    /// The optimiser's first moment, likewise.
-    pub first: T,
-    /// The optimiser's second moment, likewise.
-    pub second: T,
-    /// The moving average of the parameters, likewise; `None` without one.
-    pub average: Option<T>,
+    /// All parameters as one vector ([`Flat`]), with their moments and their moving average.
+    pub optimiser: OptimiserState<T>,
 }
 
 /// What happened in a step. Losses stay on the device until they are asked for.
@@ -85,9 +79,7 @@ pub struct Trainer<T, M> {
     config: TrainingConfig,
     flat: Flat,
     module: M,
-    parameters: T,
-    optimiser: Optimiser<T>,
-    average: Option<T>,
+    state: TrainingState<T>,
     accumulate: usize,
 }
 
@@ -125,11 +117,9 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         let mut tensors = Vec::new();
         module.visit(&mut |_, tensor| tensors.push(tensor.clone()));
         let working = flat.join(&tensors)?;
-        let parameters = working.to_precise()?;
-        let optimiser = Optimiser::new(config.optimiser, &parameters)?;
-        let average = config.average.map(|_| parameters.clone());
+        let state = TrainingState { step: 0, optimiser: OptimiserState::new(working.to_precise()?, config.average.is_some())? };
         let module = module.with_parameters(&flat.split(&working)?)?;
-        Ok(Self { config, flat, module, parameters, optimiser, average, accumulate: 1 })
+        Ok(Self { config, flat, module, state, accumulate: 1 })
     }
 
     /// A run that goes on from `state`; of `module` only the form is taken.
@@ -141,7 +131,7 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         config.check()?;
         let flat = Flat::of(module);
         let shape = Shape::new(&[flat.length()])?;
-        let TrainingState { step, parameters, first, second, average } = state;
+        let TrainingState { step, optimiser: OptimiserState { parameters, first, second, average } } = state;
         for tensor in [Some(&parameters), Some(&first), Some(&second), average.as_ref()].into_iter().flatten() {
             if tensor.shape() != shape {
                 return Err(Error::Shape { op: "training state", left: shape, right: tensor.shape() });
@@ -151,10 +141,10 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
             return Err(Error::Unsupported { op: "training state", what: "it holds no moving average, but the settings ask for one" });
         }
         let average = average.filter(|_| config.average.is_some()).map(|average| average.to_precise()).transpose()?;
-        let optimiser = Optimiser::resume(config.optimiser, first.to_precise()?, second.to_precise()?, step)?;
-        let parameters = parameters.to_precise()?;
+        let (parameters, first, second) = (parameters.to_precise()?, first.to_precise()?, second.to_precise()?);
         let module = module.with_parameters(&flat.split(&parameters.to_working()?)?)?;
-        Ok(Self { config, flat, module, parameters, optimiser, average, accumulate: 1 })
+        let state = TrainingState { step, optimiser: OptimiserState { parameters, first, second, average } };
+        Ok(Self { config, flat, module, state, accumulate: 1 })
     }
 
     /// The same run, each batch of which is evaluated in `parts` parts whose gradients are averaged, each by the samples that the source gave, so that memory
@@ -171,14 +161,7 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
 
     /// What must be saved to go on later.
     pub fn state(&self) -> TrainingState<T> {
-        let (first, second) = self.optimiser.moments();
-        TrainingState {
-            step: self.steps_made(),
-            parameters: self.parameters.clone(),
-            first: first.clone(),
-            second: second.clone(),
-            average: self.average.clone(),
-        }
+        self.state.clone()
     }
 
     /// The settings.
@@ -188,7 +171,7 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
 
     /// The steps made.
     pub fn steps_made(&self) -> u64 {
-        self.optimiser.steps()
+        self.state.step
     }
 
     /// The module with its present parameters.
@@ -214,7 +197,8 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
     }
 
     fn average_or_present(&self) -> &T {
-        self.average.as_ref().unwrap_or(&self.parameters)
+        let OptimiserState { parameters, average, .. } = &self.state.optimiser;
+        average.as_ref().unwrap_or(parameters)
     }
 
     /// Makes the steps that are left, or until `progress` breaks.
@@ -325,16 +309,15 @@ impl<T: Tensor, M: Module<T, Over<T> = M>> Trainer<T, M> {
         };
         let rate = self.config.rate.at(step, self.config.steps);
         // All that can fail comes before anything is changed.
-        let mut optimiser = self.optimiser.clone();
-        let average = self.average.as_ref().zip(self.config.average);
-        let Updated { parameters, working, sum, average } = optimiser.update(&self.parameters, average, &clipped, rate)?;
+        let factors = self.config.optimiser.step(step, rate, self.config.average);
+        let OptimiserUpdate { state: optimiser, working, sum } = factors.apply(&self.state.optimiser, &clipped)?;
         if !number(&sum)?.is_finite()
-            && let Some((parameter, index)) = self.flat.first_non_finite(&parameters)?
+            && let Some((parameter, index)) = self.flat.first_non_finite(&optimiser.parameters)?
         {
             return Err(TrainError::Parameter { parameter: parameter.into(), index, step });
         }
         let module = self.module.with_parameters(&self.flat.split(&working)?)?;
-        (self.module, self.parameters, self.optimiser, self.average) = (module, parameters, optimiser, average);
+        (self.module, self.state) = (module, TrainingState { step, optimiser });
         Ok(Step { step, steps: self.config.steps, loss, parts, rate, gradient_norm: norm })
     }
 }

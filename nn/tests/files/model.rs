@@ -2,6 +2,7 @@
 
 use crate::common::{normal, values};
 use mfm_core::interpolant::{LatentScale, Linear, WithLatent};
+use mfm_core::tensor::OptimiserState;
 use mfm_core::{Condition, Device, MetaFlowMap, Noise, Shape, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor, Float};
 use mfm_nn::file::{FileError, ItemShape, ModelFile, ModelHeader, Precision, Provenance, load, save, write_model};
@@ -294,7 +295,7 @@ fn a_header_that_does_not_fit_is_not_written() {
     assert!(matches!(write_model(&model, &header, None), Err(FileError::Unwritable { .. })));
     header.item = ItemShape::from(Shape::new(&[model.config().network.data()]).unwrap());
     let zeros = CpuDevice::<f32>::new().zeros(Shape::new(&[2]).unwrap()).unwrap();
-    let state = TrainingState { step: 1, parameters: zeros.clone(), first: zeros.clone(), second: zeros, average: None };
+    let state = TrainingState { step: 1, optimiser: OptimiserState::new(zeros, false).unwrap() };
     let refused = write_model(&model, &header, Some(&state)).unwrap_err();
     assert_eq!(refused.to_string(), "this cannot be written: a training state needs a training record in the header");
 }

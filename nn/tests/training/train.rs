@@ -204,7 +204,7 @@ fn clipping_shortens_the_gradient() {
     let step = |clip| {
         let mut run = Trainer::new(TrainingConfig { clip, ..config() }, &model(&device)).unwrap();
         let step = run.advance(&mut blobs(&device), &mut loss).unwrap();
-        let first = values(&run.state().first);
+        let first = values(&run.state().optimiser.first);
         (step.gradient_norm, first.iter().map(|v| v * v).sum::<f64>().sqrt())
     };
     let (norm, moment) = step(None);
@@ -246,7 +246,7 @@ fn parts_of_a_batch_have_the_gradient_of_the_whole() {
         let step = run.advance(&mut source, &mut loss).unwrap();
         assert_eq!((sizes.len(), sizes.iter().sum::<usize>(), start), (parts, 13, 13));
         // After one step the first moment is a tenth of the gradient.
-        let gradient = values(&run.state().first);
+        let gradient = values(&run.state().optimiser.first);
         (gradient, vec![step.loss_value().unwrap(), step.part_values().unwrap()[0].1, step.gradient_norm])
     };
     let (gradient, numbers) = step(1, 13);
@@ -273,7 +273,7 @@ fn a_step_to_what_is_not_finite_is_not_made() {
     let error = run.advance(&mut blobs(&device), &mut loss).unwrap_err();
     assert!(matches!(&error, TrainError::Parameter { step: 1, .. }), "{error:?}");
     assert!(error.to_string().contains("it would make first.weight NaN or infinite"), "{error}");
-    assert_eq!((run.steps_made(), all(run.module()), values(&run.state().first).iter().all(|m| *m == 0.0)), (0, before, true));
+    assert_eq!((run.steps_made(), all(run.module()), values(&run.state().optimiser.first).iter().all(|m| *m == 0.0)), (0, before, true));
 }
 
 #[test]
@@ -305,7 +305,8 @@ fn wrong_settings_and_states_are_errors() {
     }
     let state = Trainer::new(TrainingConfig { average: None, ..good }, &model).unwrap().state();
     assert!(matches!(Trainer::resume(good, &model, state.clone()), Err(Error::Unsupported { .. })));
-    let short = mfm_nn::TrainingState { first: state.first.slice(0, 0, 3).unwrap(), ..state };
+    let mut short = state.clone();
+    short.optimiser.first = state.optimiser.first.slice(0, 0, 3).unwrap();
     assert!(matches!(Trainer::resume(TrainingConfig { average: None, ..good }, &model, short), Err(Error::Shape { .. })));
 }
 

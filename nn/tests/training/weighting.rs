@@ -65,7 +65,7 @@ fn a_run_goes_on_with_it_bit_by_bit() {
     train(&mut first, &device, 17);
     let state = first.state();
     let plain = subject(&device, false);
-    assert_eq!(state.parameters.shape().elements(), plain.parameter_count() + 19);
+    assert_eq!(state.optimiser.parameters.shape().elements(), plain.parameter_count() + 19);
     // A run without a weighting has other parameters.
     assert!(matches!(Trainer::resume(settings(), &plain, state.clone()), Err(Error::Shape { .. })));
     let mut second = Trainer::resume(settings(), &subject(&device, true), state).unwrap();
