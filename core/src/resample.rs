@@ -37,7 +37,7 @@ impl Resampling {
 /// were, and may stop the run by an error. The noise of step k is `noise.fork(k)`.
 ///
 /// # Errors
-/// Those of the map, the reward and `on_step`; [`Error::Range`] for a bad grid, zero draws or zero samples.
+/// Those of the map, the reward and `on_step`; [`Error::Range`](crate::Error::Range) for a bad grid, zero draws or zero samples.
 pub fn steer_by_resampling<T: Tensor, M: MetaFlowMap<T>>(
     flow: &Flow<'_, M>,
     reward: &impl Reward<T>,
