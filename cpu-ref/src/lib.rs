@@ -43,6 +43,7 @@ mod reduce;
 mod simd;
 mod tensor;
 mod ternary;
+mod view;
 mod walk;
 mod workers;
 

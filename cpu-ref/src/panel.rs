@@ -3,6 +3,7 @@
 use crate::dots::Rows;
 use crate::float::Float;
 use crate::prefetch::prefetch;
+use crate::view::{Left, View};
 use pulp::Simd;
 
 /// How many rows of the left operand meet a row of the right one at once.
@@ -23,28 +24,32 @@ const DEEP: usize = 256;
 
 /// out = a b, all row-major.
 pub(crate) fn panel<E: Float>(out: &mut [E], a: Rows<'_, E>, b: Rows<'_, E>) {
-    let (sizes, apart) = ([a.count, a.length, b.length], b.length);
-    panel_into((out, apart), sizes, (a.elements, a.apart), false, (b.elements, b.apart), (E::ONE, false));
+    let sizes = [a.count, a.length, b.length];
+    product((out, b.length), sizes, Left::Rows(View::new(a.elements, a.apart)), View::new(b.elements, b.apart), E::ONE, false);
 }
 
-/// out[i, j] = factor · Σ_p a[i, p] b[p, j] for i < m, p < k, j < n, added to `out` if that is wanted. Each matrix is given with what its rows are
-/// apart, `a` as its transpose if it is `transposed`.
-pub(crate) fn panel_into<E: Float>(
-    (out, out_apart): (&mut [E], usize),
+/// out[i, j] = factor · Σ_p a[i, p] b[p, j] for i < m, p < k, j < n, added to `out` if `accumulate`; `out` comes with the distance of its rows, which have
+/// no gaps in them.
+pub(crate) fn product<E: Float>(
+    (out, apart): (&mut [E], usize),
     [m, k, n]: [usize; 3],
-    (a, a_apart): (&[E], usize),
-    transposed: bool,
-    (b, b_apart): (&[E], usize),
-    (factor, accumulate): (E, bool),
+    a: Left<'_, E>,
+    b: View<'_, E>,
+    factor: E,
+    accumulate: bool,
 ) {
     for start in (0..k.max(1)).step_by(DEEP) {
-        let (out, sizes) = ((&mut *out, out_apart), [m, DEEP.min(k - start), n]);
-        let a = (&a[if transposed { start * a_apart } else { start }..], a_apart);
-        let (b, accumulate) = ((&b[start * b_apart..], b_apart), accumulate || start > 0);
-        if transposed {
-            pulp::Arch::new().dispatch(Panel::<E, true> { out, sizes, a, b, factor, accumulate });
-        } else {
-            pulp::Arch::new().dispatch(Panel::<E, false> { out, sizes, a, b, factor, accumulate });
+        let (out, sizes) = ((&mut *out, apart), [m, DEEP.min(k - start), n]);
+        let (b, accumulate) = (View::new(&b.elements[start * b.apart..], b.apart), accumulate || start > 0);
+        match a {
+            Left::Rows(a) => {
+                let a = View::new(&a.elements[start..], a.apart);
+                pulp::Arch::new().dispatch(Panel::<E, false> { out, sizes, a, b, factor, accumulate });
+            }
+            Left::Columns(a) => {
+                let a = View::new(&a.elements[start * a.apart..], a.apart);
+                pulp::Arch::new().dispatch(Panel::<E, true> { out, sizes, a, b, factor, accumulate });
+            }
         }
     }
 }
@@ -52,8 +57,8 @@ pub(crate) fn panel_into<E: Float>(
 struct Panel<'a, E, const TRANSPOSED: bool> {
     out: (&'a mut [E], usize),
     sizes: [usize; 3],
-    a: (&'a [E], usize),
-    b: (&'a [E], usize),
+    a: View<'a, E>,
+    b: View<'a, E>,
     factor: E,
     accumulate: bool,
 }
@@ -110,7 +115,7 @@ impl<E: Float, const TRANSPOSED: bool> Panel<'_, E, TRANSPOSED> {
     #[allow(clippy::needless_range_loop)] // p runs through several rows at once
     fn tile<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, i: usize, j: usize) -> usize {
         let lanes = size_of::<E::Vector<S>>() / size_of::<E>();
-        let ((a, a_apart), (b, b_apart), [_, k, _]) = (self.a, self.b, self.sizes);
+        let (View { elements: a, apart: a_apart }, View { elements: b, apart: b_apart }, [_, k, _]) = (self.a, self.b, self.sizes);
         let rows: [&[E]; R] = core::array::from_fn(|r| if TRANSPOSED { a } else { &a[(i + r) * a_apart..][..k] });
         let mut sums = [[E::splat(simd, E::ZERO); V]; R];
         for p in 0..k {
@@ -145,7 +150,7 @@ impl<E: Float, const TRANSPOSED: bool> Panel<'_, E, TRANSPOSED> {
     /// The columns from `j` on, fewer than a vector has lanes.
     #[inline(always)]
     fn rest(&mut self, j: usize) {
-        let ((a, a_apart), (b, b_apart), [m, k, n]) = (self.a, self.b, self.sizes);
+        let (View { elements: a, apart: a_apart }, View { elements: b, apart: b_apart }, [m, k, n]) = (self.a, self.b, self.sizes);
         for i in 0..m {
             let mut sums = [E::ZERO; LANES];
             let sums = &mut sums[..n - j];

@@ -1,11 +1,11 @@
 //! The operands of attention as heads.
 
-use super::small::View;
 use crate::buffer::Buffer;
 use crate::device::{CpuDevice, WORTHWHILE};
 use crate::float::Float;
 use crate::prefetch::prefetch;
 use crate::tensor::CpuTensor;
+use crate::view::View;
 use mfm_core::layout::Layout;
 use mfm_core::{Result, Shape, Tensor};
 

@@ -5,12 +5,13 @@ mod heads;
 mod small;
 
 use self::heads::{Heads, Operands, Sizes};
-use self::small::{Left, View, product, slope, softmax, transpose};
+use self::small::{product, slope, softmax, transpose};
 use super::{Pulled, Pushed};
 use crate::buffer::Buffer;
 use crate::float::Float;
 use crate::simd::{Kernel, vectorise};
 use crate::tensor::CpuTensor;
+use crate::view::{Left, View};
 use alloc::boxed::Box;
 use alloc::vec;
 use mfm_core::{Result, Tensor};

@@ -1,45 +1,19 @@
 //! Products and normalisations of matrices that are smaller than the cache.
 
 use crate::float::Float;
+#[cfg(not(feature = "std"))]
+use crate::view::Left;
+use crate::view::View;
 
 /// How many columns are normalised side by side.
 const BLOCK: usize = 16;
 /// Rows that are added in sequence; longer sums are sums of such parts, so that the error does not grow with their length.
 const DEEP: usize = 256;
 
-/// A matrix of rows without gaps in them.
-#[derive(Clone, Copy)]
-pub(super) struct View<'a, E> {
-    elements: &'a [E],
-    apart: usize,
-}
-
-impl<'a, E> View<'a, E> {
-    /// Rows that begin so far apart.
-    pub fn new(elements: &'a [E], apart: usize) -> Self {
-        Self { elements, apart }
-    }
-}
-
-/// The left operand of a product.
-#[derive(Clone, Copy)]
-pub(super) enum Left<'a, E> {
-    Rows(View<'a, E>),
-    /// The transpose of a matrix.
-    Columns(View<'a, E>),
-}
-
-/// out[i, ..n] = factor · Σ_c a[i, c] b[c, ..n] for i < m, c < k; added to `out` if `accumulate`. The rows of `out`, too, have no gaps in them.
 #[cfg(feature = "std")]
-pub(super) fn product<E: Float>(out: (&mut [E], usize), sizes: [usize; 3], a: Left<'_, E>, b: View<'_, E>, factor: E, accumulate: bool) {
-    let (a, transposed) = match a {
-        Left::Rows(a) => (a, false),
-        Left::Columns(a) => (a, true),
-    };
-    crate::panel::panel_into(out, sizes, (a.elements, a.apart), transposed, (b.elements, b.apart), (factor, accumulate));
-}
+pub(super) use crate::panel::product;
 
-/// As above.
+/// The same without vectors.
 #[cfg(not(feature = "std"))]
 pub(super) fn product<E: Float>(
     (out, apart): (&mut [E], usize),
