@@ -2,12 +2,12 @@
 
 use super::consistency::Consistency;
 use super::objective::{Batch, Guided, Objective};
-use super::time_law::{ends_on, split_on, times_on};
+use super::time_law::{ends_on, split_on, times_on, uniforms};
 use crate::error::{Error, Result};
 use crate::interpolant::Interpolant;
+use crate::memory;
 use crate::noise::Noise;
 use crate::tensor::{Device, Tensor};
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Every random choice of one evaluation of an [`Objective`] on n samples.
@@ -69,15 +69,15 @@ impl Objective {
         let labels = self.labels(batch, n, noise)?;
         let (here, there) = (noise.fork(3), noise.fork(4));
         let diagonal = Diagonal {
-            s: times_on(path, self.times.diagonal(n, &here)),
+            s: times_on(path, self.times.diagonal(n, &here)?),
             noise: device.normal(&here.stream(2), shape)?,
-            guidance: self.guidance(labels.as_deref(), &here.stream(4)),
+            guidance: self.guidance(labels.as_deref(), &here.stream(4))?,
         };
         let jump = if self.consistency == Consistency::None {
             None
         } else {
-            let (from, to) = self.times.pairs(n, &there);
-            let mut split = uniforms(n, &there.stream(3));
+            let (from, to) = self.times.pairs(n, &there)?;
+            let mut split = uniforms(n, &there.stream(3))?;
             for (split, (from, to)) in split.iter_mut().zip(from.iter().zip(&to)) {
                 *split = split_on(path, *from, *to, *split);
             }
@@ -88,10 +88,10 @@ impl Objective {
                 u,
                 noise: device.normal(&there.stream(2), shape)?,
                 split,
-                guidance: self.guidance(labels.as_deref(), &there.stream(4)),
+                guidance: self.guidance(labels.as_deref(), &there.stream(4))?,
             })
         };
-        let (t, state) = (times_on(path, self.times.states(n, &noise.fork(1))), device.normal(&noise.fork(2), shape)?);
+        let (t, state) = (times_on(path, self.times.states(n, &noise.fork(1))?), device.normal(&noise.fork(2), shape)?);
         Ok(Choices { labels, t, state, diagonal, jump })
     }
 
@@ -101,9 +101,9 @@ impl Objective {
         if labels.len() != n {
             return Err(Error::Length { op: "the batch's labels", expected: n, found: labels.len() });
         }
-        let mut labels = labels.to_vec();
+        let mut labels = memory::list("training labels", labels.iter().copied())?;
         if let Some(guided) = self.guided {
-            for (label, uniform) in labels.iter_mut().zip(uniforms(n, &noise.fork(0))) {
+            for (label, uniform) in labels.iter_mut().zip(uniforms(n, &noise.fork(0))?) {
                 if uniform < guided.dropout {
                     *label = guided.null_label;
                 }
@@ -113,11 +113,11 @@ impl Objective {
     }
 
     /// The guidance scales of a place.
-    fn guidance(&self, labels: Option<&[usize]>, noise: &Noise) -> Option<Vec<f64>> {
-        let (labels, guided) = (labels?, self.guided?);
-        let plain = guided.plain?;
+    fn guidance(&self, labels: Option<&[usize]>, noise: &Noise) -> Result<Option<Vec<f64>>> {
+        let (Some(labels), Some(guided)) = (labels, self.guided) else { return Ok(None) };
+        let Some(plain) = guided.plain else { return Ok(None) };
         let scale = |(label, uniform): (&usize, f64)| if *label == guided.null_label || uniform < plain { 1.0 } else { guided.scale };
-        Some(labels.iter().zip(uniforms(labels.len(), noise)).map(scale).collect())
+        memory::list("guidance scales", labels.iter().zip(uniforms(labels.len(), noise)?).map(scale)).map(Some)
     }
 }
 
@@ -138,11 +138,4 @@ impl Guided {
         }
         Ok(())
     }
-}
-
-/// `n` uniform numbers in [0, 1).
-fn uniforms(n: usize, noise: &Noise) -> Vec<f64> {
-    let mut values = vec![0.0; n];
-    noise.fill_uniform(&mut values);
-    values
 }

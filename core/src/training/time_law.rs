@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::interpolant::Interpolant;
+use crate::memory;
 use crate::noise::Noise;
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// How the times (t; s) and (t; s, u) of a training batch are drawn: on the linear path as it says, on another at the same signal-to-noise ratios
@@ -63,42 +63,48 @@ impl TimeLaw {
     }
 
     /// `n` state times t. The noise's stream 0 gives U, its stream 1 the choice of zero.
-    pub fn states(&self, n: usize, noise: &Noise) -> Vec<f64> {
-        let (mut t, mut zero) = (vec![0.0; n], vec![0.0; n]);
-        noise.stream(0).fill_uniform(&mut t);
-        noise.stream(1).fill_uniform(&mut zero);
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if there is no memory for so many.
+    pub fn states(&self, n: usize, noise: &Noise) -> Result<Vec<f64>> {
+        let (mut t, zero) = (uniforms(n, &noise.stream(0))?, uniforms(n, &noise.stream(1))?);
         for (t, zero) in t.iter_mut().zip(zero) {
             *t = if zero < self.at_zero { 0.0 } else { libm::pow(*t, self.power) };
         }
-        t
+        Ok(t)
     }
 
     /// `n` flow times s on the diagonal.
-    pub fn diagonal(&self, n: usize, noise: &Noise) -> Vec<f64> {
-        let mut s = vec![0.0; n];
-        match self.flow {
-            FlowTimes::Uniform => noise.fill_uniform(&mut s),
-            FlowTimes::LogitNormal { mean, deviation } => {
-                noise.fill_normal(&mut s);
-                for s in &mut s {
-                    *s = 1.0 / (1.0 + libm::exp(-mean - deviation * *s));
-                }
-            }
-        }
-        s
+    ///
+    /// # Errors
+    /// As [`states`](Self::states).
+    pub fn diagonal(&self, n: usize, noise: &Noise) -> Result<Vec<f64>> {
+        let FlowTimes::LogitNormal { mean, deviation } = self.flow else { return uniforms(n, noise) };
+        let mut s = memory::filled("training times", 0.0, n)?;
+        noise.fill_normal(&mut s);
+        s.iter_mut().for_each(|s| *s = 1.0 / (1.0 + libm::exp(-mean - deviation * *s)));
+        Ok(s)
     }
 
     /// `n` pairs s ≤ u off the diagonal, sorted uniforms.
-    pub fn pairs(&self, n: usize, noise: &Noise) -> (Vec<f64>, Vec<f64>) {
-        let (mut a, mut b) = (vec![0.0; n], vec![0.0; n]);
-        noise.stream(0).fill_uniform(&mut a);
-        noise.stream(1).fill_uniform(&mut b);
+    ///
+    /// # Errors
+    /// As [`states`](Self::states).
+    pub fn pairs(&self, n: usize, noise: &Noise) -> Result<(Vec<f64>, Vec<f64>)> {
+        let (mut a, mut b) = (uniforms(n, &noise.stream(0))?, uniforms(n, &noise.stream(1))?);
         for (a, b) in a.iter_mut().zip(b.iter_mut()) {
             let (s, u) = (a.min(*b), a.max(*b));
             (*a, *b) = (s, s + self.span * (u - s));
         }
-        (a, b)
+        Ok((a, b))
     }
+}
+
+/// `n` uniform numbers in [0, 1).
+pub(super) fn uniforms(n: usize, noise: &Noise) -> Result<Vec<f64>> {
+    let mut values = memory::filled("training times", 0.0, n)?;
+    noise.fill_uniform(&mut values);
+    Ok(values)
 }
 
 /// The latest time at which velocities are trained on a path whose α̇ is infinite at 1. Of α = √(1 − t²) a time in single precision leaves 0.2 % in doubt there.

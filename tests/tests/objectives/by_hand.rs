@@ -65,20 +65,20 @@ impl Flowing {
 }
 
 impl Batched {
-    fn draw(setting: &Setting, x1: &[f64], noise: &Noise) -> Self {
+    fn draw(setting: &Setting, x1: &[f64], noise: &Noise) -> Result<Self> {
         let times = setting.objective.times;
-        let t = times.states(N, &noise.fork(1));
+        let t = times.states(N, &noise.fork(1))?;
         let x0 = normal(&noise.fork(2));
         let state = (0..N * D).map(|i| (1.0 - t[i / D]) * x0[i] + t[i / D] * x1[i]).collect();
         let (here, there) = (noise.fork(3), noise.fork(4));
-        let s = times.diagonal(N, &here);
+        let s = times.diagonal(N, &here)?;
         let diagonal = Flowing::new(s.clone(), s, &normal(&here.stream(2)), x1);
-        let (s, u) = times.pairs(N, &there);
+        let (s, u) = times.pairs(N, &there)?;
         let off = Flowing::new(s, u, &normal(&there.stream(2)), x1);
         let dropped = uniform(&noise.fork(0));
         let dropout = setting.objective.guided.map_or(0.0, |g| g.dropout);
         let labels = LABELS.iter().zip(dropped).map(|(label, u)| if u < dropout { NULL } else { *label }).collect();
-        Self { labels, t, state, diagonal, off, gamma: uniform(&there.stream(3)) }
+        Ok(Self { labels, t, state, diagonal, off, gamma: uniform(&there.stream(3)) })
     }
 }
 
@@ -196,7 +196,7 @@ fn check(setting: Setting) -> Result<()> {
     for parameter in [&student.mean, &student.theta, &student.offsets] {
         gradient.extend(gradients.of_or_zeros(parameter)?.to_vec::<f64>()?);
     }
-    let drawn = Batched::draw(&setting, &x1, &noise);
+    let drawn = Batched::draw(&setting, &x1, &noise)?;
     let [diagonal, off] = by_hand(&setting, &drawn, &PLACE);
     let found = [&losses.diagonal, &losses.consistency, losses.total.value()].map(|x| x.to_vec::<f64>().map(|v| v[0]));
     for (found, expected) in found.into_iter().zip([diagonal, off, diagonal + off]) {
@@ -254,7 +254,7 @@ fn labels_are_dropped_and_velocities_guided() -> Result<()> {
         objective: Objective { guided: Some(guided), ..Objective::default() },
         ..settings().last().into_iter().collect::<Vec<_>>()[0]
     };
-    let labels = Batched::draw(&some, &[0.0; N * D], &Noise::new(41)).labels;
+    let labels = Batched::draw(&some, &[0.0; N * D], &Noise::new(41))?.labels;
     assert!(labels.contains(&NULL) && labels.iter().any(|label| *label != NULL), "{labels:?}");
     settings().try_for_each(|mut setting| {
         setting.labelled = true;

@@ -163,17 +163,17 @@ fn bad_batches_are_errors() -> Result<()> {
 fn times_follow_their_laws() {
     let (n, noise) = (1 << 16, Noise::new(6));
     let law = TimeLaw::default();
-    let t = law.states(n, &noise);
+    let t = law.states(n, &noise).unwrap();
     let statistics: Vec<f64> = t.iter().flat_map(|t| [f64::from(u8::from(*t == 0.0)), t.sqrt(), *t]).collect();
     assert!(Mean::of_rows(&statistics, 3).errors_from(&[0.1, 0.9 / 2.0, 0.9 / 3.0]) < 4.5);
-    let (s, u) = law.pairs(n, &noise);
+    let (s, u) = law.pairs(n, &noise).unwrap();
     assert!(s.iter().zip(&u).all(|(s, u)| (0.0..1.0).contains(s) && s <= u && *u < 1.0));
     let statistics: Vec<f64> = s.iter().zip(&u).flat_map(|(s, u)| [*s, *u, s * u]).collect();
     assert!(Mean::of_rows(&statistics, 3).errors_from(&[1.0 / 3.0, 2.0 / 3.0, 0.25]) < 4.5);
-    let (short_s, short_u) = TimeLaw { span: 0.25, ..law }.pairs(n, &noise);
+    let (short_s, short_u) = TimeLaw { span: 0.25, ..law }.pairs(n, &noise).unwrap();
     assert!(short_s == s && short_u.iter().zip(&s).zip(&u).all(|((short, s), u)| (short - s - 0.25 * (u - s)).abs() < 1e-15));
-    assert!(Mean::of_rows(&law.diagonal(n, &noise), 1).errors_from(&[0.5]) < 4.5);
-    let s = TimeLaw { flow: FlowTimes::LogitNormal { mean: -0.5, deviation: 0.75 }, ..law }.diagonal(n, &noise);
+    assert!(Mean::of_rows(&law.diagonal(n, &noise).unwrap(), 1).errors_from(&[0.5]) < 4.5);
+    let s = TimeLaw { flow: FlowTimes::LogitNormal { mean: -0.5, deviation: 0.75 }, ..law }.diagonal(n, &noise).unwrap();
     assert!(s.iter().all(|s| (0.0..=1.0).contains(s)));
     let z = s.iter().map(|s| (s / (1.0 - s)).ln());
     let statistics: Vec<f64> = z.flat_map(|z| [z, (z + 0.5).powi(2), (z + 0.5).powi(3)]).collect();
