@@ -15,11 +15,9 @@
 //! table): states and rewards go in through them, and samples come out.
 //!
 //! ```
-//! use mfm_core::interpolant::Linear;
-//! use mfm_core::plan::{Estimator, Plan};
 //! use mfm_core::reward::{ByDifferentiation, Checked, RewardFormula};
 //! use mfm_core::training::{Objective, Velocities};
-//! use mfm_core::{Condition, Device, Flow, Noise, Operations, Result, Shape, Tensor};
+//! use mfm_core::{Condition, Device, Estimator, Flow, Linear, Noise, Operations, Plan, Result, Shape, Tensor};
 //! use mfm_cpu_ref::{CpuDevice, CpuTensor};
 //! use mfm_nn::train::{LossInput, random_rows};
 //! use mfm_nn::{Coordinates, MlpConfig, Model, ModelConfig, ModelHeader, SavedModel, Trainer, TrainingConfig};
