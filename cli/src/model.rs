@@ -81,7 +81,7 @@ impl<T: Tensor> LoadedModel<T> {
             }
             _ => {}
         }
-        if let (Some(scale), Some(own)) = (told.guidance, self.header.guided_by()) {
+        if let (Some(scale), Some(own)) = (told.guidance, self.header.guided_by) {
             let (scale, own) = (Number(scale), Number(own));
             return Err(Failure::input(format!(
                 "--guidance {scale}: {} is guided by {own} already, and takes no other scale",

@@ -80,7 +80,7 @@ impl<T: Tensor, M: crate::flow_map::MetaFlowMap<T>> Drift<T> for AsDrift<'_, M> 
     }
 }
 
-/// A labelled Meta Flow Map as a flow model under classifier-free guidance: b = b(∅) + w (1 − ω)(b(y) − b(∅)), with w that of the condition (Ho and
+/// A labelled Meta Flow Map as a flow model under classifier-free guidance: b = b(∅) + (w/w₀)(b(y) − b(∅)), with w that of the condition (Ho and
 /// Salimans, 2022). Without labels it is b(∅).
 #[derive(Debug)]
 pub struct ClassifierFree<'a, M> {
@@ -90,8 +90,8 @@ pub struct ClassifierFree<'a, M> {
     pub null_label: Option<usize>,
     /// w where the condition gives none.
     pub scale: f64,
-    /// ω, by which a map that was trained with model guidance is guided already: 1 − 1/w of its training; 0 for one that was not.
-    pub absorbed: f64,
+    /// w₀, by which a map that was trained with model guidance is guided already, that of its training; none, for 1, for one that was not.
+    pub guided_by: Option<f64>,
     /// Whether the map takes a guidance scale as an input, which then is 1.
     pub told: bool,
 }
@@ -106,7 +106,7 @@ impl<T: Tensor, M: crate::flow_map::MetaFlowMap<T>> Drift<T> for ClassifierFree<
         let without = self.map.drift(&t, x, under(&null))?;
         let Some(labels) = condition.labels else { return Ok(without) };
         let ahead = self.map.drift(&t, x, under(labels))?.sub(&without)?;
-        let factor = |scale: f64| scale * (1.0 - self.absorbed);
+        let factor = |scale: f64| scale / self.guided_by.unwrap_or(1.0);
         let scales: Vec<f64> = condition.guidance.unwrap_or(&[self.scale]).iter().map(|&scale| factor(scale)).collect();
         if scales.len() != 1 && scales.len() != shape.batch() {
             return Err(Error::Length { op: "the guidance scales", expected: shape.batch(), found: scales.len() });

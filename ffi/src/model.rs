@@ -7,8 +7,7 @@ use crate::guard::guard;
 use crate::session::{AnySession, Run, Session};
 use mfm_core::error::Number;
 use mfm_core::{Noise, Shape, Tensor};
-use mfm_nn::file::jumps::Jumps;
-use mfm_nn::file::{self, write_model};
+use mfm_nn::file::{self, Jumps, write_model};
 use mfm_nn::layer::settled;
 use mfm_nn::{Coordinates, FileError, GaussianConfig, MlpConfig, ModelConfig, ModelFile, ModelHeader, Module, SavedModel};
 use std::ops::Deref;
@@ -239,7 +238,7 @@ impl Model {
                 mean: header.coordinates.mean().to_vec(),
                 scale: header.coordinates.scale().to_vec(),
                 // In the order of `mfm_jumps`.
-                jumps: match from.jumps() {
+                jumps: match header.jumps {
                     Jumps::Trained => 0,
                     Jumps::Untrained => 1,
                     Jumps::LeftBehind => 2,

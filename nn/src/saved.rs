@@ -75,7 +75,7 @@ impl<T: Tensor> SavedModel<T> {
     /// # Errors
     /// [`Error::Range`] for a guidance scale of a model that was trained to be guided already. Labels and scales that the model does not know are errors of its evaluation.
     pub fn flow<'a>(&'a self, condition: Condition<'a>) -> Result<Flow<'a, Model<T>>> {
-        match (self.header.guided_by(), condition.guidance) {
+        match (self.header.guided_by, condition.guidance) {
             (Some(_), Some(&[value, ..])) => {
                 Err(Error::Range { what: "the guidance scale", value, range: "absent, since the model is guided already" })
             }

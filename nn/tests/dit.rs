@@ -226,7 +226,7 @@ mod files {
     use mfm_core::interpolant::Trigonometric;
     use mfm_cpu_ref::{CpuDevice, CpuTensor};
     use mfm_nn::file::safetensors::{PREFIX, SafetensorsFile, write_dit};
-    use mfm_nn::file::{FileError, LIBRARY, Provenance, write_model};
+    use mfm_nn::file::{FileError, Jumps, LIBRARY, Provenance, write_model};
     use mfm_nn::{Model, ModelConfig, ModelFile, ModelHeader};
     use safetensors::tensor::TensorView;
     use safetensors::{Dtype, SafeTensors};
@@ -250,7 +250,7 @@ mod files {
     fn header() -> ModelHeader {
         let config = ModelConfig::dit(small()).on_path(&Trigonometric);
         let mut header = ModelHeader::new(config, Shape::new(&[2, 4, 4]).unwrap());
-        header.absorbed = 0.25;
+        (header.guided_by, header.jumps) = (Some(1.25), Jumps::LeftBehind);
         header.provenance = Provenance { steps: 7, seed: 8, objective: "flow".into(), data: "digits".into(), library: LIBRARY.into() };
         header
     }
@@ -294,7 +294,7 @@ mod files {
             SafetensorsFile::parse(&bytes).unwrap().recall(&mut found).map(|()| found)
         };
         assert_eq!(with("steps", "9").unwrap().provenance.steps, 9);
-        for (key, value) in [("steps", "-1"), ("absorbed", "much"), ("absorbed", "1.5"), ("absorbed", "NaN")] {
+        for (key, value) in [("steps", "-1"), ("guided_by", "much"), ("guided_by", "0.5"), ("guided_by", "NaN"), ("jumps", "high")] {
             assert!(with(key, value).is_err(), "{key} = {value}");
         }
         assert!(with("steps", "many").unwrap_err().to_string().contains("steps"));

@@ -8,9 +8,8 @@ use crate::output;
 use crate::table::count;
 use clap::ValueEnum;
 use mfm_core::{Shape, Tensor};
-use mfm_nn::file::LIBRARY;
-use mfm_nn::file::jumps::DIAGONAL;
 use mfm_nn::file::safetensors::{PREFIX, SafetensorsFile, Untold, write_dit};
+use mfm_nn::file::{Jumps, LIBRARY};
 use mfm_nn::{FileError, Model, ModelConfig, ModelHeader, Module, Network, Orientation};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -125,7 +124,8 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
     let path = header.model.path().ok_or_else(unknown)?;
     let model = Model::plain(Network::Dit(network.map_err(fail)?), path);
     if arguments.flow_model {
-        header.provenance.objective = format!("{DIAGONAL} of the flow model");
+        header.provenance.objective = "diagonal loss of the flow model".into();
+        header.jumps = Jumps::Untrained;
     }
     header.provenance.library = LIBRARY.into();
     save(&arguments.out, &model, &header)?;

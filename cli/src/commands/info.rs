@@ -113,7 +113,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         network,
         dimension: model.dimension(),
         labels: header.labels(),
-        guided: header.guided_by(),
+        guided: header.guided_by,
         interpolant: &header.model.interpolant,
         preconditioning: header.model.preconditioning.map(|gaussian| gaussian.deviation),
         mean: header.coordinates.mean(),

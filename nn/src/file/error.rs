@@ -1,5 +1,6 @@
 //! What can be wrong with a file.
 
+use super::VERSION;
 use alloc::string::String;
 use core::fmt;
 use mfm_core::{Error, Shape};
@@ -17,12 +18,10 @@ pub enum FileError {
         /// What it must hold.
         expected: &'static str,
     },
-    /// Its format is newer than this library.
-    Newer {
+    /// Its format is not the one that this library reads, [`VERSION`].
+    Version {
         /// Its version.
-        version: u32,
-        /// The newest version that can be read.
-        newest: u32,
+        found: u32,
     },
     /// It ends too early.
     Truncated {
@@ -46,6 +45,11 @@ pub enum FileError {
         what: &'static str,
         /// Where.
         offset: u64,
+    },
+    /// What a header says does not belong together.
+    Header {
+        /// What is wrong.
+        what: &'static str,
     },
     /// What is to be written does not belong together.
     Unwritable {
@@ -110,14 +114,13 @@ impl fmt::Display for FileError {
         match self {
             Self::Foreign => f.write_str("this is no model file: it begins with neither MFMMODEL nor MFMCLASS"),
             Self::Kind { found, expected } => write!(f, "the file holds {found}, where {expected} is needed"),
-            Self::Newer { version, newest } => {
-                write!(f, "the file has format version {version}, and this library reads versions 1 to {newest}; a newer library is needed")
-            }
+            Self::Version { found } => write!(f, "the file has format version {found}, and this library reads version {VERSION} alone"),
             Self::Truncated { what, needed, found } => {
                 write!(f, "the file is cut off in {what}: {needed} bytes are needed, there are {found}")
             }
             Self::Checksum { what, offset } => write!(f, "{what} (at byte {offset}) is corrupt: its checksum is wrong"),
             Self::Malformed { what, offset } => write!(f, "malformed at byte {offset}: {what}"),
+            Self::Header { what } => write!(f, "the header contradicts itself: {what}"),
             Self::Unwritable { what } => write!(f, "this cannot be written: {what}"),
             Self::Path { name } => {
                 write!(f, "the path \"{name}\" is none of the library's, by whose names files and their readers know them")

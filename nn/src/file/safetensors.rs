@@ -10,8 +10,8 @@
 //!
 //! where `weights` may have to be an entry of what was loaded (`["ema"]`, say), and the prefix be left out if the names have it already.
 
-use super::write::check_absorbed;
-use super::{FileError, ModelHeader, Provenance};
+use super::header::check_guidance;
+use super::{FileError, Jumps, ModelHeader, Provenance};
 use crate::dit::{Dit, DitConfig, Orientation, from_flow_model};
 use crate::module::Module;
 use ::safetensors::{Dtype, SafeTensors, View};
@@ -86,6 +86,9 @@ impl Untold {
     }
 }
 
+/// What [jumps](Jumps) are called in metadata.
+const JUMPS: [(&str, Jumps); 3] = [("trained", Jumps::Trained), ("untrained", Jumps::Untrained), ("left-behind", Jumps::LeftBehind)];
+
 /// A safetensors file in memory.
 #[derive(Debug)]
 pub struct SafetensorsFile<'a> {
@@ -114,25 +117,28 @@ impl<'a> SafetensorsFile<'a> {
         Untold::read(&self.metadata)
     }
 
-    /// Takes into a header what the metadata has of the model's path, of the guidance that it has absorbed, and of where it comes from.
+    /// Takes into a header what the metadata has of the model's path, of the scale by which it is guided already, of its jumps, and of where it comes from.
     ///
     /// # Errors
-    /// [`FileError::Safetensors`], naming the key, for what is no number, [`FileError::Tensor`] for absorbed guidance out of range.
+    /// [`FileError::Safetensors`], naming the key, for what is no number or no kind of jumps, [`FileError::Tensor`] for a scale out of range.
     pub fn recall(&self, header: &mut ModelHeader) -> Result<(), FileError> {
-        fn take<V: FromStr>(metadata: &HashMap<String, String>, key: &str, value: &mut V) -> Result<(), FileError> {
-            if let Some(text) = metadata.get(key) {
-                *value = text.parse().map_err(|_| foreign(format!("{text:?} is no {key}")))?;
-            }
-            Ok(())
+        fn read<V: FromStr>(key: &str, text: &str) -> Result<V, FileError> {
+            text.parse().map_err(|_| foreign(format!("{text:?} is no {key}")))
         }
-        let Provenance { steps, seed, objective, data, .. } = &mut header.provenance;
-        take(&self.metadata, "interpolant", &mut header.model.interpolant)?;
-        take(&self.metadata, "absorbed", &mut header.absorbed)?;
-        take(&self.metadata, "steps", steps)?;
-        take(&self.metadata, "seed", seed)?;
-        take(&self.metadata, "objective", objective)?;
-        take(&self.metadata, "data", data)?;
-        Ok(check_absorbed(header.absorbed)?)
+        let text = |key: &str| self.metadata.get(key).map(String::as_str);
+        let take = |key: &str, value: &mut String| text(key).into_iter().for_each(|text| *value = text.into());
+        take("interpolant", &mut header.model.interpolant);
+        take("objective", &mut header.provenance.objective);
+        take("data", &mut header.provenance.data);
+        for (key, value) in [("steps", &mut header.provenance.steps), ("seed", &mut header.provenance.seed)] {
+            *value = text(key).map_or(Ok(*value), |text| read(key, text))?;
+        }
+        header.guided_by = text("guided_by").map(|text| read("guided_by", text)).transpose()?;
+        if let Some(text) = text("jumps") {
+            let known = JUMPS.into_iter().find(|(name, _)| *name == text);
+            header.jumps = known.ok_or_else(|| foreign(format!("{text:?} are no jumps")))?.1;
+        }
+        check_guidance(header.guided_by)
     }
 
     /// The first name, in alphabetical order, that does not begin with `prefix`.
@@ -320,9 +326,10 @@ pub fn write_dit<T: Tensor>(network: &Dit<T>, prefix: &str, header: &ModelHeader
     }
     let mut metadata = Untold::of(config).write();
     let Provenance { steps, seed, objective, data, library } = &header.provenance;
+    let jumps = JUMPS.iter().find(|(_, jumps)| *jumps == header.jumps);
     let more = [
         ("interpolant", header.model.interpolant.clone()),
-        ("absorbed", header.absorbed.to_string()),
+        ("jumps", jumps.map(|(name, _)| name.to_string()).unwrap_or_default()),
         ("steps", steps.to_string()),
         ("seed", seed.to_string()),
         ("objective", objective.clone()),
@@ -330,5 +337,6 @@ pub fn write_dit<T: Tensor>(network: &Dit<T>, prefix: &str, header: &ModelHeader
         ("library", library.clone()),
     ];
     metadata.extend(more.map(|(key, value)| (key.to_string(), value)));
+    metadata.extend(header.guided_by.map(|scale| ("guided_by".to_string(), scale.to_string())));
     ::safetensors::serialize(all, Some(metadata)).map_err(foreign)
 }

@@ -66,7 +66,7 @@ fn what_is_guided_already_takes_no_scale() {
     let mut saved = saved(labelled()).unwrap();
     let condition = Condition::new(Some(&[1]), Some(&[2.0]));
     assert!(saved.flow(condition).is_ok());
-    saved.header.absorbed = 0.5;
+    saved.header.guided_by = Some(2.0);
     let refused = saved.flow(condition).unwrap_err();
     assert_eq!(refused.to_string(), "the guidance scale is 2, but must be absent, since the model is guided already");
     assert!(saved.flow(Condition::labels(&[1])).is_ok());

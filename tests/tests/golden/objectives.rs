@@ -1,7 +1,7 @@
 //! Four objectives with their gradients, the reference's random draws replayed.
 
 use crate::file::{Bench, Real};
-use crate::teacher::ABSORBED;
+use crate::teacher::GUIDED_BY;
 use mfm_core::autodiff::{Tape, Var};
 use mfm_core::interpolant::Linear;
 use mfm_core::posterior_velocity::ClassifierFree;
@@ -79,7 +79,7 @@ pub fn check<E: Real>(bench: &Bench<'_, E>) -> Result<()> {
             ..Objective::default()
         };
         let flow = Flow::new(&student, &Linear);
-        let teacher = ClassifierFree { map: &teacher, null_label: Some(null_label), scale: 1.0, absorbed: ABSORBED, told: true };
+        let teacher = ClassifierFree { map: &teacher, null_label: Some(null_label), scale: 1.0, guided_by: GUIDED_BY, told: true };
         let teacher = taught.then_some(&teacher);
         let tape = Tape::new();
         let tracked = student.lift(&mut |p| Ok(tape.variable(p.clone())))?;
