@@ -273,7 +273,7 @@ mod files {
         let (device, network) = (CpuDevice::new(), single());
         let bytes = write_dit(&network, PREFIX, &header()).unwrap();
         let file = SafetensorsFile::parse(&bytes).unwrap();
-        let config = file.config(PREFIX, &file.untold().unwrap()).unwrap();
+        let config = file.config(PREFIX, &file.extras().unwrap()).unwrap();
         assert_eq!(&config, network.config());
         assert_eq!(file.outside(PREFIX), None);
         let mut recalled = ModelHeader::new(ModelConfig::dit(config.clone()), Shape::new(&[2, 4, 4]).unwrap());
@@ -318,14 +318,14 @@ mod files {
         {
             let file = changed(&bytes, "model.dit.pos_embed", Some((Dtype::F32, shape.to_vec(), Vec::new())));
             let file = SafetensorsFile::parse(&file).unwrap();
-            let untold = SafetensorsFile::parse(&bytes).unwrap().untold().unwrap();
-            let error = file.config(PREFIX, &untold).unwrap_err();
+            let extras = SafetensorsFile::parse(&bytes).unwrap().extras().unwrap();
+            let error = file.config(PREFIX, &extras).unwrap_err();
             assert_eq!(matches!(error, FileError::TensorShape { .. }), wrong, "{error}");
         }
-        let untold = SafetensorsFile::parse(&bytes).unwrap().untold().unwrap();
+        let extras = SafetensorsFile::parse(&bytes).unwrap().extras().unwrap();
         for (name, rows) in [("blocks.0.mlp.fc1.weight", small().hidden << 16), ("y_embedder.embedding_table.weight", (1 << 24) + 1)] {
             let file = changed(&bytes, &format!("{PREFIX}{name}"), Some((Dtype::F32, vec![rows, 0], Vec::new())));
-            let error = SafetensorsFile::parse(&file).unwrap().config(PREFIX, &untold).unwrap_err();
+            let error = SafetensorsFile::parse(&file).unwrap().config(PREFIX, &extras).unwrap_err();
             assert!(matches!(&error, FileError::TensorShape { tensor, .. } if tensor.ends_with(name)), "{error}");
         }
         let large = DitConfig { side: 257, patch: 1, ..small() };

@@ -8,7 +8,7 @@ use crate::output;
 use crate::table::count;
 use clap::ValueEnum;
 use mfm_core::{Shape, Tensor};
-use mfm_nn::file::safetensors::{PREFIX, SafetensorsFile, Untold, write_dit};
+use mfm_nn::file::safetensors::{DitExtras, PREFIX, SafetensorsFile, write_dit};
 use mfm_nn::file::{Jumps, LIBRARY};
 use mfm_nn::{FileError, Model, ModelConfig, ModelHeader, Module, Network, Orientation};
 use serde::Serialize;
@@ -97,9 +97,9 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
             "{source}: the tensor {name} does not belong to the model; --prefix chooses a part of the file"
         )));
     }
-    let own = file.untold();
+    let own = file.extras();
     let need = |what: &str| Failure::input(format!("{source} does not say its {what}; give --{what}"));
-    let untold = Untold {
+    let extras = DitExtras {
         heads: arguments.heads.or(own.as_ref().map(|own| own.heads)).ok_or_else(|| need("heads"))?,
         encoder: arguments.encoder_depth.or(own.as_ref().map(|own| own.encoder)).ok_or_else(|| need("encoder-depth"))?,
         guidance: arguments.guidance.clone().or(own.as_ref().map(|own| own.guidance.clone())).unwrap_or_default(),
@@ -110,7 +110,7 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
             (None, None) => return Err(need("zero")),
         },
     };
-    let config = file.config(prefix, &untold).map_err(fail)?;
+    let config = file.config(prefix, &extras).map_err(fail)?;
     let network = if arguments.flow_model {
         file.to_dit_from_flow_model(&context.device, prefix, &config, &context.noise)
     } else {

@@ -41,7 +41,7 @@ fn position_tolerance(dtype: Dtype) -> f64 {
 
 /// What the shapes of the tensors do not tell of a transformer. Files that this library writes have it in their metadata.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Untold {
+pub struct DitExtras {
     /// The number of attention heads.
     pub heads: usize,
     /// The number of blocks of the encoder.
@@ -52,7 +52,7 @@ pub struct Untold {
     pub orientation: Orientation,
 }
 
-impl Untold {
+impl DitExtras {
     const ORIENTATIONS: [(&str, Orientation); 2] = [("noise-at-zero", Orientation::NoiseAtZero), ("data-at-zero", Orientation::DataAtZero)];
 
     fn of(config: &DitConfig) -> Self {
@@ -113,8 +113,8 @@ impl<'a> SafetensorsFile<'a> {
     }
 
     /// What the shapes do not tell, if the metadata has it.
-    pub fn untold(&self) -> Option<Untold> {
-        Untold::read(&self.metadata)
+    pub fn extras(&self) -> Option<DitExtras> {
+        DitExtras::read(&self.metadata)
     }
 
     /// Takes into a header what the metadata has of the model's path, of the scale by which it is guided already, of its jumps, and of where it comes from.
@@ -155,7 +155,7 @@ impl<'a> SafetensorsFile<'a> {
     ///
     /// # Errors
     /// [`FileError::Missing`] or [`FileError::TensorShape`], naming the tensor; [`FileError::Tensor`] if the sizes are impossible.
-    pub fn config(&self, prefix: &str, untold: &Untold) -> Result<DitConfig, FileError> {
+    pub fn config(&self, prefix: &str, extras: &DitExtras) -> Result<DitConfig, FileError> {
         let shape = |name: &str| self.shape(&format!("{prefix}{name}"));
         let (patches, positions) = (shape("x_embedder.proj.weight")?, shape(POSITIONS)?);
         let wrong = |name: &str, found| FileError::TensorShape { tensor: format!("{prefix}{name}"), expected: Shape::SCALAR, found };
@@ -181,13 +181,13 @@ impl<'a> SafetensorsFile<'a> {
         let wide = rows(inner, shape(inner)?)?;
         let labels = shape(table).map_or(Ok(0), |found| rows(table, found))?.saturating_sub(1);
         let config = DitConfig {
-            encoder: untold.encoder,
+            encoder: extras.encoder,
             expansion: wide.checked_div(hidden).unwrap_or(0),
             labels,
-            guidance: untold.guidance.clone(),
+            guidance: extras.guidance.clone(),
             normalised_attention: shape("blocks.0.attn.q_norm.weight").is_ok(),
-            orientation: untold.orientation,
-            ..DitConfig::custom([hidden, depth, untold.heads], channels, grid.saturating_mul(patch), patch)
+            orientation: extras.orientation,
+            ..DitConfig::custom([hidden, depth, extras.heads], channels, grid.saturating_mul(patch), patch)
         };
         config.check()?;
         Ok(config)
@@ -324,7 +324,7 @@ pub fn write_dit<T: Tensor>(network: &Dit<T>, prefix: &str, header: &ModelHeader
     for (name, tensor) in network.parameters() {
         all.push((format!("{prefix}{name}"), written(tensor.shape().axes(), &tensor.to_vec::<f32>()?)));
     }
-    let mut metadata = Untold::of(config).write();
+    let mut metadata = DitExtras::of(config).write();
     let Provenance { steps, seed, objective, data, library } = &header.provenance;
     let jumps = JUMPS.iter().find(|(_, jumps)| *jumps == header.jumps);
     let more = [
