@@ -2,14 +2,14 @@
 
 use crate::arguments::at_least_one;
 use crate::context::Context;
-use crate::failure::{Failure, Result};
-use crate::model::{LoadedModel, read, save};
+use crate::failure::{Failure, Place as _, Result};
+use crate::model::{LoadedModel, save};
 use crate::output;
 use crate::table::count;
 use clap::ValueEnum;
 use mfm_core::{Shape, Tensor};
 use mfm_nn::file::safetensors::{DitExtras, PREFIX, SafetensorsFile, write_dit};
-use mfm_nn::file::{Jumps, LIBRARY};
+use mfm_nn::file::{Jumps, LIBRARY, read};
 use mfm_nn::{FileError, Model, ModelConfig, ModelHeader, Module, Network, Orientation};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -88,9 +88,8 @@ impl Report {
 pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()> {
     output::check(&arguments.out)?;
     let source = arguments.file.display().to_string();
-    let fail = |error: FileError| Failure::input(format!("{source}: {error}"));
     let bytes = read(&arguments.file)?;
-    let file = SafetensorsFile::parse(&bytes).map_err(fail)?;
+    let file = SafetensorsFile::parse(&bytes).at(&source)?;
     let prefix = &arguments.prefix;
     if let Some(name) = file.outside(prefix).filter(|_| prefix == PREFIX) {
         return Err(Failure::input(format!(
@@ -110,7 +109,7 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
             (None, None) => return Err(need("zero")),
         },
     };
-    let config = file.config(prefix, &extras).map_err(fail)?;
+    let config = file.config(prefix, &extras).at(&source)?;
     let network = if arguments.flow_model {
         file.to_dit_from_flow_model(&context.device, prefix, &config, &context.noise)
     } else {
@@ -119,10 +118,9 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
     let item = Shape::new(&[config.channels, config.side, config.side])?;
     let mut header = ModelHeader::new(ModelConfig::dit(config), item);
     header.provenance.data = format!("imported from {source}");
-    file.recall(&mut header).map_err(fail)?;
-    let unknown = || fail(FileError::Path { name: header.model.interpolant.clone() });
-    let path = header.model.path().ok_or_else(unknown)?;
-    let model = Model::plain(Network::Dit(network.map_err(fail)?), path);
+    file.recall(&mut header).at(&source)?;
+    let path = header.model.path().ok_or_else(|| FileError::Path { name: header.model.interpolant.clone() }).at(&source)?;
+    let model = Model::plain(Network::Dit(network.at(&source)?), path);
     if arguments.flow_model {
         header.provenance.objective = "diagonal loss of the flow model".into();
         header.jumps = Jumps::Untrained;

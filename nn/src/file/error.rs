@@ -1,6 +1,7 @@
 //! What can be wrong with a file.
 
 use super::VERSION;
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 use mfm_core::{Error, Shape};
@@ -92,13 +93,20 @@ pub enum FileError {
     },
     /// The tensor type or the model refused what the file holds.
     Tensor(Error),
+    /// Something is wrong with the file at a path.
+    In {
+        /// The path.
+        path: String,
+        /// What is wrong.
+        source: Box<FileError>,
+    },
     /// The operating system refused.
     Io {
-        /// What was being done.
+        /// What could not be done, "read" or "write".
         what: &'static str,
         /// The path.
         path: String,
-        /// The system's message.
+        /// Why, in plain words.
         message: String,
     },
 }
@@ -133,9 +141,18 @@ impl fmt::Display for FileError {
             }
             Self::Safetensors { message } => f.write_str(message),
             Self::Tensor(error) => error.fmt(f),
-            Self::Io { what, path, message } => write!(f, "{what} {path}: {message}"),
+            Self::In { path, source } => write!(f, "{path}: {source}"),
+            Self::Io { what, path, message } => write!(f, "cannot {what} {path}: {message}"),
         }
     }
 }
 
-impl core::error::Error for FileError {}
+impl core::error::Error for FileError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::In { source, .. } => Some(source.as_ref()),
+            Self::Tensor(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -32,7 +32,9 @@ pub mod whole;
 mod write;
 
 #[cfg(feature = "std")]
-pub use disk::{load, save};
+pub(crate) use disk::within;
+#[cfg(feature = "std")]
+pub use disk::{load, read, reason, save};
 pub use error::FileError;
 pub use header::{ClassifierHeader, Header, ItemShape, ModelHeader, Provenance, TrainingRecord};
 pub use jumps::Jumps;
