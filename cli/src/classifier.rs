@@ -8,7 +8,7 @@ use crate::table::number;
 use crate::training;
 use mfm_core::autodiff::Var;
 use mfm_core::{Device, Tensor};
-use mfm_nn::file::{ClassifierFile, ClassifierHeader, FileError};
+use mfm_nn::file::{self, ClassifierFile, ClassifierHeader};
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::random_rows;
 use mfm_nn::{Classifier, ClassifierConfig, Coordinates, LearningRate, Module, TrainingConfig};
@@ -42,10 +42,9 @@ impl Default for Settings {
 /// # Errors
 /// One sentence naming the file.
 pub fn load<T: Tensor>(path: &Path, device: &T::Device) -> Result<(Classifier<T>, ClassifierHeader)> {
-    let bytes = crate::model::read(path)?;
-    let fail = |error: FileError| Failure::input(format!("{}: {error}", path.display()));
-    let file = ClassifierFile::parse(&bytes).map_err(fail)?;
-    Ok((file.to_classifier(device).map_err(fail)?, file.header().clone()))
+    let bytes = file::load(path)?;
+    let file = ClassifierFile::parse(&bytes).at(path.display())?;
+    Ok((file.to_classifier(device).at(path.display())?, file.header().clone()))
 }
 
 /// Trains a classifier on labelled data by cross-entropy, with a moving average of its weights. It learns from standardised columns of a table, and takes what the

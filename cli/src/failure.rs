@@ -1,5 +1,7 @@
 //! What ends a run early, as one sentence.
 
+use mfm_nn::FileError;
+pub use mfm_nn::file::reason;
 use mfm_nn::train::TrainError;
 use std::fmt;
 use std::io;
@@ -74,6 +76,13 @@ impl From<mfm_core::Error> for Failure {
     }
 }
 
+/// What is read is not ours.
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::Input(error.to_string())
+    }
+}
+
 /// A gradient that is not finite is the fault of data or settings.
 impl From<TrainError> for Failure {
     fn from(error: TrainError) -> Self {
@@ -102,21 +111,5 @@ pub trait Place<T> {
 impl<T, E: Into<Failure>> Place<T> for std::result::Result<T, E> {
     fn at(self, place: impl fmt::Display) -> Result<T> {
         self.map_err(|error| error.into().at(place))
-    }
-}
-
-/// What the system said, in plain words.
-pub fn reason(error: &io::Error) -> String {
-    use io::ErrorKind;
-    match error.kind() {
-        ErrorKind::NotFound => "there is no such file or directory".into(),
-        ErrorKind::PermissionDenied => "permission denied".into(),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full".into(),
-        ErrorKind::FileTooLarge => "the file would be larger than the system allows".into(),
-        ErrorKind::ReadOnlyFilesystem => "the file system is read-only".into(),
-        ErrorKind::IsADirectory => "it is a directory".into(),
-        ErrorKind::NotADirectory => "a part of the path is not a directory".into(),
-        ErrorKind::InvalidFilename => "the file system does not allow this name".into(),
-        _ => error.to_string(),
     }
 }

@@ -3,12 +3,12 @@
 use crate::context::Context;
 use crate::model::LoadedModel;
 use mfm_core::Tensor;
-use mfm_nn::file::jumps::Jumps;
+use mfm_nn::file::Jumps;
 
 /// Says so where draws by a model's map mean nothing; `instead` is what serves, where that is not to train its jumps.
 pub fn warn<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>, instead: Option<&str>) {
     let source = &model.source;
-    let (why, cure) = match model.header.provenance.jumps() {
+    let (why, cure) = match model.header.jumps {
         Jumps::Trained => return,
         Jumps::Untrained => (
             "was trained by velocities alone, as a flow model: draws by its map mean nothing",

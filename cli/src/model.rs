@@ -47,10 +47,7 @@ impl<T: Tensor> LoadedModel<T> {
     /// # Errors
     /// One sentence naming the file.
     pub fn load(path: &Path, device: &T::Device) -> Result<Self> {
-        let bytes = read(path)?;
-        let source = path.display().to_string();
-        let file = ModelFile::parse(&bytes).map_err(|error| Failure::input(format!("{source}: {error}")))?;
-        Self::of(&file, source, device)
+        Ok(Self { saved: SavedModel::load(path, device)?, source: path.display().to_string() })
     }
 
     /// The model in the file `source`, which is read already.
@@ -58,8 +55,7 @@ impl<T: Tensor> LoadedModel<T> {
     /// # Errors
     /// One sentence naming the file.
     pub fn of(file: &ModelFile<'_>, source: String, device: &T::Device) -> Result<Self> {
-        let saved = SavedModel::of(file, device).map_err(|error| Failure::input(format!("{source}: {error}")))?;
-        Ok(Self { saved, source })
+        Ok(Self { saved: SavedModel::of(file, device).at(&source)?, source })
     }
 
     /// The model as samplers take it, under a condition that was [checked](Self::check).
@@ -81,7 +77,7 @@ impl<T: Tensor> LoadedModel<T> {
             }
             _ => {}
         }
-        if let (Some(scale), Some(own)) = (told.guidance, self.header.guided_by()) {
+        if let (Some(scale), Some(own)) = (told.guidance, self.header.guided_by) {
             let (scale, own) = (Number(scale), Number(own));
             return Err(Failure::input(format!(
                 "--guidance {scale}: {} is guided by {own} already, and takes no other scale",
@@ -177,18 +173,6 @@ pub fn check_near_zero(coordinates: &Coordinates, what: &str) -> Result<()> {
             number(mean[column], 6),
             number(scale[column], 3)
         ))),
-    }
-}
-
-/// The bytes of a file.
-///
-/// # Errors
-/// One sentence naming the file.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
-    match std::fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => Err(Failure::input(format!("cannot read {}: it is no regular file", path.display()))),
-        Ok(_) => std::fs::read(path).map_err(|error| Failure::file("read", path, &error)),
-        Err(error) => Err(Failure::file("read", path, &error)),
     }
 }
 

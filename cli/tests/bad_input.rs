@@ -144,7 +144,7 @@ fn bad_models() {
     folder.refuses(&["info", "empty.mfm"], &["empty.mfm"]);
     folder.refuses(&["info", "foreign.mfm"], &["foreign.mfm", "no model file"]);
     folder.refuses(&["info", "missing.mfm"], &["missing.mfm", "no such file"]);
-    folder.refuses(&["sample", "."], &["no regular file"]);
+    folder.refuses(&["sample", "."], &["no plain file"]);
     for length in [4, 8, 31, 100, bytes.len() / 2, bytes.len() - 1] {
         folder.write("cut.mfm", &bytes[..length]);
         folder.refuses(&["sample", "cut.mfm", "-o", "s.csv"], &["cut.mfm", "cut off"]);

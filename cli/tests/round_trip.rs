@@ -249,12 +249,14 @@ fn weights_go_out_and_come_back() {
     let out = report(&["export", "model.mfm", "-o", "w.safetensors"], "model.mfm", "w.safetensors");
     let back = report(&["import", "w.safetensors", "-o", "again.mfm"], "w.safetensors", "again.mfm");
     assert!(out == back && out > 1000, "{out} parameters went out, {back} came back");
-    // With the path, and what it was trained by, without which its jumps would be taken for trained.
+    // With the path, and what is known of its training.
     let known = |model: &str| -> serde_json::Value { serde_json::from_str(&folder.succeeds(&["info", model, "--json", "-"])).unwrap() };
     let (before, after) = (known("model.mfm"), known("again.mfm"));
     for key in ["interpolant", "steps", "objective", "data"] {
         assert!(!before[key].is_null() && before[key] == after[key], "{key}: {before} and {after}");
     }
+    let (_, err) = texts(&folder.run(&["sample", "again.mfm", "-n", "1", "-o", "1.csv"]));
+    assert!(err.contains("warning: again.mfm was trained by velocities alone"), "{err}");
 }
 
 /// As runs of earlier builds keep it, in their folders.

@@ -90,8 +90,8 @@ pub struct ClassifierFree<'a, M> {
     pub null_label: Option<usize>,
     /// w where the condition gives none.
     pub scale: f64,
-    /// w₀, the scale of the model guidance that the map was trained with and so has already; 1 for none.
-    pub own_scale: f64,
+    /// w₀, the scale of the model guidance that the map was trained with and so has already, if it was.
+    pub guided_by: Option<f64>,
     /// Whether the map takes a guidance scale as an input, which then is 1.
     pub takes_scale: bool,
 }
@@ -106,7 +106,8 @@ impl<T: Tensor, M: crate::flow_map::MetaFlowMap<T>> Drift<T> for ClassifierFree<
         let without = self.map.drift(&t, x, under(&null))?;
         let Some(labels) = condition.labels else { return Ok(without) };
         let ahead = self.map.drift(&t, x, under(labels))?.sub(&without)?;
-        let scales: Vec<f64> = condition.guidance.unwrap_or(&[self.scale]).iter().map(|&scale| scale / self.own_scale).collect();
+        let own = self.guided_by.unwrap_or(1.0);
+        let scales: Vec<f64> = condition.guidance.unwrap_or(&[self.scale]).iter().map(|&scale| scale / own).collect();
         if scales.len() != 1 && scales.len() != shape.batch() {
             return Err(Error::Length { op: "the guidance scales", expected: shape.batch(), found: scales.len() });
         }

@@ -46,6 +46,12 @@ impl Failure {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
+
+    /// The same failure with its place before it.
+    #[must_use]
+    pub fn at(self, place: &str) -> Self {
+        Self { message: format!("{place}: {}", self.message), ..self }
+    }
 }
 
 /// Refuses the first option that is given but not read: (name, is given, is read).
@@ -87,6 +93,7 @@ impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         match error {
             FileError::Tensor(error @ (Error::OutOfMemory { .. } | Error::Device { .. })) => error.into(),
+            FileError::In { path, source } => Self::from(*source).at(&path),
             FileError::Io { .. } => Self::new(Code::File, error.to_string()),
             _ => Self::new(Code::BadModel, error.to_string()),
         }

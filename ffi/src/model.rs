@@ -7,10 +7,9 @@ use crate::guard::guard;
 use crate::session::{AnySession, Run, Session};
 use mfm_core::error::Number;
 use mfm_core::{Noise, Shape, Tensor};
-use mfm_nn::file::jumps::Jumps;
-use mfm_nn::file::{self, write_model};
+use mfm_nn::file::{self, Jumps, write_model};
 use mfm_nn::layer::settled;
-use mfm_nn::{Coordinates, FileError, GaussianConfig, MlpConfig, ModelConfig, ModelFile, ModelHeader, Module, SavedModel};
+use mfm_nn::{Coordinates, GaussianConfig, MlpConfig, ModelConfig, ModelFile, ModelHeader, Module, SavedModel};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -131,13 +130,7 @@ fn path_of(bytes: &[u8]) -> Result<&str> {
 pub(crate) fn load_model(path: &[u8], place: &Place<'_>) -> Result<Box<Model>> {
     guard(|| {
         let (path, device) = (path_of(path)?, AnyDevice::open(place)?);
-        let named = |failure: Failure| Failure { message: format!("{path}: {}", failure.message), ..failure };
-        let bytes = match file::load(path) {
-            // Which names the file itself.
-            Err(error @ FileError::Io { .. }) => return Err(error.into()),
-            loaded => loaded.map_err(|error| named(error.into()))?,
-        };
-        parse(device, &bytes).map_err(named)
+        parse(device, &file::load(path)?).map_err(|failure| failure.at(path))
     })
 }
 
@@ -239,7 +232,7 @@ impl Model {
                 mean: header.coordinates.mean().to_vec(),
                 scale: header.coordinates.scale().to_vec(),
                 // In the order of `mfm_jumps`.
-                jumps: match from.jumps() {
+                jumps: match header.jumps {
                     Jumps::Trained => 0,
                     Jumps::Untrained => 1,
                     Jumps::LeftBehind => 2,

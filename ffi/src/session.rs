@@ -9,7 +9,7 @@ use crate::host::Callbacks;
 use crate::model::{Loaded, Model, all, finite, rows};
 use crate::{draws, steering, training};
 use mfm_core::{Condition, Flow, Shape, Tensor, memory};
-use mfm_nn::file::jumps::Jumps;
+use mfm_nn::file::Jumps;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,7 +128,7 @@ impl<B: Backend> Run<B> {
     /// As [`check_labels`](Self::check_labels); [`Code::Unsupported`] for a guidance scale of a model that is guided already.
     pub(crate) fn flow<'a>(&'a self, labels: &'a [usize], guidance: &'a [f64]) -> Result<Flow<'a, mfm_nn::Model<B::Tensor>>> {
         self.check_labels(labels)?;
-        if let Some(own) = self.loaded.header.guided_by().filter(|_| !guidance.is_empty()) {
+        if let Some(own) = self.loaded.header.guided_by.filter(|_| !guidance.is_empty()) {
             return Err(Failure::new(
                 Code::Unsupported,
                 format!("guidance: the model is guided by {own} already, and takes no other scale"),
@@ -139,7 +139,7 @@ impl<B: Backend> Run<B> {
 
     /// Says so where draws by the model's map mean nothing; `instead` is what serves, where that is not to train its jumps.
     pub(crate) fn warn_of_jumps(&self, callbacks: &Callbacks<'_>, instead: Option<&str>) {
-        let (why, cure) = match self.loaded.header.provenance.jumps() {
+        let (why, cure) = match self.loaded.header.jumps {
             Jumps::Trained => return,
             Jumps::Untrained => {
                 ("was trained by velocities alone, as a flow model: draws by its map mean nothing", "train it on with a consistency loss")

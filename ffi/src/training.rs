@@ -12,8 +12,7 @@ use mfm_core::training::{
     Consistency, FineTuning, FineTuningMaps, Guided, LogNormaliser, Objective, StopGradient, Velocities, WeightSlope,
 };
 use mfm_core::{Device, Error, Flow, Noise, Operations, Shape, TimeGrid, memory};
-use mfm_nn::file::LIBRARY;
-use mfm_nn::file::jumps::{DIAGONAL, fine_tuned};
+use mfm_nn::file::{Jumps, LIBRARY};
 use mfm_nn::optimiser::OptimiserConfig;
 use mfm_nn::train::{LossInput, Outcome, Samples, Step, random_rows};
 use mfm_nn::{LearningRate, ModelHeader, SavedModel, Trainer, TrainingConfig};
@@ -80,7 +79,7 @@ fn objective_in_words(consistency: Consistency) -> String {
         Consistency::MeanFlow => "mean-flow",
         Consistency::Eulerian => "eulerian",
         Consistency::Lagrangian(_) => "lagrangian",
-        Consistency::None => return format!("{DIAGONAL} from data: a flow model, whose jumps mean nothing"),
+        Consistency::None => return "diagonal loss from data: a flow model, whose jumps mean nothing".into(),
     };
     format!("diagonal and {name} losses from data")
 }
@@ -190,7 +189,8 @@ pub fn train<B: Backend>(
         |_, step| stop.flow(watch(callbacks, step, progress(0, 0))),
     );
     let mut header = header(run, options.seed, objective_in_words(consistency), format!("{count} items of the host's"));
-    header.absorbed = 0.0;
+    header.guided_by = None;
+    header.jumps = Jumps::trained_by(consistency);
     finish(run, &trainer, outcome.map_err(Failure::from), stop, header)
 }
 
@@ -258,7 +258,9 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     }
     let data =
         rows.map_or_else(|| "its own samples".into(), |rows| format!("{} items of the host's", mfm_core::Tensor::shape(&rows).batch()));
-    let objective = fine_tuned("a model of the host's", "a reward of the host's", options.follow);
-    let header = header(run, options.seed, objective, data);
+    let follows = if options.follow > 0.0 { format!(", the rest of the map following by {}", options.follow) } else { String::new() };
+    let objective = format!("the drift of a model of the host's fine-tuned to a reward of the host's{follows}");
+    let mut header = header(run, options.seed, objective, data);
+    header.jumps = Jumps::following(options.follow);
     finish(run, &trainer, outcome.map_err(Failure::from), stop, header)
 }

@@ -4,6 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use mfm_core::tensor::Element;
 use mfm_core::{Device, Error, Operations, Result, Reward, Shape, Tensor, memory};
+use serde::{Deserialize, Serialize};
 
 /// How many scales from zero a mean may be where single precision still tells apart numbers a thousandth of the scale from one another.
 const FARTHEST: f64 = 1e-3 / f32::EPSILON as f64;
@@ -18,7 +19,7 @@ const ROWS: &str = "rows in their coordinates";
 ///
 /// Beside a large mean, a short number has no digits left. So rows on the host are taken to z and back in double precision, and tensors as
 /// [`Device::precise`] keeps them, which is not enough for the columns that are [far from zero](Self::far_from_zero).
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Coordinates {
     /// Of each number of an item; none for the data's own.
     mean: Vec<f64>,
@@ -32,8 +33,22 @@ impl Coordinates {
     /// [`Error::Length`] if there are none, or not as many of both; [`Error::Range`] for a mean beyond ±10³⁰, or a scale that is not between
     /// 10⁻³⁰ and 10³⁰, where single precision has room to subtract and divide.
     pub fn new(mean: Vec<f64>, scale: Vec<f64>) -> Result<Self> {
-        if mean.is_empty() || scale.len() != mean.len() {
-            return Err(Error::Length { op: "the scales of coordinates", expected: mean.len().max(1), found: scale.len() });
+        let coordinates = Self { mean, scale };
+        if coordinates.is_identity() {
+            return Err(Error::Length { op: "the means of coordinates", expected: 1, found: 0 });
+        }
+        coordinates.check()?;
+        Ok(coordinates)
+    }
+
+    /// Checks what a file holds.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), but for none of both, which are the data's own coordinates.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Self { mean, scale } = self;
+        if scale.len() != mean.len() {
+            return Err(Error::Length { op: "the scales of coordinates", expected: mean.len(), found: scale.len() });
         }
         if let Some(&value) = mean.iter().find(|value| !(-1e30..=1e30).contains(*value)) {
             return Err(Error::Range { what: "the mean of a column", value, range: "between -1e30 and 1e30" });
@@ -41,7 +56,7 @@ impl Coordinates {
         if let Some(&value) = scale.iter().find(|value| !(1e-30..=1e30).contains(*value)) {
             return Err(Error::Range { what: "the scale of a column", value, range: "between 1e-30 and 1e30" });
         }
-        Ok(Self { mean, scale })
+        Ok(())
     }
 
     /// Those that standardise data in rows of `dimension` numbers: the mean and the deviation of each column. The scale of a column that does not

@@ -45,19 +45,22 @@ impl<T: Tensor> SavedModel<T> {
     /// The model of the file at `path`, all of it checked.
     ///
     /// # Errors
-    /// As [`of`](Self::of), [`ModelFile::parse`] and [`file::load`].
+    /// As [`file::load`], and [`FileError::In`] with one of [`ModelFile::parse`] or [`of`](Self::of).
     #[cfg(feature = "std")]
     pub fn load(path: impl AsRef<std::path::Path>, device: &T::Device) -> core::result::Result<Self, FileError> {
-        Self::of(&ModelFile::parse(&file::load(path)?)?, device)
+        let path = path.as_ref();
+        let bytes = file::load(path)?;
+        ModelFile::parse(&bytes).and_then(|file| Self::of(&file, device)).map_err(file::within(path))
     }
 
     /// Writes it to a file, whole or not at all.
     ///
     /// # Errors
-    /// As [`file::write_model`] and [`file::save`].
+    /// As [`file::save`], and [`FileError::In`] with one of [`file::write_model`].
     #[cfg(feature = "std")]
     pub fn save(&self, path: impl AsRef<std::path::Path>) -> core::result::Result<(), FileError> {
-        file::save(path, &file::write_model(&self.model, &self.header, None)?)
+        let path = path.as_ref();
+        file::save(path, &file::write_model(&self.model, &self.header, None).map_err(file::within(path))?)
     }
 
     /// The numbers of an item of data.
@@ -75,7 +78,7 @@ impl<T: Tensor> SavedModel<T> {
     /// # Errors
     /// [`Error::Range`] for a guidance scale of a model that was trained to be guided already. Labels and scales that the model does not know are errors of its evaluation.
     pub fn flow<'a>(&'a self, condition: Condition<'a>) -> Result<Flow<'a, Model<T>>> {
-        match (self.header.guided_by(), condition.guidance) {
+        match (self.header.guided_by, condition.guidance) {
             (Some(_), Some(&[value, ..])) => {
                 Err(Error::Range { what: "the guidance scale", value, range: "absent, since the model is guided already" })
             }

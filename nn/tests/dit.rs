@@ -226,7 +226,7 @@ mod files {
     use mfm_core::interpolant::Trigonometric;
     use mfm_cpu_ref::{CpuDevice, CpuTensor};
     use mfm_nn::file::safetensors::{PREFIX, SafetensorsFile, write_dit};
-    use mfm_nn::file::{FileError, LIBRARY, Provenance, write_model};
+    use mfm_nn::file::{FileError, Jumps, LIBRARY, Provenance, write_model};
     use mfm_nn::{Model, ModelConfig, ModelFile, ModelHeader};
     use safetensors::tensor::TensorView;
     use safetensors::{Dtype, SafeTensors};
@@ -250,7 +250,7 @@ mod files {
     fn header() -> ModelHeader {
         let config = ModelConfig::dit(small()).on_path(&Trigonometric);
         let mut header = ModelHeader::new(config, Shape::new(&[2, 4, 4]).unwrap());
-        header.absorbed = 0.25;
+        (header.guided_by, header.jumps) = (Some(1.25), Jumps::LeftBehind);
         header.provenance = Provenance { steps: 7, seed: 8, objective: "flow".into(), data: "digits".into(), library: LIBRARY.into() };
         header
     }
@@ -273,7 +273,7 @@ mod files {
         let (device, network) = (CpuDevice::new(), single());
         let bytes = write_dit(&network, PREFIX, &header()).unwrap();
         let file = SafetensorsFile::parse(&bytes).unwrap();
-        let config = file.config(PREFIX, &file.untold().unwrap()).unwrap();
+        let config = file.config(PREFIX, &file.extras().unwrap()).unwrap();
         assert_eq!(&config, network.config());
         assert_eq!(file.outside(PREFIX), None);
         let mut recalled = ModelHeader::new(ModelConfig::dit(config.clone()), Shape::new(&[2, 4, 4]).unwrap());
@@ -294,7 +294,7 @@ mod files {
             SafetensorsFile::parse(&bytes).unwrap().recall(&mut found).map(|()| found)
         };
         assert_eq!(with("steps", "9").unwrap().provenance.steps, 9);
-        for (key, value) in [("steps", "-1"), ("absorbed", "much"), ("absorbed", "1.5"), ("absorbed", "NaN")] {
+        for (key, value) in [("steps", "-1"), ("guided_by", "much"), ("guided_by", "0.5"), ("guided_by", "NaN"), ("jumps", "high")] {
             assert!(with(key, value).is_err(), "{key} = {value}");
         }
         assert!(with("steps", "many").unwrap_err().to_string().contains("steps"));
@@ -318,14 +318,14 @@ mod files {
         {
             let file = changed(&bytes, "model.dit.pos_embed", Some((Dtype::F32, shape.to_vec(), Vec::new())));
             let file = SafetensorsFile::parse(&file).unwrap();
-            let untold = SafetensorsFile::parse(&bytes).unwrap().untold().unwrap();
-            let error = file.config(PREFIX, &untold).unwrap_err();
+            let extras = SafetensorsFile::parse(&bytes).unwrap().extras().unwrap();
+            let error = file.config(PREFIX, &extras).unwrap_err();
             assert_eq!(matches!(error, FileError::TensorShape { .. }), wrong, "{error}");
         }
-        let untold = SafetensorsFile::parse(&bytes).unwrap().untold().unwrap();
+        let extras = SafetensorsFile::parse(&bytes).unwrap().extras().unwrap();
         for (name, rows) in [("blocks.0.mlp.fc1.weight", small().hidden << 16), ("y_embedder.embedding_table.weight", (1 << 24) + 1)] {
             let file = changed(&bytes, &format!("{PREFIX}{name}"), Some((Dtype::F32, vec![rows, 0], Vec::new())));
-            let error = SafetensorsFile::parse(&file).unwrap().config(PREFIX, &untold).unwrap_err();
+            let error = SafetensorsFile::parse(&file).unwrap().config(PREFIX, &extras).unwrap_err();
             assert!(matches!(&error, FileError::TensorShape { tensor, .. } if tensor.ends_with(name)), "{error}");
         }
         let large = DitConfig { side: 257, patch: 1, ..small() };

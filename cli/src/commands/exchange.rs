@@ -2,15 +2,14 @@
 
 use crate::arguments::at_least_one;
 use crate::context::Context;
-use crate::failure::{Failure, Result};
-use crate::model::{LoadedModel, read, save};
+use crate::failure::{Failure, Place as _, Result};
+use crate::model::{LoadedModel, save};
 use crate::output;
 use crate::table::count;
 use clap::ValueEnum;
 use mfm_core::{Shape, Tensor};
-use mfm_nn::file::LIBRARY;
-use mfm_nn::file::jumps::DIAGONAL;
-use mfm_nn::file::safetensors::{PREFIX, SafetensorsFile, Untold, write_dit};
+use mfm_nn::file::safetensors::{DitExtras, PREFIX, SafetensorsFile, write_dit};
+use mfm_nn::file::{Jumps, LIBRARY, read};
 use mfm_nn::{FileError, Model, ModelConfig, ModelHeader, Module, Network, Orientation};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -89,18 +88,17 @@ impl Report {
 pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()> {
     output::check(&arguments.out)?;
     let source = arguments.file.display().to_string();
-    let fail = |error: FileError| Failure::input(format!("{source}: {error}"));
     let bytes = read(&arguments.file)?;
-    let file = SafetensorsFile::parse(&bytes).map_err(fail)?;
+    let file = SafetensorsFile::parse(&bytes).at(&source)?;
     let prefix = &arguments.prefix;
     if let Some(name) = file.outside(prefix).filter(|_| prefix == PREFIX) {
         return Err(Failure::input(format!(
             "{source}: the tensor {name} does not belong to the model; --prefix chooses a part of the file"
         )));
     }
-    let own = file.untold();
+    let own = file.extras();
     let need = |what: &str| Failure::input(format!("{source} does not say its {what}; give --{what}"));
-    let untold = Untold {
+    let extras = DitExtras {
         heads: arguments.heads.or(own.as_ref().map(|own| own.heads)).ok_or_else(|| need("heads"))?,
         encoder: arguments.encoder_depth.or(own.as_ref().map(|own| own.encoder)).ok_or_else(|| need("encoder-depth"))?,
         guidance: arguments.guidance.clone().or(own.as_ref().map(|own| own.guidance.clone())).unwrap_or_default(),
@@ -111,7 +109,7 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
             (None, None) => return Err(need("zero")),
         },
     };
-    let config = file.config(prefix, &untold).map_err(fail)?;
+    let config = file.config(prefix, &extras).at(&source)?;
     let network = if arguments.flow_model {
         file.to_dit_from_flow_model(&context.device, prefix, &config, &context.noise)
     } else {
@@ -120,12 +118,12 @@ pub fn import<T: Tensor>(context: &Context<T>, arguments: &Import) -> Result<()>
     let item = Shape::new(&[config.channels, config.side, config.side])?;
     let mut header = ModelHeader::new(ModelConfig::dit(config), item);
     header.provenance.data = format!("imported from {source}");
-    file.recall(&mut header).map_err(fail)?;
-    let unknown = || fail(FileError::Path { name: header.model.interpolant.clone() });
-    let path = header.model.path().ok_or_else(unknown)?;
-    let model = Model::plain(Network::Dit(network.map_err(fail)?), path);
+    file.recall(&mut header).at(&source)?;
+    let path = header.model.path().ok_or_else(|| FileError::Path { name: header.model.interpolant.clone() }).at(&source)?;
+    let model = Model::plain(Network::Dit(network.at(&source)?), path);
     if arguments.flow_model {
-        header.provenance.objective = format!("{DIAGONAL} of the flow model");
+        header.provenance.objective = "diagonal loss of the flow model".into();
+        header.jumps = Jumps::Untrained;
     }
     header.provenance.library = LIBRARY.into();
     save(&arguments.out, &model, &header)?;

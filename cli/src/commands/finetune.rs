@@ -13,8 +13,7 @@ use crate::run::{Checkpoint, Options, RunFolder};
 use crate::table::{Table, count, number};
 use mfm_core::training::{AdaptiveWeight, FineTuning, WeightSlope};
 use mfm_core::{Device, Flow, Noise, Reward, Tensor};
-use mfm_nn::file::LIBRARY;
-use mfm_nn::file::jumps::fine_tuned;
+use mfm_nn::file::{Jumps, LIBRARY};
 use mfm_nn::train::DataSource;
 use mfm_nn::{LearningRate, Model, Module, TrainingConfig};
 use serde::Serialize;
@@ -141,7 +140,8 @@ impl Arguments {
     fn describe(&self, base: &str, reward: &str) -> String {
         let weights = if self.raw { "raw" } else { "normalised" };
         let how = if self.gradient_free { ", without its gradient" } else { "" };
-        fine_tuned(base, &format!("{} times {reward}{how}, {weights} weights", self.strength), self.follow)
+        let follows = if self.follow > 0.0 { format!(", the rest of the map following by {}", self.follow) } else { String::new() };
+        format!("the drift of {base} fine-tuned to {} times {reward}{how}, {weights} weights{follows}", self.strength)
     }
 }
 
@@ -203,6 +203,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     header.provenance.seed = context.seed;
     header.provenance.data = data.as_ref().map_or_else(|| "its own samples".into(), |data| data.name().to_owned());
     header.provenance.objective = arguments.describe(&model.source, wanted);
+    header.jumps = Jumps::following(arguments.follow);
     header.provenance.library = LIBRARY.into();
     // What is refused leaves no folder.
     let settings = arguments.settings(context);

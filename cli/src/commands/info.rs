@@ -1,11 +1,11 @@
 //! `mfm info`: what is in a model file.
 
 use crate::context::Context;
-use crate::failure::{Failure, Result};
-use crate::model::{LoadedModel, read};
+use crate::failure::{Place as _, Result};
+use crate::model::LoadedModel;
 use crate::table::{Table, count, number};
 use mfm_core::Tensor;
-use mfm_nn::file::{ClassifierHeader, Header};
+use mfm_nn::file::{ClassifierHeader, Header, load};
 use mfm_nn::{ClassifierConfig, ModelFile, Module, NetworkConfig};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -80,12 +80,12 @@ fn list(numbers: &[f64]) -> String {
 /// # Errors
 /// One sentence for the user.
 pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()> {
-    let bytes = read(&arguments.model)?;
+    let bytes = load(&arguments.model)?;
     if bytes.starts_with(&ClassifierHeader::MAGIC) {
         return classifier(context, arguments);
     }
     let source = arguments.model.display().to_string();
-    let file = ModelFile::parse(&bytes).map_err(|error| Failure::input(format!("{source}: {error}")))?;
+    let file = ModelFile::parse(&bytes).at(&source)?;
     let model = LoadedModel::<T>::of(&file, source, &context.device)?;
     let header = file.header();
     let network = match &header.model.network {
@@ -113,7 +113,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         network,
         dimension: model.dimension(),
         labels: header.labels(),
-        guided: header.guided_by(),
+        guided: header.guided_by,
         interpolant: &header.model.interpolant,
         preconditioning: header.model.preconditioning.map(|gaussian| gaussian.deviation),
         mean: header.coordinates.mean(),

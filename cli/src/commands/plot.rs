@@ -12,7 +12,7 @@ use crate::run::{Line, RunFolder, command_of};
 use crate::table::{Table, count, number, things};
 use mfm_core::sample::Sampler;
 use mfm_core::{Device, Tensor};
-use mfm_nn::file::jumps::Jumps;
+use mfm_nn::file::Jumps;
 use mfm_picture::{Axis, BLUE, Colour, Figure, GREEN, GREY, Layer, ORANGE, Panel, Picture};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -221,7 +221,7 @@ fn samples<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>) -> Result<Pi
         model.numbers(&samples.at(&model.source)?)
     };
     let named = |steps: Option<usize>| steps.map_or_else(|| "ODE".to_owned(), |k| things(k, "step"));
-    let has_jumps = model.header.provenance.jumps() == Jumps::Trained;
+    let has_jumps = model.header.jumps == Jumps::Trained;
     let ways: &[Option<usize>] = if has_jumps { &[Some(1), Some(2), Some(4), None] } else { &[None] };
     let (names, rows): (Vec<String>, Vec<Values>) = match model.header.labels() {
         0 => ways.iter().map(|&steps| Ok((named(steps), draw(None, steps)?))).collect::<Result<Vec<_>>>()?.into_iter().unzip(),

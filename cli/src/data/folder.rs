@@ -47,7 +47,7 @@ fn read(path: &Path) -> Result<Image> {
     if path.is_dir() || !is_image(&name(path).to_lowercase()) {
         return Err(Failure::input(format!("{}: in the folder of a class there may only be .png, .jpg and .jpeg images", path.display())));
     }
-    Image::read(&crate::model::read(path)?, &path.display().to_string())
+    Image::read(&mfm_nn::file::read(path)?, &path.display().to_string())
 }
 
 /// What is in a folder, by name, without what is hidden.

@@ -2,8 +2,8 @@
 
 use super::{Formula, Inverse, Operator};
 use crate::failure::{Failure, Result};
-use crate::model::read;
 use mfm_core::error::Number;
+use mfm_nn::file::read;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 

@@ -1,10 +1,9 @@
 //! Checkpoints: a run that is killed goes on to the same weights, bit by bit.
 
-use crate::failure::{Failure, Result};
-use crate::model::read;
+use crate::failure::{Failure, Place as _, Result};
 use crate::output;
 use mfm_core::{Device, Tensor};
-use mfm_nn::file::{FileError, Provenance, TrainingRecord, write_model};
+use mfm_nn::file::{Provenance, TrainingRecord, load, write_model};
 use mfm_nn::{Model, ModelFile, ModelHeader, Module, Trainer, TrainingConfig, TrainingState};
 use std::path::{Path, PathBuf};
 
@@ -58,10 +57,9 @@ impl Checkpoint {
         if !self.path.exists() {
             return Ok(None);
         }
-        let fail = |error: FileError| Failure::input(format!("{}: {error}", self.path.display()));
         let refuse = |what: &str| Failure::input(format!("cannot resume from {}: {what}", self.path.display()));
-        let bytes = read(&self.path)?;
-        let file = ModelFile::parse(&bytes).map_err(fail)?;
+        let bytes = load(&self.path)?;
+        let file = ModelFile::parse(&bytes).at(self.path.display())?;
         let found = file.header();
         let Some(record) = &found.training else { return Err(refuse("it is a finished model, not a checkpoint")) };
         let own = self.header.training.as_ref().map(|record| record.config);
@@ -79,7 +77,7 @@ impl Checkpoint {
             let versions = format!("it was made by {other_version}, and this is {own_version}, which might end in other weights");
             return Err(refuse(&versions));
         }
-        let trainer = file.to_training_state(device).map_err(fail)?;
+        let trainer = file.to_training_state(device).at(self.path.display())?;
         Ok(trainer.map(|trainer| State { trainer, memory: record.memory.clone() }))
     }
 

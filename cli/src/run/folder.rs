@@ -2,8 +2,8 @@
 
 use super::log::{Line, lines};
 use crate::failure::{Failure, Result};
-use crate::model::read;
 use crate::output::{self, Directory};
+use mfm_nn::file::read;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::fs::{File, TryLockError};

@@ -1,8 +1,8 @@
 //! The log of a run: one JSON object a line, in step with the checkpoint whenever the run is killed.
 
 use crate::failure::{Failure, Result};
-use crate::model::read;
 use crate::output;
+use mfm_nn::file::read;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;

@@ -86,7 +86,7 @@ typedef enum mfm_code {
   MFM_EMPTY = 8,                /**< A batch without items. */
   MFM_RANGE = 9,                /**< An option outside its range. */
   MFM_FILE = 10,                /**< A file cannot be read or written. */
-  MFM_BAD_MODEL = 11,           /**< The bytes are no model, or a truncated, corrupt or newer one. */
+  MFM_BAD_MODEL = 11,           /**< The bytes are no model, or one that is truncated, corrupt or of another version. */
   MFM_OUT_OF_MEMORY = 12,       /**< More memory than there is, or than can be addressed. */
   MFM_UNSUPPORTED = 13,         /**< Not offered by this model, reward, device or build of the library: labels of a model that knows none, for one. */
   MFM_BUSY = 14,                /**< The session is in another call, on this or another thread. */

@@ -2,7 +2,7 @@
 
 use mfm_core::{Condition, Device, MetaFlowMap, Shape, Tensor};
 use mfm_cpu_ref::CpuDevice;
-use mfm_nn::file::{ClassifierFile, FileError, write_classifier, write_model};
+use mfm_nn::file::{ClassifierFile, FileError, VERSION, write_classifier, write_model};
 use mfm_nn::{ModelFile, Module, Trainer};
 
 /// A file of any bytes.
@@ -32,7 +32,7 @@ pub fn repaired(input: &[u8]) {
     let (header, body) = rest.split_at(length);
     let start = (32 + length).next_multiple_of(64);
     let mut file = b"MFMMODEL".to_vec();
-    file.extend(1u32.to_le_bytes());
+    file.extend(VERSION.to_le_bytes());
     file.extend((length as u32).to_le_bytes());
     file.extend(((if body.is_empty() { 32 + length } else { start + body.len() }) as u64).to_le_bytes());
     let checksum = crc32(&[&file, header].concat());

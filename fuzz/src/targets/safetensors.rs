@@ -3,7 +3,7 @@
 use mfm_core::Shape;
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
 use mfm_nn::dit::Orientation;
-use mfm_nn::file::safetensors::{SafetensorsFile, Untold, write_dit};
+use mfm_nn::file::safetensors::{DitExtras, SafetensorsFile, write_dit};
 use mfm_nn::{Dit, ModelConfig, ModelHeader};
 
 /// A file of any bytes.
@@ -27,8 +27,8 @@ fn open(bytes: &[u8]) {
         Ok(file) => file,
         Err(error) => return words(&error),
     };
-    let untold = Untold { heads: 1, encoder: 1, guidance: Vec::new(), orientation: Orientation::NoiseAtZero };
-    let config = match file.config("", &file.untold().unwrap_or(untold)) {
+    let usual = DitExtras { heads: 1, encoder: 1, guidance: Vec::new(), orientation: Orientation::NoiseAtZero };
+    let config = match file.config("", &file.extras().unwrap_or(usual)) {
         Ok(config) => config,
         Err(error) => return words(&error),
     };
@@ -44,6 +44,6 @@ fn open(bytes: &[u8]) {
     }
     let written = write_dit(&network, "", &header).unwrap();
     let again = SafetensorsFile::parse(&written).unwrap();
-    assert_eq!(again.config("", &again.untold().unwrap()).unwrap(), config);
+    assert_eq!(again.config("", &again.extras().unwrap()).unwrap(), config);
     again.to_dit(&device, "", &config).unwrap();
 }

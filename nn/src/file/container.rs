@@ -47,11 +47,8 @@ pub(super) fn parse<H: Header>(bytes: &[u8]) -> Result<(H, Vec<TensorView<'_>>),
         });
     }
     let version = word(bytes, 8)?;
-    if version > VERSION {
-        return Err(FileError::Newer { version, newest: VERSION });
-    }
-    if version == 0 {
-        return Err(FileError::Malformed { what: "there is no format version 0", offset: 8 });
+    if version != VERSION {
+        return Err(FileError::Version { found: version });
     }
     let (length, low, high, checksum, reserved) =
         (word(bytes, 12)?, word(bytes, 16)?, word(bytes, 20)?, word(bytes, 24)?, word(bytes, 28)?);
@@ -68,6 +65,7 @@ pub(super) fn parse<H: Header>(bytes: &[u8]) -> Result<(H, Vec<TensorView<'_>>),
     let malformed = |rest: &[u8], what| FileError::Malformed { what, offset: end - rest.len() as u64 };
     let (header, rest) = postcard::take_from_bytes::<H>(header_bytes)
         .map_err(|_| FileError::Malformed { what: "the header cannot be decoded", offset: PREFIX as u64 })?;
+    header.check()?;
     let (count, mut rest) =
         postcard::take_from_bytes::<u32>(rest).map_err(|_| malformed(rest, "the number of tensors cannot be decoded"))?;
     // Grows with what is really there, not with what the count claims.

@@ -1,5 +1,7 @@
 //! What can be wrong with a file.
 
+use super::VERSION;
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 use mfm_core::{Error, Shape};
@@ -17,12 +19,10 @@ pub enum FileError {
         /// What it must hold.
         expected: &'static str,
     },
-    /// Its format is newer than this library.
-    Newer {
+    /// Its format is not the one that this library reads, [`VERSION`].
+    Version {
         /// Its version.
-        version: u32,
-        /// The newest version that can be read.
-        newest: u32,
+        found: u32,
     },
     /// It ends too early.
     Truncated {
@@ -46,6 +46,11 @@ pub enum FileError {
         what: &'static str,
         /// Where.
         offset: u64,
+    },
+    /// What a header says does not belong together.
+    Header {
+        /// What is wrong.
+        what: &'static str,
     },
     /// What is to be written does not belong together.
     Unwritable {
@@ -88,13 +93,20 @@ pub enum FileError {
     },
     /// The tensor type or the model refused what the file holds.
     Tensor(Error),
+    /// Something is wrong with the file at a path.
+    In {
+        /// The path.
+        path: String,
+        /// What is wrong.
+        source: Box<FileError>,
+    },
     /// The operating system refused.
     Io {
-        /// What was being done.
+        /// What could not be done, "read" or "write".
         what: &'static str,
         /// The path.
         path: String,
-        /// The system's message.
+        /// Why, in plain words.
         message: String,
     },
 }
@@ -110,14 +122,13 @@ impl fmt::Display for FileError {
         match self {
             Self::Foreign => f.write_str("this is no model file: it begins with neither MFMMODEL nor MFMCLASS"),
             Self::Kind { found, expected } => write!(f, "the file holds {found}, where {expected} is needed"),
-            Self::Newer { version, newest } => {
-                write!(f, "the file has format version {version}, and this library reads versions 1 to {newest}; a newer library is needed")
-            }
+            Self::Version { found } => write!(f, "the file has format version {found}, and this library reads version {VERSION} alone"),
             Self::Truncated { what, needed, found } => {
                 write!(f, "the file is cut off in {what}: {needed} bytes are needed, there are {found}")
             }
             Self::Checksum { what, offset } => write!(f, "{what} (at byte {offset}) is corrupt: its checksum is wrong"),
             Self::Malformed { what, offset } => write!(f, "malformed at byte {offset}: {what}"),
+            Self::Header { what } => write!(f, "the header contradicts itself: {what}"),
             Self::Unwritable { what } => write!(f, "this cannot be written: {what}"),
             Self::Path { name } => {
                 write!(f, "the path \"{name}\" is none of the library's, by whose names files and their readers know them")
@@ -130,9 +141,18 @@ impl fmt::Display for FileError {
             }
             Self::Safetensors { message } => f.write_str(message),
             Self::Tensor(error) => error.fmt(f),
-            Self::Io { what, path, message } => write!(f, "{what} {path}: {message}"),
+            Self::In { path, source } => write!(f, "{path}: {source}"),
+            Self::Io { what, path, message } => write!(f, "cannot {what} {path}: {message}"),
         }
     }
 }
 
-impl core::error::Error for FileError {}
+impl core::error::Error for FileError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::In { source, .. } => Some(source.as_ref()),
+            Self::Tensor(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What a file says about its model.
 
-use super::{Container, FileError, MAGIC};
+use super::{FileError, Jumps, MAGIC};
 use crate::classifier::ClassifierConfig;
 use crate::coordinates::Coordinates;
 use crate::model::ModelConfig;
@@ -18,29 +18,50 @@ pub trait Header: Serialize + DeserializeOwned {
     /// What it holds, in words.
     const WHAT: &'static str;
 
-    /// Reads what it has in tensors of the file.
+    /// That its parts belong together and are in range; no other header is read or written.
     ///
     /// # Errors
-    /// [`FileError`], naming the tensor.
-    fn complete(file: &mut Container<'_, Self>) -> Result<(), FileError> {
-        let _ = file;
-        Ok(())
-    }
+    /// [`FileError::Header`] or [`FileError::Tensor`], naming the part.
+    fn check(&self) -> Result<(), FileError>;
 }
 
 impl Header for ModelHeader {
     const MAGIC: [u8; 8] = MAGIC;
     const WHAT: &'static str = "a model";
 
-    fn complete(file: &mut Container<'_, Self>) -> Result<(), FileError> {
-        file.read_coordinates()?;
-        file.read_absorbed()
+    fn check(&self) -> Result<(), FileError> {
+        let dimension = self.model.network.data();
+        if self.item.shape()?.elements() != dimension {
+            return Err(FileError::Header { what: "the item's shape is not that of the model's data" });
+        }
+        if !self.coordinates.is_identity() && self.coordinates.mean().len() != dimension {
+            return Err(FileError::Header { what: "the coordinates are not those of the model's data" });
+        }
+        self.coordinates.check()?;
+        check_guidance(self.guided_by)
     }
 }
 
 impl Header for ClassifierHeader {
     const MAGIC: [u8; 8] = *b"MFMCLASS";
     const WHAT: &'static str = "a classifier";
+
+    fn check(&self) -> Result<(), FileError> {
+        if !self.classes.is_empty() && self.classes.len() != self.classifier.classes {
+            return Err(FileError::Header { what: "there is not one name for each class" });
+        }
+        Ok(())
+    }
+}
+
+/// That a model can have been guided by this scale.
+pub(super) fn check_guidance(scale: Option<f64>) -> Result<(), FileError> {
+    match scale {
+        Some(value) if !(value > 1.0 && value.is_finite()) => {
+            Err(Error::Range { what: "the guidance scale of a model's training", value, range: "above 1 and finite" }.into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a file says about its [`Classifier`](crate::Classifier).
@@ -129,25 +150,20 @@ pub struct ModelHeader {
     pub provenance: Provenance,
     /// The training state beside the model, if any.
     pub training: Option<TrainingRecord>,
-    /// The coordinates in which the model works, mostly the data's own. Others are kept in two tensors, so that a file without them is as it ever was.
-    #[serde(skip)]
+    /// The coordinates in which the model works, mostly the data's own.
     pub coordinates: Coordinates,
-    /// ω = 1 − 1/w, by which what it knows of labels is guided already, w being the scale of its training; 0 for a model that was not guided, or is told
-    /// the scale ([`ClassifierFree`](mfm_core::drift::ClassifierFree)). Another is kept in a tensor, likewise.
-    #[serde(skip)]
-    pub absorbed: f64,
+    /// The guidance scale of its training, above 1, by which what it knows of labels is guided already; none for a model that was not guided, or is told
+    /// the scale.
+    pub guided_by: Option<f64>,
+    /// What its jumps are worth, which whoever trains it says.
+    pub jumps: Jumps,
 }
 
 impl ModelHeader {
-    /// The header of a model for items of shape `item`, of unknown provenance.
+    /// The header of a model for items of shape `item`, of unknown provenance, in the data's own coordinates, not guided, its jumps trained.
     pub fn new(model: ModelConfig, item: Shape) -> Self {
         let (item, provenance) = (item.into(), Provenance::default());
-        Self { model, item, provenance, training: None, coordinates: Coordinates::default(), absorbed: 0.0 }
-    }
-
-    /// w = 1/(1 − ω), the scale by which the model is guided already, if it is.
-    pub fn guided_by(&self) -> Option<f64> {
-        (self.absorbed > 0.0).then(|| 1.0 / (1.0 - self.absorbed))
+        Self { model, item, provenance, training: None, coordinates: Coordinates::default(), guided_by: None, jumps: Jumps::default() }
     }
 
     /// The training steps made in all runs so far; of a checkpoint, whose provenance is that of its finished run, those before it was written.

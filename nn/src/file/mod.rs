@@ -12,9 +12,7 @@
 //! | … | tensors, each at the next multiple of 64, row-major and little-endian; gaps are zero |
 //!
 //! Numbers are little-endian. An entry is name, rank, six axes, type, offset, length in bytes and CRC-32. Offsets are redundant, and must be
-//! those that the order implies, so tensors cannot overlap. A file ends with its last tensor. A model's [`Coordinates`](crate::Coordinates) are
-//! the tensors `coordinates.mean` and `coordinates.scale`; without them they are the data's own. The guidance that it has absorbed
-//! ([`ModelHeader::absorbed`]) is the tensor `guidance.absorbed` of one number; without it there is none.
+//! those that the order implies, so tensors cannot overlap. A file ends with its last tensor. A file of another version is refused.
 //!
 //! [`ModelFile::parse`] borrows the bytes, so a file can be mapped, or embedded with `include_bytes!`. Whatever the bytes are, it gives a file
 //! or an error, and allocates no more than a small multiple of what is really there.
@@ -24,7 +22,7 @@ mod container;
 mod disk;
 mod error;
 mod header;
-pub mod jumps;
+mod jumps;
 mod model_file;
 #[cfg(feature = "std")]
 pub mod safetensors;
@@ -34,9 +32,12 @@ pub mod whole;
 mod write;
 
 #[cfg(feature = "std")]
-pub use disk::{load, save};
+pub(crate) use disk::within;
+#[cfg(feature = "std")]
+pub use disk::{load, read, reason, save};
 pub use error::FileError;
 pub use header::{ClassifierHeader, Header, ItemShape, ModelHeader, Provenance, TrainingRecord};
+pub use jumps::Jumps;
 pub use model_file::{ClassifierFile, Container, ModelFile};
 pub use tensor::{Precision, TensorView};
 pub use write::{write_classifier, write_model};
@@ -44,8 +45,8 @@ pub use write::{write_classifier, write_model};
 /// What a model's file begins with.
 pub const MAGIC: [u8; 8] = *b"MFMMODEL";
 
-/// The format version that this library writes, and the newest that it reads.
-pub const VERSION: u32 = 1;
+/// The format version that this library reads and writes.
+pub const VERSION: u32 = 2;
 
 /// This library, name and version, as files name it ([`Provenance::library`]).
 pub const LIBRARY: &str = concat!("mfm ", env!("CARGO_PKG_VERSION"));

@@ -1,10 +1,9 @@
 //! A file that has been checked, and what can be made of it.
 
 use super::container::parse;
-use super::write::{ABSORBED, COORDINATES, MEAN, STATE, check_absorbed, missing};
+use super::write::{MEAN, STATE, missing};
 use super::{ClassifierHeader, FileError, Header, ModelHeader, TensorView};
 use crate::classifier::Classifier;
-use crate::coordinates::Coordinates;
 use crate::layer::settled;
 use crate::model::Model;
 use crate::module::Module;
@@ -38,9 +37,7 @@ impl<'a, H: Header> Container<'a, H> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FileError> {
         let (header, tensors) = parse(bytes)?;
         let places = tensors.iter().enumerate().map(|(place, tensor)| (tensor.name, place)).collect();
-        let mut file = Self { header, tensors, places };
-        H::complete(&mut file)?;
-        Ok(file)
+        Ok(Self { header, tensors, places })
     }
 
     /// What the file says about what it holds.
@@ -80,14 +77,10 @@ impl ClassifierFile<'_> {
     /// The classifier on a device.
     ///
     /// # Errors
-    /// As [`ModelFile::to_model`]; [`FileError::Malformed`] if there are names, but not one for each class.
+    /// As [`ModelFile::to_model`].
     pub fn to_classifier<D: Device>(&self, device: &D) -> Result<Classifier<D::Tensor>, FileError> {
-        let ClassifierHeader { classifier: config, classes, .. } = &self.header;
-        if !classes.is_empty() && classes.len() != config.classes {
-            return Err(FileError::Malformed { what: "there is not one name for each class", offset: 0 });
-        }
         let mut used = BTreeSet::new();
-        let classifier = Classifier::build(config, &mut |name, shape| {
+        let classifier = Classifier::build(&self.header.classifier, &mut |name, shape| {
             let tensor = self.expect(name, shape)?;
             used.insert(tensor.name);
             settled(&tensor.to_tensor(device)?).map_err(FileError::from)
@@ -98,34 +91,6 @@ impl ClassifierFile<'_> {
 }
 
 impl ModelFile<'_> {
-    /// Reads the model's coordinates into the header, if they are not the data's own.
-    ///
-    /// # Errors
-    /// [`FileError::Missing`] if only one of their tensors is there, [`FileError::TensorShape`] if they have not a number for each of an item's,
-    /// [`FileError::Tensor`] if one of these is out of range.
-    pub(super) fn read_coordinates(&mut self) -> Result<(), FileError> {
-        if COORDINATES.iter().all(|name| self.tensor(name).is_none()) {
-            return Ok(());
-        }
-        let shape = Shape::new(&[self.header.model.network.data()])?;
-        let [mean, scale] = COORDINATES.map(|name| Ok::<_, FileError>(self.expect(name, shape)?.values().collect()));
-        self.header.coordinates = Coordinates::new(mean?, scale?)?;
-        Ok(())
-    }
-
-    /// Reads the guidance that the model has absorbed into the header, if there is any.
-    ///
-    /// # Errors
-    /// [`FileError::TensorShape`] unless it is one number, [`FileError::Tensor`] if that is out of range.
-    pub(super) fn read_absorbed(&mut self) -> Result<(), FileError> {
-        if self.tensor(ABSORBED).is_some() {
-            let absorbed = self.expect(ABSORBED, Shape::new(&[1])?)?.values().sum();
-            check_absorbed(absorbed)?;
-            self.header.absorbed = absorbed;
-        }
-        Ok(())
-    }
-
     /// The model on a device: of a checkpoint, the one to be used (with the moving average, if that is how it was written).
     ///
     /// # Errors
@@ -134,9 +99,6 @@ impl ModelFile<'_> {
     /// in the file.
     pub fn to_model<D: Device>(&self, device: &D) -> Result<Model<D::Tensor>, FileError> {
         let config = &self.header.model;
-        if self.header.item.shape()?.elements() != config.network.data() {
-            return Err(FileError::Malformed { what: "the item's shape is not that of the model's data", offset: 0 });
-        }
         let mean: Vec<f64> = match &config.preconditioning {
             Some(_) => self.expect(MEAN, Shape::new(&[config.network.data()])?)?.values().collect(),
             None => Vec::new(),
@@ -149,8 +111,6 @@ impl ModelFile<'_> {
         })?;
         self.expect_no_other(|name| {
             used.contains(name)
-                || COORDINATES.contains(&name)
-                || name == ABSORBED
                 || (name == MEAN && config.preconditioning.is_some())
                 || (STATE.contains(&name) && self.header.training.is_some())
         })?;

@@ -10,8 +10,8 @@
 //!
 //! where `weights` may have to be an entry of what was loaded (`["ema"]`, say), and the prefix be left out if the names have it already.
 
-use super::write::check_absorbed;
-use super::{FileError, ModelHeader, Provenance};
+use super::header::check_guidance;
+use super::{FileError, Jumps, ModelHeader, Provenance};
 use crate::dit::{Dit, DitConfig, Orientation, from_flow_model};
 use crate::module::Module;
 use ::safetensors::{Dtype, SafeTensors, View};
@@ -41,7 +41,7 @@ fn position_tolerance(dtype: Dtype) -> f64 {
 
 /// What the shapes of the tensors do not tell of a transformer. Files that this library writes have it in their metadata.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Untold {
+pub struct DitExtras {
     /// The number of attention heads.
     pub heads: usize,
     /// The number of blocks of the encoder.
@@ -52,7 +52,7 @@ pub struct Untold {
     pub orientation: Orientation,
 }
 
-impl Untold {
+impl DitExtras {
     const ORIENTATIONS: [(&str, Orientation); 2] = [("noise-at-zero", Orientation::NoiseAtZero), ("data-at-zero", Orientation::DataAtZero)];
 
     fn of(config: &DitConfig) -> Self {
@@ -86,6 +86,9 @@ impl Untold {
     }
 }
 
+/// What [jumps](Jumps) are called in metadata.
+const JUMPS: [(&str, Jumps); 3] = [("trained", Jumps::Trained), ("untrained", Jumps::Untrained), ("left-behind", Jumps::LeftBehind)];
+
 /// A safetensors file in memory.
 #[derive(Debug)]
 pub struct SafetensorsFile<'a> {
@@ -110,29 +113,32 @@ impl<'a> SafetensorsFile<'a> {
     }
 
     /// What the shapes do not tell, if the metadata has it.
-    pub fn untold(&self) -> Option<Untold> {
-        Untold::read(&self.metadata)
+    pub fn extras(&self) -> Option<DitExtras> {
+        DitExtras::read(&self.metadata)
     }
 
-    /// Takes into a header what the metadata has of the model's path, of the guidance that it has absorbed, and of where it comes from.
+    /// Takes into a header what the metadata has of the model's path, of the scale by which it is guided already, of its jumps, and of where it comes from.
     ///
     /// # Errors
-    /// [`FileError::Safetensors`], naming the key, for what is no number, [`FileError::Tensor`] for absorbed guidance out of range.
+    /// [`FileError::Safetensors`], naming the key, for what is no number or no kind of jumps, [`FileError::Tensor`] for a scale out of range.
     pub fn recall(&self, header: &mut ModelHeader) -> Result<(), FileError> {
-        fn take<V: FromStr>(metadata: &HashMap<String, String>, key: &str, value: &mut V) -> Result<(), FileError> {
-            if let Some(text) = metadata.get(key) {
-                *value = text.parse().map_err(|_| foreign(format!("{text:?} is no {key}")))?;
-            }
-            Ok(())
+        fn read<V: FromStr>(key: &str, text: &str) -> Result<V, FileError> {
+            text.parse().map_err(|_| foreign(format!("{text:?} is no {key}")))
         }
-        let Provenance { steps, seed, objective, data, .. } = &mut header.provenance;
-        take(&self.metadata, "interpolant", &mut header.model.interpolant)?;
-        take(&self.metadata, "absorbed", &mut header.absorbed)?;
-        take(&self.metadata, "steps", steps)?;
-        take(&self.metadata, "seed", seed)?;
-        take(&self.metadata, "objective", objective)?;
-        take(&self.metadata, "data", data)?;
-        Ok(check_absorbed(header.absorbed)?)
+        let text = |key: &str| self.metadata.get(key).map(String::as_str);
+        let take = |key: &str, value: &mut String| text(key).into_iter().for_each(|text| *value = text.into());
+        take("interpolant", &mut header.model.interpolant);
+        take("objective", &mut header.provenance.objective);
+        take("data", &mut header.provenance.data);
+        for (key, value) in [("steps", &mut header.provenance.steps), ("seed", &mut header.provenance.seed)] {
+            *value = text(key).map_or(Ok(*value), |text| read(key, text))?;
+        }
+        header.guided_by = text("guided_by").map(|text| read("guided_by", text)).transpose()?;
+        if let Some(text) = text("jumps") {
+            let known = JUMPS.into_iter().find(|(name, _)| *name == text);
+            header.jumps = known.ok_or_else(|| foreign(format!("{text:?} are no jumps")))?.1;
+        }
+        check_guidance(header.guided_by)
     }
 
     /// The first name, in alphabetical order, that does not begin with `prefix`.
@@ -149,7 +155,7 @@ impl<'a> SafetensorsFile<'a> {
     ///
     /// # Errors
     /// [`FileError::Missing`] or [`FileError::TensorShape`], naming the tensor; [`FileError::Tensor`] if the sizes are impossible.
-    pub fn config(&self, prefix: &str, untold: &Untold) -> Result<DitConfig, FileError> {
+    pub fn config(&self, prefix: &str, extras: &DitExtras) -> Result<DitConfig, FileError> {
         let shape = |name: &str| self.shape(&format!("{prefix}{name}"));
         let (patches, positions) = (shape("x_embedder.proj.weight")?, shape(POSITIONS)?);
         let wrong = |name: &str, found| FileError::TensorShape { tensor: format!("{prefix}{name}"), expected: Shape::SCALAR, found };
@@ -175,13 +181,13 @@ impl<'a> SafetensorsFile<'a> {
         let wide = rows(inner, shape(inner)?)?;
         let labels = shape(table).map_or(Ok(0), |found| rows(table, found))?.saturating_sub(1);
         let config = DitConfig {
-            encoder: untold.encoder,
+            encoder: extras.encoder,
             expansion: wide.checked_div(hidden).unwrap_or(0),
             labels,
-            guidance: untold.guidance.clone(),
+            guidance: extras.guidance.clone(),
             normalised_attention: shape("blocks.0.attn.q_norm.weight").is_ok(),
-            orientation: untold.orientation,
-            ..DitConfig::custom([hidden, depth, untold.heads], channels, grid.saturating_mul(patch), patch)
+            orientation: extras.orientation,
+            ..DitConfig::custom([hidden, depth, extras.heads], channels, grid.saturating_mul(patch), patch)
         };
         config.check()?;
         Ok(config)
@@ -318,11 +324,12 @@ pub fn write_dit<T: Tensor>(network: &Dit<T>, prefix: &str, header: &ModelHeader
     for (name, tensor) in network.parameters() {
         all.push((format!("{prefix}{name}"), written(tensor.shape().axes(), &tensor.to_vec::<f32>()?)));
     }
-    let mut metadata = Untold::of(config).write();
+    let mut metadata = DitExtras::of(config).write();
     let Provenance { steps, seed, objective, data, library } = &header.provenance;
+    let jumps = JUMPS.iter().find(|(_, jumps)| *jumps == header.jumps);
     let more = [
         ("interpolant", header.model.interpolant.clone()),
-        ("absorbed", header.absorbed.to_string()),
+        ("jumps", jumps.map(|(name, _)| name.to_string()).unwrap_or_default()),
         ("steps", steps.to_string()),
         ("seed", seed.to_string()),
         ("objective", objective.clone()),
@@ -330,5 +337,6 @@ pub fn write_dit<T: Tensor>(network: &Dit<T>, prefix: &str, header: &ModelHeader
         ("library", library.clone()),
     ];
     metadata.extend(more.map(|(key, value)| (key.to_string(), value)));
+    metadata.extend(header.guided_by.map(|scale| ("guided_by".to_string(), scale.to_string())));
     ::safetensors::serialize(all, Some(metadata)).map_err(foreign)
 }

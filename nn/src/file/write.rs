@@ -10,14 +10,10 @@ use crate::train::TrainingState;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use mfm_core::tensor::OptimiserState;
-use mfm_core::{Error, Shape, Tensor, memory};
+use mfm_core::{Shape, Tensor, memory};
 
 /// The name of the data's mean in a file.
 pub(super) const MEAN: &str = "preconditioning.mean";
-/// The names of the mean and the scale of a model's coordinates in a file.
-pub(super) const COORDINATES: [&str; 2] = ["coordinates.mean", "coordinates.scale"];
-/// The name of the guidance that a model has absorbed.
-pub(super) const ABSORBED: &str = "guidance.absorbed";
 /// The names of a training state in a file.
 pub(super) const STATE: [&str; 4] = ["training.parameters", "training.first", "training.second", "training.average"];
 
@@ -52,22 +48,14 @@ impl Content {
 /// is a checkpoint. Every number is stored exactly: as f32 where the whole tensor fits, else as f64.
 ///
 /// # Errors
-/// [`FileError::Path`] for a path that [`by_name`](mfm_core::interpolant::by_name) does not know; [`FileError::Unwritable`] for an item or coordinates of another
-/// size than the model's, or a training state without a record in the header; [`FileError::Tensor`] for absorbed guidance out of range, or if a tensor cannot be read back.
+/// [`FileError::Path`] for a path that [`by_name`](mfm_core::interpolant::by_name) does not know; as [`Header::check`]; [`FileError::Unwritable`] for a training
+/// state without a record in the header; [`FileError::Tensor`] if a tensor cannot be read back.
 pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: Option<&TrainingState<T>>) -> Result<Vec<u8>, FileError> {
     let mut header = header.clone();
     header.model = model.config();
     if header.model.path().is_none() {
         return Err(FileError::Path { name: header.model.interpolant });
     }
-    if header.item.shape()?.elements() != header.model.network.data() {
-        return Err(FileError::Unwritable { what: "the item's shape is not that of the model's data" });
-    }
-    let coordinates = &header.coordinates;
-    if !coordinates.is_identity() && coordinates.mean().len() != header.model.network.data() {
-        return Err(FileError::Unwritable { what: "the coordinates are not those of the model's data" });
-    }
-    check_absorbed(header.absorbed)?;
     header.training = match (header.training, training) {
         (_, None) => None,
         (Some(record), Some(state)) => {
@@ -78,15 +66,6 @@ pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: 
     let mut contents = parameters(model)?;
     if let Some(mean) = model.mean() {
         contents.push(Content::new(MEAN, Shape::new(&[mean.len()])?, mean)?);
-    }
-    if !header.coordinates.is_identity() {
-        let values = [header.coordinates.mean(), header.coordinates.scale()];
-        for (name, values) in COORDINATES.into_iter().zip(values) {
-            contents.push(Content::new(name, Shape::new(&[values.len()])?, values)?);
-        }
-    }
-    if header.absorbed != 0.0 {
-        contents.push(Content::new(ABSORBED, Shape::new(&[1])?, &[header.absorbed])?);
     }
     if let Some(state) = training {
         let OptimiserState { parameters, first, second, average } = &state.optimiser;
@@ -103,12 +82,9 @@ pub fn write_model<T: Tensor>(model: &Model<T>, header: &ModelHeader, training: 
 /// The bytes of a classifier's file: `header` with its `classifier` replaced by that of what is written. Every number is stored exactly.
 ///
 /// # Errors
-/// [`FileError::Unwritable`] if there are names, but not one for each class; [`FileError::Tensor`] if a tensor cannot be read back.
+/// As [`Header::check`]; [`FileError::Tensor`] if a tensor cannot be read back.
 pub fn write_classifier<T: Tensor>(classifier: &Classifier<T>, header: &ClassifierHeader) -> Result<Vec<u8>, FileError> {
     let header = ClassifierHeader { classifier: classifier.config().clone(), ..header.clone() };
-    if !header.classes.is_empty() && header.classes.len() != header.classifier.classes {
-        return Err(FileError::Unwritable { what: "there is not one name for each class" });
-    }
     assemble(&header, &parameters(classifier)?)
 }
 
@@ -143,6 +119,7 @@ fn encode(header: &impl Header, contents: &[Content], length: usize) -> Result<(
 }
 
 fn assemble<H: Header>(header: &H, contents: &[Content]) -> Result<Vec<u8>, FileError> {
+    header.check()?;
     // The header's length depends on the offsets in it, and they on its length; it only grows, so this ends.
     let mut length = 0;
     let (bytes, offsets) = loop {
@@ -171,14 +148,6 @@ fn assemble<H: Header>(header: &H, contents: &[Content]) -> Result<Vec<u8>, File
         file.extend(&content.bytes);
     }
     Ok(file)
-}
-
-/// Checks that so much guidance can have been absorbed.
-pub(super) fn check_absorbed(value: f64) -> mfm_core::Result<()> {
-    if (0.0..1.0).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::Range { what: "the guidance that a model has absorbed", value, range: "at least 0 and below 1" })
 }
 
 /// The place of `name` in an error.

@@ -68,4 +68,11 @@ impl fmt::Display for TrainError {
     }
 }
 
-impl core::error::Error for TrainError {}
+impl core::error::Error for TrainError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Tensor(error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -62,5 +62,5 @@ fn names_are_of_all_classes_or_none() {
         write_classifier(&classifier(), &ClassifierHeader { classes, ..header() })
     };
     assert!(with(&[]).is_ok());
-    assert!(matches!(with(&["cat"]), Err(FileError::Unwritable { .. })));
+    assert!(matches!(with(&["cat"]), Err(FileError::Header { .. })));
 }

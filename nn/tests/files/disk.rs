@@ -29,7 +29,7 @@ fn what_a_rename_would_destroy_is_refused() {
     let path = |name: &str| folder.path().join(name);
     let refuses = |name: &str, why: &str| {
         let complaint = save(path(name), b"new").unwrap_err().to_string();
-        assert_eq!(complaint, format!("writing {}: {why}", path(name).display()));
+        assert_eq!(complaint, format!("cannot write {}: {why}", path(name).display()));
     };
     fs::create_dir(path("folder")).unwrap();
     refuses("folder", "this is no plain file");

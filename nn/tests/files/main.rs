@@ -7,6 +7,5 @@ mod common;
 mod damaged;
 #[cfg(unix)]
 mod disk;
-mod jumps;
 mod model;
 mod saved;

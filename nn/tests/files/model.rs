@@ -5,7 +5,7 @@ use mfm_core::interpolant::{LatentScale, Linear, WithLatent};
 use mfm_core::tensor::OptimiserState;
 use mfm_core::{Condition, Device, MetaFlowMap, Noise, Shape, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor, Float};
-use mfm_nn::file::{FileError, ItemShape, ModelFile, ModelHeader, Precision, Provenance, load, save, write_model};
+use mfm_nn::file::{FileError, ItemShape, Jumps, ModelFile, ModelHeader, Precision, Provenance, VERSION, load, save, write_model};
 use mfm_nn::{Coordinates, GaussianConfig, MlpConfig, Model, ModelConfig, Module, TrainingState};
 
 fn tiny() -> MlpConfig {
@@ -101,11 +101,14 @@ fn every_truncation_and_extension_is_noticed() {
 }
 
 #[test]
-fn foreign_and_newer_files_say_so() {
+fn foreign_files_and_other_versions_say_so() {
     assert_eq!(ModelFile::parse(b"PK\x03\x04 something else entirely, long enough"), Err(FileError::Foreign));
-    let mut newer = bytes();
-    newer[8] = 2;
-    assert_eq!(ModelFile::parse(&newer), Err(FileError::Newer { version: 2, newest: 1 }));
+    for found in [0, 1, 3] {
+        let mut other = bytes();
+        other[8] = found;
+        let refused = ModelFile::parse(&other).unwrap_err();
+        assert_eq!(refused.to_string(), format!("the file has format version {found}, and this library reads version 2 alone"));
+    }
 }
 
 #[test]
@@ -135,18 +138,31 @@ fn forge(header: &ModelHeader, count: u32, mut entries: Vec<Forged>, body: &[u8]
     bytes = encode(&entries);
     // Both offsets take two bytes.
     assert_eq!((32 + bytes.len()).next_multiple_of(64), start);
-    let length = start + body.len();
-    let mut file = b"MFMMODEL".to_vec();
-    file.extend(1u32.to_le_bytes());
-    file.extend((bytes.len() as u32).to_le_bytes());
-    file.extend((length as u64).to_le_bytes());
-    let checksum = crc32fast::hash(&[&file[..], &bytes].concat());
-    file.extend(checksum.to_le_bytes());
-    file.extend([0; 4]);
-    file.extend(bytes);
+    if body.is_empty() {
+        return with_header(&bytes);
+    }
+    let mut file = prefixed(&bytes, start + body.len());
     file.resize(start, 0);
     file.extend(body);
     file
+}
+
+/// A file of so many bytes, as far as its header.
+fn prefixed(header: &[u8], length: usize) -> Vec<u8> {
+    let mut file = b"MFMMODEL".to_vec();
+    file.extend(VERSION.to_le_bytes());
+    file.extend((header.len() as u32).to_le_bytes());
+    file.extend((length as u64).to_le_bytes());
+    let checksum = crc32fast::hash(&[&file[..], header].concat());
+    file.extend(checksum.to_le_bytes());
+    file.extend([0; 4]);
+    file.extend(header);
+    file
+}
+
+/// A file of a header alone.
+fn with_header(header: &[u8]) -> Vec<u8> {
+    prefixed(header, 32 + header.len())
 }
 
 fn entry(name: &str, axes: &[u64], offset: u64, body: &[u8]) -> Forged {
@@ -213,90 +229,85 @@ fn forged_models_are_errors() {
     assert!(matches!(open(&with(&|c| (c.width, c.depth) = (1 << 24, 1 << 24)), "a"), FileError::Missing { .. }));
     assert!(matches!(open(&with(&|c| c.depth = usize::MAX), "a"), FileError::Tensor(mfm_core::Error::Range { .. })));
     assert!(matches!(open(&with(&|c| c.width = 0), "a"), FileError::Tensor(mfm_core::Error::Range { .. })));
-    let mut wrong = good.clone();
-    wrong.item = ItemShape::from(Shape::new(&[3]).unwrap());
-    assert!(matches!(open(&wrong, "a"), FileError::Malformed { .. }));
     let mut means = good.clone();
     means.model = means.model.preconditioned(GaussianConfig::new(1.0));
     assert_eq!(open(&means, "a"), FileError::Missing { tensor: "preconditioning.mean".into() });
 }
 
 #[test]
-fn coordinates_come_back_exactly() {
+fn what_is_said_of_a_model_comes_back_exactly() {
     let model = model::<f32>(true);
-    let mut header = header(&model);
-    header.coordinates = Coordinates::new(vec![0.1, -2e6], vec![1.0 / 3.0, 1e3]).unwrap();
-    let bytes = write_model(&model, &header, None).unwrap();
-    let file = ModelFile::parse(&bytes).unwrap();
-    assert_eq!(*file.header(), header);
-    assert_eq!(all(&file.to_model(&CpuDevice::<f32>::new()).unwrap()), all(&model));
-}
-
-#[test]
-fn absorbed_guidance_comes_back_exactly() {
-    let model = model::<f32>(false);
-    let mut header = header(&model);
-    header.absorbed = 1.0 - 1.0 / 3.0;
-    let bytes = write_model(&model, &header, None).unwrap();
-    let file = ModelFile::parse(&bytes).unwrap();
-    assert_eq!(*file.header(), header);
-    assert_eq!(all(&file.to_model(&CpuDevice::<f32>::new()).unwrap()), all(&model));
-    for bad in [1.0f32, -0.5, f32::NAN] {
-        header.absorbed = f64::from(bad);
-        assert!(matches!(write_model(&model, &header, None), Err(FileError::Tensor(mfm_core::Error::Range { .. }))), "{bad}");
-        let forged = forge(&header, 1, vec![entry("guidance.absorbed", &[1], 0, &bad.to_le_bytes())], &bad.to_le_bytes());
-        assert!(matches!(ModelFile::parse(&forged), Err(FileError::Tensor(mfm_core::Error::Range { .. }))), "{bad}");
+    for jumps in [Jumps::Trained, Jumps::Untrained, Jumps::LeftBehind] {
+        let mut header = header(&model);
+        header.coordinates = Coordinates::new(vec![0.1, -2e6], vec![1.0 / 3.0, 1e3]).unwrap();
+        (header.guided_by, header.jumps) = (Some(1.1), jumps);
+        let bytes = write_model(&model, &header, None).unwrap();
+        let file = ModelFile::parse(&bytes).unwrap();
+        assert_eq!(*file.header(), header);
+        assert_eq!(all(&file.to_model(&CpuDevice::<f32>::new()).unwrap()), all(&model));
     }
-    let forged = forge(&header, 1, vec![entry("guidance.absorbed", &[2], 0, &[0; 8])], &[0; 8]);
-    assert!(matches!(ModelFile::parse(&forged), Err(FileError::TensorShape { .. })));
 }
 
-/// A file that was written before there were coordinates and absorbed guidance.
+/// Who changes the format must give it another version, and this file with it.
 #[test]
-fn files_without_coordinates_are_as_they_were() {
-    let old = include_bytes!("../../../ffi/examples/digits.mfm");
-    let file = ModelFile::parse(old).unwrap();
-    assert!(file.header().coordinates.is_identity() && file.header().absorbed == 0.0);
+fn the_example_is_as_this_library_writes_it() {
+    let bytes = include_bytes!("../../../ffi/examples/digits.mfm");
+    let file = ModelFile::parse(bytes).unwrap();
     let model = file.to_model(&CpuDevice::<f32>::new()).unwrap();
-    assert!(write_model(&model, file.header(), None).unwrap() == old);
+    assert!(write_model(&model, file.header(), None).unwrap() == bytes);
 }
 
+/// What is neither read nor written.
 #[test]
-fn impossible_coordinates_are_refused() {
-    let header = header(&model::<f32>(false));
-    let good: [u8; 8] = [0, 0, 128, 63, 0, 0, 0, 64]; // 1 and 2
-    let open = |names: &[&str], scale: &[u8]| {
-        let mut body = good.to_vec();
-        body.resize(64, 0);
-        body.extend(scale);
-        let contents = [&good[..], scale];
-        let entries = (0..).zip(names).map(|(k, name)| entry(name, &[contents[k].len() as u64 / 4], 64 * k as u64, contents[k])).collect();
-        let length = if names.len() == 1 { 8 } else { body.len() };
-        ModelFile::parse(&forge(&header, names.len() as u32, entries, &body[..length])).map(|file| file.header().coordinates.clone())
+fn a_header_that_contradicts_itself_is_refused() {
+    let model = model::<f32>(false);
+    let refusal = |change: &dyn Fn(&mut ModelHeader)| {
+        let mut header = header(&model);
+        change(&mut header);
+        let refused = write_model(&model, &header, None).unwrap_err();
+        assert_eq!(ModelFile::parse(&forge(&header, 0, Vec::new(), &[])).unwrap_err().to_string(), refused.to_string());
+        refused
     };
-    let both = ["coordinates.mean", "coordinates.scale"];
-    assert_eq!(open(&both, &good), Ok(Coordinates::new(vec![1.0, 2.0], vec![1.0, 2.0]).unwrap()));
-    assert_eq!(open(&both[..1], &good), Err(FileError::Missing { tensor: "coordinates.scale".into() }));
-    assert!(matches!(open(&both, &[good, good].concat()), Err(FileError::TensorShape { tensor, .. }) if tensor == "coordinates.scale"));
-    for bad in [0.0, -1.0, f32::NAN, f32::INFINITY] {
-        let refused = open(&both, &[1f32.to_le_bytes(), bad.to_le_bytes()].concat());
-        assert!(matches!(refused, Err(FileError::Tensor(mfm_core::Error::Range { .. }))), "{bad}");
+    let item = refusal(&|header| header.item = ItemShape::from(Shape::new(&[3]).unwrap()));
+    assert_eq!(item.to_string(), "the header contradicts itself: the item's shape is not that of the model's data");
+    let coordinates = refusal(&|header| header.coordinates = Coordinates::new(vec![0.0; 3], vec![1.0; 3]).unwrap());
+    assert_eq!(coordinates.to_string(), "the header contradicts itself: the coordinates are not those of the model's data");
+    for bad in [1.0, 0.5, -2.0, f64::NAN, f64::INFINITY] {
+        let refused = refusal(&|header| header.guided_by = Some(bad));
+        assert!(matches!(refused, FileError::Tensor(mfm_core::Error::Range { .. })), "{bad}: {refused}");
     }
+    // Coordinates that only a file can hold: lists of these lengths, which may be no more than claimed, and these numbers.
+    let forged = |means: usize, scales: &[f64], claimed: u32| {
+        let (mark, mut header) = (Coordinates::new(vec![7.0; 2], vec![11.0; 2]).unwrap(), header(&model));
+        header.coordinates = mark.clone();
+        let encode = |means: &[f64], scales: &[f64], claimed: u32| {
+            let numbers = |list: &[f64]| list.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+            let length = |length: u32| postcard::to_allocvec(&length).unwrap();
+            [length(means.len() as u32), numbers(means), length(claimed), numbers(scales)].concat()
+        };
+        let (whole, marked) = (postcard::to_allocvec(&header).unwrap(), encode(mark.mean(), mark.scale(), 2));
+        let place = whole.windows(marked.len()).position(|part| part == marked).unwrap();
+        let bytes = [&whole[..place], &encode(&vec![7.0; means], scales, claimed), &whole[place + marked.len()..], &[0]].concat();
+        ModelFile::parse(&with_header(&bytes)).map(|_| ()).unwrap_err()
+    };
+    for (means, scales) in [(2, &[1.0][..]), (0, &[1.0]), (2, &[]), (2, &[1.0; 3])] {
+        assert!(
+            matches!(forged(means, scales, scales.len() as u32), FileError::Tensor(mfm_core::Error::Length { .. })),
+            "{means} {scales:?}"
+        );
+    }
+    for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(matches!(forged(2, &[1.0, bad], 2), FileError::Tensor(mfm_core::Error::Range { .. })), "{bad}");
+    }
+    assert!(matches!(forged(2, &[1.0], u32::MAX), FileError::Malformed { .. }));
 }
 
 #[test]
-fn a_header_that_does_not_fit_is_not_written() {
+fn a_training_state_is_not_written_without_its_record() {
     let model = model::<f32>(true);
-    let mut header = header(&model);
-    header.coordinates = Coordinates::new(vec![0.0; 3], vec![1.0; 3]).unwrap();
-    assert!(matches!(write_model(&model, &header, None), Err(FileError::Unwritable { .. })));
-    header.coordinates = Coordinates::default();
-    header.item = ItemShape::from(Shape::new(&[3]).unwrap());
-    assert!(matches!(write_model(&model, &header, None), Err(FileError::Unwritable { .. })));
-    header.item = ItemShape::from(Shape::new(&[model.config().network.data()]).unwrap());
     let zeros = CpuDevice::<f32>::new().zeros(Shape::new(&[2]).unwrap()).unwrap();
     let state = TrainingState { step: 1, optimiser: OptimiserState::new(zeros, false).unwrap() };
-    let refused = write_model(&model, &header, Some(&state)).unwrap_err();
+    let refused = write_model(&model, &header(&model), Some(&state)).unwrap_err();
     assert_eq!(refused.to_string(), "this cannot be written: a training state needs a training record in the header");
 }
 
@@ -335,7 +346,7 @@ fn files_on_a_disk_are_replaced_whole() {
     // What does not begin as a model is refused before there is room for the rest of it, a tebibyte that is nowhere on the disk.
     let zeros = folder.path().join("zeros");
     std::fs::File::create(&zeros).unwrap().set_len(1 << 40).unwrap();
-    assert_eq!(load(&zeros), Err(FileError::Foreign));
+    assert!(matches!(load(&zeros), Err(FileError::In { source, .. }) if *source == FileError::Foreign));
     std::fs::remove_file(&zeros).unwrap();
     // A folder cannot be replaced by a file, and the temporary one is removed.
     std::fs::create_dir(folder.path().join("taken")).unwrap();

@@ -62,11 +62,24 @@ fn it_comes_back_from_the_disk() {
 }
 
 #[test]
+fn what_is_wrong_with_a_file_names_it() {
+    let (device, folder) = (CpuDevice::<f32>::new(), tempfile::tempdir().unwrap());
+    let (path, saved) = (folder.path().join("model.mfm"), saved(labelled()).unwrap());
+    saved.save(&path).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let error = SavedModel::<F32>::load(&path, &device).unwrap_err();
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert!(why.ends_with("is corrupt: its checksum is wrong") && error.to_string() == format!("{}: {why}", path.display()), "{error}");
+}
+
+#[test]
 fn what_is_guided_already_takes_no_scale() {
     let mut saved = saved(labelled()).unwrap();
     let condition = Condition::new(Some(&[1]), Some(&[2.0]));
     assert!(saved.flow(condition).is_ok());
-    saved.header.absorbed = 0.5;
+    saved.header.guided_by = Some(2.0);
     let refused = saved.flow(condition).unwrap_err();
     assert_eq!(refused.to_string(), "the guidance scale is 2, but must be absent, since the model is guided already");
     assert!(saved.flow(Condition::labels(&[1])).is_ok());

@@ -1,7 +1,7 @@
 //! Four objectives with their gradients, the reference's random draws replayed.
 
 use crate::file::{Bench, Real};
-use crate::teacher::OWN_SCALE;
+use crate::teacher::GUIDED_BY;
 use mfm_core::autodiff::{Tape, Var};
 use mfm_core::drift::ClassifierFree;
 use mfm_core::interpolant::Linear;
@@ -79,7 +79,7 @@ pub fn check<E: Real>(bench: &Bench<'_, E>) -> Result<()> {
             ..Objective::default()
         };
         let flow = Flow::new(&student, &Linear);
-        let teacher = ClassifierFree { map: &teacher, null_label: Some(null_label), scale: 1.0, own_scale: OWN_SCALE, takes_scale: true };
+        let teacher = ClassifierFree { map: &teacher, null_label: Some(null_label), scale: 1.0, guided_by: GUIDED_BY, takes_scale: true };
         let velocities = if taught { Velocities::Teacher(&teacher) } else { Velocities::Data };
         let tape = Tape::new();
         let tracked = student.lift(&mut |p| Ok(tape.variable(p.clone())))?;

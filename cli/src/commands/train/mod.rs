@@ -18,8 +18,7 @@ use clap::ValueEnum;
 use mfm_core::drift::ClassifierFree;
 use mfm_core::training::{AdaptiveWeight, Consistency, FlowTimes, Guided, Objective, Ramp, TimeSchedule, Velocities};
 use mfm_core::{Flow, Shape, Tensor};
-use mfm_nn::file::LIBRARY;
-use mfm_nn::file::jumps::DIAGONAL;
+use mfm_nn::file::{Jumps, LIBRARY};
 use mfm_nn::optimiser::{Method, OptimiserConfig};
 use mfm_nn::schedule::{Decay, LearningRate};
 use mfm_nn::train::LossInput;
@@ -141,7 +140,8 @@ pub fn make<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Re
     let mut header = ModelHeader::new(config, Shape::new(&[data.dimension()])?);
     header.coordinates = coordinates;
     // A network that is told the scale knows the unguided model, too.
-    header.absorbed = if header.model.network.guidance().is_empty() { 1.0 - 1.0 / arguments.guidance } else { 0.0 };
+    header.guided_by = Some(arguments.guidance).filter(|scale| *scale > 1.0 && header.model.network.guidance().is_empty());
+    header.jumps = Jumps::trained_by(arguments.consistency.consistency(teacher.is_some()));
     header.provenance.steps = steps_before + arguments.steps;
     header.provenance.seed = context.seed;
     header.provenance.data = format!("{} samples of {}", data.len(), data.name());
@@ -187,7 +187,7 @@ fn describe(arguments: &Arguments) -> String {
     let name = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
     let source = arguments.teacher.as_ref().map_or("data".into(), |teacher| teacher.display().to_string());
     let losses = match arguments.consistency.consistency(arguments.teacher.is_some()) {
-        Consistency::None => DIAGONAL.to_owned(),
+        Consistency::None => "diagonal loss".to_owned(),
         _ => format!("diagonal and {} losses", name(arguments.consistency.to_possible_value())),
     };
     let batch = if arguments.accumulate == 1 { String::new() } else { format!(" in {} parts", arguments.accumulate) };
@@ -260,7 +260,7 @@ fn train<T: Tensor>(
         map: &teacher.model,
         null_label: Some(teacher.header.labels()).filter(|labels| *labels > 0),
         scale: arguments.guidance,
-        own_scale: teacher.header.guided_by().unwrap_or(1.0),
+        guided_by: teacher.header.guided_by,
         takes_scale: takes_scale(&teacher.header),
     });
     let times = arguments.times();

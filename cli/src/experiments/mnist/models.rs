@@ -13,8 +13,7 @@ use mfm_core::drift::AsDrift;
 use mfm_core::interpolant::Linear;
 use mfm_core::training::{Consistency, FineTuning, FlowTimes, Objective, TimeLaw, Velocities, WeightSlope};
 use mfm_core::{Flow, Shape, Tensor};
-use mfm_nn::file::jumps::{DIAGONAL, TUNING};
-use mfm_nn::file::{LIBRARY, Provenance};
+use mfm_nn::file::{Jumps, LIBRARY, Provenance};
 use mfm_nn::train::TrainingConfig;
 use mfm_nn::{ClassMixtureReward, DitConfig, GaussianConfig, LearningRate, Model, ModelConfig, ModelHeader, Trainer};
 use std::time::Instant;
@@ -46,7 +45,8 @@ pub struct Models<'a, T: Tensor> {
 struct Stage {
     /// Its file.
     name: &'static str,
-    objective: String,
+    objective: &'static str,
+    jumps: Jumps,
     settings: TrainingConfig,
 }
 
@@ -74,18 +74,19 @@ impl<T: Tensor> Models<'_, T> {
 
     fn flow_stage(&self) -> Stage {
         let settings = self.settings(self.arguments.flow_steps, self.arguments.batch, 2e-3, 10);
-        Stage { name: "flow.mfm", objective: format!("{DIAGONAL} at t = 0"), settings }
+        Stage { name: "flow.mfm", objective: "diagonal loss at t = 0", jumps: Jumps::Untrained, settings }
     }
 
     fn map_stage(&self) -> Stage {
         let settings = self.settings(self.arguments.map_steps, self.arguments.batch, 1e-3, 11);
-        Stage { name: "map.mfm", objective: "distillation of flow.mfm, semigroup".into(), settings }
+        Stage { name: "map.mfm", objective: "distillation of flow.mfm, semigroup", jumps: Jumps::Trained, settings }
     }
 
     fn fine_tuning_stage(&self) -> Stage {
         // The loss is noisier than those of training.
         let settings = self.settings(self.arguments.fine_tuning_steps, self.arguments.batch.saturating_mul(4), 1e-3, 12);
-        Stage { name: "fine-tuned.mfm", objective: format!("{TUNING}map.mfm to the mixture of classes"), settings }
+        let objective = "fine-tuning of map.mfm to the mixture of classes";
+        Stage { name: "fine-tuned.mfm", objective, jumps: Jumps::LeftBehind, settings }
     }
 
     /// The flow model: the unconditional part of a Meta Flow Map alone.
@@ -189,6 +190,7 @@ impl<T: Tensor> Models<'_, T> {
         header.provenance.data = format!("{} samples of {}", self.digits.train.len(), self.digits.train.source);
         header.provenance.objective = format!("{}, batch {}", stage.objective, stage.settings.batch);
         header.provenance.library = LIBRARY.into();
+        header.jumps = stage.jumps;
         Ok(header)
     }
 
