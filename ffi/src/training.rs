@@ -6,16 +6,13 @@ use crate::failure::{self, Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, Wish, progress};
 use crate::model::{Loaded, Model, moved};
 use crate::session::Run;
-use mfm_core::posterior_velocity::AsDrift;
-use mfm_core::sample::sample_by_steps;
-use mfm_core::training::{Consistency, FineTuning, FineTuningMaps, Guided, LogNormaliser, NoTeacher, Objective, StopGradient, WeightSlope};
-use mfm_core::{Device, Error, Flow, Noise, Operations, Shape, TimeGrid, memory};
+use mfm_core::training::{Consistency, FineTuning, Guided, NoTeacher, Objective, StopGradient, WeightSlope};
+use mfm_core::{Device, Flow, Noise, memory};
 use mfm_nn::file::LIBRARY;
 use mfm_nn::file::jumps::{DIAGONAL, fine_tuned};
 use mfm_nn::optimiser::OptimiserConfig;
-use mfm_nn::train::{LossInput, Outcome, Samples, Step, random_rows};
+use mfm_nn::train::{DataSource, FineTuner, FineTuningConfig, FineTuningReport, LossInput, Outcome, Step, own_samples, random_rows};
 use mfm_nn::{LearningRate, ModelHeader, SavedModel, Trainer, TrainingConfig};
-use std::cell::Cell;
 use std::ops::ControlFlow;
 
 /// The usual share of labels that are dropped, as `mfm.h` has it.
@@ -200,12 +197,6 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     if !(options.strength > 0.0 && options.strength.is_finite()) {
         return Err(Failure::new(Code::Range, format!("the strength is {:?}, but must be positive and finite", options.strength)));
     }
-    if !(options.follow >= 0.0 && options.follow.is_finite()) {
-        return Err(Failure::new(
-            Code::Range,
-            format!("the weight of what follows is {:?}, but must be at least 0 and finite", options.follow),
-        ));
-    }
     are_of_use(options, true, false)?;
     let rows = if data.is_empty() { None } else { Some(run.items(data, "the data")?) };
     let base = moved(&run.loaded.model, &run.device)?;
@@ -214,36 +205,24 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     let of_samples = run.loaded.coordinates().reward(&reward);
     let (slope, usual) = if callbacks.has_gradient() { (WeightSlope::Pathwise, 1) } else { (WeightSlope::Covariance, 4) };
     let draws = if options.draws == 0 { usual } else { options.draws };
-    let tuning = FineTuning { strength: options.strength, slope, draws, ..FineTuning::default() };
-    let mut normaliser = LogNormaliser::default();
-    let told = Cell::new(progress(0, 0));
+    let objective = FineTuning { strength: options.strength, slope, draws, ..FineTuning::default() };
+    let config = FineTuningConfig { objective, follow: options.follow, ..FineTuningConfig::default() };
+    let tuner = FineTuner::new(config, flow, &of_samples)?;
+    let mut own = own_samples(flow, &run.device);
     let mut trainer = Trainer::new(settings(options, derived(options.seed), run.dimension(), draws)?, &base)?;
     run.warn_of_jumps(callbacks, None);
     callbacks.say(format_args!("fine-tuning, {} steps of {}", options.steps, options.batch));
     let mut stop = Stop::default();
     let outcome = trainer.run(
-        &mut |_, size, noise: &Noise| match &rows {
+        &mut |step, size, noise: &Noise| match &rows {
             Some(rows) => random_rows(rows, None, size, noise),
-            None => {
-                let shape = Shape::new(&[size, run.dimension()])?;
-                let x1 = sample_by_steps(&flow, &TimeGrid::uniform(1), &run.device.normal(noise, shape)?)?;
-                Ok(Samples { x1, labels: None })
-            }
+            None => own.batch(step, size, noise),
         },
-        |input: LossInput<'_, B::Tensor, Network<B>>| {
-            let maps = FineTuningMaps { base: flow, sampler: flow, student: input.student };
-            let loss = tuning.loss(&maps, &of_samples, input.samples.batch(), Some(&mut normaliser), &input.noise.fork(0))?;
-            let (mean_reward, effective_sample_size) = (loss.mean_reward, loss.effective_sample_size);
-            told.set(Progress { mean_reward, effective_sample_size, ..progress(0, 0) });
-            if options.follow == 0.0 {
-                return Ok::<_, Error>(loss.total);
-            }
-            let current = Flow::new(input.frozen, run.loaded.path);
-            let drift = AsDrift(input.frozen);
-            let rest = Objective::default().loss(&current, input.student, Some(&drift), input.samples.batch(), &input.noise.fork(1))?;
-            loss.total.add(&rest.total.scale(options.follow)?)
+        |input| tuner.loss(input),
+        |_, step| {
+            let FineTuningReport { mean_reward, effective_sample_size } = tuner.report();
+            stop.flow(watch(callbacks, step, Progress { mean_reward, effective_sample_size, ..progress(0, 0) }))
         },
-        |_, step| stop.flow(watch(callbacks, step, told.get())),
     );
     if stop.0.is_none() && outcome.is_ok() && reward.take_allowed() == Some(false) {
         return Err(Failure::new(Code::NotFinite, "the reward is -infinity for every draw of the run, so there is nothing to tune to"));

@@ -15,7 +15,7 @@ use mfm_core::training::{AdaptiveWeight, FineTuning, WeightSlope};
 use mfm_core::{Device, Flow, Noise, Reward, Tensor};
 use mfm_nn::file::LIBRARY;
 use mfm_nn::file::jumps::fine_tuned;
-use mfm_nn::train::DataSource;
+use mfm_nn::train::{DataSource, FineTuningConfig, own_samples};
 use mfm_nn::{LearningRate, Model, Module, TrainingConfig};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -123,16 +123,18 @@ impl Arguments {
                 seed: context.derived_seed(0),
                 ..TrainingConfig::default()
             },
-            objective: FineTuning {
-                strength: self.strength,
-                slope,
-                draws: self.draws.unwrap_or(usual_draws),
-                earliest: self.earliest,
-                weight: AdaptiveWeight { power: self.adaptive_power, ..AdaptiveWeight::NONE },
-                ..FineTuning::default()
+            tuning: FineTuningConfig {
+                objective: FineTuning {
+                    strength: self.strength,
+                    slope,
+                    draws: self.draws.unwrap_or(usual_draws),
+                    earliest: self.earliest,
+                    weight: AdaptiveWeight { power: self.adaptive_power, ..AdaptiveWeight::NONE },
+                    ..FineTuning::default()
+                },
+                normalised: !self.raw,
+                follow: self.follow,
             },
-            normalised: !self.raw,
-            follow: self.follow,
             samples: self.samples,
         }
     }
@@ -207,7 +209,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     // What is refused leaves no folder.
     let settings = arguments.settings(context);
     settings.training.check()?;
-    settings.objective.check().at(&model.source)?;
+    settings.tuning.check().at(&model.source)?;
     let kept = match &folder {
         Some(folder) => {
             folder.create(&arguments.options)?;
@@ -230,7 +232,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     }
     let out = out.display().to_string();
     let mut table = Table::new(["model", "steps", "reward before", "reward after", "effective sample size", "seconds"]);
-    let draws = settings.training.batch.saturating_mul(settings.objective.draws);
+    let draws = settings.training.batch.saturating_mul(settings.tuning.objective.draws);
     let size = tuned.rows.iter().map(|row| row.effective_sample_size).sum::<f64>() / tuned.rows.len().max(1) as f64;
     let counted = format!("{} of {}", number(size, 3), count(draws));
     if draws > 1 && size - 1.0 < COLLAPSED * (draws - 1) as f64 {
@@ -299,7 +301,7 @@ fn train<T: Tensor>(
 ) -> Result<FineTuned<T>> {
     let settings = arguments.settings(context);
     let Some(data) = data else {
-        let mut own = finetune::samples_of(flow, &context.device, model.dimension());
+        let mut own = own_samples(*flow, &context.device);
         return finetune::fine_tune(context, flow, reward, &mut own, &settings, kept);
     };
     let mut feed = data.feed::<T>(&context.device, model.header.labels() > 0, settings.training.seed, settings.training.batch)?;

@@ -2,10 +2,12 @@
 //! it had never stopped.
 
 mod error;
+mod fine_tuning;
 mod flat;
 mod trainer;
 
 pub use error::TrainError;
+pub use fine_tuning::{FineTuner, FineTuningConfig, FineTuningReport, own_samples};
 pub use flat::Flat;
 pub use trainer::{Outcome, Step, Trainer, TrainingState};
 

@@ -15,7 +15,7 @@ use mfm_core::training::{Consistency, FineTuning, FlowTimes, NoTeacher, Objectiv
 use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::file::jumps::{DIAGONAL, TUNING};
 use mfm_nn::file::{LIBRARY, Provenance};
-use mfm_nn::train::TrainingConfig;
+use mfm_nn::train::{FineTuningConfig, TrainingConfig};
 use mfm_nn::{ClassMixtureReward, DitConfig, GaussianConfig, LearningRate, Model, ModelConfig, ModelHeader, Trainer};
 use std::time::Instant;
 
@@ -115,7 +115,8 @@ impl<T: Tensor> Models<'_, T> {
             let kept = Kept { checkpoint: checkpoint.clone(), resume: self.arguments.reuse, log: None };
             // The reward hardly varies within a class, so its gradient would seldom speak.
             let objective = FineTuning { slope: WeightSlope::Covariance, draws: 4, ..FineTuning::default() };
-            let settings = finetune::Settings { training: stage.settings, objective, samples: 0, ..finetune::Settings::default() };
+            let tuning = FineTuningConfig { objective, ..FineTuningConfig::default() };
+            let settings = finetune::Settings { training: stage.settings, tuning, samples: 0 };
             let data = &mut digits::unlabelled(self.context, &self.digits.train);
             Ok(finetune::fine_tune(self.context, &Flow::new(map, &Linear), reward, data, &settings, Some(&kept))?.model)
         })
