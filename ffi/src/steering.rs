@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::bridge::ffi::{Progress, SearchOptions, SteerOptions};
 use crate::draws::{check_draws, shared};
-use crate::failure::{self, Code, Failure, Result};
+use crate::failure::{Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, Watched, progress};
 use crate::model::rows;
 use crate::session::{Output, Run, expect};
@@ -23,59 +23,39 @@ fn coupling(number: u32) -> Result<Coupling> {
 }
 
 /// A number that is off at zero.
-fn option(number: f64, what: &str) -> Result<Option<f64>> {
-    match number {
-        0.0 => Ok(None),
-        number if number > 0.0 && number.is_finite() => Ok(Some(number)),
-        _ => refuse(format!("{what} is {number:?}, but must be positive and finite, or 0 for none")),
-    }
+fn off_at_zero(number: f64) -> Option<f64> {
+    Some(number).filter(|number| *number != 0.0)
 }
 
 fn refuse<T>(message: impl Into<String>) -> Result<T> {
     Err(Failure::new(Code::Range, message))
 }
 
-/// That the options are in their ranges, also those that the estimator does not read.
-fn check(options: &SteerOptions<'_>, estimator: Estimator) -> Result<()> {
-    let &SteerOptions { start, window_start, window_end, damping, moves, threshold, .. } = options;
-    if !(damping >= 0.0 && damping.is_finite()) {
-        return refuse(format!("the damping is {damping:?}, but must be at least 0 and finite"));
-    }
-    if !(0.0..1.0).contains(&start) {
-        return refuse(format!("the start is {start:?}, but must be at least 0 and below 1"));
-    }
-    if !(window_start >= 0.0 && window_start <= window_end && window_end <= 1.0) {
-        return refuse(format!("the window of times is {window_start:?} to {window_end:?}, but must lie between 0 and 1, its start first"));
-    }
-    if !(0.0..=1.0).contains(&threshold) {
-        return refuse(format!("the resampling threshold is {threshold:?}, but must be between 0 and 1"));
-    }
-    if moves == 0 && estimator == Estimator::Mcmc {
-        return refuse("the number of chain moves is 0, but must be at least 1");
-    }
-    Ok(())
-}
-
 /// That the estimator reads every option that is not as it is by default.
 fn are_of_use(options: &SteerOptions<'_>, plan: &Plan) -> Result<()> {
     let (estimator, usual) = (plan.estimator, Plan::usual(plan.estimator));
     let moves = Plan::usual(Estimator::Mcmc).moves;
-    let reads = |option| estimator.reads(option, plan.dynamics);
     let all = [
-        ("draws", options.draws != 0, reads(PlanOption::Draws)),
-        ("moves", plan.moves != moves, reads(PlanOption::Moves)),
-        ("coupling", plan.coupling != usual.coupling, reads(PlanOption::Coupling)),
-        ("sde", options.sde, reads(PlanOption::Dynamics)),
-        ("heun", options.heun, reads(PlanOption::Scheme)),
-        ("start", plan.start != usual.start, reads(PlanOption::Start)),
-        ("window_start", plan.window.start() != usual.window.start(), reads(PlanOption::Window)),
-        ("window_end", plan.window.end() != usual.window.end(), reads(PlanOption::Window)),
-        ("damping", plan.damping != usual.damping, reads(PlanOption::Damping)),
-        ("rescale", plan.rescale != usual.rescale, reads(PlanOption::Rescale)),
-        ("clip", plan.clip != usual.clip, reads(PlanOption::Clip)),
-        ("threshold", plan.threshold != usual.threshold, reads(PlanOption::Threshold)),
+        ("draws", options.draws != 0, PlanOption::Draws),
+        ("moves", plan.moves != moves, PlanOption::Moves),
+        ("coupling", plan.coupling != usual.coupling, PlanOption::Coupling),
+        ("sde", options.sde, PlanOption::Dynamics),
+        ("heun", options.heun, PlanOption::Scheme),
+        ("start", plan.start != usual.start, PlanOption::Start),
+        ("window_start", plan.window.start() != usual.window.start(), PlanOption::Window),
+        ("window_end", plan.window.end() != usual.window.end(), PlanOption::Window),
+        ("damping", plan.damping != usual.damping, PlanOption::Damping),
+        ("rescale", plan.rescale != usual.rescale, PlanOption::Rescale),
+        ("clip", plan.clip != usual.clip, PlanOption::Clip),
+        ("threshold", plan.threshold != usual.threshold, PlanOption::Threshold),
     ];
-    failure::refuse_unread(&all, &format!("the estimator {}{}", estimator.name(), estimator.way(plan.dynamics)))
+    match plan.unread(&all) {
+        Some(option) => {
+            let (whose, way) = (estimator.name(), estimator.way(plan.dynamics));
+            refuse(format!("{option}: it makes no difference to the estimator {whose}{way}"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The plan of the host's options, its defaults filled in.
@@ -84,7 +64,6 @@ fn plan(options: &SteerOptions<'_>) -> Result<Plan> {
     // In the order of `mfm_estimator`. A search is a call of its own.
     let known = Estimator::ALL.get(estimator as usize).copied().filter(|estimator| *estimator != Estimator::Search);
     let estimator = known.ok_or_else(|| Failure::new(Code::Range, format!("there is no estimator {estimator}")))?;
-    check(options, estimator)?;
     let or_usual = |given: usize, usual: usize| if given == 0 { usual } else { given };
     let usual = Plan::usual(estimator);
     let plan = Plan {
@@ -95,12 +74,13 @@ fn plan(options: &SteerOptions<'_>) -> Result<Plan> {
         power,
         window: window_start..=window_end,
         damping,
-        rescale: option(options.rescale, "the rescaling")?,
-        clip: option(options.clip, "the clipping")?,
+        rescale: off_at_zero(options.rescale),
+        clip: off_at_zero(options.clip),
         coupling: coupling(options.coupling)?,
         threshold,
         ..Plan::new(estimator, or_usual(options.draws, usual.draws), or_usual(options.steps, usual.steps))
     };
+    plan.check()?;
     are_of_use(options, &plan)?;
     Ok(plan)
 }

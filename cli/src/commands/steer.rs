@@ -11,7 +11,6 @@ use crate::reward::{self, AnyReward};
 use crate::steering::{self, Diagnostics, Estimator, Plan, dash, estimators};
 use crate::table::{Table, count, number};
 use clap::builder::TypedValueParser;
-use mfm_core::error::Number;
 use mfm_core::plan::PlanOption;
 use mfm_core::resample::Coupling;
 use mfm_core::search::Keep;
@@ -118,30 +117,17 @@ pub(super) fn couplings() -> impl TypedValueParser<Value = Coupling> {
 
 /// The plan of the command line, its defaults filled in.
 fn plan(arguments: &Arguments) -> Result<Plan> {
-    are_of_use(arguments)?;
-    let estimator = arguments.estimator;
-    let usual = Plan::usual(estimator);
-    let start = arguments.start.unwrap_or(usual.start);
-    if start >= 1.0 {
-        return Err(Failure::input("--start 1: it must be before 1"));
-    }
-    if start == 0.0 && (estimator == Estimator::Smc || arguments.dynamics == Some(Dynamics::Sde)) {
-        return Err(Failure::input("--start 0: an SDE needs a first time above 0, where its drift is finite"));
-    }
-    let (from, until) = (arguments.steer_from.unwrap_or(0.0), arguments.steer_until.unwrap_or(1.0));
-    if from > until {
-        let (from, until) = (Number(from), Number(until));
-        return Err(Failure::input(format!("--steer-from {from}: it is later than --steer-until {until}, so nothing would be steered")));
-    }
-    Ok(Plan {
+    let usual = Plan::usual(arguments.estimator);
+    let (from, until) = (*usual.window.start(), *usual.window.end());
+    let plan = Plan {
         draws: arguments.draws.unwrap_or(usual.draws),
         steps: arguments.steps.unwrap_or(usual.steps),
         moves: arguments.moves.unwrap_or(usual.moves),
         dynamics: arguments.dynamics.unwrap_or(usual.dynamics),
         scheme: arguments.scheme.unwrap_or(usual.scheme),
-        start,
+        start: arguments.start.unwrap_or(usual.start),
         power: arguments.power,
-        window: from..=until,
+        window: arguments.steer_from.unwrap_or(from)..=arguments.steer_until.unwrap_or(until),
         damping: arguments.damping.unwrap_or(usual.damping),
         rescale: arguments.rescale,
         clip: arguments.clip,
@@ -149,14 +135,15 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
         keep: if arguments.keep_overall { Keep::Overall } else { Keep::PerParticle },
         threshold: arguments.threshold.unwrap_or(usual.threshold),
         ..usual
-    })
+    };
+    are_of_use(arguments, &plan)?;
+    plan.check()?;
+    Ok(plan)
 }
 
 /// That the estimator reads every option that is given.
-fn are_of_use(arguments: &Arguments) -> Result<()> {
-    let estimator = arguments.estimator;
-    let dynamics = arguments.dynamics.unwrap_or(Plan::usual(estimator).dynamics);
-    let given = [
+fn are_of_use(arguments: &Arguments, plan: &Plan) -> Result<()> {
+    let options = [
         ("draws", arguments.draws.is_some(), PlanOption::Draws),
         ("dynamics", arguments.dynamics.is_some(), PlanOption::Dynamics),
         ("start", arguments.start.is_some(), PlanOption::Start),
@@ -171,9 +158,9 @@ fn are_of_use(arguments: &Arguments) -> Result<()> {
         ("keep-overall", arguments.keep_overall, PlanOption::Keep),
         ("threshold", arguments.threshold.is_some(), PlanOption::Threshold),
     ];
-    match given.iter().find(|(_, is_given, option)| *is_given && !estimator.reads(*option, dynamics)) {
-        Some((name, ..)) => {
-            let (whose, way) = (estimator.name(), estimator.way(dynamics));
+    match plan.unread(&options) {
+        Some(name) => {
+            let (whose, way) = (plan.estimator.name(), plan.estimator.way(plan.dynamics));
             Err(Failure::input(format!("--{name}: it makes no difference to --estimator {whose}{way}")))
         }
         None => Ok(()),
