@@ -13,6 +13,25 @@ use mfm_core::search::{Keep, Search};
 use mfm_core::steer::{Dynamics, Scheme};
 use mfm_core::{Draws, TimeGrid};
 
+/// The estimator of this number, as `mfm_estimator` has it. A search is a call of its own.
+///
+/// # Errors
+/// [`Code::Range`] for a number of none.
+pub fn estimator(number: u32) -> Result<Estimator> {
+    match number {
+        0 => Ok(Estimator::Unsteered),
+        1 => Ok(Estimator::Dps),
+        2 => Ok(Estimator::MfmG),
+        3 => Ok(Estimator::MfmGf),
+        4 => Ok(Estimator::Resampled),
+        5 => Ok(Estimator::Mcmc),
+        6 => Ok(Estimator::BestOfN),
+        7 => Ok(Estimator::Smc),
+        8 => Ok(Estimator::MfmSmc),
+        _ => refuse(format!("there is no estimator {number}")),
+    }
+}
+
 fn coupling(number: u32) -> Result<Coupling> {
     match number {
         0 => Ok(Coupling::Bridge),
@@ -60,10 +79,8 @@ fn are_of_use(options: &SteerOptions<'_>, plan: &Plan) -> Result<()> {
 
 /// The plan of the host's options, its defaults filled in.
 fn plan(options: &SteerOptions<'_>) -> Result<Plan> {
-    let &SteerOptions { estimator, start, window_start, window_end, damping, power, moves, threshold, .. } = options;
-    // In the order of `mfm_estimator`. A search is a call of its own.
-    let known = Estimator::ALL.get(estimator as usize).copied().filter(|estimator| *estimator != Estimator::Search);
-    let estimator = known.ok_or_else(|| Failure::new(Code::Range, format!("there is no estimator {estimator}")))?;
+    let &SteerOptions { start, window_start, window_end, damping, power, moves, threshold, .. } = options;
+    let estimator = estimator(options.estimator)?;
     let or_usual = |given: usize, usual: usize| if given == 0 { usual } else { given };
     let usual = Plan::usual(estimator);
     let plan = Plan {
