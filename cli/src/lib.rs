@@ -10,7 +10,6 @@ pub mod device;
 pub mod experiments;
 pub mod failure;
 pub mod finetune;
-pub mod jumps;
 pub mod model;
 pub mod output;
 pub mod progress;

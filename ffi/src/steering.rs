@@ -103,7 +103,7 @@ fn plan(options: &SteerOptions<'_>) -> Result<Plan> {
 }
 
 /// What a step tells the host.
-fn told(step: &Diagnostics, steps: usize) -> Progress {
+fn progress_of(step: &Diagnostics, steps: usize) -> Progress {
     let known = |value: Option<f64>| value.unwrap_or(f64::NAN);
     Progress {
         effective_sample_size: known(step.effective_sample_size),
@@ -149,7 +149,7 @@ pub fn steer<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, options: &Stee
     let (mut allowed, steps) = (None, plan.reports(run.shape(count)?)?);
     let mut on_step = |step: Diagnostics| {
         allowed = reward.take_allowed().max(if by_all { allowed } else { None });
-        callbacks.step(&told(&step, steps))
+        callbacks.step(&progress_of(&step, steps))
     };
     let map = Watched::within_steps(flow.map, callbacks, steps);
     let samples = plan.run(&flow.with_map(&map), &of_samples, &x, &noise, &mut on_step)?;

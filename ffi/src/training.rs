@@ -7,11 +7,13 @@ use crate::host::{Callbacks, HostReward, Wish, progress};
 use crate::model::{Loaded, Model, moved};
 use crate::session::Run;
 use mfm_core::training::{Consistency, FineTuning, Guided, NoTeacher, Objective, StopGradient, WeightSlope};
-use mfm_core::{Device, Flow, Noise, memory};
+use mfm_core::{Condition, Device, Flow, Noise, memory};
 use mfm_nn::file::LIBRARY;
-use mfm_nn::file::jumps::{DIAGONAL, fine_tuned};
+use mfm_nn::file::jumps::fine_tuned;
 use mfm_nn::optimiser::OptimiserConfig;
-use mfm_nn::train::{DataSource, FineTuner, FineTuningConfig, FineTuningReport, LossInput, Outcome, Step, own_samples, random_rows};
+use mfm_nn::train::{
+    DataSource, FineTuner, FineTuningConfig, FineTuningReport, LossInput, Outcome, Step, losses_in_words, own_samples, random_rows,
+};
 use mfm_nn::{LearningRate, ModelHeader, SavedModel, Trainer, TrainingConfig};
 use std::ops::ControlFlow;
 
@@ -66,18 +68,6 @@ fn consistency(number: u32) -> Result<Consistency> {
         4 => Ok(Consistency::None),
         _ => Err(Failure::new(Code::Range, format!("there is no consistency loss {number}"))),
     }
-}
-
-/// What a model was trained by, in words.
-fn objective_in_words(consistency: Consistency) -> String {
-    let name = match consistency {
-        Consistency::Semigroup => "semigroup",
-        Consistency::MeanFlow => "mean-flow",
-        Consistency::Eulerian => "eulerian",
-        Consistency::Lagrangian(_) => "lagrangian",
-        Consistency::None => return format!("{DIAGONAL} from data: a flow model, whose jumps mean nothing"),
-    };
-    format!("diagonal and {name} losses from data")
 }
 
 /// Tells the host of a step, whose loss must be finite.
@@ -164,7 +154,7 @@ pub fn train<B: Backend>(
             let found = labels.len();
             return Err(Failure::new(Code::Length, format!("there are {count} items, but {found} labels")));
         }
-        run.check_labels(labels)?;
+        run.loaded.header.check_condition(Condition::labels(labels))?;
     }
     if !(0.0..=1.0).contains(&options.label_dropout) {
         return Err(Failure::new(Code::Range, format!("the label dropout is {:?}, but must be between 0 and 1", options.label_dropout)));
@@ -184,7 +174,8 @@ pub fn train<B: Backend>(
         },
         |_, step| stop.flow(watch(callbacks, step, progress(0, 0))),
     );
-    let mut header = header(run, options.seed, objective_in_words(consistency), format!("{count} items of the host's"));
+    let mut header =
+        header(run, options.seed, format!("{} from data", losses_in_words(consistency)), format!("{count} items of the host's"));
     header.absorbed = 0.0;
     finish(run, &trainer, outcome.map_err(Failure::from), stop, header)
 }

@@ -6,8 +6,7 @@ use crate::context::Context;
 use crate::data::{self, LabelColumn, Source, Values};
 use crate::failure::{Failure, Place, Result};
 use crate::finetune::{self, FineTuned, Kept, Row, Settings};
-use crate::jumps;
-use crate::model::{LoadedModel, Told, save, shape};
+use crate::model::{ConditionArguments, LoadedModel, save, shape};
 use crate::reward::{self, AnyReward};
 use crate::run::{Checkpoint, Options, RunFolder};
 use crate::table::{Table, count, number};
@@ -58,7 +57,7 @@ pub struct Arguments {
     pub label_column: LabelColumn,
     /// The condition; with data that have labels, that of the samples by which the outcome is judged
     #[command(flatten)]
-    pub told: Told,
+    pub condition: ConditionArguments,
     /// A picture of samples before and after
     #[arg(long, value_name = "FILE.png")]
     pub picture: Option<PathBuf>,
@@ -186,7 +185,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let model = LoadedModel::<T>::load(base, &context.device)?;
     let dimension = model.dimension();
     let picture = arguments.picture.as_deref().map(|path| Destination::picture(path, dimension)).transpose()?;
-    model.check(&arguments.told)?;
+    let flow = model.flow(&arguments.condition)?;
     let data = arguments.data.as_ref().map(|path| data::open(path, arguments.label_column)).transpose()?;
     if let Some(data) = &data {
         check(arguments, &model, data)?;
@@ -194,8 +193,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let data = data.map(|data| data.entering(model.coordinates())).transpose()?;
     let of_data = AnyReward::new(context, wanted, dimension)?;
     let reward = model.reward(&of_data)?;
-    let flow = model.flow(&arguments.told);
-    jumps::warn(context, &model, None);
+    model.warn_of_jumps(context, None);
     let noise = context.device.normal(&context.noise.fork(1), shape(arguments.samples, dimension)?)?;
     let before = Drawn::new(&model, &flow, &reward, &noise)?;
     context.say(format!("before: mean reward {}", number(before.mean_reward, 4)));
@@ -307,7 +305,7 @@ fn train<T: Tensor>(
     let mut feed = data.feed::<T>(&context.device, model.header.labels() > 0, settings.training.seed, settings.training.batch)?;
     let mut labelled = |step: u64, size: usize, noise: &Noise| {
         let samples = feed.batch(step, size, noise)?;
-        let labels = samples.labels.or_else(|| arguments.told.label.map(|label| vec![label; size]));
+        let labels = samples.labels.or_else(|| arguments.condition.label.map(|label| vec![label; size]));
         Ok(mfm_nn::train::Samples { labels, ..samples })
     };
     let outcome = finetune::fine_tune(context, flow, reward, &mut labelled, &settings, kept);

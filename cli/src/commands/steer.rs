@@ -5,8 +5,7 @@ use crate::arguments::{at_least_one, not_negative, one_of, part, positive, time}
 use crate::context::Context;
 use crate::data::Row;
 use crate::failure::{Failure, Place, Result};
-use crate::jumps;
-use crate::model::{LoadedModel, Told, shape};
+use crate::model::{ConditionArguments, LoadedModel, shape};
 use crate::reward::{self, AnyReward};
 use crate::steering::{self, Diagnostics, Estimator, Plan, dash, estimators};
 use crate::table::{Table, count, number};
@@ -33,7 +32,7 @@ pub struct Aim {
     pub samples: usize,
     /// The condition
     #[command(flatten)]
-    pub told: Told,
+    pub condition: ConditionArguments,
     /// The file to write: .csv, .npy or .png [default: text on standard output]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -202,19 +201,19 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
     let model = LoadedModel::<T>::load(&aim.model, &context.device)?;
     let dimension = model.dimension();
     let destination = Destination::new(aim.out.as_deref(), dimension)?;
-    model.check(&aim.told)?;
+    let flow = model.flow(&aim.condition)?;
     let of_data = AnyReward::new(context, &aim.reward, dimension)?;
     let reward = model.reward(&of_data)?;
     let n = aim.samples;
     let x = context.device.normal(&context.noise.fork(0), shape(n, dimension)?).at(format!("--samples {n}"))?;
     if plan.estimator.has_draws() {
-        jumps::warn(context, &model, Some("use mfm steer by --estimator dps or smc"));
+        model.warn_of_jumps(context, Some("use mfm steer by --estimator dps or smc"));
     }
 
     let start = Instant::now();
     let progress = context.progress("steering", plan.reports(x.shape())? as u64);
     let mut diagnostics = Vec::new();
-    let samples = plan.run(&model.flow(&aim.told), &reward, &x, &context.noise.fork(1), &mut |step: Diagnostics| {
+    let samples = plan.run(&flow, &reward, &x, &context.noise.fork(1), &mut |step: Diagnostics| {
         context.detail_above(&progress, step);
         diagnostics.push(step);
         progress.advance(1);
@@ -233,7 +232,7 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
     let given = of_data.images();
     let groups = if given.is_empty() { Groups::One } else { Groups::Beside(&given) };
     destination.write(context, &Samples { title: &title, rows: &rows, dimension, groups })?;
-    let evaluations = model.passes(&aim.told) * plan.evaluations(model.path);
+    let evaluations = model.passes(&aim.condition) * plan.evaluations(model.path);
     if destination.is_stdout() {
         let (mean, best) = (number(mean_reward, 4), number(best_reward, 4));
         context.say(format!("mean reward {mean}, best {best}, {} evaluations a sample", count(evaluations)));

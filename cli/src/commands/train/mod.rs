@@ -16,13 +16,12 @@ use crate::run::{Checkpoint, Log, RunFolder, State, Watch};
 use crate::table::{Table, count, number};
 use clap::ValueEnum;
 use mfm_core::posterior_velocity::ClassifierFree;
-use mfm_core::training::{AdaptiveWeight, Consistency, FlowTimes, Guided, Objective, Ramp, TimeSchedule};
+use mfm_core::training::{AdaptiveWeight, FlowTimes, Guided, Objective, Ramp, TimeSchedule};
 use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::file::LIBRARY;
-use mfm_nn::file::jumps::DIAGONAL;
 use mfm_nn::optimiser::{Method, OptimiserConfig};
 use mfm_nn::schedule::{Decay, LearningRate};
-use mfm_nn::train::LossInput;
+use mfm_nn::train::{LossInput, losses_in_words};
 use mfm_nn::{LossWeighting, Model, ModelHeader, Module, Trainer, TrainingConfig, Weighted};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -184,12 +183,9 @@ impl Kept {
 /// The objective in words, for the file.
 fn describe(arguments: &Arguments) -> String {
     let of = |value: &dyn ToString| value.to_string();
-    let name = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let method = arguments.optimiser.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     let source = arguments.teacher.as_ref().map_or("data".into(), |teacher| teacher.display().to_string());
-    let losses = match arguments.consistency.consistency(arguments.teacher.is_some()) {
-        Consistency::None => DIAGONAL.to_owned(),
-        _ => format!("diagonal and {} losses", name(arguments.consistency.to_possible_value())),
-    };
+    let losses = losses_in_words(arguments.consistency.consistency(arguments.teacher.is_some()));
     let batch = if arguments.accumulate == 1 { String::new() } else { format!(" in {} parts", arguments.accumulate) };
     let mut weighting = if arguments.learned_weighting { ", learned weighting".to_owned() } else { String::new() };
     if arguments.labels {
@@ -216,7 +212,7 @@ fn describe(arguments: &Arguments) -> String {
     format!(
         "{losses} from {source}, guidance {}{weighting}; {} at {}, batch {}{batch}, average {}, clip {}{start}",
         of(&arguments.guidance),
-        name(arguments.optimiser.to_possible_value()),
+        method,
         of(&arguments.learning_rate),
         arguments.batch,
         of(&arguments.ema),
