@@ -234,6 +234,6 @@ impl<T: Tensor> Models<'_, T> {
 
 /// The first thing in which one training differs from another, as both say it; the library's version is none.
 fn difference(one: &Provenance, other: &Provenance) -> Option<(String, String)> {
-    let told = |of: &Provenance| [format!("{} steps", of.steps), format!("the seed {}", of.seed), of.data.clone(), of.objective.clone()];
-    told(one).into_iter().zip(told(other)).find(|(one, other)| one != other)
+    let words = |of: &Provenance| [format!("{} steps", of.steps), format!("the seed {}", of.seed), of.data.clone(), of.objective.clone()];
+    words(one).into_iter().zip(words(other)).find(|(one, other)| one != other)
 }
