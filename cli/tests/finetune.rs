@@ -5,7 +5,7 @@ mod common;
 
 use common::Folder;
 use mfm_cli::context::{Context, Verbosity};
-use mfm_cli::finetune::{FineTuned, Settings, fine_tune, sample};
+use mfm_cli::training::fine_tuning::{FineTuned, Settings, fine_tune, sample};
 use mfm_core::guidance::MfmGradient;
 use mfm_core::interpolant::Linear;
 use mfm_core::sample::sample_by_steps;

@@ -185,6 +185,22 @@ struct Report<'a> {
     rows: Option<Vec<Row<'a>>>,
 }
 
+impl Report<'_> {
+    /// Shows it: as a table, or in a sentence where the samples themselves went to standard output.
+    fn show<T: Tensor>(&self, context: &Context<T>) -> Result<()> {
+        let (mean, best, evaluations) = (number(self.mean_reward, 4), number(self.best_reward, 4), count(self.evaluations));
+        if self.rows.is_some() {
+            context.say(format!("mean reward {mean}, best {best}, {evaluations} evaluations a sample"));
+        } else {
+            let mut table = Table::new(["estimator", "samples", "steps", "draws", "evaluations", "mean reward", "best", "seconds"]);
+            let (steps, draws) = (self.steps.to_string(), dash(self.draws));
+            table.row([self.estimator.to_owned(), count(self.samples), steps, draws, evaluations, mean, best, number(self.seconds, 3)]);
+            context.table(&table)?;
+        }
+        context.results(self)
+    }
+}
+
 /// Runs `mfm steer`.
 ///
 /// # Errors
@@ -232,30 +248,20 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
     let given = of_data.images();
     let groups = if given.is_empty() { Groups::One } else { Groups::Beside(&given) };
     destination.write(context, &Samples { title: &title, rows: &rows, dimension, groups })?;
-    let evaluations = model.passes(&aim.condition) * plan.evaluations(model.path);
-    if destination.is_stdout() {
-        let (mean, best) = (number(mean_reward, 4), number(best_reward, 4));
-        context.say(format!("mean reward {mean}, best {best}, {} evaluations a sample", count(evaluations)));
-    } else {
-        let mut table = Table::new(["estimator", "samples", "steps", "draws", "evaluations", "mean reward", "best", "seconds"]);
-        let (steps, draws) = (plan.steps.to_string(), dash(plan.draws));
-        let (mean, best) = (number(mean_reward, 4), number(best_reward, 4));
-        table.row([name.to_owned(), count(n), steps, draws, count(evaluations), mean, best, number(seconds, 3)]);
-        context.table(&table)?;
-    }
     let rows = destination.is_stdout().then(|| rows.rows(dimension));
-    context.results(&Report {
+    let report = Report {
         model: &model.source,
         reward: &aim.reward,
         estimator: name,
         samples: n,
         steps: plan.steps,
         draws: plan.draws,
-        evaluations,
+        evaluations: model.passes(&aim.condition) * plan.evaluations(model.path),
         mean_reward,
         best_reward,
         seconds,
         diagnostics: &diagnostics,
         rows,
-    })
+    };
+    report.show(context)
 }

@@ -5,10 +5,10 @@ use crate::Context;
 use crate::commands::train::LogRow;
 use crate::experiments::digits::{self, Digits};
 use crate::failure::{Failure, Place, Result};
-use crate::finetune::{self, Kept};
 use crate::model::{LoadedModel, save};
 use crate::output::Directory;
 use crate::run::{Checkpoint, State, Watch};
+use crate::training::fine_tuning::{self, Kept};
 use mfm_core::interpolant::Linear;
 use mfm_core::posterior_velocity::{AsDrift, Drift};
 use mfm_core::training::{Consistency, FineTuning, FlowTimes, NoTeacher, Objective, TimeLaw, WeightSlope};
@@ -116,9 +116,9 @@ impl<T: Tensor> Models<'_, T> {
             // The reward hardly varies within a class, so its gradient would seldom speak.
             let objective = FineTuning { slope: WeightSlope::Covariance, draws: 4, ..FineTuning::default() };
             let tuning = FineTuningConfig { objective, ..FineTuningConfig::default() };
-            let settings = finetune::Settings { training: stage.settings, tuning, samples: 0 };
+            let settings = fine_tuning::Settings { training: stage.settings, tuning, samples: 0 };
             let data = &mut digits::unlabelled(self.context, &self.digits.train);
-            Ok(finetune::fine_tune(self.context, &Flow::new(map, &Linear), reward, data, &settings, Some(&kept))?.model)
+            Ok(fine_tuning::fine_tune(self.context, &Flow::new(map, &Linear), reward, data, &settings, Some(&kept))?.model)
         })
     }
 

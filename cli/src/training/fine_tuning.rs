@@ -6,7 +6,7 @@ use crate::run::{Checkpoint, Line, Log, State, Watch};
 use crate::table::number;
 use mfm_core::sample::Sampler;
 use mfm_core::{Device, Flow, Noise, Reward, Tensor};
-use mfm_nn::train::{DataSource, FineTuner, FineTuningConfig};
+use mfm_nn::train::{DataSource, FineTuner, FineTuningConfig, FineTuningReport, Step};
 use mfm_nn::{LearningRate, Model, Trainer, TrainingConfig};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -66,6 +66,25 @@ pub struct Row {
     pub mean_reward: Option<f64>,
     /// Seconds of training until then, over all parts of a run that was interrupted.
     pub seconds: f64,
+}
+
+impl Row {
+    /// That of a step, in which `mean_reward` may have been estimated.
+    fn of<T: Tensor>(step: &Step<T>, report: FineTuningReport, mean_reward: Option<f64>, seconds: f64) -> Result<Self> {
+        let parts = step.part_values()?;
+        let part = |k: usize| parts.get(k).map(|(_, value)| *value);
+        Ok(Self {
+            step: step.step,
+            loss: part(0).unwrap_or_default(),
+            follow: part(1),
+            gradient_norm: step.gradient_norm,
+            learning_rate: step.rate,
+            effective_sample_size: report.effective_sample_size,
+            base_reward: report.mean_reward,
+            mean_reward,
+            seconds,
+        })
+    }
 }
 
 impl Line for Row {
@@ -141,16 +160,7 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
     kept: Option<&Kept>,
 ) -> Result<FineTuned<T>> {
     let steps = settings.training.steps;
-    let state = match kept {
-        Some(Kept { checkpoint, resume: true, .. }) => checkpoint.load(&context.device)?,
-        _ => None,
-    };
-    let (mut trainer, tuner) = match state {
-        Some(State { trainer, memory }) => {
-            (Trainer::resume(settings.training, base.map, trainer)?, FineTuner::resume(settings.tuning, *base, reward, &memory)?)
-        }
-        None => (Trainer::new(settings.training, base.map)?, FineTuner::new(settings.tuning, *base, reward)?),
-    };
+    let (mut trainer, tuner) = begin(context, base, reward, settings, kept)?;
     let log = match kept.and_then(|kept| kept.log.as_ref()) {
         Some((path, every)) => Some(Log::open::<Row>(path, trainer.steps_made(), *every)?),
         None => None,
@@ -168,7 +178,6 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
         data,
         |input| tuner.loss(input),
         |trainer, step| {
-            let report = tuner.report();
             let is_judged = step.step.is_multiple_of(often) || step.step == steps;
             let line = |watch: &Watch<'_, T, Row>, seconds: f64| {
                 let mean_reward = match judged.as_ref().filter(|_| is_judged) {
@@ -178,19 +187,7 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
                 if let Some(reward) = mean_reward {
                     context.say_above(&watch.progress, format!("step {}: mean reward {}", step.step, number(reward, 4)));
                 }
-                let parts = step.part_values()?;
-                let part = |k: usize| parts.get(k).map(|(_, value)| *value);
-                Ok(Row {
-                    step: step.step,
-                    loss: part(0).unwrap_or_default(),
-                    follow: part(1),
-                    gradient_norm: step.gradient_norm,
-                    learning_rate: step.rate,
-                    effective_sample_size: report.effective_sample_size,
-                    base_reward: report.mean_reward,
-                    mean_reward,
-                    seconds,
-                })
+                Row::of(step, tuner.report(), mean_reward, seconds)
             };
             let save = |checkpoint: &Checkpoint| {
                 checkpoint.save(&trainer.averaged_precisely()?, &State { trainer: trainer.state(), memory: tuner.memory() })
@@ -206,4 +203,27 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
     drop(watch.progress);
     let model = trainer.averaged_precisely()?;
     Ok(FineTuned { model, rows, log_mean: tuner.log_mean() })
+}
+
+/// A trainer, and its loss.
+type Begun<'a, T, R> = (Trainer<T, Model<T>>, FineTuner<'a, T, R>);
+
+/// Both at the start of a run, or where its last checkpoint left them.
+fn begin<'a, T: Tensor, R: Reward<T>>(
+    context: &Context<T>,
+    base: &Flow<'a, Model<T>>,
+    reward: &'a R,
+    settings: &Settings,
+    kept: Option<&Kept>,
+) -> Result<Begun<'a, T, R>> {
+    let state = match kept {
+        Some(Kept { checkpoint, resume: true, .. }) => checkpoint.load(&context.device)?,
+        _ => None,
+    };
+    Ok(match state {
+        Some(State { trainer, memory }) => {
+            (Trainer::resume(settings.training, base.map, trainer)?, FineTuner::resume(settings.tuning, *base, reward, &memory)?)
+        }
+        None => (Trainer::new(settings.training, base.map)?, FineTuner::new(settings.tuning, *base, reward)?),
+    })
 }
