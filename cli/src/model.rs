@@ -1,19 +1,20 @@
 //! Models in files, and what commands need of them.
 
+use crate::context::Context;
 use crate::data::{Dataset, Values};
 use crate::failure::{Failure, Place as _, Result};
 use crate::output;
 use crate::table::number;
-use mfm_core::error::Number;
 use mfm_core::{Condition, Device, Flow, Shape, Tensor, memory};
+use mfm_nn::file::Jumps;
 use mfm_nn::file::write_model;
 use mfm_nn::{Coordinates, InCoordinates, Model, ModelFile, ModelHeader, SavedModel};
 use std::ops::Deref;
 use std::path::Path;
 
-/// What a model is told beside the state.
+/// The condition of a model, as commands take it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, clap::Args)]
-pub struct Told {
+pub struct ConditionArguments {
     /// The label, for a model that knows labels
     #[arg(long, value_name = "L", value_parser = crate::arguments::whole::<usize>, allow_negative_numbers = true)]
     pub label: Option<usize>,
@@ -58,46 +59,29 @@ impl<T: Tensor> LoadedModel<T> {
         Ok(Self { saved: SavedModel::of(file, device).at(&source)?, source })
     }
 
-    /// The model as samplers take it, under a condition that was [checked](Self::check).
-    pub fn flow<'a>(&'a self, told: &'a Told) -> Flow<'a, Model<T>> {
-        let condition = Condition::new(told.label.as_ref().map(std::slice::from_ref), told.guidance.as_ref().map(std::slice::from_ref));
-        Flow::new(&self.model, self.path).with_condition(condition)
-    }
-
-    /// Checks a condition.
+    /// The model as samplers take it, under a condition.
     ///
     /// # Errors
-    /// If the model does not know the label or the guidance scale.
-    pub fn check(&self, told: &Told) -> Result<()> {
-        let (labels, scales) = (self.header.labels(), self.header.model.network.guidance());
-        match told.label {
-            Some(label) if labels == 0 => return Err(Failure::input(format!("--label {label}: {} knows no labels", self.source))),
-            Some(label) if label >= labels => {
-                return Err(Failure::input(format!("--label {label}: {} knows the labels 0 to {}", self.source, labels - 1)));
-            }
-            _ => {}
-        }
-        if let (Some(scale), Some(own)) = (told.guidance, self.header.guided_by) {
-            let (scale, own) = (Number(scale), Number(own));
-            return Err(Failure::input(format!(
-                "--guidance {scale}: {} is guided by {own} already, and takes no other scale",
-                self.source
-            )));
-        }
-        match told.guidance {
-            Some(scale) if !scales.is_empty() && !scales.contains(&scale) => {
-                let known: Vec<String> = scales.iter().map(f64::to_string).collect();
-                let scale = Number(scale);
-                Err(Failure::input(format!("--guidance {scale}: {} knows the scales {}", self.source, known.join(", "))))
-            }
-            _ => Ok(()),
-        }
+    /// If it does not know the label or the guidance scale.
+    pub fn flow<'a>(&'a self, condition: &'a ConditionArguments) -> Result<Flow<'a, Model<T>>> {
+        let ConditionArguments { label, guidance } = condition;
+        let condition = Condition::new(label.as_ref().map(std::slice::from_ref), guidance.as_ref().map(std::slice::from_ref));
+        self.saved.flow(condition).map_err(|error| Failure::input(format!("--{}", error.of(&self.source))))
+    }
+
+    /// Says so where draws by the model's map mean nothing; `instead` is what serves, where that is not to train its jumps.
+    pub fn warn_of_jumps(&self, context: &Context<T>, instead: Option<&str>) {
+        let (Some(fault), source) = (self.fault_of_jumps(), &self.source) else { return };
+        let cure = match self.header.jumps {
+            Jumps::LeftBehind => "make it again by mfm finetune --follow 1".to_owned(),
+            Jumps::Trained | Jumps::Untrained => format!("distil a map from it by mfm train --teacher {source}"),
+        };
+        context.say(format!("warning: {source} {fault}; {}", instead.unwrap_or(&cure)));
     }
 
     /// The passes through the network of one evaluation: two where it is guided by itself, with the label and without.
-    pub fn passes(&self, told: &Told) -> usize {
-        let is_told = !self.header.model.network.guidance().is_empty();
-        if told.guidance.is_some_and(|scale| scale != 1.0) && !is_told { 2 } else { 1 }
+    pub fn passes(&self, condition: &ConditionArguments) -> usize {
+        if condition.guidance.is_some_and(|scale| scale != 1.0) && !self.header.takes_scale() { 2 } else { 1 }
     }
 
     /// States for this model from a data file, [n, dimension], in its coordinates.

@@ -88,15 +88,17 @@ fn bad_numbers_on_the_command_line() {
         .refuses(&["steer", "model.mfm", "--reward", "linear:1,1", "--threshold", "2"], &["--threshold", ": it must lie between 0 and 1"]);
     let steer = |more: &[&'static str]| [&["steer", "model.mfm", "--reward", "linear:1,1", "--estimator"], more].concat();
     for estimator in ["dps", "mfm-g", "mfm-gf", "unsteered"] {
-        folder.refuses(&steer(&[estimator, "--start", "0", "--dynamics", "sde"]), &["--start 0", "an SDE needs a first time above 0"]);
+        folder.refuses(&steer(&[estimator, "--start", "0", "--dynamics", "sde"]), &["the first time of an SDE is 0, but must be above 0"]);
     }
     for (moves, what) in [("-1", "at least 1"), ("x", "at least 1"), ("0", "at least 1"), ("99999999999999999999", "too large")] {
         folder.refuses(&steer(&["mcmc", "--moves", moves]), &["--moves", moves, what]);
     }
-    folder.refuses(&steer(&["smc", "--start", "0"]), &["--start 0", "an SDE needs"]);
-    folder
-        .refuses(&steer(&["mfm-g", "--steer-from", "0.9", "--steer-until", "0.1"]), &["--steer-from 0.9", "later than --steer-until 0.1"]);
-    folder.refuses(&steer(&["mfm-g", "--steer-from", "1", "--steer-until", "1e-40"]), &["later than --steer-until 1e-40,"]);
+    folder.refuses(&steer(&["smc", "--start", "0"]), &["the first time of an SDE is 0, but must be above 0"]);
+    folder.refuses(
+        &steer(&["mfm-g", "--steer-from", "0.9", "--steer-until", "0.1"]),
+        &["the first time of the window is 0.9, but must be no later than its last"],
+    );
+    folder.refuses(&steer(&["mfm-g", "--start", "1"]), &["the first time is 1, but must be at least 0 and below 1"]);
     for (options, name) in [
         (&["resampled", "--dynamics", "sde"][..], "--dynamics: it makes no difference to --estimator resampled"),
         (&["unsteered", "--draws", "5"], "--draws: it makes no difference to --estimator unsteered"),

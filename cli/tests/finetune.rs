@@ -5,7 +5,7 @@ mod common;
 
 use common::Folder;
 use mfm_cli::context::{Context, Verbosity};
-use mfm_cli::finetune::{FineTuned, Settings, fine_tune, sample, samples_of};
+use mfm_cli::training::fine_tuning::{FineTuned, Settings, fine_tune, sample};
 use mfm_core::guidance::MfmGradient;
 use mfm_core::interpolant::Linear;
 use mfm_core::sample::sample_by_steps;
@@ -13,7 +13,7 @@ use mfm_core::steer::{Dynamics, Scheme, Steering, steer};
 use mfm_core::training::{FineTuning, Objective, Velocities, WeightSlope};
 use mfm_core::{Device, Draws, Flow, Noise, Shape, Tensor, TimeGrid};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
-use mfm_nn::train::Samples;
+use mfm_nn::train::{FineTuningConfig, Samples, own_samples};
 use mfm_nn::{GaussianConfig, LearningRate, MlpConfig, Model, ModelConfig, Trainer, TrainingConfig};
 use mfm_toy2d::{Directions, GaussianMixture, QuadraticReward, sliced_wasserstein, tilt};
 use std::ops::ControlFlow;
@@ -136,8 +136,11 @@ fn the_outcome_is_the_tilted_law() {
     };
     let reward = |offset: f64| QuadraticReward::linear(&SLOPE, offset).unwrap();
 
-    let mut own = samples_of(&flow, &context.device, 2);
-    let follow = Settings { follow: 1.0, training: TrainingConfig { steps: 1000, ..settings().training }, ..settings() };
+    let mut own = own_samples(flow, &context.device);
+    let tuned_by = |tuning: FineTuningConfig| Settings { tuning, ..settings() };
+    let of_drift = |objective| tuned_by(FineTuningConfig { objective, ..FineTuningConfig::default() });
+    let follow = tuned_by(FineTuningConfig { follow: 1.0, ..FineTuningConfig::default() });
+    let follow = Settings { training: TrainingConfig { steps: 1000, ..follow.training }, ..follow };
     let tuned = fine_tune(&context, &flow, &reward(0.0), &mut own, &follow, None).unwrap();
     check("its own samples, the map following", &tuned, 1.0, 1, true);
     let log_z = tilt(&mixture(), &reward(0.0)).unwrap().log_normaliser;
@@ -147,7 +150,7 @@ fn the_outcome_is_the_tilted_law() {
         let rows = context.device.normal(noise, Shape::new(&[size, 2])?)?;
         Ok(Samples { x1: mfm_core::Operations::scale(&rows, 1.3)?, labels: None })
     };
-    let half = Settings { objective: FineTuning { strength: 0.5, ..FineTuning::default() }, ..settings() };
+    let half = of_drift(FineTuning { strength: 0.5, ..FineTuning::default() });
     check(
         "off policy, a constant of 200, half the strength",
         &fine_tune(&context, &flow, &reward(200.0), &mut { wide }, &half, None).unwrap(),
@@ -155,10 +158,9 @@ fn the_outcome_is_the_tilted_law() {
         1,
         false,
     );
-    let free = FineTuning { slope: WeightSlope::Covariance, draws: 4, ..FineTuning::default() };
-    let free = Settings { objective: free, ..settings() };
+    let free = of_drift(FineTuning { slope: WeightSlope::Covariance, draws: 4, ..FineTuning::default() });
     check("off policy, without gradients", &fine_tune(&context, &flow, &reward(0.0), &mut { wide }, &free, None).unwrap(), 1.0, 4, false);
-    let raw = Settings { normalised: false, ..settings() };
+    let raw = tuned_by(FineTuningConfig { normalised: false, ..FineTuningConfig::default() });
     let tuned = fine_tune(&context, &flow, &reward(0.0), &mut { wide }, &raw, None).unwrap();
     check("off policy, raw", &tuned, 1.0, 1, false);
     assert!(tuned.log_mean.is_none());

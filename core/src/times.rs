@@ -33,11 +33,11 @@ impl TimeGrid {
         Self { start, ..self }
     }
 
-    /// The times on a path, one more than there are steps.
+    /// Checks that every field is in its range.
     ///
     /// # Errors
-    /// [`Error::Range`] if a field is out of its range, [`Error::OutOfMemory`] for more steps than there is memory for.
-    pub fn times(&self, path: &dyn Interpolant) -> Result<Vec<f64>> {
+    /// [`Error::Range`], naming the field.
+    pub fn check(&self) -> Result<()> {
         check_time("the grid's start", self.start)?;
         check_time("the grid's end", self.end)?;
         if self.end <= self.start {
@@ -49,6 +49,15 @@ impl TimeGrid {
         if !(self.power > 0.0 && self.power.is_finite()) {
             return Err(Error::Range { what: "the grid's power", value: self.power, range: "positive and finite" });
         }
+        Ok(())
+    }
+
+    /// The times on a path, one more than there are steps.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); [`Error::Range`] for steps or a power by which a time comes twice, [`Error::OutOfMemory`] for more steps than there is memory for.
+    pub fn times(&self, path: &dyn Interpolant) -> Result<Vec<f64>> {
+        self.check()?;
         let last = self.steps;
         let [start, end] = [self.start, self.end].map(|time| path.coefficients(time).straight_time());
         let at = |k: usize| path.time_of_straight(start + (end - start) * pow(k as f64 / last as f64, self.power));

@@ -1,8 +1,8 @@
 //! Errors with their codes.
 
 use mfm_core::Error;
-use mfm_nn::FileError;
 use mfm_nn::train::TrainError;
+use mfm_nn::{ConditionError, FileError};
 use std::fmt;
 
 /// The codes of `mfm_code` in `mfm.h`, by their numbers, but for those that are no failures of this side: 6 is a null pointer, which the shim refuses itself, and 18
@@ -84,6 +84,17 @@ impl From<Error> for Failure {
             Error::Device { .. } => Code::Device,
             Error::Cancelled => Code::Cancelled,
             _ => Code::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<ConditionError> for Failure {
+    fn from(error: ConditionError) -> Self {
+        let code = match error {
+            ConditionError::UnknownLabel { .. } => Code::Length,
+            ConditionError::UnknownScale { .. } => Code::Range,
+            _ => Code::Unsupported,
         };
         Self::new(code, error.to_string())
     }

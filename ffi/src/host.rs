@@ -13,7 +13,7 @@ pub struct Callbacks<'a> {
     host: &'a Host,
     failure: RefCell<Option<Failure>>,
     /// What the host was last told, and the rows that were evaluated since.
-    told: Cell<Progress>,
+    last_progress: Cell<Progress>,
     rows: Cell<usize>,
     /// Whether the host is also asked within steps.
     within: Cell<bool>,
@@ -38,7 +38,7 @@ const THREW_OTHER: i32 = Code::CallbackThrewOther as i32;
 impl<'a> Callbacks<'a> {
     /// Those of a call.
     pub fn new(host: &'a Host) -> Self {
-        Self { host, failure: RefCell::new(None), told: Cell::new(progress(0, 0)), rows: Cell::new(0), within: Cell::new(false) }
+        Self { host, failure: RefCell::new(None), last_progress: Cell::new(progress(0, 0)), rows: Cell::new(0), within: Cell::new(false) }
     }
 
     /// The outcome of the call.
@@ -96,7 +96,7 @@ impl<'a> Callbacks<'a> {
 
     /// From now on the host is asked also within steps, of which there will be so many.
     fn ask_within(&self, steps: usize) {
-        self.told.set(progress(0, steps));
+        self.last_progress.set(progress(0, steps));
         self.within.set(true);
     }
 
@@ -110,12 +110,12 @@ impl<'a> Callbacks<'a> {
         if !self.within.get() || self.rows.get() <= most_rows(item) {
             return Ok(());
         }
-        let Progress { step, steps, .. } = self.told.get();
+        let Progress { step, steps, .. } = self.last_progress.get();
         self.ask(&progress(step, steps)).and_then(|wish| self.all_or_nothing(wish))
     }
 
     fn ask(&self, progress: &Progress) -> mfm_core::Result<Wish> {
-        self.told.set(*progress);
+        self.last_progress.set(*progress);
         self.rows.set(0);
         match outside(|| self.host.progress(progress)) {
             STOP => Ok(Wish::Stop),

@@ -107,48 +107,23 @@ impl<B: Backend> Run<B> {
         self.loaded.dimension()
     }
 
-    /// Checks that the model knows these labels.
-    ///
-    /// # Errors
-    /// [`Code::Length`] for one that it does not know, [`Code::Unsupported`] if it knows none.
-    pub(crate) fn check_labels(&self, labels: &[usize]) -> Result<()> {
-        let known = self.loaded.header.labels();
-        match labels.iter().find(|label| **label >= known) {
-            Some(label) if known > 0 => {
-                Err(Failure::new(Code::Length, format!("label {label}: the model knows the labels 0 to {}", known - 1)))
-            }
-            Some(label) => Err(Failure::new(Code::Unsupported, format!("label {label}: the model knows no labels"))),
-            None => Ok(()),
-        }
-    }
-
     /// The model under a condition.
     ///
     /// # Errors
-    /// As [`check_labels`](Self::check_labels); [`Code::Unsupported`] for a guidance scale of a model that is guided already.
+    /// [`Code::Length`] for a label that it does not know, [`Code::Range`] for a guidance scale that it does not know, [`Code::Unsupported`] if it knows no labels or
+    /// is guided already.
     pub(crate) fn flow<'a>(&'a self, labels: &'a [usize], guidance: &'a [f64]) -> Result<Flow<'a, mfm_nn::Model<B::Tensor>>> {
-        self.check_labels(labels)?;
-        if let Some(own) = self.loaded.header.guided_by.filter(|_| !guidance.is_empty()) {
-            return Err(Failure::new(
-                Code::Unsupported,
-                format!("guidance: the model is guided by {own} already, and takes no other scale"),
-            ));
-        }
-        Ok(Flow::new(&self.loaded.model, self.loaded.path).with_condition(condition(labels, guidance)))
+        Ok(self.loaded.flow(condition(labels, guidance))?)
     }
 
     /// Says so where draws by the model's map mean nothing; `instead` is what serves, where that is not to train its jumps.
     pub(crate) fn warn_of_jumps(&self, callbacks: &Callbacks<'_>, instead: Option<&str>) {
-        let (why, cure) = match self.loaded.header.jumps {
-            Jumps::Trained => return,
-            Jumps::Untrained => {
-                ("was trained by velocities alone, as a flow model: draws by its map mean nothing", "train it on with a consistency loss")
-            }
-            Jumps::LeftBehind => {
-                ("was fine-tuned in its drift alone: draws by its map do not follow it", "tune it again with follow above 0")
-            }
+        let Some(fault) = self.loaded.fault_of_jumps() else { return };
+        let cure = match self.loaded.header.jumps {
+            Jumps::LeftBehind => "tune it again with follow above 0",
+            Jumps::Trained | Jumps::Untrained => "train it on with a consistency loss",
         };
-        callbacks.say(format_args!("warning: the model {why}; {}", instead.unwrap_or(cure)));
+        callbacks.say(format_args!("warning: the model {fault}; {}", instead.unwrap_or(cure)));
     }
 
     /// The shape of so many items.

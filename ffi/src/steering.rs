@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::bridge::ffi::{Progress, SearchOptions, SteerOptions};
 use crate::draws::{check_draws, shared};
-use crate::failure::{self, Code, Failure, Result};
+use crate::failure::{Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, Watched, progress};
 use crate::model::rows;
 use crate::session::{Output, Run, expect};
@@ -12,6 +12,25 @@ use mfm_core::plan::{Diagnostics, Estimator, Plan, PlanOption};
 use mfm_core::search::{Keep, Search};
 use mfm_core::steer::{Dynamics, Scheme};
 use mfm_core::{Draws, TimeGrid};
+
+/// The estimator of this number, as `mfm_estimator` has it. A search is a call of its own.
+///
+/// # Errors
+/// [`Code::Range`] for a number of none.
+pub fn estimator(number: u32) -> Result<Estimator> {
+    match number {
+        0 => Ok(Estimator::Unsteered),
+        1 => Ok(Estimator::Dps),
+        2 => Ok(Estimator::MfmG),
+        3 => Ok(Estimator::MfmGf),
+        4 => Ok(Estimator::Resampled),
+        5 => Ok(Estimator::Mcmc),
+        6 => Ok(Estimator::BestOfN),
+        7 => Ok(Estimator::Smc),
+        8 => Ok(Estimator::MfmSmc),
+        _ => refuse(format!("there is no estimator {number}")),
+    }
+}
 
 fn coupling(number: u32) -> Result<Coupling> {
     match number {
@@ -23,68 +42,45 @@ fn coupling(number: u32) -> Result<Coupling> {
 }
 
 /// A number that is off at zero.
-fn option(number: f64, what: &str) -> Result<Option<f64>> {
-    match number {
-        0.0 => Ok(None),
-        number if number > 0.0 && number.is_finite() => Ok(Some(number)),
-        _ => refuse(format!("{what} is {number:?}, but must be positive and finite, or 0 for none")),
-    }
+fn off_at_zero(number: f64) -> Option<f64> {
+    Some(number).filter(|number| *number != 0.0)
 }
 
 fn refuse<T>(message: impl Into<String>) -> Result<T> {
     Err(Failure::new(Code::Range, message))
 }
 
-/// Checks that the options are in their ranges, also those that the estimator does not read.
-fn check(options: &SteerOptions<'_>, estimator: Estimator) -> Result<()> {
-    let &SteerOptions { start, window_start, window_end, damping, moves, threshold, .. } = options;
-    if !(damping >= 0.0 && damping.is_finite()) {
-        return refuse(format!("the damping is {damping:?}, but must be at least 0 and finite"));
-    }
-    if !(0.0..1.0).contains(&start) {
-        return refuse(format!("the start is {start:?}, but must be at least 0 and below 1"));
-    }
-    if !(window_start >= 0.0 && window_start <= window_end && window_end <= 1.0) {
-        return refuse(format!("the window of times is {window_start:?} to {window_end:?}, but must lie between 0 and 1, its start first"));
-    }
-    if !(0.0..=1.0).contains(&threshold) {
-        return refuse(format!("the resampling threshold is {threshold:?}, but must be between 0 and 1"));
-    }
-    if moves == 0 && estimator == Estimator::Mcmc {
-        return refuse("the number of chain moves is 0, but must be at least 1");
-    }
-    Ok(())
-}
-
 /// Checks that the estimator reads every option that is not as it is by default.
 fn are_of_use(options: &SteerOptions<'_>, plan: &Plan) -> Result<()> {
     let (estimator, usual) = (plan.estimator, Plan::usual(plan.estimator));
     let moves = Plan::usual(Estimator::Mcmc).moves;
-    let reads = |option| estimator.reads(option, plan.dynamics);
     let all = [
-        ("draws", options.draws != 0, reads(PlanOption::Draws)),
-        ("moves", plan.moves != moves, reads(PlanOption::Moves)),
-        ("coupling", plan.coupling != usual.coupling, reads(PlanOption::Coupling)),
-        ("sde", options.sde, reads(PlanOption::Dynamics)),
-        ("heun", options.heun, reads(PlanOption::Scheme)),
-        ("start", plan.start != usual.start, reads(PlanOption::Start)),
-        ("window_start", plan.window.start() != usual.window.start(), reads(PlanOption::Window)),
-        ("window_end", plan.window.end() != usual.window.end(), reads(PlanOption::Window)),
-        ("damping", plan.damping != usual.damping, reads(PlanOption::Damping)),
-        ("rescale", plan.rescale != usual.rescale, reads(PlanOption::Rescale)),
-        ("clip", plan.clip != usual.clip, reads(PlanOption::Clip)),
-        ("threshold", plan.threshold != usual.threshold, reads(PlanOption::Threshold)),
+        ("draws", options.draws != 0, PlanOption::Draws),
+        ("moves", plan.moves != moves, PlanOption::Moves),
+        ("coupling", plan.coupling != usual.coupling, PlanOption::Coupling),
+        ("sde", options.sde, PlanOption::Dynamics),
+        ("heun", options.heun, PlanOption::Scheme),
+        ("start", plan.start != usual.start, PlanOption::Start),
+        ("window_start", plan.window.start() != usual.window.start(), PlanOption::Window),
+        ("window_end", plan.window.end() != usual.window.end(), PlanOption::Window),
+        ("damping", plan.damping != usual.damping, PlanOption::Damping),
+        ("rescale", plan.rescale != usual.rescale, PlanOption::Rescale),
+        ("clip", plan.clip != usual.clip, PlanOption::Clip),
+        ("threshold", plan.threshold != usual.threshold, PlanOption::Threshold),
     ];
-    failure::refuse_unread(&all, &format!("the estimator {}{}", estimator.name(), estimator.way(plan.dynamics)))
+    match plan.unread(&all) {
+        Some(option) => {
+            let (whose, way) = (estimator.name(), estimator.way(plan.dynamics));
+            refuse(format!("{option}: it makes no difference to the estimator {whose}{way}"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The plan of the host's options, its defaults filled in.
 fn plan(options: &SteerOptions<'_>) -> Result<Plan> {
-    let &SteerOptions { estimator, start, window_start, window_end, damping, power, moves, threshold, .. } = options;
-    // In the order of `mfm_estimator`. A search is a call of its own.
-    let known = Estimator::ALL.get(estimator as usize).copied().filter(|estimator| *estimator != Estimator::Search);
-    let estimator = known.ok_or_else(|| Failure::new(Code::Range, format!("there is no estimator {estimator}")))?;
-    check(options, estimator)?;
+    let &SteerOptions { start, window_start, window_end, damping, power, moves, threshold, .. } = options;
+    let estimator = estimator(options.estimator)?;
     let or_usual = |given: usize, usual: usize| if given == 0 { usual } else { given };
     let usual = Plan::usual(estimator);
     let plan = Plan {
@@ -95,18 +91,19 @@ fn plan(options: &SteerOptions<'_>) -> Result<Plan> {
         power,
         window: window_start..=window_end,
         damping,
-        rescale: option(options.rescale, "the rescaling")?,
-        clip: option(options.clip, "the clipping")?,
+        rescale: off_at_zero(options.rescale),
+        clip: off_at_zero(options.clip),
         coupling: coupling(options.coupling)?,
         threshold,
         ..Plan::new(estimator, or_usual(options.draws, usual.draws), or_usual(options.steps, usual.steps))
     };
+    plan.check()?;
     are_of_use(options, &plan)?;
     Ok(plan)
 }
 
 /// What a step tells the host.
-fn told(step: &Diagnostics, steps: usize) -> Progress {
+fn progress_of(step: &Diagnostics, steps: usize) -> Progress {
     let known = |value: Option<f64>| value.unwrap_or(f64::NAN);
     Progress {
         effective_sample_size: known(step.effective_sample_size),
@@ -152,7 +149,7 @@ pub fn steer<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, options: &Stee
     let (mut allowed, steps) = (None, plan.reports(run.shape(count)?)?);
     let mut on_step = |step: Diagnostics| {
         allowed = reward.take_allowed().max(if by_all { allowed } else { None });
-        callbacks.step(&told(&step, steps))
+        callbacks.step(&progress_of(&step, steps))
     };
     let map = Watched::within_steps(flow.map, callbacks, steps);
     let samples = plan.run(&flow.with_map(&map), &of_samples, &x, &noise, &mut on_step)?;

@@ -6,17 +6,14 @@ use crate::failure::{self, Code, Failure, Result};
 use crate::host::{Callbacks, HostReward, Wish, progress};
 use crate::model::{Loaded, Model, moved};
 use crate::session::Run;
-use mfm_core::drift::AsDrift;
-use mfm_core::sample::sample_by_steps;
-use mfm_core::training::{
-    Consistency, FineTuning, FineTuningMaps, Guided, LogNormaliser, Objective, StopGradient, Velocities, WeightSlope,
-};
-use mfm_core::{Device, Error, Flow, Noise, Operations, Shape, TimeGrid, memory};
+use mfm_core::training::{Consistency, FineTuning, Guided, Objective, StopGradient, Velocities, WeightSlope};
+use mfm_core::{Condition, Device, Flow, Noise, memory};
 use mfm_nn::file::{Jumps, LIBRARY};
 use mfm_nn::optimiser::OptimiserConfig;
-use mfm_nn::train::{LossInput, Outcome, Samples, Step, random_rows};
+use mfm_nn::train::{
+    DataSource, FineTuner, FineTuningConfig, FineTuningReport, LossInput, Outcome, Step, losses_in_words, own_samples, random_rows,
+};
 use mfm_nn::{LearningRate, ModelHeader, SavedModel, Trainer, TrainingConfig};
-use std::cell::Cell;
 use std::ops::ControlFlow;
 
 /// The usual share of labels that are dropped, as `mfm.h` has it.
@@ -70,18 +67,6 @@ fn consistency(number: u32) -> Result<Consistency> {
         4 => Ok(Consistency::None),
         _ => Err(Failure::new(Code::Range, format!("there is no consistency loss {number}"))),
     }
-}
-
-/// What a model was trained by, in words.
-fn objective_in_words(consistency: Consistency) -> String {
-    let name = match consistency {
-        Consistency::Semigroup => "semigroup",
-        Consistency::MeanFlow => "mean-flow",
-        Consistency::Eulerian => "eulerian",
-        Consistency::Lagrangian(_) => "lagrangian",
-        Consistency::None => return "diagonal loss from data: a flow model, whose jumps mean nothing".into(),
-    };
-    format!("diagonal and {name} losses from data")
 }
 
 /// Tells the host of a step, whose loss must be finite.
@@ -168,7 +153,7 @@ pub fn train<B: Backend>(
             let found = labels.len();
             return Err(Failure::new(Code::Length, format!("there are {count} items, but {found} labels")));
         }
-        run.check_labels(labels)?;
+        run.loaded.header.check_condition(Condition::labels(labels))?;
     }
     if !(0.0..=1.0).contains(&options.label_dropout) {
         return Err(Failure::new(Code::Range, format!("the label dropout is {:?}, but must be between 0 and 1", options.label_dropout)));
@@ -188,7 +173,8 @@ pub fn train<B: Backend>(
         },
         |_, step| stop.flow(watch(callbacks, step, progress(0, 0))),
     );
-    let mut header = header(run, options.seed, objective_in_words(consistency), format!("{count} items of the host's"));
+    let mut header =
+        header(run, options.seed, format!("{} from data", losses_in_words(consistency)), format!("{count} items of the host's"));
     header.guided_by = None;
     header.jumps = Jumps::trained_by(consistency);
     finish(run, &trainer, outcome.map_err(Failure::from), stop, header)
@@ -202,12 +188,6 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     if !(options.strength > 0.0 && options.strength.is_finite()) {
         return Err(Failure::new(Code::Range, format!("the strength is {:?}, but must be positive and finite", options.strength)));
     }
-    if !(options.follow >= 0.0 && options.follow.is_finite()) {
-        return Err(Failure::new(
-            Code::Range,
-            format!("the weight of what follows is {:?}, but must be at least 0 and finite", options.follow),
-        ));
-    }
     are_of_use(options, true, false)?;
     let rows = if data.is_empty() { None } else { Some(run.items(data, "the data")?) };
     let base = moved(&run.loaded.model, &run.device)?;
@@ -216,42 +196,24 @@ pub fn fine_tune<B: Backend>(run: &Run<B>, callbacks: &Callbacks<'_>, data: &[f3
     let of_samples = run.loaded.coordinates().reward(&reward);
     let (slope, usual) = if callbacks.has_gradient() { (WeightSlope::Pathwise, 1) } else { (WeightSlope::Covariance, 4) };
     let draws = if options.draws == 0 { usual } else { options.draws };
-    let tuning = FineTuning { strength: options.strength, slope, draws, ..FineTuning::default() };
-    let mut normaliser = LogNormaliser::default();
-    let told = Cell::new(progress(0, 0));
+    let objective = FineTuning { strength: options.strength, slope, draws, ..FineTuning::default() };
+    let config = FineTuningConfig { objective, follow: options.follow, ..FineTuningConfig::default() };
+    let tuner = FineTuner::new(config, flow, &of_samples)?;
+    let mut own = own_samples(flow, &run.device);
     let mut trainer = Trainer::new(settings(options, derived(options.seed), run.dimension(), draws)?, &base)?;
     run.warn_of_jumps(callbacks, None);
     callbacks.say(format_args!("fine-tuning, {} steps of {}", options.steps, options.batch));
     let mut stop = Stop::default();
     let outcome = trainer.run(
-        &mut |_, size, noise: &Noise| match &rows {
+        &mut |step, size, noise: &Noise| match &rows {
             Some(rows) => random_rows(rows, None, size, noise),
-            None => {
-                let shape = Shape::new(&[size, run.dimension()])?;
-                let x1 = sample_by_steps(&flow, &TimeGrid::uniform(1), &run.device.normal(noise, shape)?)?;
-                Ok(Samples { x1, labels: None })
-            }
+            None => own.batch(step, size, noise),
         },
-        |input: LossInput<'_, B::Tensor, Network<B>>| {
-            let maps = FineTuningMaps { base: flow, sampler: flow, student: input.student };
-            let loss = tuning.loss(&maps, &of_samples, input.samples.batch(), Some(&mut normaliser), &input.noise.fork(0))?;
-            let (mean_reward, effective_sample_size) = (loss.mean_reward, loss.effective_sample_size);
-            told.set(Progress { mean_reward, effective_sample_size, ..progress(0, 0) });
-            if options.follow == 0.0 {
-                return Ok::<_, Error>(loss.total);
-            }
-            let current = Flow::new(input.frozen, run.loaded.path);
-            let drift = AsDrift(input.frozen);
-            let rest = Objective::default().loss(
-                &current,
-                input.student,
-                Velocities::Teacher(&drift),
-                input.samples.batch(),
-                &input.noise.fork(1),
-            )?;
-            loss.total.add(&rest.total.scale(options.follow)?)
+        |input| tuner.loss(input),
+        |_, step| {
+            let FineTuningReport { mean_reward, effective_sample_size } = tuner.report();
+            stop.flow(watch(callbacks, step, Progress { mean_reward, effective_sample_size, ..progress(0, 0) }))
         },
-        |_, step| stop.flow(watch(callbacks, step, told.get())),
     );
     if stop.0.is_none() && outcome.is_ok() && reward.take_allowed() == Some(false) {
         return Err(Failure::new(Code::NotFinite, "the reward is -infinity for every draw of the run, so there is nothing to tune to"));

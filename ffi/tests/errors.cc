@@ -59,13 +59,13 @@ void options_out_of_range(mfm::session& session) {
   };
   using options = mfm::steer_options;
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  refused("window of times is 0.9 to 0.1", [](options& o) { o.window_start = 0.9, o.window_end = 0.1; });
-  refused("window of times is NaN", [&](options& o) { o.window_start = nan; });
+  refused("first time of the window is 0.9", [](options& o) { o.window_start = 0.9, o.window_end = 0.1; });
+  refused("first time of the window is NaN", [&](options& o) { o.window_start = nan; });
   refused("sde", [](options& o) { o.sde = 2; });
   refused("heun", [](options& o) { o.heun = 7; });
   refused("chain moves is 0", [](options& o) { o.estimator = MFM_MCMC, o.moves = 0; });
   refused("threshold is 2", [](options& o) { o.threshold = 2; });
-  refused("start is 1", [](options& o) { o.start = 1; });
+  refused("first time is 1", [](options& o) { o.start = 1; });
   refused("the grid's power is 1e300", [](options& o) { o.power = 1e300; });
   refused("damping is -1e300", [](options& o) { o.damping = -1e300; });
   mfm::search_options search;

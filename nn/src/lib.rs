@@ -6,7 +6,7 @@
 //! | [`network`], [`mlp`], [`dit`] | networks: a multi-layer perceptron, a diffusion transformer |
 //! | [`precondition`], [`on_path`] | a Gaussian's velocity beside the network's, and a map of the linear path on any other |
 //! | [`module`], [`layer`] | named parameters, and the layer that networks are made of |
-//! | [`coordinates`] | standardised coordinates of data |
+//! | [`coordinates`], [`condition`] | standardised coordinates of data; conditions that a model does not take |
 //! | [`train`], [`optimiser`], [`schedule`], [`weighting`] | the training loop, its optimisers, learning rates, and a learned weighting of the loss |
 //! | [`classifier`] | a classifier of clean data, and the reward of a mixture of its classes |
 //! | [`saved`], [`file`](mod@file) | a model with what its file says; model files, and weights in safetensors |
@@ -72,6 +72,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod classifier;
+pub mod condition;
 pub mod coordinates;
 pub mod dit;
 pub mod file;
@@ -89,6 +90,7 @@ pub mod train;
 pub mod weighting;
 
 pub use classifier::{ClassMixtureReward, Classifier, ClassifierConfig};
+pub use condition::ConditionError;
 pub use coordinates::{Coordinates, InCoordinates};
 pub use dit::{Dit, DitConfig, DitSize, Orientation};
 pub use file::{FileError, ModelFile, ModelHeader};

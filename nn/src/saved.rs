@@ -1,9 +1,10 @@
 //! A model together with what its file says about it: what a program loads, samples and saves.
 
+use crate::condition::ConditionError;
 use crate::coordinates::{Coordinates, InCoordinates};
 #[cfg(feature = "std")]
 use crate::file;
-use crate::file::{FileError, ModelFile, ModelHeader};
+use crate::file::{FileError, Jumps, ModelFile, ModelHeader};
 use crate::model::Model;
 use alloc::vec::Vec;
 use mfm_core::tensor::Element;
@@ -76,13 +77,19 @@ impl<T: Tensor> SavedModel<T> {
     /// The model as samplers take it, under a condition ([`Condition::NONE`] for none). It looks at states in the model's coordinates.
     ///
     /// # Errors
-    /// [`Error::Range`] for a guidance scale of a model that was trained to be guided already. Labels and scales that the model does not know are errors of its evaluation.
-    pub fn flow<'a>(&'a self, condition: Condition<'a>) -> Result<Flow<'a, Model<T>>> {
-        match (self.header.guided_by, condition.guidance) {
-            (Some(_), Some(&[value, ..])) => {
-                Err(Error::Range { what: "the guidance scale", value, range: "absent, since the model is guided already" })
-            }
-            _ => Ok(Flow::new(&self.model, self.path).with_condition(condition)),
+    /// As [`ModelHeader::check_condition`].
+    pub fn flow<'a>(&'a self, condition: Condition<'a>) -> core::result::Result<Flow<'a, Model<T>>, ConditionError> {
+        self.header.check_condition(condition)?;
+        Ok(Flow::new(&self.model, self.path).with_condition(condition))
+    }
+
+    /// Why draws by the model's map, in one step or a few, are not to be relied on, in words that go on from its name; `None` where nothing is known
+    /// against them. [`ModelHeader::jumps`] says which.
+    pub fn fault_of_jumps(&self) -> Option<&'static str> {
+        match self.header.jumps {
+            Jumps::Trained => None,
+            Jumps::Untrained => Some("was trained by velocities alone, as a flow model: draws by its map mean nothing"),
+            Jumps::LeftBehind => Some("was fine-tuned in its drift alone: draws by its map do not follow it"),
         }
     }
 

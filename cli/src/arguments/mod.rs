@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod device;
 mod files;
 mod help;
 mod names;
@@ -19,7 +20,7 @@ use crate::context::{Context, Json, Verbosity};
 use crate::experiments::{demo, mnist, toy2d};
 use crate::failure::{Failure, Result};
 use crate::progress::eprintln_quietly;
-use crate::{device, run};
+use crate::run;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use mfm_core::Tensor;

@@ -5,11 +5,11 @@ use super::train::LogRow;
 use crate::context::Context;
 use crate::data::Values;
 use crate::failure::{Failure, Place, Result};
-use crate::finetune::Row;
-use crate::model::{LoadedModel, Told, shape};
+use crate::model::{ConditionArguments, LoadedModel, shape};
 use crate::output::{self, Directory};
 use crate::run::{Line, RunFolder, command_of};
 use crate::table::{Table, count, number, things};
+use crate::training::fine_tuning::Row;
 use mfm_core::sample::Sampler;
 use mfm_core::{Device, Tensor};
 use mfm_nn::file::Jumps;
@@ -215,8 +215,8 @@ fn samples<T: Tensor>(context: &Context<T>, model: &LoadedModel<T>) -> Result<Pi
     // Guided as far as the model can be, which is what it was trained for.
     let guidance = model.header.model.network.guidance().iter().copied().reduce(f64::max);
     let draw = |label: Option<usize>, steps: Option<usize>| -> Result<Values> {
-        let told = Told { label, guidance: guidance.filter(|_| label.is_some()) };
-        let flow = model.flow(&told);
+        let condition = ConditionArguments { label, guidance: guidance.filter(|_| label.is_some()) };
+        let flow = model.flow(&condition)?;
         let samples = steps.map_or_else(|| Sampler::ode(ODE_STEPS), Sampler::steps).sample(&flow, &x, &context.noise);
         model.numbers(&samples.at(&model.source)?)
     };

@@ -5,8 +5,7 @@ use crate::arguments::{at_least_one, time};
 use crate::context::Context;
 use crate::data::{self, LabelColumn, Row};
 use crate::failure::{Place, Result};
-use crate::jumps;
-use crate::model::{LoadedModel, Told};
+use crate::model::{ConditionArguments, LoadedModel};
 use crate::table::{Table, count, number};
 use mfm_core::sample::posterior_by_steps;
 use mfm_core::{Draws, Tensor, TimeGrid};
@@ -34,7 +33,7 @@ pub struct Arguments {
     pub steps: usize,
     /// The condition
     #[command(flatten)]
-    pub told: Told,
+    pub condition: ConditionArguments,
     /// The file to write: .csv or .npy, the draws of a state in consecutive rows, or .png [default: text on standard output]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -61,15 +60,15 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
     let dimension = model.dimension();
     let destination = Destination::new(arguments.out.as_deref(), dimension)?;
-    model.check(&arguments.told)?;
+    let flow = model.flow(&arguments.condition)?;
     let data = data::load(&arguments.state, LabelColumn::None)?;
     let states = model.states(&data, &context.device)?;
     let &Arguments { time, draws, steps, .. } = arguments;
-    jumps::warn(context, &model, None);
+    model.warn_of_jumps(context, None);
 
     let start = Instant::now();
     let progress = context.progress("drawing", data.len() as u64);
-    let (flow, draws_at_once, grid) = (model.flow(&arguments.told), Draws::new(draws), TimeGrid::uniform(steps));
+    let (draws_at_once, grid) = (Draws::new(draws), TimeGrid::uniform(steps));
     let [samples] = draws_at_once
         .for_blocks(&flow, &states, |flow, block, part| {
             let noise = draws_at_once.noise(&context.noise, part, block)?;

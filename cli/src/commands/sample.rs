@@ -5,8 +5,7 @@ use crate::arguments::at_least_one;
 use crate::context::Context;
 use crate::data::Row;
 use crate::failure::{Failure, Place, Result};
-use crate::jumps;
-use crate::model::{LoadedModel, Told, shape};
+use crate::model::{ConditionArguments, LoadedModel, shape};
 use crate::table::{Table, count, number, things};
 use mfm_core::Tensor;
 use mfm_core::sample::Sampler;
@@ -27,7 +26,7 @@ pub struct Arguments {
     pub method: Method,
     /// The condition
     #[command(flatten)]
-    pub told: Told,
+    pub condition: ConditionArguments,
     /// The file to write: .csv, .npy or .png [default: text on standard output]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -84,20 +83,20 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
     let dimension = model.dimension();
     let destination = Destination::new(arguments.out.as_deref(), dimension)?;
-    model.check(&arguments.told)?;
+    let flow = model.flow(&arguments.condition)?;
     let (method, sampler) = arguments.method.sampler();
-    let evaluations = sampler.evaluations() * model.passes(&arguments.told);
+    let evaluations = sampler.evaluations() * model.passes(&arguments.condition);
     let n = arguments.samples;
     let shape = shape(n, dimension)?;
     let mut rows =
         model.room(n).map_err(|_| Failure::input(format!("--samples {n}: there is no room for so many samples of {dimension} numbers")))?;
     if sampler.needs_jumps() {
-        jumps::warn(context, &model, Some("use --ode"));
+        model.warn_of_jumps(context, Some("use --ode"));
     }
 
     let start = Instant::now();
     let progress = context.progress("sampling", n as u64);
-    for samples in sampler.blocks(&model.flow(&arguments.told), &context.device, shape, &context.noise) {
+    for samples in sampler.blocks(&flow, &context.device, shape, &context.noise) {
         let samples: T = samples.at(&model.source)?;
         rows.extend(model.numbers(&samples)?);
         progress.advance(samples.shape().batch() as u64);

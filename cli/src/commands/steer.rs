@@ -5,14 +5,12 @@ use crate::arguments::{at_least_one, not_negative, one_of, part, positive, time}
 use crate::context::Context;
 use crate::data::Row;
 use crate::failure::{Failure, Place, Result};
-use crate::jumps;
-use crate::model::{LoadedModel, Told, shape};
+use crate::model::{ConditionArguments, LoadedModel, shape};
 use crate::reward::{self, AnyReward};
 use crate::steering::{self, Diagnostics, Estimator, Plan, dash, estimators};
 use crate::table::{Table, count, number};
 use clap::builder::TypedValueParser;
 use mfm_core::coupling::Coupling;
-use mfm_core::error::Number;
 use mfm_core::plan::PlanOption;
 use mfm_core::search::Keep;
 use mfm_core::steer::{Dynamics, Scheme};
@@ -34,7 +32,7 @@ pub struct Aim {
     pub samples: usize,
     /// The condition
     #[command(flatten)]
-    pub told: Told,
+    pub condition: ConditionArguments,
     /// The file to write: .csv, .npy or .png [default: text on standard output]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -118,30 +116,17 @@ pub(super) fn couplings() -> impl TypedValueParser<Value = Coupling> {
 
 /// The plan of the command line, its defaults filled in.
 fn plan(arguments: &Arguments) -> Result<Plan> {
-    are_of_use(arguments)?;
-    let estimator = arguments.estimator;
-    let usual = Plan::usual(estimator);
-    let start = arguments.start.unwrap_or(usual.start);
-    if start >= 1.0 {
-        return Err(Failure::input("--start 1: it must be before 1"));
-    }
-    if start == 0.0 && (estimator == Estimator::Smc || arguments.dynamics == Some(Dynamics::Sde)) {
-        return Err(Failure::input("--start 0: an SDE needs a first time above 0, where its drift is finite"));
-    }
-    let (from, until) = (arguments.steer_from.unwrap_or(0.0), arguments.steer_until.unwrap_or(1.0));
-    if from > until {
-        let (from, until) = (Number(from), Number(until));
-        return Err(Failure::input(format!("--steer-from {from}: it is later than --steer-until {until}, so nothing would be steered")));
-    }
-    Ok(Plan {
+    let usual = Plan::usual(arguments.estimator);
+    let (from, until) = (*usual.window.start(), *usual.window.end());
+    let plan = Plan {
         draws: arguments.draws.unwrap_or(usual.draws),
         steps: arguments.steps.unwrap_or(usual.steps),
         moves: arguments.moves.unwrap_or(usual.moves),
         dynamics: arguments.dynamics.unwrap_or(usual.dynamics),
         scheme: arguments.scheme.unwrap_or(usual.scheme),
-        start,
+        start: arguments.start.unwrap_or(usual.start),
         power: arguments.power,
-        window: from..=until,
+        window: arguments.steer_from.unwrap_or(from)..=arguments.steer_until.unwrap_or(until),
         damping: arguments.damping.unwrap_or(usual.damping),
         rescale: arguments.rescale,
         clip: arguments.clip,
@@ -149,14 +134,15 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
         keep: if arguments.keep_overall { Keep::Overall } else { Keep::PerParticle },
         threshold: arguments.threshold.unwrap_or(usual.threshold),
         ..usual
-    })
+    };
+    are_of_use(arguments, &plan)?;
+    plan.check()?;
+    Ok(plan)
 }
 
 /// Checks that the estimator reads every option that is given.
-fn are_of_use(arguments: &Arguments) -> Result<()> {
-    let estimator = arguments.estimator;
-    let dynamics = arguments.dynamics.unwrap_or(Plan::usual(estimator).dynamics);
-    let given = [
+fn are_of_use(arguments: &Arguments, plan: &Plan) -> Result<()> {
+    let options = [
         ("draws", arguments.draws.is_some(), PlanOption::Draws),
         ("dynamics", arguments.dynamics.is_some(), PlanOption::Dynamics),
         ("start", arguments.start.is_some(), PlanOption::Start),
@@ -171,9 +157,9 @@ fn are_of_use(arguments: &Arguments) -> Result<()> {
         ("keep-overall", arguments.keep_overall, PlanOption::Keep),
         ("threshold", arguments.threshold.is_some(), PlanOption::Threshold),
     ];
-    match given.iter().find(|(_, is_given, option)| *is_given && !estimator.reads(*option, dynamics)) {
-        Some((name, ..)) => {
-            let (whose, way) = (estimator.name(), estimator.way(dynamics));
+    match plan.unread(&options) {
+        Some(name) => {
+            let (whose, way) = (plan.estimator.name(), plan.estimator.way(plan.dynamics));
             Err(Failure::input(format!("--{name}: it makes no difference to --estimator {whose}{way}")))
         }
         None => Ok(()),
@@ -199,6 +185,22 @@ struct Report<'a> {
     rows: Option<Vec<Row<'a>>>,
 }
 
+impl Report<'_> {
+    /// Shows it: as a table, or in a sentence where the samples themselves went to standard output.
+    fn show<T: Tensor>(&self, context: &Context<T>) -> Result<()> {
+        let (mean, best, evaluations) = (number(self.mean_reward, 4), number(self.best_reward, 4), count(self.evaluations));
+        if self.rows.is_some() {
+            context.say(format!("mean reward {mean}, best {best}, {evaluations} evaluations a sample"));
+        } else {
+            let mut table = Table::new(["estimator", "samples", "steps", "draws", "evaluations", "mean reward", "best", "seconds"]);
+            let (steps, draws) = (self.steps.to_string(), dash(self.draws));
+            table.row([self.estimator.to_owned(), count(self.samples), steps, draws, evaluations, mean, best, number(self.seconds, 3)]);
+            context.table(&table)?;
+        }
+        context.results(self)
+    }
+}
+
 /// Runs `mfm steer`.
 ///
 /// # Errors
@@ -215,19 +217,19 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
     let model = LoadedModel::<T>::load(&aim.model, &context.device)?;
     let dimension = model.dimension();
     let destination = Destination::new(aim.out.as_deref(), dimension)?;
-    model.check(&aim.told)?;
+    let flow = model.flow(&aim.condition)?;
     let of_data = AnyReward::new(context, &aim.reward, dimension)?;
     let reward = model.reward(&of_data)?;
     let n = aim.samples;
     let x = context.device.normal(&context.noise.fork(0), shape(n, dimension)?).at(format!("--samples {n}"))?;
     if plan.estimator.has_draws() {
-        jumps::warn(context, &model, Some("use mfm steer by --estimator dps or smc"));
+        model.warn_of_jumps(context, Some("use mfm steer by --estimator dps or smc"));
     }
 
     let start = Instant::now();
     let progress = context.progress("steering", plan.reports(x.shape())? as u64);
     let mut diagnostics = Vec::new();
-    let samples = plan.run(&model.flow(&aim.told), &reward, &x, &context.noise.fork(1), &mut |step: Diagnostics| {
+    let samples = plan.run(&flow, &reward, &x, &context.noise.fork(1), &mut |step: Diagnostics| {
         context.detail_above(&progress, step);
         diagnostics.push(step);
         progress.advance(1);
@@ -246,30 +248,20 @@ pub(super) fn carry_out<T: Tensor>(context: &Context<T>, aim: &Aim, plan: &Plan)
     let given = of_data.images();
     let groups = if given.is_empty() { Groups::One } else { Groups::Beside(&given) };
     destination.write(context, &Samples { title: &title, rows: &rows, dimension, groups })?;
-    let evaluations = model.passes(&aim.told) * plan.evaluations(model.path);
-    if destination.is_stdout() {
-        let (mean, best) = (number(mean_reward, 4), number(best_reward, 4));
-        context.say(format!("mean reward {mean}, best {best}, {} evaluations a sample", count(evaluations)));
-    } else {
-        let mut table = Table::new(["estimator", "samples", "steps", "draws", "evaluations", "mean reward", "best", "seconds"]);
-        let (steps, draws) = (plan.steps.to_string(), dash(plan.draws));
-        let (mean, best) = (number(mean_reward, 4), number(best_reward, 4));
-        table.row([name.to_owned(), count(n), steps, draws, count(evaluations), mean, best, number(seconds, 3)]);
-        context.table(&table)?;
-    }
     let rows = destination.is_stdout().then(|| rows.rows(dimension));
-    context.results(&Report {
+    let report = Report {
         model: &model.source,
         reward: &aim.reward,
         estimator: name,
         samples: n,
         steps: plan.steps,
         draws: plan.draws,
-        evaluations,
+        evaluations: model.passes(&aim.condition) * plan.evaluations(model.path),
         mean_reward,
         best_reward,
         seconds,
         diagnostics: &diagnostics,
         rows,
-    })
+    };
+    report.show(context)
 }

@@ -5,8 +5,7 @@ use crate::arguments::{at_least_one, time};
 use crate::context::Context;
 use crate::data::{self, LabelColumn, Values};
 use crate::failure::{Failure, Place, Result};
-use crate::jumps;
-use crate::model::{LoadedModel, Told};
+use crate::model::{ConditionArguments, LoadedModel};
 use crate::output;
 use crate::reward::{self, AnyReward};
 use crate::table::{Table, count, number};
@@ -37,7 +36,7 @@ pub struct Arguments {
     pub reward: String,
     /// The condition
     #[command(flatten)]
-    pub told: Told,
+    pub condition: ConditionArguments,
     /// Its gradient by the state as well, in the units of the data, through the network
     #[arg(long)]
     pub gradient: bool,
@@ -95,14 +94,14 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         )));
     }
     let model = LoadedModel::<T>::load(&arguments.model, &context.device)?;
-    model.check(&arguments.told)?;
+    let flow = model.flow(&arguments.condition)?;
     let data = data::load(&arguments.state, LabelColumn::None)?;
     let states = model.states(&data, &context.device)?;
     let of_data = AnyReward::new(context, &arguments.reward, model.dimension())?;
     let reward = model.reward(&of_data)?;
     let &Arguments { time, draws, .. } = arguments;
-    jumps::warn(context, &model, None);
-    let (flow, draws_each) = (model.flow(&arguments.told), Draws::new(draws));
+    model.warn_of_jumps(context, None);
+    let draws_each = Draws::new(draws);
     let (value, gradient, weights, concentration) = if arguments.gradient {
         let estimate = estimate_value_gradient(&flow, &reward, time, &states, draws_each, &context.noise).at(&model.source)?;
         let (gradient, concentration) = (model.coordinates().leave_gradient(&estimate.gradient)?, estimate.concentration()?);
@@ -194,7 +193,7 @@ fn truth<T: Tensor>(
     rollouts: usize,
     estimates: &[f64],
 ) -> Result<Truth> {
-    let (flow, grid) = (model.flow(&arguments.told), TimeGrid::uniform(arguments.truth_steps));
+    let (flow, grid) = (model.flow(&arguments.condition)?, TimeGrid::uniform(arguments.truth_steps));
     let noise = context.noise.fork(1);
     let progress = context.progress("rolling out", estimates.len() as u64);
     let (mut values, mut sizes) = (Vec::new(), 0.0);

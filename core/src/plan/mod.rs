@@ -12,15 +12,15 @@ use crate::draws::Draws;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, Lift};
 use crate::guidance::{Adjusted, Dps, Guide, MfmGradient, MfmGradientFree, Unsteered};
-use crate::interpolant::Interpolant;
+use crate::interpolant::{Interpolant, check_time};
 use crate::noise::Noise;
-use crate::population::{Bridged, Generation, GuidedSde, Potential, SequentialMonteCarlo};
+use crate::population::{Bridged, Generation, GuidedSde, Potential, SequentialMonteCarlo, check_threshold};
 use crate::posterior_mcmc::{PosteriorMcmc, steer_by_mcmc};
 use crate::resample::{Resampling, steer_by_resampling};
 use crate::reward::Reward;
 use crate::search::{Keep, Search};
 use crate::shape::Shape;
-use crate::steer::{Dynamics, FIRST_TIME, Scheme, Steering, steer};
+use crate::steer::{Dynamics, FIRST_TIME, Scheme, Steering, check_sde_time, steer};
 use crate::tensor::Tensor;
 use crate::times::TimeGrid;
 use core::ops::RangeInclusive;
@@ -254,29 +254,44 @@ impl Plan {
         if self.start == 0.0 && self.estimator.needs_gradient() { FIRST_TIME } else { 0.0 }
     }
 
-    /// Checks that the window and the factors are in their ranges.
-    fn check_guide(&self) -> Result<()> {
-        let (from, until) = (*self.window.start(), *self.window.end());
-        for (what, value) in [("the first time of the window", from), ("the last time of the window", until)] {
-            if value.is_nan() {
-                return Err(Error::Range { what, value, range: "a number" });
-            }
+    /// Checks that every option is in its range, and every size that the estimator reads.
+    ///
+    /// # Errors
+    /// [`Error::Range`], naming what is not.
+    pub fn check(&self) -> Result<()> {
+        if !(0.0..1.0).contains(&self.start) {
+            return Err(Error::Range { what: "the first time", value: self.start, range: "at least 0 and below 1" });
         }
+        let is_sde = self.dynamics == Dynamics::Sde || self.estimator == Estimator::Smc;
+        if is_sde && self.estimator.reads(PlanOption::Start, self.dynamics) {
+            check_sde_time(self.start)?;
+        }
+        self.grid().check()?;
+        if self.estimator.has_draws() {
+            self.draws().check()?;
+        }
+        if self.estimator == Estimator::Mcmc && self.moves == 0 {
+            return Err(Error::Range { what: "the number of chain moves", value: 0.0, range: "at least 1" });
+        }
+        check_threshold(self.threshold)?;
+        let (from, until) = (*self.window.start(), *self.window.end());
+        check_time("the first time of the window", from)?;
+        check_time("the last time of the window", until)?;
         if from > until {
             return Err(Error::Range { what: "the first time of the window", value: from, range: "no later than its last" });
         }
-        let factors = [("the damping", Some(self.damping)), ("the rescaling", self.rescale), ("the clipping", self.clip)];
-        match factors.into_iter().find_map(|(what, factor)| Some((what, factor.filter(|factor| !(*factor >= 0.0 && factor.is_finite()))?)))
-        {
-            Some((what, value)) => Err(Error::Range { what, value, range: "at least 0 and finite" }),
-            None => Ok(()),
+        for (what, factor) in [("the damping", Some(self.damping)), ("the rescaling", self.rescale), ("the clipping", self.clip)] {
+            if let Some(value) = factor.filter(|factor| !(*factor >= 0.0 && factor.is_finite())) {
+                return Err(Error::Range { what, value, range: "at least 0 and finite" });
+            }
         }
+        Ok(())
     }
 
     /// Samples, from the standard normal `x`. `on_step` is called as often as [`reports`](Self::reports) has it, and may stop the run by an error.
     ///
     /// # Errors
-    /// Those of the map, the reward and `on_step`; [`Error::Range`] for no samples, and for a size or an option that the estimator reads and that is out of its range.
+    /// As [`check`](Self::check), and those of the map, the reward and `on_step`; [`Error::Range`] for no samples.
     pub fn run<T: Tensor, M: Lift<T>, R: Reward<T>>(
         &self,
         flow: &Flow<'_, M>,
@@ -285,6 +300,7 @@ impl Plan {
         noise: &Noise,
         on_step: &mut OnStep<'_>,
     ) -> Result<T> {
+        self.check()?;
         let draws = self.draws();
         match self.estimator {
             Estimator::Unsteered => self.guided(flow, Unsteered, x, noise, on_step),
@@ -332,7 +348,7 @@ impl Plan {
         noise: &Noise,
         on_step: &mut OnStep<'_>,
     ) -> Result<T> {
-        self.check_guide()?;
+        self.check()?;
         let earliest = self.earliest();
         let guide =
             Adjusted { guide, earliest, window: self.window.clone(), damping: self.damping, rescale: self.rescale, clip: self.clip };

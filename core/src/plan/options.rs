@@ -1,9 +1,9 @@
 //! Which options make a difference to which estimator.
 
-use super::Estimator;
+use super::{Estimator, Plan};
 use crate::steer::Dynamics;
 
-/// An option of a [`Plan`](super::Plan) that not every estimator reads, named as its field.
+/// An option of a [`Plan`] that not every estimator reads, named as its field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // The fields have theirs.
 pub enum PlanOption {
@@ -58,5 +58,14 @@ impl Estimator {
             (Self::MfmSmc, Dynamics::Ode) => " by bridges",
             _ => "",
         }
+    }
+}
+
+impl Plan {
+    /// The name of the first option that is given and makes no difference to the estimator, by the plan's dynamics: of options by the names that the user knows
+    /// them by, each with whether it is given.
+    pub fn unread<'a>(&self, options: &[(&'a str, bool, PlanOption)]) -> Option<&'a str> {
+        let is_unread = |(_, is_given, option): &&(&str, bool, PlanOption)| *is_given && !self.estimator.reads(*option, self.dynamics);
+        options.iter().find(is_unread).map(|(name, ..)| *name)
     }
 }

@@ -36,6 +36,18 @@ pub struct SequentialMonteCarlo {
     pub threshold: f64,
 }
 
+/// Checks that a threshold is a share of the particles.
+///
+/// # Errors
+/// [`Error::Range`] if it is not.
+pub(crate) fn check_threshold(value: f64) -> Result<()> {
+    if (0.0..=1.0).contains(&value) {
+        Ok(())
+    } else {
+        Err(Error::Range { what: "the resampling threshold", value, range: "between 0 and 1" })
+    }
+}
+
 /// How the population stood after a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Generation {
@@ -78,9 +90,7 @@ impl SequentialMonteCarlo {
         if let Potential::Value(draws) = &self.potential {
             draws.check()?;
         }
-        if !(0.0..=1.0).contains(&self.threshold) {
-            return Err(Error::Range { what: "the resampling threshold", value: self.threshold, range: "between 0 and 1" });
-        }
+        check_threshold(self.threshold)?;
         if !flow.condition.is_shared() {
             return Err(Error::Unsupported { op: "sequential Monte Carlo", what: "all particles of a population share one condition" });
         }

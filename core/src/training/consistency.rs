@@ -54,6 +54,17 @@ pub(super) struct OffDiagonal<'a, T: Tensor, M: Lift<T>> {
 }
 
 impl Consistency {
+    /// The name, as the command line and model files have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Semigroup => "semigroup",
+            Self::MeanFlow => "mean-flow",
+            Self::Eulerian => "eulerian",
+            Self::Lagrangian(_) => "lagrangian",
+        }
+    }
+
     /// Prediction minus target, item by item.
     pub(super) fn residual<T: Tensor, M: Lift<T>>(&self, off: &OffDiagonal<'_, T, M>) -> Result<Var<T>> {
         let target = match self {

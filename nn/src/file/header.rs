@@ -54,7 +54,7 @@ impl Header for ClassifierHeader {
     }
 }
 
-/// That a model can have been guided by this scale.
+/// Checks that a model can have been guided by this scale.
 pub(super) fn check_guidance(scale: Option<f64>) -> Result<(), FileError> {
     match scale {
         Some(value) if !(value > 1.0 && value.is_finite()) => {
@@ -170,6 +170,11 @@ impl ModelHeader {
     pub fn steps_made(&self) -> u64 {
         let left = self.training.as_ref().map_or(0, |record| record.config.steps.saturating_sub(record.step));
         self.provenance.steps.saturating_sub(left)
+    }
+
+    /// Whether the network takes a guidance scale as an input.
+    pub fn takes_scale(&self) -> bool {
+        !self.model.network.guidance().is_empty()
     }
 
     /// The number of labels, 0 for none.

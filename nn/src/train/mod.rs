@@ -2,20 +2,24 @@
 //! it had never stopped.
 
 mod error;
+mod fine_tuning;
 mod flat;
 mod trainer;
 
 pub use error::TrainError;
+pub use fine_tuning::{FineTuner, FineTuningConfig, FineTuningReport, own_samples};
 pub use flat::Flat;
 pub use trainer::{Outcome, Step, Trainer, TrainingState};
 
 use crate::module::Module;
 use crate::optimiser::OptimiserConfig;
 use crate::schedule::LearningRate;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use mfm_core::autodiff::Var;
-use mfm_core::training::Losses;
+use mfm_core::training::{Consistency, Losses};
 use mfm_core::{Error, Noise, Result, Tensor, memory};
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +79,14 @@ impl TrainingConfig {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// The losses of an objective in words, with which [`Provenance::objective`](crate::file::Provenance::objective) begins.
+pub fn losses_in_words(consistency: Consistency) -> String {
+    match consistency {
+        Consistency::None => DIAGONAL_LOSS.into(),
+        _ => format!("diagonal and {} losses", consistency.name()),
     }
 }
 

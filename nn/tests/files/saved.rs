@@ -5,7 +5,7 @@ use mfm_core::interpolant::{LatentScale, Linear, WithLatent};
 use mfm_core::reward::{ByDifferentiation, Reward, RewardFormula};
 use mfm_core::{Condition, Error, Noise, Operations, Result, Shape, Tensor};
 use mfm_cpu_ref::{CpuDevice, CpuTensor};
-use mfm_nn::{Coordinates, FileError, MlpConfig, Model, ModelConfig, ModelHeader, SavedModel};
+use mfm_nn::{ConditionError, Coordinates, DitConfig, FileError, MlpConfig, Model, ModelConfig, ModelHeader, SavedModel};
 
 type F32 = CpuTensor<f32>;
 
@@ -81,8 +81,23 @@ fn what_is_guided_already_takes_no_scale() {
     assert!(saved.flow(condition).is_ok());
     saved.header.guided_by = Some(2.0);
     let refused = saved.flow(condition).unwrap_err();
-    assert_eq!(refused.to_string(), "the guidance scale is 2, but must be absent, since the model is guided already");
+    assert_eq!(refused.to_string(), "guidance 2: the model is guided by 2 already, and takes no other scale");
     assert!(saved.flow(Condition::labels(&[1])).is_ok());
+}
+
+#[test]
+fn labels_and_scales_that_it_does_not_know() {
+    let complaint = |config: ModelConfig, condition: Condition<'_>| saved(config).unwrap().flow(condition).unwrap_err();
+    let [two, none] =
+        [complaint(labelled(), Condition::labels(&[1, 2])), complaint(ModelConfig::mlp(MlpConfig::new(2)), Condition::labels(&[0]))];
+    assert_eq!(two, ConditionError::UnknownLabel { label: 2, labels: 2 });
+    assert_eq!(
+        (two.of("m.mfm"), none.of("m.mfm")),
+        ("label 2: m.mfm knows the labels 0 to 1".into(), "label 0: m.mfm knows no labels".into())
+    );
+    let told = DitConfig { labels: 2, guidance: vec![1.0, 2.5], ..DitConfig::custom([8, 1, 2], 2, 1, 1) };
+    let refused = complaint(ModelConfig::dit(told), Condition::new(Some(&[1]), Some(&[2.5, 3.0])));
+    assert_eq!(refused.to_string(), "guidance 3: the model knows the scales 1, 2.5");
 }
 
 #[test]

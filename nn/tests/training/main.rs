@@ -4,5 +4,6 @@
 mod bare_metal;
 #[path = "../common/mod.rs"]
 mod common;
+mod fine_tuning;
 mod train;
 mod weighting;

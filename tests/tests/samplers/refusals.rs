@@ -75,8 +75,8 @@ fn windows_and_factors_that_mean_nothing_are_refused() -> Result<()> {
     let plan = || Plan::new(Estimator::MfmG, 2, 2);
     for (from, until, what) in [
         (0.9, 0.1, "the first time of the window is 0.9, but must be no later than its last"),
-        (f64::NAN, 1.0, "the first time of the window is NaN, but must be a number"),
-        (0.0, f64::NAN, "the last time of the window is NaN, but must be a number"),
+        (f64::NAN, 1.0, "the first time of the window is NaN, but must be between 0 and 1"),
+        (0.0, f64::NAN, "the last time of the window is NaN, but must be between 0 and 1"),
     ] {
         assert_eq!(refusal(&Plan { window: from..=until, ..plan() }, 2)?.as_deref(), Some(what));
     }

@@ -3,6 +3,7 @@
 mod arguments;
 mod form;
 mod row;
+mod settings;
 
 pub use arguments::{Arguments, Kind, Loss, Optimiser, Path, Size, Switch};
 pub use row::LogRow;
@@ -14,21 +15,15 @@ use crate::model::{LoadedModel, save};
 use crate::output;
 use crate::run::{Checkpoint, Log, RunFolder, State, Watch};
 use crate::table::{Table, count, number};
-use clap::ValueEnum;
 use mfm_core::drift::ClassifierFree;
-use mfm_core::training::{AdaptiveWeight, Consistency, FlowTimes, Guided, Objective, Ramp, TimeSchedule, Velocities};
+use mfm_core::training::{Objective, Velocities};
 use mfm_core::{Flow, Shape, Tensor};
-use mfm_nn::file::{Jumps, LIBRARY};
-use mfm_nn::optimiser::{Method, OptimiserConfig};
-use mfm_nn::schedule::{Decay, LearningRate};
+use mfm_nn::file::{Jumps, LIBRARY, Provenance};
 use mfm_nn::train::LossInput;
-use mfm_nn::{LossWeighting, Model, ModelHeader, Module, Trainer, TrainingConfig, Weighted};
+use mfm_nn::{Coordinates, LossWeighting, Model, ModelConfig, ModelHeader, Module, Trainer, Weighted};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
-
-/// The share of labelled samples at which a network that takes a guidance scale learns the unguided model.
-const UNGUIDED: f64 = 0.3;
 
 /// What is in training.
 type Subject<T> = Weighted<Model<T>, T>;
@@ -90,24 +85,7 @@ pub fn make<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Re
         };
         return Err(Failure::input(format!("--learned-weighting: it does not go with {option}, {why}")));
     }
-    let data = match &arguments.data {
-        Some(path) => data::open(path, arguments.label_column)?,
-        None if arguments.digits => Source::Memory(data::digits()?),
-        None => return Err(Failure::input("<DATA> or --digits: there is no run yet to go on with, so it must be told what to train on")),
-    };
-    if arguments.labels && !data.has_labels() {
-        let way = if data.has_columns() { "; name their column by --label-column" } else { "" };
-        return Err(Failure::input(format!("--labels: {} has no labels{way}", data.name())));
-    }
-    if arguments.data.is_none() && arguments.label_column != LabelColumn::None {
-        return Err(Failure::input("--label-column: the digits bring their labels"));
-    }
-    if arguments.guidance > 1.0 && !arguments.labels {
-        return Err(Failure::input("--guidance: it guides to labels, which are trained on with --labels alone"));
-    }
-    if arguments.check_data {
-        data.check(context)?;
-    }
+    let data = source(context, arguments)?;
     let device = &context.device;
     let teacher = arguments.teacher.as_ref().map(|path| form::teacher::<T>(path, device, arguments, &data)).transpose()?;
     let initial = arguments.initial.as_ref().map(|path| form::initial::<T>(path, device, &data)).transpose()?;
@@ -137,16 +115,7 @@ pub fn make<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Re
         let names = data.classes().iter().enumerate().map(|(label, name)| format!("{label} {name}"));
         context.say(format!("labels: {}", names.collect::<Vec<_>>().join(", ")));
     }
-    let mut header = ModelHeader::new(config, Shape::new(&[data.dimension()])?);
-    header.coordinates = coordinates;
-    // A network that is told the scale knows the unguided model, too.
-    header.guided_by = Some(arguments.guidance).filter(|scale| *scale > 1.0 && header.model.network.guidance().is_empty());
-    header.jumps = Jumps::trained_by(arguments.consistency.consistency(teacher.is_some()));
-    header.provenance.steps = steps_before + arguments.steps;
-    header.provenance.seed = context.seed;
-    header.provenance.data = format!("{} samples of {}", data.len(), data.name());
-    header.provenance.objective = describe(arguments);
-    header.provenance.library = LIBRARY.into();
+    let header = header(context, arguments, &data, config, coordinates, steps_before)?;
     let start = Instant::now();
     let (model, losses) = train(context, arguments, &kept, &data, &model, teacher.as_ref(), &header)?;
     let seconds = start.elapsed().as_secs_f64();
@@ -161,6 +130,53 @@ pub fn make<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Re
         losses,
         seconds,
     })
+}
+
+/// The data.
+fn source<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<Source> {
+    let data = match &arguments.data {
+        Some(path) => data::open(path, arguments.label_column)?,
+        None if arguments.digits => Source::Memory(data::digits()?),
+        None => return Err(Failure::input("<DATA> or --digits: there is no run yet to go on with, so it must be told what to train on")),
+    };
+    if arguments.labels && !data.has_labels() {
+        let way = if data.has_columns() { "; name their column by --label-column" } else { "" };
+        return Err(Failure::input(format!("--labels: {} has no labels{way}", data.name())));
+    }
+    if arguments.data.is_none() && arguments.label_column != LabelColumn::None {
+        return Err(Failure::input("--label-column: the digits bring their labels"));
+    }
+    if arguments.guidance > 1.0 && !arguments.labels {
+        return Err(Failure::input("--guidance: it guides to labels, which are trained on with --labels alone"));
+    }
+    if arguments.check_data {
+        data.check(context)?;
+    }
+    Ok(data)
+}
+
+/// What the file of the model will say about it, after training from a model of so many steps.
+fn header<T: Tensor>(
+    context: &Context<T>,
+    arguments: &Arguments,
+    data: &Source,
+    config: ModelConfig,
+    coordinates: Coordinates,
+    steps_before: u64,
+) -> Result<ModelHeader> {
+    let mut header = ModelHeader::new(config, Shape::new(&[data.dimension()])?);
+    header.coordinates = coordinates;
+    // A network that takes the scale knows the unguided model, too.
+    header.guided_by = Some(arguments.guidance).filter(|scale| *scale > 1.0 && !header.takes_scale());
+    header.jumps = Jumps::trained_by(arguments.consistency.consistency(arguments.teacher.is_some()));
+    header.provenance = Provenance {
+        steps: steps_before + arguments.steps,
+        seed: context.seed,
+        data: format!("{} samples of {}", data.len(), data.name()),
+        objective: settings::describe(arguments),
+        library: LIBRARY.into(),
+    };
+    Ok(header)
 }
 
 /// Where a run is kept.
@@ -181,66 +197,6 @@ impl Kept {
     }
 }
 
-/// The objective in words, for the file.
-fn describe(arguments: &Arguments) -> String {
-    let of = |value: &dyn ToString| value.to_string();
-    let name = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
-    let source = arguments.teacher.as_ref().map_or("data".into(), |teacher| teacher.display().to_string());
-    let losses = match arguments.consistency.consistency(arguments.teacher.is_some()) {
-        Consistency::None => "diagonal loss".to_owned(),
-        _ => format!("diagonal and {} losses", name(arguments.consistency.to_possible_value())),
-    };
-    let batch = if arguments.accumulate == 1 { String::new() } else { format!(" in {} parts", arguments.accumulate) };
-    let mut weighting = if arguments.learned_weighting { ", learned weighting".to_owned() } else { String::new() };
-    if arguments.labels {
-        weighting += &format!(", label dropout {}", arguments.label_dropout);
-    }
-    if arguments.adaptive_power > 0.0 {
-        weighting += &format!(", adaptive power {}", arguments.adaptive_power);
-    }
-    let usual = TimeSchedule::default();
-    for (what, ramp, usual) in [
-        ("the longest jump", arguments.longest_jump, usual.span),
-        ("the share at t = 0", arguments.at_zero, usual.at_zero),
-        ("the power of the state times", arguments.state_power, usual.power),
-    ] {
-        let Ramp { from, to, steps } = ramp;
-        if ramp != usual {
-            weighting += &if steps == 0 { format!(", {what} {to}") } else { format!(", {what} from {from} to {to} over {steps} steps") };
-        }
-    }
-    if let FlowTimes::LogitNormal { mean, deviation } = arguments.flow_times {
-        weighting += &format!(", logit-normal flow times ({mean}, {deviation})");
-    }
-    let start = arguments.initial.as_ref().map(|model| format!("; started from {}", model.display())).unwrap_or_default();
-    format!(
-        "{losses} from {source}, guidance {}{weighting}; {} at {}, batch {}{batch}, average {}, clip {}{start}",
-        of(&arguments.guidance),
-        name(arguments.optimiser.to_possible_value()),
-        of(&arguments.learning_rate),
-        arguments.batch,
-        of(&arguments.ema),
-        of(&arguments.clip),
-    )
-}
-
-fn settings(arguments: &Arguments, seed: u64) -> TrainingConfig {
-    let method = match arguments.optimiser {
-        Optimiser::Adam => Method::Adam,
-        Optimiser::Radam => Method::RAdam,
-    };
-    let decay = if arguments.constant_rate { Decay::Constant } else { Decay::Cosine { floor: 0.01 } };
-    TrainingConfig {
-        steps: arguments.steps,
-        batch: arguments.batch,
-        rate: LearningRate { peak: arguments.learning_rate, warm_up: arguments.warm_up.min(arguments.steps / 2), decay },
-        optimiser: OptimiserConfig { method, weight_decay: arguments.weight_decay, ..OptimiserConfig::default() },
-        clip: (arguments.clip > 0.0).then_some(arguments.clip),
-        average: (arguments.ema > 0.0).then_some(arguments.ema),
-        seed,
-    }
-}
-
 /// The trained model (its moving average, if there is one), and the losses along the way.
 fn train<T: Tensor>(
     context: &Context<T>,
@@ -252,26 +208,16 @@ fn train<T: Tensor>(
     header: &ModelHeader,
 ) -> Result<(Model<T>, Vec<LogRow>)> {
     let path = arguments.interpolant.interpolant();
-    let adaptive = AdaptiveWeight { power: arguments.adaptive_power, ..AdaptiveWeight::NONE };
-    let takes_scale = |header: &ModelHeader| !header.model.network.guidance().is_empty();
-    let plain = takes_scale(header).then_some(UNGUIDED);
-    let guided = Guided { null_label: data.label_count(), dropout: arguments.label_dropout, scale: arguments.guidance, plain };
     let teacher = teacher.map(|teacher| ClassifierFree {
         map: &teacher.model,
         null_label: Some(teacher.header.labels()).filter(|labels| *labels > 0),
         scale: arguments.guidance,
         guided_by: teacher.header.guided_by,
-        takes_scale: takes_scale(&teacher.header),
+        takes_scale: teacher.header.takes_scale(),
     });
     let times = arguments.times();
-    let objective = Objective {
-        consistency: arguments.consistency.consistency(teacher.is_some()),
-        diagonal_weight: adaptive,
-        consistency_weight: adaptive,
-        guided: arguments.labels.then_some(guided),
-        ..Objective::default()
-    };
-    let config = settings(arguments, context.seed);
+    let objective = settings::objective(arguments, data, header);
+    let config = settings::settings(arguments, context.seed);
     config.check()?;
     if arguments.accumulate > config.batch {
         let (parts, batch) = (arguments.accumulate, config.batch);

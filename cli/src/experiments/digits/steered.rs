@@ -58,8 +58,8 @@ pub fn run<T: Tensor, M: Lift<T>>(
         Ok(())
     })?;
     let seconds = start.elapsed().as_secs_f64();
-    let told = experts.judge.classify(&samples)?;
-    let classes = shares(&told, &vec![1.0; told.len()]);
+    let judged = experts.judge.classify(&samples)?;
+    let classes = shares(&judged, &vec![1.0; judged.len()]);
     let row = Row { run: steering::Row::new(name, plan, flow.path, seconds), l2: l2(&classes), classes: classes.to_vec() };
     drop(progress);
     context.say(format!("{name}, {} draws, {} steps: L2 {}, in {seconds:.1} s", dash(plan.draws), plan.steps, number(row.l2, 3)));

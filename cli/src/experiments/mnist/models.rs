@@ -5,16 +5,16 @@ use crate::Context;
 use crate::commands::train::LogRow;
 use crate::experiments::digits::{self, Digits};
 use crate::failure::{Failure, Place, Result};
-use crate::finetune::{self, Kept};
 use crate::model::{LoadedModel, save};
 use crate::output::Directory;
 use crate::run::{Checkpoint, State, Watch};
+use crate::training::fine_tuning::{self, Kept};
 use mfm_core::drift::AsDrift;
 use mfm_core::interpolant::Linear;
 use mfm_core::training::{Consistency, FineTuning, FlowTimes, Objective, TimeLaw, Velocities, WeightSlope};
 use mfm_core::{Flow, Shape, Tensor};
 use mfm_nn::file::{Jumps, LIBRARY, Provenance};
-use mfm_nn::train::TrainingConfig;
+use mfm_nn::train::{FineTuningConfig, TrainingConfig};
 use mfm_nn::{ClassMixtureReward, DitConfig, GaussianConfig, LearningRate, Model, ModelConfig, ModelHeader, Trainer};
 use std::time::Instant;
 
@@ -123,9 +123,10 @@ impl<T: Tensor> Models<'_, T> {
             let kept = Kept { checkpoint: checkpoint.clone(), resume: self.arguments.reuse, log: None };
             // The reward hardly varies within a class, so its gradient would seldom speak.
             let objective = FineTuning { slope: WeightSlope::Covariance, draws: 4, ..FineTuning::default() };
-            let settings = finetune::Settings { training: stage.settings, objective, samples: 0, ..finetune::Settings::default() };
+            let tuning = FineTuningConfig { objective, ..FineTuningConfig::default() };
+            let settings = fine_tuning::Settings { training: stage.settings, tuning, samples: 0 };
             let data = &mut digits::unlabelled(self.context, &self.digits.train);
-            Ok(finetune::fine_tune(self.context, &Flow::new(map, &Linear), reward, data, &settings, Some(&kept))?.model)
+            Ok(fine_tuning::fine_tune(self.context, &Flow::new(map, &Linear), reward, data, &settings, Some(&kept))?.model)
         })
     }
 
@@ -242,6 +243,6 @@ impl<T: Tensor> Models<'_, T> {
 
 /// The first thing in which one training differs from another, as both say it; the library's version is none.
 fn difference(one: &Provenance, other: &Provenance) -> Option<(String, String)> {
-    let told = |of: &Provenance| [format!("{} steps", of.steps), format!("the seed {}", of.seed), of.data.clone(), of.objective.clone()];
-    told(one).into_iter().zip(told(other)).find(|(one, other)| one != other)
+    let words = |of: &Provenance| [format!("{} steps", of.steps), format!("the seed {}", of.seed), of.data.clone(), of.objective.clone()];
+    words(one).into_iter().zip(words(other)).find(|(one, other)| one != other)
 }

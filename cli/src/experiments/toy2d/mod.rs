@@ -133,7 +133,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
     };
     if arguments.exact {
         // Closed forms in f64 are the host's business, whatever the device.
-        let device = crate::device::host::<f64>(context.threads)?;
+        let device = crate::arguments::device::host::<f64>(context.threads)?;
         let map = TransportMap::new(&problem.prior, &Linear, device.threads());
         return experiment::<_, CpuTensor<f64>, _>(context, arguments, &problem, &Flow::new(&map, &Linear), &device, &out, 0.0);
     }

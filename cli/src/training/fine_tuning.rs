@@ -1,21 +1,14 @@
-//! Fine-tuning a Meta Flow Map to a reward: afterwards its drift is that of the tilted law p1(x) exp(λ r(x)), and no steering is needed.
-//!
-//! What is trained is the drift b_t(x), the diagonal of the map at t = 0: sample the outcome by its ODE. Jumps and posteriors are left as they fall, unless
-//! [`Settings::follow`] trains them to follow.
+//! Fine-tuning a Meta Flow Map to a reward, with progress, log and checkpoints; what is trained by what is [`FineTuner`]'s.
 
 use crate::context::Context;
-use crate::failure::{Failure, Place, Result};
+use crate::failure::{Place, Result};
 use crate::run::{Checkpoint, Line, Log, State, Watch};
 use crate::table::number;
-use mfm_core::drift::AsDrift;
-use mfm_core::error::Number;
-use mfm_core::sample::{Sampler, sample_by_steps};
-use mfm_core::training::{FineTuning, FineTuningMaps, LogNormaliser, Objective, Velocities};
-use mfm_core::{Device, Flow, Noise, Operations, Reward, Tensor, TimeGrid};
-use mfm_nn::train::{DataSource, LossInput, Samples, StepLoss};
+use mfm_core::sample::Sampler;
+use mfm_core::{Device, Flow, Noise, Reward, Tensor};
+use mfm_nn::train::{DataSource, FineTuner, FineTuningConfig, FineTuningReport, Step};
 use mfm_nn::{LearningRate, Model, Trainer, TrainingConfig};
 use serde::{Deserialize, Serialize};
-use std::cell::Cell;
 use std::path::PathBuf;
 
 /// Steps of Heun by which samples are drawn from a drift.
@@ -26,13 +19,8 @@ const ODE_STEPS: usize = 32;
 pub struct Settings {
     /// Steps, batch, learning rate, clip, average and seed.
     pub training: TrainingConfig,
-    /// The strength λ, the earliest time, the adaptive weight.
-    pub objective: FineTuning,
-    /// Whether the weights exp(λ r) are divided by their running mean, so that a constant added to r changes nothing.
-    pub normalised: bool,
-    /// The weight of a term that makes the rest of the map follow the drift in training: its diagonal to the posterior velocity of that drift, its jumps
-    /// by the semigroup loss. 0 for none.
-    pub follow: f64,
+    /// By what.
+    pub tuning: FineTuningConfig,
     /// Samples by which the mean reward is estimated, ten times on the way; 0 for never.
     pub samples: usize,
 }
@@ -49,9 +37,7 @@ impl Default for Settings {
                 average: Some(0.99),
                 ..TrainingConfig::default()
             },
-            objective: FineTuning::default(),
-            normalised: true,
-            follow: 0.0,
+            tuning: FineTuningConfig::default(),
             samples: 1024,
         }
     }
@@ -80,6 +66,25 @@ pub struct Row {
     pub mean_reward: Option<f64>,
     /// Seconds of training until then, over all parts of a run that was interrupted.
     pub seconds: f64,
+}
+
+impl Row {
+    /// That of a step, in which `mean_reward` may have been estimated.
+    fn of<T: Tensor>(step: &Step<T>, report: FineTuningReport, mean_reward: Option<f64>, seconds: f64) -> Result<Self> {
+        let parts = step.part_values()?;
+        let part = |k: usize| parts.get(k).map(|(_, value)| *value);
+        Ok(Self {
+            step: step.step,
+            loss: part(0).unwrap_or_default(),
+            follow: part(1),
+            gradient_norm: step.gradient_norm,
+            learning_rate: step.rate,
+            effective_sample_size: report.effective_sample_size,
+            base_reward: report.mean_reward,
+            mean_reward,
+            seconds,
+        })
+    }
 }
 
 impl Line for Row {
@@ -126,15 +131,6 @@ pub struct FineTuned<T> {
     pub log_mean: Option<f64>,
 }
 
-/// Samples of the model itself, in one step of the map: what is trained on where there are no data.
-pub fn samples_of<'a, T: Tensor>(flow: &'a Flow<'a, Model<T>>, device: &'a T::Device, dimension: usize) -> impl DataSource<T> + 'a {
-    move |_: u64, size: usize, noise: &Noise| {
-        let x = device.normal(noise, mfm_core::Shape::new(&[size, dimension])?)?;
-        let labels = flow.condition.labels.and_then(<[_]>::first).map(|label| vec![*label; size]);
-        Ok(Samples { x1: sample_by_steps(flow, &TimeGrid::uniform(1), &x)?, labels })
-    }
-}
-
 /// Samples of a fine-tuned model from the standard normal `x`: by the ODE of its drift.
 ///
 /// # Errors
@@ -149,7 +145,7 @@ fn mean_reward<T: Tensor>(flow: &Flow<'_, Model<T>>, reward: &impl Reward<T>, x:
     Ok(rewards.iter().sum::<f64>() / rewards.len().max(1) as f64)
 }
 
-/// Fine-tunes the map of `base` to `reward`, off policy: on batches of `data`, which may be samples of the model ([`samples_of`]) or anything
+/// Fine-tunes the map of `base` to `reward`, off policy: on batches of `data`, which may be samples of the model ([`own_samples`](mfm_nn::train::own_samples)) or anything
 /// else. The labels of a batch condition all models; the condition of `base` those whose mean reward is estimated. A run that is kept can go on after it was
 /// killed, to the same weights.
 ///
@@ -163,24 +159,12 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
     settings: &Settings,
     kept: Option<&Kept>,
 ) -> Result<FineTuned<T>> {
-    if !(settings.follow >= 0.0 && settings.follow.is_finite()) {
-        return Err(Failure::input(format!("the weight of the rest of the map is {}, but must be at least 0", Number(settings.follow))));
-    }
     let steps = settings.training.steps;
-    let state = match kept {
-        Some(Kept { checkpoint, resume: true, .. }) => checkpoint.load(&context.device)?,
-        _ => None,
-    };
-    let (mut trainer, memory) = match state {
-        Some(State { trainer, memory }) => (Trainer::resume(settings.training, base.map, trainer)?, memory),
-        None => (Trainer::new(settings.training, base.map)?, Vec::new()),
-    };
-    let mut normaliser = if settings.normalised { Some(remembered(&memory)?) } else { None };
+    let (mut trainer, tuner) = begin(context, base, reward, settings, kept)?;
     let log = match kept.and_then(|kept| kept.log.as_ref()) {
         Some((path, every)) => Some(Log::open::<Row>(path, trainer.steps_made(), *every)?),
         None => None,
     };
-    let rest = Objective::default();
     let judged = match settings.samples {
         0 => None,
         n => {
@@ -188,28 +172,12 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
             Some(context.device.normal(&context.noise.fork(1), crate::model::shape(n, dimension)?)?)
         }
     };
-    // What the loss knows beside its value, of the last step.
-    let seen = Cell::new(Seen::default());
     let mut watch = Watch::new(context, "fine-tuning", kept.map(|kept| &kept.checkpoint), log, trainer.steps_made(), steps);
     let often = (steps / 10).max(1);
     let outcome = trainer.run(
         data,
-        |input: LossInput<'_, T, Model<T>>| {
-            let maps = FineTuningMaps { base: *base, sampler: *base, student: input.student };
-            let found = settings.objective.loss(&maps, reward, input.samples.batch(), normaliser.as_mut(), &input.noise.fork(0))?;
-            seen.set(Seen { reward: found.mean_reward, effective_sample_size: found.effective_sample_size, normaliser });
-            let mut loss = StepLoss { parts: vec![("drift's loss", found.total.value().clone())], total: found.total };
-            if settings.follow > 0.0 {
-                let flow = Flow { map: input.frozen, ..*base };
-                let drift = AsDrift(input.frozen);
-                let losses = rest.loss(&flow, input.student, Velocities::Teacher(&drift), input.samples.batch(), &input.noise.fork(1))?;
-                loss.parts.push(("rest's loss", losses.total.value().clone()));
-                loss.total = loss.total.add(&losses.total.scale(settings.follow)?)?;
-            }
-            Ok(loss)
-        },
+        |input| tuner.loss(input),
         |trainer, step| {
-            let seen = seen.get();
             let is_judged = step.step.is_multiple_of(often) || step.step == steps;
             let line = |watch: &Watch<'_, T, Row>, seconds: f64| {
                 let mean_reward = match judged.as_ref().filter(|_| is_judged) {
@@ -219,22 +187,10 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
                 if let Some(reward) = mean_reward {
                     context.say_above(&watch.progress, format!("step {}: mean reward {}", step.step, number(reward, 4)));
                 }
-                let parts = step.part_values()?;
-                let part = |k: usize| parts.get(k).map(|(_, value)| *value);
-                Ok(Row {
-                    step: step.step,
-                    loss: part(0).unwrap_or_default(),
-                    follow: part(1),
-                    gradient_norm: step.gradient_norm,
-                    learning_rate: step.rate,
-                    effective_sample_size: seen.effective_sample_size,
-                    base_reward: seen.reward,
-                    mean_reward,
-                    seconds,
-                })
+                Row::of(step, tuner.report(), mean_reward, seconds)
             };
             let save = |checkpoint: &Checkpoint| {
-                checkpoint.save(&trainer.averaged_precisely()?, &State { trainer: trainer.state(), memory: memory_of(seen.normaliser) })
+                checkpoint.save(&trainer.averaged_precisely()?, &State { trainer: trainer.state(), memory: tuner.memory() })
             };
             watch.look(step, is_judged, line, save)
         },
@@ -246,42 +202,28 @@ pub fn fine_tune<T: Tensor, R: Reward<T>>(
     let rows = watch.lines;
     drop(watch.progress);
     let model = trainer.averaged_precisely()?;
-    Ok(FineTuned { model, rows, log_mean: normaliser.map(|normaliser| normaliser.log_mean) })
+    Ok(FineTuned { model, rows, log_mean: tuner.log_mean() })
 }
 
-/// What the loss of a step knows beside its value.
-#[derive(Clone, Copy, Default)]
-struct Seen {
-    /// The mean reward of the posterior draws that are possible.
-    reward: f64,
-    effective_sample_size: f64,
-    /// The running mean after it.
-    normaliser: Option<LogNormaliser>,
-}
+/// A trainer, and its loss.
+type Begun<'a, T, R> = (Trainer<T, Model<T>>, FineTuner<'a, T, R>);
 
-/// The running mean, as a checkpoint holds it.
-fn memory_of(normaliser: Option<LogNormaliser>) -> Vec<f64> {
-    normaliser.map(|LogNormaliser { log_mean, count }| vec![log_mean, count as f64]).unwrap_or_default()
-}
-
-/// The running mean of a checkpoint, or a new one for a new run.
-fn remembered(memory: &[f64]) -> Result<LogNormaliser> {
-    match *memory {
-        [] => Ok(LogNormaliser::default()),
-        [log_mean, count] => Ok(LogNormaliser { log_mean, count: count as u64 }),
-        _ => Err(Failure::input("cannot resume: the checkpoint does not hold the running mean of the weights")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_running_mean_comes_back_as_it_was() {
-        let normaliser = LogNormaliser { log_mean: -0.1, count: 7 };
-        assert_eq!(remembered(&memory_of(Some(normaliser))).unwrap(), normaliser);
-        assert_eq!(remembered(&memory_of(None)).unwrap(), LogNormaliser::default());
-        assert!(remembered(&[1.0]).unwrap_err().to_string().contains("running mean"));
-    }
+/// Both at the start of a run, or where its last checkpoint left them.
+fn begin<'a, T: Tensor, R: Reward<T>>(
+    context: &Context<T>,
+    base: &Flow<'a, Model<T>>,
+    reward: &'a R,
+    settings: &Settings,
+    kept: Option<&Kept>,
+) -> Result<Begun<'a, T, R>> {
+    let state = match kept {
+        Some(Kept { checkpoint, resume: true, .. }) => checkpoint.load(&context.device)?,
+        _ => None,
+    };
+    Ok(match state {
+        Some(State { trainer, memory }) => {
+            (Trainer::resume(settings.training, base.map, trainer)?, FineTuner::resume(settings.tuning, *base, reward, &memory)?)
+        }
+        None => (Trainer::new(settings.training, base.map)?, FineTuner::new(settings.tuning, *base, reward)?),
+    })
 }

@@ -1,4 +1,6 @@
-//! Training with progress, for what is trained in one go. Runs that are kept are `run`'s.
+//! Training with progress, as commands and experiments share it: in one go here, fine-tuning in runs that can be kept in `fine_tuning`.
+
+pub mod fine_tuning;
 
 use crate::{Context, Place, Result};
 use mfm_core::Tensor;

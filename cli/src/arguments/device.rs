@@ -1,6 +1,6 @@
-//! The devices of the command line.
+//! The device of a command line.
 
-use crate::arguments::one_of;
+use super::one_of;
 use crate::failure::{Failure, Result};
 use clap::builder::TypedValueParser;
 use mfm_cpu_ref::{CpuDevice, Float};
