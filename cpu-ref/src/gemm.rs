@@ -94,11 +94,16 @@ pub(crate) fn product<E: Float>(out: &mut [E], a: Matrix<'_, E>, b: Matrix<'_, E
     if m <= FEW_ROWS && !accumulate && n >= 16 && a.columns_apart == 1 && b.columns_apart == 1 {
         return panel(out, a.as_rows(), b.as_rows());
     }
-    system(out, a, b, accumulate);
+    #[cfg(feature = "std")]
+    if crate::caches::are_known() {
+        return by_blocks(out, a, b, accumulate);
+    }
+    plain(out, a, b, accumulate);
 }
 
+/// By the `gemm` crates, which cut the operands to the caches.
 #[cfg(feature = "std")]
-fn system<E: Float>(out: &mut [E], a: Matrix<'_, E>, b: Matrix<'_, E>, accumulate: bool) {
+fn by_blocks<E: Float>(out: &mut [E], a: Matrix<'_, E>, b: Matrix<'_, E>, accumulate: bool) {
     // A slice has at most isize::MAX elements, so its strides fit.
     let stride = |apart: usize| apart as isize;
     // The product writes by columns: outᵀ = bᵀ aᵀ.
@@ -130,8 +135,8 @@ fn system<E: Float>(out: &mut [E], a: Matrix<'_, E>, b: Matrix<'_, E>, accumulat
     }
 }
 
-#[cfg(not(feature = "std"))]
-fn system<E: Float>(out: &mut [E], a: Matrix<'_, E>, b: Matrix<'_, E>, accumulate: bool) {
+/// By ndarray.
+fn plain<E: Float>(out: &mut [E], a: Matrix<'_, E>, b: Matrix<'_, E>, accumulate: bool) {
     use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder, ShapeError, linalg};
 
     fn view<E>(x: Matrix<'_, E>) -> Result<ArrayView2<'_, E>, ShapeError> {

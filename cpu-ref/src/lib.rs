@@ -21,6 +21,8 @@ extern crate alloc;
 extern crate std;
 
 mod buffer;
+#[cfg(feature = "std")]
+mod caches;
 mod copy;
 mod device;
 #[cfg(feature = "std")]

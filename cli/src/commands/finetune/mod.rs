@@ -14,7 +14,7 @@ use crate::run::{Checkpoint, RunFolder};
 use crate::table::{Table, count, number};
 use crate::training::fine_tuning::{FineTuned, Kept, Row, fine_tune, sample};
 use mfm_core::{Device, Flow, Noise, Reward, Tensor};
-use mfm_nn::file::{LIBRARY, Provenance};
+use mfm_nn::file::{Jumps, LIBRARY, Provenance};
 use mfm_nn::train::{DataSource, own_samples};
 use mfm_nn::{Model, ModelHeader, Module};
 use serde::Serialize;
@@ -141,6 +141,7 @@ fn header<T: Tensor>(
     data: Option<&Source>,
 ) -> ModelHeader {
     let mut header = model.header.clone();
+    header.jumps = Jumps::following(arguments.follow);
     header.provenance = Provenance {
         steps: header.steps_made() + arguments.steps,
         seed: context.seed,
