@@ -1,6 +1,7 @@
-//! No panic leaves the library: it becomes an error with its message, and nothing is printed.
+//! What a call leaves as it was: no panic leaves the library (it becomes an error with its message, and nothing is printed), and the host's CUDA context stays current.
 
 use crate::failure::{Code, Failure, Result};
+use mfm_gpu_cuda::CallersContext;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
@@ -16,6 +17,7 @@ thread_local! {
 pub fn guard<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     silence();
     let before = INSIDE.replace(true);
+    let _callers = CallersContext::keep();
     // A call borrows models, which are immutable, and devices, whose state is whole at every point at which it can be seen.
     let result = catch_unwind(AssertUnwindSafe(body));
     INSIDE.set(before);
@@ -37,6 +39,7 @@ pub fn outside<T>(call: impl FnOnce() -> T) -> T {
         }
     }
     let _back = Back(INSIDE.replace(false));
+    CallersContext::restore();
     call()
 }
 

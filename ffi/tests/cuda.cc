@@ -100,6 +100,9 @@ struct driver {
   int (*release)(address, void*) = function<int(address, void*)>("cuMemFreeAsync");
   int (*upload)(address, const void*, std::size_t, void*) = function<int(address, const void*, std::size_t, void*)>("cuMemcpyHtoDAsync_v2");
   int (*download)(void*, address, std::size_t, void*) = function<int(void*, address, std::size_t, void*)>("cuMemcpyDtoHAsync_v2");
+  int (*retain)(void**, int) = function<int(void**, int)>("cuDevicePrimaryCtxRetain");
+  int (*set_context)(void*) = function<int(void*)>("cuCtxSetCurrent");
+  int (*get_context)(void**) = function<int(void**)>("cuCtxGetCurrent");
   /// Has an emulated driver do work as late as it may.
   void (*be_lazy)(int) = function<void(int)>("emulator_be_lazy");
 };
@@ -107,6 +110,9 @@ struct driver {
 /// Tensors in and out on a GPU, in the order of a stream of the host's, and without one.
 void exchange(const mfm::model& gpu, mfm::session& without) {
   const driver cuda;
+  // As the runtime does for a host.
+  void* context = nullptr;
+  CHECK(cuda.retain && cuda.set_context && cuda.retain(&context, 0) == 0 && cuda.set_context(context) == 0);
   CHECK(cuda.stream_create && cuda.upload && cuda.download && cuda.allocate && cuda.release && cuda.stream_synchronize && cuda.stream_destroy);
   void* stream = nullptr;
   driver::address memory = 0;
@@ -182,6 +188,41 @@ void exchange(const mfm::model& gpu, mfm::session& without) {
 
 }  // namespace
 
+/// What is current on a thread of the host's stays so: over calls, in callbacks, and where things are closed. A new thread has none.
+void leaves_the_context(std::size_t dimension) {
+  std::thread([dimension] {
+    const driver cuda;
+    CHECK(cuda.get_context);
+    const auto is_there = [&cuda] {
+      void* context = nullptr;
+      return cuda.get_context(&context) != 0 || context;
+    };
+    mfm::model_options on_cuda;
+    on_cuda.device = "cuda:0";
+    numbers samples(6 * dimension);
+    {
+      mfm::model model;
+      expect(mfm::model::try_load(MODEL, model, on_cuda), MFM_OK, "a model of a thread");
+      CHECK(!is_there());
+      mfm::session session = a_session(model);
+      expect(session.try_sample(samples), MFM_OK, "samples of a thread");
+      CHECK(!is_there());
+      std::size_t asked = 0;
+      const auto reward = [&](mfm::batch, mfm::span<float> r) {
+        ++asked;
+        CHECK(!is_there());
+        for (float& value : r) value = 0;
+      };
+      mfm::steer_options steer;
+      steer.estimator = MFM_RESAMPLED;
+      steer.steps = 2;
+      expect(session.try_steer(reward, samples, steer), MFM_OK, "steering of a thread");
+      CHECK(asked > 0 && !is_there());
+    }
+    CHECK(!is_there());
+  }).join();
+}
+
 int main() {
   mfm::model_options on_cuda;
   on_cuda.device = "cuda:0";
@@ -245,5 +286,6 @@ int main() {
   expect(there.try_value([](mfm::batch, mfm::span<float> r) { r[0] = NAN; }, ours[0].second, b), MFM_LENGTH, "too much room for values");
 
   exchange(gpu, there);
+  leaves_the_context(dimension);
   return finish();
 }

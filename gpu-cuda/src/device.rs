@@ -3,6 +3,7 @@
 use crate::abi::{Arguments, FillArgs, NoiseArgs};
 use crate::buffer::Buffer;
 use crate::constants::Constants;
+use crate::context::{CallersContext, make_current};
 use crate::cublaslt::status_of;
 use crate::failure::{OpenError, check, failure, is_final, or_with_room};
 use crate::gpu::GpuHandle;
@@ -21,7 +22,6 @@ use crate::tensor::CudaTensor;
 use crate::work::Piece;
 use core::fmt;
 use core::sync::atomic::{AtomicI32, Ordering};
-use cust::context::CurrentContext;
 use mfm_core::tensor::Element;
 use mfm_core::{Device, Error, Layout, Noise, Result, Shape};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -231,7 +231,7 @@ impl CudaDevice {
     /// Work for the driver, in this device's context. A failure that nothing recovers from is remembered.
     pub(crate) fn run<R>(&self, op: &'static str, work: impl FnOnce() -> Result<R>) -> Result<R> {
         self.alive(op)?;
-        let outcome = check(op, CurrentContext::set_current(&self.inner.gpu.context)).and_then(|()| work());
+        let outcome = make_current(op, &self.inner.gpu.context).and_then(|()| work());
         let outcome = outcome.map_err(|error| self.cause(op, error));
         if let Err(Error::Device { code, .. }) = outcome
             && is_final(code)
@@ -341,9 +341,10 @@ impl CudaDevice {
 
     pub(crate) fn give(&self, block: Block) {
         let mut state = self.state();
+        let _callers = CallersContext::keep();
         if !state.pool.keeps(&block) {
             // Where the context cannot be made current there is nothing to give back to.
-            let _ = CurrentContext::set_current(&self.inner.gpu.context);
+            let _ = make_current("free", &self.inner.gpu.context);
         }
         state.give(&block, &self.inner.stream);
     }
@@ -368,7 +369,8 @@ impl CudaDevice {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let _ = CurrentContext::set_current(&self.gpu.context);
+        let _callers = CallersContext::keep();
+        let _ = make_current("drop", &self.gpu.context);
         // What is written down nobody waits for.
         let mut state = locked(&self.state);
         for block in state.constants.clear() {

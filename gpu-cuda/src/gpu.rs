@@ -2,6 +2,7 @@
 //! Destroying a handle of cuBLASLt or unloading a module waits for the whole context, which breaks a capture that is under way in it, whichever
 //! device or thread captures. So both live as long as any device of the GPU is open.
 
+use crate::context::{CallersContext, make_current, remember};
 use crate::device::{Inner, locked};
 use crate::failure::{check, or_with_room};
 use crate::kernels::Kernels;
@@ -9,7 +10,7 @@ use crate::products::Products;
 use crate::properties::Properties;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
-use cust::context::{Context, CurrentContext};
+use cust::context::Context;
 use cust::device::Device;
 use mfm_core::Result;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -88,6 +89,8 @@ pub(crate) struct GpuHandle(ManuallyDrop<Arc<Gpu>>);
 impl GpuHandle {
     /// The GPU, which is opened if no device is open on it, with its context current.
     pub fn new(device: Device, properties: &Properties) -> Result<Self> {
+        // cust makes a context current as it opens it.
+        remember("cuda")?;
         let mut open = locked(&OPEN);
         let known = open.iter().find(|(index, _)| *index == properties.index).and_then(|(_, gpu)| gpu.upgrade());
         let gpu = match known {
@@ -105,7 +108,7 @@ impl GpuHandle {
         let handle = Self(ManuallyDrop::new(gpu));
         // The lock is for opening and closing, and a failure closes.
         drop(open);
-        check("cuda", CurrentContext::set_current(&handle.context))?;
+        make_current("cuda", &handle.context)?;
         Ok(handle)
     }
 }
@@ -121,7 +124,8 @@ impl Deref for GpuHandle {
 impl Drop for GpuHandle {
     fn drop(&mut self) {
         let _open = locked(&OPEN);
-        let _ = CurrentContext::set_current(&self.context);
+        let _callers = CallersContext::keep();
+        let _ = make_current("drop", &self.context);
         // SAFETY: dropped once, here, and not used after that.
         unsafe { ManuallyDrop::drop(&mut self.0) };
     }

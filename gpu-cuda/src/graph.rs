@@ -1,6 +1,7 @@
 //! A list of work as a CUDA graph: the pieces one after another, launched together, and adapted to the numbers, sizes and addresses of another list with the same
 //! products.
 
+use crate::context;
 use crate::device::locked;
 use crate::failure::check_raw;
 use crate::kernels::{Function, Grid};
@@ -84,7 +85,7 @@ impl Template {
                 unsafe { sys::cuGraphAddKernelNode(&raw mut node, self.0, before, count, parameters) }
             }),
             Piece::Upload(upload) => {
-                let (parameters, context) = (box_of(upload), context(op)?);
+                let (parameters, context) = (box_of(upload), context::current(op)?);
                 // SAFETY: as above.
                 unsafe { sys::cuGraphAddMemcpyNode(&raw mut node, self.0, before, count, &raw const parameters, context) }
             }
@@ -157,13 +158,6 @@ fn box_of(upload: &Upload) -> sys::CUDA_MEMCPY3D {
     }
 }
 
-/// The current context.
-fn context(op: &'static str) -> Result<sys::CUcontext> {
-    let mut context = null_mut();
-    // SAFETY: writes a handle.
-    check_raw(op, unsafe { sys::cuCtxGetCurrent(&raw mut context) }).map(|()| context)
-}
-
 /// A graph that can be launched.
 pub(crate) struct Executable {
     handle: sys::CUgraphExec,
@@ -214,7 +208,7 @@ impl Executable {
                 unsafe { sys::cuGraphExecKernelNodeSetParams(self.handle, node, parameters) }
             }),
             Piece::Upload(upload) => {
-                let (parameters, context) = (box_of(upload), context(op)?);
+                let (parameters, context) = (box_of(upload), context::current(op)?);
                 // SAFETY: as above.
                 unsafe { sys::cuGraphExecMemcpyNodeSetParams(self.handle, node, &raw const parameters, context) }
             }

@@ -21,6 +21,7 @@
 mod abi;
 mod buffer;
 mod constants;
+mod context;
 mod copy;
 mod cublaslt;
 mod device;
@@ -53,6 +54,7 @@ mod tensor;
 mod transfer;
 mod work;
 
+pub use context::CallersContext;
 pub use device::CudaDevice;
 pub use exchange::ForeignStream;
 pub use failure::OpenError;
