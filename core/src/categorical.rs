@@ -60,6 +60,15 @@ pub fn normalise(log_weights: &[f64]) -> Vec<f64> {
     log_weights.iter().map(|&w| if w.is_nan() { 0.0 } else { weight(w) }).collect()
 }
 
+/// log (1/n) Σ e^w of weights given by their logarithms; −∞ if none is above.
+pub(crate) fn log_mean_exp(log_weights: &[f64]) -> f64 {
+    let top = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if !top.is_finite() {
+        return top;
+    }
+    top + libm::log(log_weights.iter().map(|w| libm::exp(w - top)).sum::<f64>() / log_weights.len() as f64)
+}
+
 /// (Σw)²/Σw², between 1 and the number of weights, none of which is negative; 0 if all are zero.
 pub fn effective_sample_size(weights: &[f64]) -> f64 {
     // Of the largest, so that no square is too large or too small.

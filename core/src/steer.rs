@@ -103,11 +103,13 @@ pub fn steer<T: Tensor, M: MetaFlowMap<T>>(
             Dynamics::Ode => None,
             Dynamics::Sde => Some(x.device().normal(&noise, x.shape())?),
         };
-        let mut next = advance(&step, &x, &slope, kick.as_ref())?;
+        let deviation = if steering.scheme == Scheme::Heun { step.whole_deviation } else { step.deviation };
+        let kick = kick.as_ref().map(|kick| (deviation, kick));
+        let mut next = advance(&step, &x, &slope, kick)?;
         if steering.scheme == Scheme::Heun && to < 1.0 {
             let there = guide.guide(flow, to, &next, &noise.stream(1))?;
             let there = straight_slope(steering.dynamics, &flow.path.coefficients(to), &there, &next)?;
-            next = advance(&step, &x, &mean(&slope, &there)?, kick.as_ref())?;
+            next = advance(&step, &x, &mean(&slope, &there)?, kick)?;
         }
         x = next;
         on_step(&Step { index, from, to, guidance: &guidance, x: &x })?;
@@ -123,15 +125,15 @@ pub(crate) fn check_sde_time(first: f64) -> Result<()> {
     if first > 0.0 { Ok(()) } else { Err(Error::Range { what: "the first time of an SDE", value: first, range: "above 0" }) }
 }
 
-/// Where a step leads from x along dy/dτ = `slope`, with a standard normal `kick` for an SDE.
+/// Where a step leads from x along dy/dτ = `slope`, for an SDE with a standard normal kick, times its deviation.
 ///
 /// # Errors
 /// [`Error::Shape`] if the shapes differ.
-pub(crate) fn advance<T: Tensor>(step: &StraightStep, x: &T, slope: &T, kick: Option<&T>) -> Result<T> {
+pub(crate) fn advance<T: Tensor>(step: &StraightStep, x: &T, slope: &T, kick: Option<(f64, &T)>) -> Result<T> {
     let along = [(step.state, x), (step.slope, slope)];
     match kick {
         None => T::linear_combination(&along),
-        Some(kick) => T::linear_combination(&[along[0], along[1], (step.deviation, kick)]),
+        Some(kick) => T::linear_combination(&[along[0], along[1], kick]),
     }
 }
 

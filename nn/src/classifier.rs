@@ -188,7 +188,7 @@ impl<T: Tensor> Module<T> for Classifier<T> {
     }
 }
 
-/// exp r(x) = Σᵢ wᵢ p(yᵢ | x): samples should belong to the classes yᵢ, with shares wᵢ of the reward.
+/// exp r(x) = Σᵢ wᵢ p(yᵢ | x): samples should belong to the classes yᵢ, with shares in proportion to πᵢ wᵢ, where πᵢ are those of the model. (For shares wᵢ, give wᵢ/πᵢ.)
 ///
 /// r is a log-sum-exp of log wᵢ + log p(yᵢ | x), so it is exact also where every p underflows. r ≤ 0, since the wᵢ sum to one.
 #[derive(Clone, Debug)]

@@ -92,7 +92,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         reward_accuracy: experts.reward_accuracy,
         judge_accuracy: experts.judge_accuracy,
         samples: size.samples,
-        l2_floor: digits::l2_floor(size.samples),
+        l2_floor: experts.l2_floor(size.samples),
         rows: runs.into_iter().map(|run| run.row).collect(),
         seconds: context.seconds(),
     })

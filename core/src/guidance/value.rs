@@ -33,7 +33,7 @@ impl<T: Tensor> ValueEstimate<T> {
 
 /// V_t(x) ≈ log (1/N) Σ_i exp r(X_{0,1}(ε_i; t, x)) for the states x of `[n, ...]`.
 ///
-/// Biased low at finite N (Jensen), by about half the relative variance of exp r over N.
+/// Biased low at finite N (Jensen), by about half the relative variance of exp r over N. Where r may be −∞, all draws may be forbidden, and the estimate −∞, at any N.
 ///
 /// # Errors
 /// Those of the map and of the reward; [`Error::Range`](crate::Error::Range) for zero draws or states.

@@ -57,7 +57,7 @@ impl<I: Interpolant> Interpolant for WithLatent<I> {
         Coefficients { alpha, alpha_dot: noise_rate / alpha, noise_rate, ..path }
     }
 
-    /// By bisection: β/√(α² + γ²) must rise with t, as it does for a ≤ 1 on the linear path.
+    /// By bisection: β/√(α² + γ²) must rise with t, as it does on the linear path for every a.
     fn time_at(&self, ratio: f64) -> f64 {
         let (mut low, mut high) = (0.0, 1.0);
         for _ in 0..80 {

@@ -3,7 +3,7 @@
 //! Equations are integrated in y and τ, so that a step errs on any path as it does on that one, also where α̇ is infinite at t = 1.
 
 use super::{Coefficients, Interpolant};
-use libm::sqrt;
+use libm::{log1p, sqrt};
 
 impl Coefficients {
     /// τ = β/(α + β), the time at which the linear path has the same signal-to-noise ratio.
@@ -30,8 +30,11 @@ pub struct StraightStep {
     pub state: f64,
     /// c_u (τ_u − τ_t), the weight of dy/dτ.
     pub slope: f64,
-    /// c_u √(2 (τ_u − τ_t)(1 − τ_t)/τ_t), the deviation of the noise that an Euler–Maruyama step of the SDE adds. Infinite from t = 0.
+    /// c_u √(2 (τ_u − τ_t)(1 − τ_t)/τ_t), the deviation of the noise that an Euler–Maruyama step of the SDE adds, as its rate is at the start. Infinite from t = 0.
     pub deviation: f64,
+    /// c_u √(2 (ln(τ_u/τ_t) − (τ_u − τ_t))), that of all the noise on the way, ∫ 2(1 − τ)/τ dτ, as a Heun step adds it. (In Euler–Maruyama's the surplus at the start makes
+    /// up for most of what its drift leaves out.)
+    pub whole_deviation: f64,
 }
 
 impl StraightStep {
@@ -41,6 +44,8 @@ impl StraightStep {
         let (scale, span) = (to.straight_scale(), to.straight_time() - from.straight_time());
         // (1 − τ)/τ = α/β.
         let deviation = scale * sqrt(2.0 * span * from.alpha / from.beta);
-        Self { state: scale / from.straight_scale(), slope: scale * span, deviation }
+        let variance = 2.0 * (log1p(span / from.straight_time()) - span);
+        let whole_deviation = scale * sqrt(variance.max(0.0));
+        Self { state: scale / from.straight_scale(), slope: scale * span, deviation, whole_deviation }
     }
 }

@@ -20,6 +20,8 @@ pub struct Diagnostics {
     pub acceptance: Option<f64>,
     /// The best reward so far.
     pub best_reward: Option<f64>,
+    /// Of a population the logarithm of what it estimates of Z = E[exp r(X1)]: at the last step of all of it, before of what the look-ahead makes of it.
+    pub log_normaliser: Option<f64>,
 }
 
 impl Diagnostics {
@@ -42,6 +44,7 @@ impl Diagnostics {
             ("correction norm", self.correction_norm),
             ("acceptance", self.acceptance),
             ("best reward", self.best_reward),
+            ("log normaliser", self.log_normaliser),
         ];
         entries.into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
@@ -49,7 +52,8 @@ impl Diagnostics {
 
 impl From<Generation> for Diagnostics {
     fn from(generation: Generation) -> Self {
-        Self::of_step(generation.index).with_weights(Some(generation.weights))
+        let log_normaliser = Some(generation.log_normaliser);
+        Self { log_normaliser, ..Self::of_step(generation.index).with_weights(Some(generation.weights)) }
     }
 }
 

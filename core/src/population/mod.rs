@@ -4,7 +4,7 @@ mod proposal;
 
 pub use proposal::{Bridged, GuidedSde, Proposal};
 
-use crate::categorical::{Concentration, normalise, systematic};
+use crate::categorical::{Concentration, log_mean_exp, normalise, systematic};
 use crate::draws::check_samples;
 use crate::error::{Error, Result};
 use crate::flow_map::{Flow, MetaFlowMap};
@@ -57,6 +57,9 @@ pub struct Generation {
     pub weights: Concentration,
     /// Whether the population was resampled.
     pub resampled: bool,
+    /// The logarithm of the estimate of Z_t = E[ψ_t(x_t)] under the model, the means of the weights since the start; at the end of a grid up to 1 of
+    /// Z = E[exp r(X1)], which the estimate (not its logarithm) has as its mean, for any number of particles.
+    pub log_normaliser: f64,
 }
 
 impl SequentialMonteCarlo {
@@ -99,6 +102,7 @@ impl SequentialMonteCarlo {
         // The weight of a particle without its present look-ahead, which is added anew each time: a look that says −∞ can be taken back.
         let mut carried = memory::filled("sequential Monte Carlo", 0.0, particles)?;
         let last = times.len() - 2;
+        let mut log_normaliser = 0.0;
         for (index, pair) in times.windows(2).enumerate() {
             let noise = noise.fork(index as u64);
             let (next, change) = proposal.propose(flow, (pair[0], pair[1]), &x, &noise)?;
@@ -107,6 +111,7 @@ impl SequentialMonteCarlo {
             let log_weights: Vec<f64> = carried.iter().zip(&there).map(|(carried, there)| carried + there).collect();
             x = next;
             let weights = Concentration::of_logarithms(&log_weights);
+            let so_far = log_normaliser + log_mean_exp(&log_weights);
             let size = weights.effective_sample_size;
             // Where nothing is possible there is nothing to choose by, until the end.
             let resampled = index == last || (size > 0.0 && size < self.threshold * particles as f64);
@@ -115,10 +120,11 @@ impl SequentialMonteCarlo {
                 noise.stream(2).fill_uniform(&mut uniform);
                 let chosen = systematic(&normalise(&log_weights), particles, uniform[0]);
                 x = x.gather(0, &chosen)?;
+                log_normaliser = so_far;
                 // If all particles are impossible, any may be chosen; its look-ahead of −∞ is not taken back.
                 carried = chosen.iter().map(|&i| if there[i].is_finite() { -there[i] } else { 0.0 }).collect();
             }
-            on_step(Generation { index, weights, resampled })?;
+            on_step(Generation { index, weights, resampled, log_normaliser: so_far })?;
         }
         Ok(x)
     }
@@ -135,9 +141,20 @@ impl SequentialMonteCarlo {
         if flow.path.coefficients(t).alpha == 0.0 {
             return rewards_of(reward, x)?.to_vec();
         }
-        match self.potential {
+        let mut looks: Vec<f64> = match self.potential {
             Potential::PosteriorMean => rewards_of(reward, &flow.posterior_mean(t, x)?)?.to_vec(),
             Potential::Value(draws) => estimate_value(flow, reward, t, x, draws, noise)?.value.to_vec(),
-        }
+        }?;
+        spare(&mut looks);
+        Ok(looks)
+    }
+}
+
+/// A look of −∞ before the end is an estimate: of a few draws none was allowed, or the mean is not, where the particle may still end well. To kill it would leave
+/// the law of those paths whose looks are finite, with any number of particles; so it counts half of the least of the others.
+fn spare(looks: &mut [f64]) {
+    let least = looks.iter().copied().filter(|look| look.is_finite()).reduce(f64::min);
+    if let Some(least) = least {
+        looks.iter_mut().filter(|look| **look == f64::NEG_INFINITY).for_each(|look| *look = least - core::f64::consts::LN_2);
     }
 }

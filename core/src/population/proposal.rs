@@ -31,7 +31,7 @@ impl<T: Tensor, M: MetaFlowMap<T>, G: Guide<T, M>> Proposal<T, M> for GuidedSde<
         let (step, at) = (StraightStep::new(flow.path, t, u), flow.path.coefficients(t));
         let guidance = self.0.guide(flow, t, x, &noise.stream(1))?;
         let kick = x.device().normal(noise, x.shape())?;
-        let next = advance(&step, x, &straight_slope(Dynamics::Sde, &at, &guidance, x)?, Some(&kick))?;
+        let next = advance(&step, x, &straight_slope(Dynamics::Sde, &at, &guidance, x)?, Some((step.deviation, &kick)))?;
         Ok((next, ratio(&guidance, 2.0 * step.slope * at.straight_weights().0 / step.deviation, &kick)?))
     }
 }

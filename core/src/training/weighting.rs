@@ -8,6 +8,9 @@ use alloc::vec::Vec;
 
 /// The weight (‖Δ‖² + c)^(−p) of a residual Δ, detached (*Mean Flows*, section 4.3). p = 0 is the plain mean square. Of a map with a loss
 /// weight of its own, Δ is the residual so weighted.
+///
+/// Where the target is random, as velocities of data are, a power above 0 has another minimiser, where E\[(‖Δ‖² + c)^(−p) Δ\] = 0 instead of E Δ = 0: for p = ½ nearly
+/// the median, for p = 1 towards the mode. Targets that are functions, of a teacher or of the map itself, are learned as they are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaptiveWeight {
     /// c > 0.

@@ -17,7 +17,7 @@ use std::thread;
 /// rearrangement along the principal axes between the means.
 ///
 /// Every law of a Meta Flow Map holds exactly but, in general, one: on the diagonal v_{s,s} is the posterior velocity, as it must be, while
-/// X is the flow of that velocity only for a single Gaussian of covariance a multiple of I, and for collinear means with one shared isotropic
+/// X is the flow of that velocity only for a single Gaussian, and for collinear means with one shared isotropic
 /// covariance (the paper's toy); elsewhere it is another map with the same laws. At t = 1 every draw is the state itself, exactly. A draw costs about a
 /// microsecond. Draws can be differentiated once by the noise and by the state (those of a single Gaussian at common times to any order), not by the times.
 #[derive(Clone, Debug)]

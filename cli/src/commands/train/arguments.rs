@@ -108,7 +108,8 @@ pub struct Arguments {
     /// The power p of the law of state times t = U^p, U uniform: above 1 for more early ones
     #[arg(long, value_name = "P", default_value = "2", value_parser = state_power, allow_negative_numbers = true, help_heading = "Objective")]
     pub state_power: Ramp,
-    /// The power p of the adaptive weight (‖Δ‖² + 0.01)^−p on both losses
+    /// The power p of the adaptive weight (‖Δ‖² + 0.01)^−p on both losses. Velocities of data are random, so above 0 something between their mean and their mode
+    /// is learned; without harm with --teacher
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = not_negative, allow_negative_numbers = true, help_heading = "Objective")]
     pub adaptive_power: f64,
     /// Learn how large the diagonal loss is at each pair of times, and weigh it by that; not with --teacher or --adaptive-power

@@ -35,7 +35,13 @@ pub fn l2(shares: &[f64; 10]) -> f64 {
     shares.iter().zip(wanted()).map(|(share, w)| (share - w) * (share - w)).sum::<f64>().sqrt()
 }
 
-/// √(Σ w(1−w)/n): the L2 distance to the wanted shares that `n` exact samples would have on average.
-pub fn l2_floor(n: usize) -> f64 {
-    (wanted().iter().map(|w| w * (1.0 - w)).sum::<f64>() / n as f64).sqrt()
+/// The L2 distance to the wanted shares w that `n` exact samples would have, as a root of its mean square: √(Σ (v − w)² + Σ v(1 − v)/n). Classes that have the shares π in the
+/// data have v ∝ π w under exp r.
+pub fn l2_floor(n: usize, data: &[f64; 10]) -> f64 {
+    let total: f64 = data.iter().zip(wanted()).map(|(share, w)| share * w).sum();
+    let term = |(share, w): (&f64, f64)| {
+        let exact = share * w / total;
+        (exact - w).powi(2) + exact * (1.0 - exact) / n as f64
+    };
+    data.iter().zip(wanted()).map(term).sum::<f64>().sqrt()
 }

@@ -23,6 +23,8 @@ pub struct Experts<T: Tensor> {
     pub reward_accuracy: f64,
     /// That of the judge.
     pub judge_accuracy: f64,
+    /// The share of each class in the data.
+    shares: [f64; 10],
 }
 
 /// How classifiers are trained.
@@ -44,7 +46,9 @@ impl<T: Tensor> Experts<T> {
         let judge = self::classifier(context, "training the judge", &halves[1], schooling, 1)?;
         let (reward_accuracy, judge_accuracy) = (digits.accuracy(context, &classifier)?, digits.accuracy(context, &judge)?);
         let weights: Vec<(usize, f64)> = super::WANTED.iter().copied().enumerate().collect();
-        Ok(Self { reward: ClassMixtureReward::new(classifier, &weights)?, judge, reward_accuracy, judge_accuracy })
+        let labels = digits.train.labels.as_deref().unwrap_or_default();
+        let shares = super::shares(labels, &vec![1.0; labels.len()]);
+        Ok(Self { reward: ClassMixtureReward::new(classifier, &weights)?, judge, reward_accuracy, judge_accuracy, shares })
     }
 
     /// What the L2 distances of a table over `samples` samples are, for people.
@@ -55,8 +59,13 @@ impl<T: Tensor> Experts<T> {
              pass through the network for one sample; a backward pass counts two.",
             100.0 * self.judge_accuracy,
             100.0 * self.reward_accuracy,
-            super::l2_floor(samples)
+            self.l2_floor(samples)
         )
+    }
+
+    /// The L2 distance that so many exact samples would have.
+    pub fn l2_floor(&self, samples: usize) -> f64 {
+        super::l2_floor(samples, &self.shares)
     }
 }
 

@@ -150,7 +150,7 @@ pub fn run<T: Tensor>(context: &Context<T>, arguments: &Arguments) -> Result<()>
         fine_tuning_seconds: tuned.seconds,
         quality: &quality,
         samples: effort.samples,
-        l2_floor: digits::l2_floor(effort.samples),
+        l2_floor: experts.l2_floor(effort.samples),
         rows: runs.into_iter().map(|run| run.row).collect(),
         seconds: context.seconds(),
     })
