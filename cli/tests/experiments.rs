@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::Folder;
+use common::{Folder, texts};
 use serde_json::Value;
 
 /// Runs a command in its quick form, and checks its pictures and that no number in its results is missing.
@@ -62,6 +62,11 @@ fn the_experiment_on_mnist_runs_and_reuses_its_models() {
     let first = results(&[], "first.json");
     for picture in ["samples", "posteriors", "values", "steered", "classes"] {
         assert!(folder.read(&format!("run/{picture}.png")).starts_with(b"\x89PNG"), "{picture}");
+    }
+    for (model, warning) in [("flow", "was trained by velocities alone"), ("map", ""), ("fine-tuned", "was fine-tuned in its drift alone")]
+    {
+        let (_, err) = texts(&folder.run(&["sample", &format!("run/{model}.mfm"), "-n", "1", "-o", "one.csv"]));
+        assert!(err.contains(warning) && err.contains("warning: ") != warning.is_empty(), "{model}: {err}");
     }
     let names = estimators(&first, &["l2"]);
     for name in ["unsteered", "dps", "mfm-g", "mfm-gf", "resampled", "mcmc", "best-of-n", "smc", "mfm-smc", "search", "fine-tuned"] {

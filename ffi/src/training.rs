@@ -173,8 +173,9 @@ pub fn train<B: Backend>(
         },
         |_, step| stop.flow(watch(callbacks, step, progress(0, 0))),
     );
-    let mut header =
-        header(run, options.seed, format!("{} from data", losses_in_words(consistency)), format!("{count} items of the host's"));
+    let meaning = if consistency == Consistency::None { ": a flow model, whose jumps mean nothing" } else { "" };
+    let words = format!("{} from data{meaning}", losses_in_words(consistency));
+    let mut header = header(run, options.seed, words, format!("{count} items of the host's"));
     header.guided_by = None;
     header.jumps = Jumps::trained_by(consistency);
     finish(run, &trainer, outcome.map_err(Failure::from), stop, header)

@@ -7,7 +7,7 @@
 //! | [`precondition`], [`on_path`] | a Gaussian's velocity beside the network's, and a map of the linear path on any other |
 //! | [`module`], [`layer`] | named parameters, and the layer that networks are made of |
 //! | [`coordinates`], [`condition`] | standardised coordinates of data; conditions that a model does not take |
-//! | [`train`], [`optimiser`], [`schedule`], [`weighting`] | the training loop, its optimisers, learning rates, and a learned weighting of the loss |
+//! | [`train`], [`optimiser`], [`schedule`], [`weighting`] | the training loop and fine-tuning, optimisers, learning rates, and a learned weighting of the loss |
 //! | [`classifier`] | a classifier of clean data, and the reward of a mixture of its classes |
 //! | [`saved`], [`file`](mod@file) | a model with what its file says; model files, and weights in safetensors |
 //!
