@@ -108,7 +108,7 @@ fn the_experiment_on_mnist_runs_and_reuses_its_models() {
     child.wait().unwrap();
     assert!(checkpoint.exists(), "it came to its end before it was killed");
     assert!(!folder.path("run/map.mfm").exists(), "a model of the run before is left to be taken");
-    let (_, err) = common::texts(&folder.run(&[&longer[..], &["--reuse"]].concat()));
+    let (_, err) = texts(&folder.run(&[&longer[..], &["--reuse"]].concat()));
     assert!(err.contains("going on after step"), "{err}");
     assert!(!checkpoint.exists(), "the checkpoint of a model that is done is left");
     assert!(folder.read("run/map.mfm") == map, "a resumed map differs");
