@@ -15,9 +15,9 @@ impl Table {
         Self { headings: headings.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
-    /// One more row; missing cells are empty.
+    /// One more row; missing cells are empty. Control characters, which a file from elsewhere may bring along, are escaped: a terminal would obey them.
     pub fn row<C: Into<String>>(&mut self, cells: impl IntoIterator<Item = C>) -> &mut Self {
-        let mut cells: Vec<String> = cells.into_iter().map(Into::into).collect();
+        let mut cells: Vec<String> = cells.into_iter().map(|cell| plain(cell.into())).collect();
         cells.resize(self.headings.len(), String::new());
         self.rows.push(cells);
         self
@@ -63,6 +63,14 @@ impl fmt::Display for Table {
         }
         Ok(())
     }
+}
+
+/// A text with its control characters escaped.
+fn plain(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// A number with about `digits` significant digits, without an exponent where that reads well.
@@ -113,6 +121,13 @@ mod tests {
         let mut table = Table::new(["estimator", "sw2"]);
         table.row(["DPS", "3.01"]).row(["MFM-GF", "0.125"]);
         assert_eq!(table.to_string(), "estimator    sw2\n─────────  ─────\nDPS         3.01\nMFM-GF     0.125\n");
+    }
+
+    #[test]
+    fn a_terminal_obeys_no_cell() {
+        let mut table = Table::new(["data"]);
+        table.row(["\u{1b}]0;owned\u{7}\u{1b}[2J\nfile é"]);
+        assert!(table.to_string().ends_with("\n\\u{1b}]0;owned\\u{7}\\u{1b}[2J\\nfile é\n"), "{table}");
     }
 
     #[test]

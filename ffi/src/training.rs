@@ -125,7 +125,7 @@ fn finish<B: Backend>(
         return Err(failure);
     }
     outcome?;
-    header.provenance.steps += trainer.steps_made();
+    header.provenance.steps = header.provenance.steps.saturating_add(trainer.steps_made());
     let network = moved(&trainer.averaged_precisely()?, &run.loaded.backend)?;
     Ok(Loaded::new(run.loaded.backend.clone(), SavedModel::new(network, header)?)?.handle())
 }

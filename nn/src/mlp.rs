@@ -5,7 +5,7 @@ use crate::module::Module;
 use alloc::format;
 use alloc::vec::Vec;
 use mfm_core::tensor::Activation;
-use mfm_core::{Device, Error, Lift, MetaFlowMap, Noise, Operations, Query, Result, Shape, Tensor};
+use mfm_core::{Device, Error, Lift, MetaFlowMap, Noise, Operations, Query, Result, Shape, Tensor, memory};
 use serde::{Deserialize, Serialize};
 
 /// The form of an [`Mlp`].
@@ -92,8 +92,9 @@ impl<T: Tensor> Mlp<T> {
         let mut network = Self::build(config, &mut fresh(device, noise, zeros))?;
         let (times, places) = (config.time_features(), 2 * config.data);
         let ratio = libm::sqrt((times + places) as f64 / places as f64);
-        let columns = core::iter::repeat_n(1.0, times).chain(core::iter::repeat_n(ratio, places));
-        let columns = device.from_slice(&columns.collect::<Vec<f64>>(), Shape::new(&[1, times + places])?)?;
+        let mut columns = memory::filled("a fresh network", 1.0, times + places)?;
+        columns[times..].fill(ratio);
+        let columns = device.from_slice(&columns, Shape::new(&[1, times + places])?)?;
         network.first.weight = network.first.weight.mul(&columns)?;
         Ok(network)
     }

@@ -150,7 +150,7 @@ impl<T: Tensor> Dit<T> {
     pub fn build<E: From<Error>>(config: &DitConfig, source: &mut Source<'_, T, E>) -> Result<Self, E> {
         config.check()?;
         let parts = Parts::build(config, source)?;
-        Ok(Self::assemble(config.clone(), parts, positions::positions(config), false)?)
+        Ok(Self::assemble(config.clone(), parts, positions::positions(config)?, false)?)
     }
 
     fn assemble(config: DitConfig, parts: Parts<T>, position_values: Vec<f32>, recomputing: bool) -> Result<Self> {

@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes a file by `write`: under a temporary name in the same folder, synced, then renamed over `path`, and the folder synced. A link stays a link: the file
-/// that it names is written. The permissions of a file that was there stay, too.
+/// that it names is written. The permissions of a file that was there stay, too, and its owner where the system allows it; other hard links to it keep the old one.
 ///
 /// # Errors
 /// Those of `write` and of the system; also where links lead to no end, or a rename would replace what is no plain file, or one that is read-only. What is at
@@ -18,7 +18,7 @@ pub fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) 
     let old = match fs::metadata(&target) {
         Ok(old) if !old.is_file() => return Err(io::Error::other("this is no plain file")),
         Ok(old) if old.permissions().readonly() => return Err(io::Error::other("the file is read-only")),
-        old => old.ok().map(|old| old.permissions()),
+        old => old.ok(),
     };
     let (file, temporary) = create_beside(&target)?;
     let written = fill(file, old, write).and_then(|()| fs::rename(&temporary, &target));
@@ -88,13 +88,22 @@ fn create_beside(target: &Path) -> io::Result<(File, PathBuf)> {
 }
 
 /// Writes a new file to its end, and to the disk.
-fn fill(file: File, permissions: Option<fs::Permissions>, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    // Not even asked for where they are the same, since not every file system can change them.
-    if let Some(permissions) = permissions.filter(|_| cfg!(unix))
-        && file.metadata()?.permissions() != permissions
-    {
-        file.set_permissions(permissions)?;
+fn fill(file: File, old: Option<fs::Metadata>, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    #[cfg(unix)]
+    if let Some(old) = old {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        // Not even asked for where they are the same, since not every file system can change them.
+        let new = file.metadata()?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            // Only root may give a file away.
+            let _ = fchown(&file, Some(old.uid()), Some(old.gid()));
+        }
+        if file.metadata()?.permissions() != old.permissions() {
+            file.set_permissions(old.permissions())?;
+        }
     }
+    #[cfg(not(unix))]
+    let _ = old;
     let mut file = BufWriter::new(file);
     write(&mut file)?;
     file.into_inner()?.sync_all()

@@ -3,7 +3,7 @@
 use mfm_nn::file::{save, whole};
 use std::fs;
 use std::io::ErrorKind::StorageFull;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 
 #[test]
 fn links_and_permissions_stay() {
@@ -21,6 +21,21 @@ fn links_and_permissions_stay() {
     assert_eq!(fs::metadata(path("far/c.mfm")).unwrap().permissions().mode() & 0o7777, 0o600);
     assert_eq!(fs::read_dir(path("far")).unwrap().count(), 1);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+}
+
+// Only root may give files away, so only root can try it: users would else be locked out of their own models.
+#[test]
+fn the_owner_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.mfm");
+    save(&path, b"old").unwrap();
+    if chown(&path, Some(1000), Some(1000)).is_err() {
+        println!("not tried: this user may not give files away");
+        return;
+    }
+    save(&path, b"new").unwrap();
+    let about = fs::metadata(&path).unwrap();
+    assert_eq!((fs::read(&path).unwrap().as_slice(), about.uid(), about.gid()), (&b"new"[..], 1000, 1000));
 }
 
 #[test]
