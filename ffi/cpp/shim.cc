@@ -9,6 +9,10 @@
 #include <string_view>
 #include <utility>
 
+#if defined(__unix__)
+#include <pthread.h>
+#endif
+
 #include "mfm-ffi/src/bridge.rs.h"
 
 namespace detail = mfm::detail;
@@ -101,8 +105,23 @@ mfm_error* fail(mfm_code code, const char* message) noexcept {
   }
 }
 
+/// While it lives, nobody cancels the thread: glibc does that by an exception, which neither Rust nor `noexcept` lets through. What comes meanwhile is done later.
+class Uncancelled {
+#if defined(__unix__)
+ public:
+  Uncancelled() noexcept { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+  ~Uncancelled() { pthread_setcancelstate(before_, nullptr); }
+  Uncancelled(const Uncancelled&) = delete;
+  Uncancelled& operator=(const Uncancelled&) = delete;
+
+ private:
+  int before_ = PTHREAD_CANCEL_ENABLE;
+#endif
+};
+
 template <class Body>
 mfm_error* call(Body&& body) noexcept {
+  [[maybe_unused]] const Uncancelled uncancelled;
   try {
     body();
     return nullptr;
@@ -329,7 +348,10 @@ mfm_error* mfm_model_save_memory(const mfm_model* model, mfm_bytes** bytes) noex
   });
 }
 
-void mfm_model_free(mfm_model* model) noexcept { delete model; }
+void mfm_model_free(mfm_model* model) noexcept {
+  [[maybe_unused]] const Uncancelled uncancelled;
+  delete model;
+}
 
 const void* mfm_bytes_data(const mfm_bytes* bytes) noexcept { return bytes ? bytes->bytes.data() : nullptr; }
 size_t mfm_bytes_size(const mfm_bytes* bytes) noexcept { return bytes ? bytes->bytes.size() : 0; }
@@ -343,7 +365,10 @@ mfm_error* mfm_session_open(const mfm_model* model, const mfm_session_options* o
   });
 }
 
-void mfm_session_close(mfm_session* session) noexcept { delete session; }
+void mfm_session_close(mfm_session* session) noexcept {
+  [[maybe_unused]] const Uncancelled uncancelled;
+  delete session;
+}
 
 mfm_error* mfm_sample(mfm_session* session, const mfm_sample_options* options, float* samples, size_t length) noexcept {
   return call([&] {
@@ -446,8 +471,8 @@ mfm_error* mfm_sample_dlpack(mfm_session* session, const mfm_sample_options* opt
 
 mfm_error* mfm_posterior_dlpack(mfm_session* session, DLManagedTensorVersioned* states, const mfm_posterior_options* options,
                                 DLManagedTensorVersioned** draws) noexcept {
-  Tensor owned{states};
   return call([&] {
+    Tensor owned{states};
     mfm_session& s = session_of(session);
     DLManagedTensorVersioned*& out = need(draws, "the place for the draws is null");
     need(states, "the states are null");

@@ -20,6 +20,10 @@
  * with `keep_overall`, and the batches of training. After fork(), which is for when no call is under way, the child opens sessions of its own, and uses no
  * model that is on a GPU.
  *
+ * Cancellation. A thread that is cancelled (pthread_cancel(), deferred, as is the default) during a call ends after it: a call is no cancellation point. A callback
+ * must return: it must neither end its thread (pthread_exit()), nor leave by longjmp(), nor enable cancellation. It may throw where that is said; the
+ * log and the deleters of DLPack tensors must not.
+ *
  * The library writes to no stream, reads no environment variable, installs no signal handler and has no global thread pool.
  *
  * Options begin with their size, so that programs built against an older header go on working. Those built against a newer one do, too, unless they ask
