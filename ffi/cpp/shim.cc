@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <iterator>
+#include <memory>
 #include <new>
 #include <string_view>
 #include <utility>
@@ -28,15 +29,25 @@ struct mfm_bytes {
   rust::Vec<std::uint8_t> bytes;
 };
 
-struct mfm_model {
-  rust::Box<detail::Model> model;
-  std::string path, objective, data, device;  // What mfm_model_describe() points to.
+namespace {
+
+/// What mfm_model_describe() tells, and what that points to.
+struct Told {
+  std::string path, objective, data, device;
   rust::Vec<double> guidance, mean, scale;
   mfm_model_info info;
 };
 
+}  // namespace
+
+struct mfm_model {
+  rust::Box<detail::Model> model;
+  std::shared_ptr<const Told> told;
+};
+
 struct mfm_session {
   rust::Box<detail::Session> session;
+  std::shared_ptr<const Told> told;  // Kept with the model.
   mfm_session_options options;
 };
 
@@ -251,13 +262,12 @@ const double* numbers(const rust::Vec<double>& all) { return all.empty() ? nullp
 /// The handle of a model, with what is told about it.
 mfm_model* handle(rust::Box<detail::Model> model) {
   detail::Info info = model->info();
-  auto* made = new mfm_model{std::move(model),       std::string(info.path),   std::string(info.objective),
-                             std::string(info.data), std::string(info.device), std::move(info.guidance),
-                             std::move(info.mean),   std::move(info.scale),    {}};
-  made->info = {sizeof(mfm_model_info),  info.dimension,          info.labels,        info.parameters,      info.training_steps, info.seed,
-                made->path.c_str(), made->objective.c_str(), made->data.c_str(), made->device.c_str(),
-                numbers(made->guidance), made->guidance.size(), numbers(made->mean), numbers(made->scale), info.jumps};
-  return made;
+  const auto told = std::make_shared<Told>(Told{std::string(info.path), std::string(info.objective), std::string(info.data), std::string(info.device),
+                                                std::move(info.guidance), std::move(info.mean), std::move(info.scale), {}});
+  told->info = {sizeof(mfm_model_info),   info.dimension,         info.labels,         info.parameters,      info.training_steps,   info.seed,
+                told->path.c_str(),       told->objective.c_str(), told->data.c_str(), told->device.c_str(), numbers(told->guidance), told->guidance.size(),
+                numbers(told->mean),      numbers(told->scale),   info.jumps};
+  return new mfm_model{std::move(model), told};
 }
 
 mfm_session& session_of(mfm_session* session) { return need(session, "the session is null"); }
@@ -331,7 +341,7 @@ mfm_error* mfm_model_describe(const mfm_model* model, mfm_model_info* info) noex
     const std::size_t size = need(info, "the place for the description is null").size;
     if (size < sizeof(std::size_t) || size > 4096) throw Mistake{MFM_RANGE, "the description does not begin with its size"};
     const std::size_t known = std::min(size, sizeof(mfm_model_info));
-    std::memcpy(info, &described.info, known);
+    std::memcpy(info, &described.told->info, known);
     std::memset(reinterpret_cast<unsigned char*>(info) + known, 0, size - known);
     info->size = size;
   });
@@ -361,7 +371,8 @@ mfm_error* mfm_session_open(const mfm_model* model, const mfm_session_options* o
   return call([&] {
     mfm_session*& out = need(session, "the place for the session is null");
     const auto o = read(options, mfm_session_options_default());
-    out = new mfm_session{need(model, "the model is null").model->open(o.threads, reinterpret_cast<std::uintptr_t>(o.stream)), o};
+    const mfm_model& opened = need(model, "the model is null");
+    out = new mfm_session{opened.model->open(o.threads, reinterpret_cast<std::uintptr_t>(o.stream)), opened.told, o};
   });
 }
 

@@ -208,7 +208,7 @@ typedef enum mfm_jumps {
   MFM_JUMPS_LEFT_BEHIND = 2 /**< They are those of the model before its drift was tuned, and do not follow it. */
 } mfm_jumps;
 
-/** What is known about a model. */
+/** What is known about a model. What it points to lives as long as the model: until mfm_model_free(), and until the last of its sessions is closed. */
 typedef struct mfm_model_info {
   size_t size;             /**< sizeof(mfm_model_info), set by the caller. */
   size_t dimension;        /**< Numbers in one item. */
@@ -216,13 +216,13 @@ typedef struct mfm_model_info {
   size_t parameters;       /**< Numbers that were learned. */
   uint64_t training_steps; /**< Steps of all runs of training and fine-tuning that led to it, added up. */
   uint64_t seed;           /**< The seed of the last of these runs; likewise `objective` and `data`. */
-  const char* path;        /**< The path from noise to data, such as "linear". Lives as long as the model. */
+  const char* path;        /**< The path from noise to data, such as "linear". */
   const char* objective;   /**< What it was trained by, in words. */
   const char* data;        /**< What it was trained on, in words. */
   const char* device;      /**< Where it lives. */
-  const double* guidance;  /**< The scales of guidance that it takes, 1 first, which stands for none; NULL if it takes none. Lives as long as the model. */
+  const double* guidance;  /**< The scales of guidance that it takes, 1 first, which stands for none; NULL if it takes none. */
   size_t guidance_count;   /**< How many. */
-  const double* mean;      /**< The mean of its coordinates, `dimension` numbers; NULL if they are those of the data. Lives as long as the model. */
+  const double* mean;      /**< The mean of its coordinates, `dimension` numbers; NULL if they are those of the data. */
   const double* scale;     /**< Their scale, likewise. */
   uint32_t jumps;          /**< An ::mfm_jumps, by what its file says of its training. */
 } mfm_model_info;
