@@ -2,6 +2,7 @@
 #include "shim.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <iterator>
@@ -17,6 +18,22 @@
 #include "mfm-ffi/src/bridge.rs.h"
 
 namespace detail = mfm::detail;
+
+// Structures that begin with their size end with their last field: where padding followed it, the next field would take its place, and older hosts leave anything there.
+#define ENDS_WITH(structure, field) static_assert(sizeof(structure) == offsetof(structure, field) + sizeof(structure::field))
+ENDS_WITH(mfm_model_options, graphs);
+ENDS_WITH(mfm_architecture, reserved);
+ENDS_WITH(mfm_model_info, reserved);
+ENDS_WITH(mfm_progress, mean_reward);
+ENDS_WITH(mfm_session_options, log);
+ENDS_WITH(mfm_sample_options, steps);
+ENDS_WITH(mfm_posterior_options, steps);
+ENDS_WITH(mfm_query, guidance_count);
+ENDS_WITH(mfm_reward, value_and_gradient);
+ENDS_WITH(mfm_value_options, effective_sample_sizes);
+ENDS_WITH(mfm_steer_options, threshold);
+ENDS_WITH(mfm_search_options, power);
+ENDS_WITH(mfm_training_options, follow);
 
 static_assert(std::string_view(MFM_VERSION) == MFM_CRATE_VERSION, "mfm.h and Cargo.toml tell different versions");
 
@@ -266,7 +283,7 @@ mfm_model* handle(rust::Box<detail::Model> model) {
                                                 std::move(info.guidance), std::move(info.mean), std::move(info.scale), {}});
   told->info = {sizeof(mfm_model_info),   info.dimension,         info.labels,         info.parameters,      info.training_steps,   info.seed,
                 told->path.c_str(),       told->objective.c_str(), told->data.c_str(), told->device.c_str(), numbers(told->guidance), told->guidance.size(),
-                numbers(told->mean),      numbers(told->scale),   info.jumps};
+                numbers(told->mean),      numbers(told->scale),   info.jumps, 0};
   return new mfm_model{std::move(model), told};
 }
 
@@ -330,6 +347,7 @@ mfm_error* mfm_model_create(const mfm_architecture* architecture, const float* d
   return call([&] {
     mfm_model*& out = need(model, "the place for the model is null");
     const auto a = read(&need(architecture, "the architecture is null"), mfm_architecture_default(0));
+    if (a.reserved != 0) throw Mistake{MFM_RANGE, "the architecture's reserved number must be 0"};
     const detail::Architecture form{a.dimension, a.width, a.depth, a.frequencies, a.labels, a.seed, is_on(a.raw, "raw must be 0 or 1")};
     out = handle(detail::create_model(form, slice(data, length, "the data is null"), place(a)));
   });

@@ -63,7 +63,7 @@ extern "C" {
 /** All three, as of these headers; mfm_version() is that of the library that runs. */
 #define MFM_VERSION "0.1.0"
 
-/** The version of this interface. Options and infos grow only at their end, by fields whose default is 0; any other change raises this number and the SONAME. */
+/** The version of this interface. Options and infos, which are whole words, grow only at their end, by fields whose default is 0; any other change raises this number and the SONAME. */
 #define MFM_ABI_VERSION 1u
 
 /** A model: a network, the path it was trained for, and where it came from. Immutable, shared freely between threads. */
@@ -175,6 +175,7 @@ typedef struct mfm_architecture {
   uint32_t graphs;       /**< Whether work goes there as CUDA graphs. */
   uint32_t raw;          /**< 1 for a model in the coordinates of its data, whose noise is N(0, I) in their units; 0 (the default) for one that standardises
                               each number of an item by the mean and the deviation of the data that it is created from. */
+  uint32_t reserved;     /**< 0; anything else is ::MFM_RANGE. */
 } mfm_architecture;
 
 /** Four hidden layers of 256 for items of `dimension` numbers. */
@@ -191,6 +192,7 @@ static inline mfm_architecture mfm_architecture_default(size_t dimension) {
   a.precision = MFM_F32;
   a.graphs = 0;
   a.raw = 0;
+  a.reserved = 0;
   return a;
 }
 
@@ -225,6 +227,7 @@ typedef struct mfm_model_info {
   const double* mean;      /**< The mean of its coordinates, `dimension` numbers; NULL if they are those of the data. */
   const double* scale;     /**< Their scale, likewise. */
   uint32_t jumps;          /**< An ::mfm_jumps, by what its file says of its training. */
+  uint32_t reserved;       /**< 0. */
 } mfm_model_info;
 
 /** Fills in the first `info->size` bytes of `info`, with zeros where this library knows of nothing. */
