@@ -24,7 +24,8 @@
  * must return: it must neither end its thread (pthread_exit()), nor leave by longjmp(), nor enable cancellation. It may throw where that is said; the
  * log and the deleters of DLPack tensors must not.
  *
- * The library writes to no stream, reads no environment variable, installs no signal handler and has no global thread pool.
+ * The library writes to no stream, reads no environment variable, installs no signal handler and has no global thread pool. The one exception: where the system
+ * refuses memory for something small, the process ends with Rust's message on standard error; for as much as the data, a batch or a model has, it is ::MFM_OUT_OF_MEMORY.
  *
  * Options begin with their size, so that programs built against an older header go on working. Those built against a newer one do, too, unless they ask
  * for what this library does not know, which is ::MFM_UNSUPPORTED. Take options from their `..._default()` function
