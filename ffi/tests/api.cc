@@ -27,6 +27,16 @@ template <class Model>
 constexpr bool tells<Model, std::void_t<decltype(std::declval<Model>().info())>> = true;
 static_assert(tells<mfm::model&> && tells<const mfm::model&> && !tells<mfm::model> && !tells<const mfm::model>);
 
+/// What is told of a model stays while a session keeps it.
+void told() {
+  mfm::model model = the_model();
+  const mfm_model_info info = model.info();
+  const std::string objective = info.objective;
+  const mfm::session session = a_session(model);
+  model = mfm::model();
+  CHECK(session && objective == info.objective && std::strcmp(info.path, "linear") == 0 && std::strcmp(info.device, "cpu") == 0);
+}
+
 void views() {
   const std::filesystem::path path(MODEL);
   const std::string text(MODEL);
@@ -222,6 +232,7 @@ void standard_spans() {
 
 int main() {
   names();
+  told();
   views();
   conditions<mfm::sample_options>();
   conditions<mfm::posterior_options>();

@@ -281,7 +281,7 @@ int main() {
   expect(mfm::model::try_load_memory(bytes, loaded), MFM_BAD_MODEL, "a corrupt model");
   fails(mfm::model::try_load("no/such/file.mfm", loaded), MFM_FILE, "a file that is not there");
   expect(model.try_save("no/such/folder/x.mfm"), MFM_FILE, "a folder that is not there");
-  names(model.try_save("no/such/folder/x.mfm"), "writing no/such/folder/x.mfm: No such");
+  names(model.try_save("no/such/folder/x.mfm"), "cannot write no/such/folder/x.mfm: there is no such");
   expect(model.try_save(""), MFM_FILE, "an empty path");
   names(mfm::model::try_load(std::string("a\0b", 3), loaded), "zero byte at 1");
   mfm::model_options elsewhere;

@@ -33,6 +33,48 @@ run cmake --install "$work/source" --prefix "$tree"
 library=$(readlink -f "$tree"/lib*/libmfm.so || readlink -f "$tree"/lib/*/libmfm.so)
 say "the shared library has $(stat -c %s "$library") bytes, and the name $(objdump -p "$library" | awk '/SONAME/ { print $2 }')"
 
+say "no folder of this machine is in the libraries, and all of the shared one is bound and read-only once it is loaded"
+archive=$(find "$tree" -name libmfm.a)
+for folder in "${CARGO_HOME:-$HOME/.cargo}" "${HOME%/}/." "$(dirname "$here")" "$work"; do
+  for file in "$library" "$archive"; do
+    if grep -aF "$folder" "$file" >"$work/found"; then
+      echo "$file tells of $folder:" $(strings -a "$work/found" | grep -F "$folder" | head -n 3)
+      exit 1
+    fi
+  done
+done
+readelf -d "$library" | grep -w NOW
+readelf -l "$library" | grep GNU_RELRO
+
+say "a library that is built with mfm and installed with it"
+run cmake -S "$here/tests/exported" -B "$work/exported" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=g++ -DMFM_CARGO_TARGET_DIR="$work/cargo"
+run cmake --build "$work/exported"
+run cmake --install "$work/exported" --prefix "$work/exported-tree"
+run cmake -S "$here/tests/exported/consumer" -B "$work/consumer" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=g++ -DCMAKE_PREFIX_PATH="$work/exported-tree"
+run cmake --build "$work/consumer"
+"$work/consumer/consumer" "$here/examples/digits.mfm"
+
+# The tree is found by its mfm.pc alone.
+by_pkg_config() {
+  local -x PKG_CONFIG_PATH
+  PKG_CONFIG_PATH=$(dirname "$(find "$1" -name mfm.pc)")
+  # shellcheck disable=SC2046
+  gcc -std=c99 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Werror "$here/examples/c99.c" $(pkg-config --cflags --libs mfm) -o "$work/c99"
+  LD_LIBRARY_PATH=$(dirname "$PKG_CONFIG_PATH") "$work/c99" "$here/examples/digits.mfm"
+}
+
+say "pkg-config"
+by_pkg_config "$tree"
+for folders in "$work/placed/own/lib $work/placed/own/include" "deep/lib deep/include"; do
+  read -r lib include <<<"$folders"
+  say "pkg-config, with $lib and $include"
+  rm -rf "$work/placed" "$work/moved"
+  run cmake "$work/exported" -DCMAKE_INSTALL_LIBDIR="$lib" -DCMAKE_INSTALL_INCLUDEDIR="$include"
+  run cmake --install "$work/exported" --prefix "$work/placed"
+  [ "${lib:0:1}" = / ] || mv "$work/placed" "$work/moved"
+  by_pkg_config "$(readlink -e "$work/placed" || readlink -e "$work/moved")"
+done
+
 say "outside project, from source"
 run cmake -S "$here/tests/outside" -B "$work/fetched" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER=g++ -DFETCHCONTENT_SOURCE_DIR_MFM="$(dirname "$here")" \
   -DMFM_CARGO_TARGET_DIR="$work/cargo"
@@ -52,13 +94,6 @@ for shared in OFF ON; do
   run cmake --build "$work/plain-c-$shared"
   "$work/plain-c-$shared/plain_c" "$here/examples/digits.mfm"
 done
-
-say "pkg-config"
-PKG_CONFIG_PATH=$(dirname "$(find "$tree" -name mfm.pc)")
-export PKG_CONFIG_PATH
-# shellcheck disable=SC2046
-gcc -std=c99 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Werror "$here/examples/c99.c" $(pkg-config --cflags --libs mfm) -o "$work/c99"
-LD_LIBRARY_PATH=$(dirname "$library") "$work/c99" "$here/examples/digits.mfm"
 
 sanitized=(-DCMAKE_PREFIX_PATH="$tree" -DMFM_LINKAGES=shared -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_C_COMPILER=clang)
 for suite in tests examples; do

@@ -111,6 +111,9 @@ void training(mfm::session& session) {
   mfm::architecture form(2);
   form.raw = 2;
   refused(mfm::model::try_create(form, {}, made), MFM_RANGE, "raw must be 0 or 1");
+  form.raw = 0;
+  form.reserved = 1;
+  refused(mfm::model::try_create(form, {}, made), MFM_RANGE, "the architecture's reserved number must be 0");
 }
 
 /// Of a host with a newer header.

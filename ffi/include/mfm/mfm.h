@@ -20,7 +20,12 @@
  * with `keep_overall`, and the batches of training. After fork(), which is for when no call is under way, the child opens sessions of its own, and uses no
  * model that is on a GPU.
  *
- * The library writes to no stream, reads no environment variable, installs no signal handler and has no global thread pool.
+ * Cancellation. A thread that is cancelled (pthread_cancel(), deferred, as is the default) during a call ends after it: a call is no cancellation point. A callback
+ * must return: it must neither end its thread (pthread_exit()), nor leave by longjmp(), nor enable cancellation. It may throw where that is said; the
+ * log and the deleters of DLPack tensors must not.
+ *
+ * The library writes to no stream, reads no environment variable, installs no signal handler and has no global thread pool. The one exception: where the system
+ * refuses memory for something small, the process ends with Rust's message on standard error; for as much as the data, a batch or a model has, it is ::MFM_OUT_OF_MEMORY.
  *
  * Options begin with their size, so that programs built against an older header go on working. Those built against a newer one do, too, unless they ask
  * for what this library does not know, which is ::MFM_UNSUPPORTED. Take options from their `..._default()` function
@@ -59,7 +64,7 @@ extern "C" {
 /** All three, as of these headers; mfm_version() is that of the library that runs. */
 #define MFM_VERSION "0.1.0"
 
-/** The version of this interface. Options and infos grow only at their end, by fields whose default is 0; any other change raises this number and the SONAME. */
+/** The version of this interface. Options and infos, which are whole words, grow only at their end, by fields whose default is 0; any other change raises this number and the SONAME. */
 #define MFM_ABI_VERSION 1u
 
 /** A model: a network, the path it was trained for, and where it came from. Immutable, shared freely between threads. */
@@ -171,6 +176,7 @@ typedef struct mfm_architecture {
   uint32_t graphs;       /**< Whether work goes there as CUDA graphs. */
   uint32_t raw;          /**< 1 for a model in the coordinates of its data, whose noise is N(0, I) in their units; 0 (the default) for one that standardises
                               each number of an item by the mean and the deviation of the data that it is created from. */
+  uint32_t reserved;     /**< 0; anything else is ::MFM_RANGE. */
 } mfm_architecture;
 
 /** Four hidden layers of 256 for items of `dimension` numbers. */
@@ -187,6 +193,7 @@ static inline mfm_architecture mfm_architecture_default(size_t dimension) {
   a.precision = MFM_F32;
   a.graphs = 0;
   a.raw = 0;
+  a.reserved = 0;
   return a;
 }
 
@@ -204,7 +211,7 @@ typedef enum mfm_jumps {
   MFM_JUMPS_LEFT_BEHIND = 2 /**< They are those of the model before its drift was tuned, and do not follow it. */
 } mfm_jumps;
 
-/** What is known about a model. */
+/** What is known about a model. What it points to lives as long as the model: until mfm_model_free(), and until the last of its sessions is closed. */
 typedef struct mfm_model_info {
   size_t size;             /**< sizeof(mfm_model_info), set by the caller. */
   size_t dimension;        /**< Numbers in one item. */
@@ -212,15 +219,16 @@ typedef struct mfm_model_info {
   size_t parameters;       /**< Numbers that were learned. */
   uint64_t training_steps; /**< Steps of all runs of training and fine-tuning that led to it, added up. */
   uint64_t seed;           /**< The seed of the last of these runs; likewise `objective` and `data`. */
-  const char* path;        /**< The path from noise to data, such as "linear". Lives as long as the model. */
+  const char* path;        /**< The path from noise to data, such as "linear". */
   const char* objective;   /**< What it was trained by, in words. */
   const char* data;        /**< What it was trained on, in words. */
   const char* device;      /**< Where it lives. */
-  const double* guidance;  /**< The scales of guidance that it takes, 1 first, which stands for none; NULL if it takes none. Lives as long as the model. */
+  const double* guidance;  /**< The scales of guidance that it takes, 1 first, which stands for none; NULL if it takes none. */
   size_t guidance_count;   /**< How many. */
-  const double* mean;      /**< The mean of its coordinates, `dimension` numbers; NULL if they are those of the data. Lives as long as the model. */
+  const double* mean;      /**< The mean of its coordinates, `dimension` numbers; NULL if they are those of the data. */
   const double* scale;     /**< Their scale, likewise. */
   uint32_t jumps;          /**< An ::mfm_jumps, by what its file says of its training. */
+  uint32_t reserved;       /**< 0. */
 } mfm_model_info;
 
 /** Fills in the first `info->size` bytes of `info`, with zeros where this library knows of nothing. */

@@ -40,7 +40,7 @@ fn code(raw: u32) -> CUresult {
     LAST.set(raw);
     let known = matches!(raw, 0..=8 | 34 | 100..=102 | 200..=202 | 205..=224 | 300..=304 | 400 | 401 | 500 | 600 | 700..=705 | 708..=720)
         || matches!(raw, 800..=809 | 900..=911);
-    // SAFETY: the codes above are those that the enum, of representation u32, lists.
+    // SAFETY: the codes above are those that the enum, of four bytes, lists.
     unsafe { core::mem::transmute::<u32, CUresult>(if known { raw } else { UNKNOWN }) }
 }
 
@@ -78,13 +78,13 @@ unsafe fn error_string(raw: u32, text: *mut *const c_char) -> Option<u32> {
     Some(unsafe { function(raw, text) })
 }
 
-/// The driver's own function of this name, as cust formats its errors by it.
+/// The driver's own function of this name, as cust formats its errors by it. The error is an integer, as enums are in [`symbols`].
 ///
 /// # Safety
 /// `text` may be written to.
 #[allow(non_snake_case)] // NVIDIA's name
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGetErrorString(error: CUresult, text: *mut *const c_char) -> CUresult {
+pub unsafe extern "C" fn cuGetErrorString(error: c_int, text: *mut *const c_char) -> CUresult {
     // SAFETY: the caller keeps the function's contract.
     match unsafe { error_string(error as u32, text) } {
         Some(status) => code(status),

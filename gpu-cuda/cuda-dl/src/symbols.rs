@@ -1,4 +1,5 @@
-//! The driver's symbols that cust (and the adapter) link against, each a forwarder. The declarations are those of cust_raw.
+//! The driver's symbols that cust (and the adapter) link against, each a forwarder. The declarations are those of cust_raw, but for
+//! enums, which are integers.
 
 // Names and arguments are NVIDIA's, documented in the CUDA driver API reference.
 #![allow(missing_docs, non_snake_case, clippy::too_many_arguments, clippy::missing_safety_doc)]
@@ -7,6 +8,9 @@ use crate::{DRIVER, code};
 use core::ffi::{c_char, c_int, c_uchar, c_uint, c_ulonglong, c_ushort, c_void};
 use cust_raw::*;
 use std::sync::OnceLock;
+
+/// A value of one of the driver's enums. A plain integer: a host that was linked with this crate may hand in one that cust_raw's enum, which is older, does not list.
+type Enum = c_int;
 
 macro_rules! forward {
     ($(fn $name:ident($($argument:ident: $kind:ty),* $(,)?);)*) => { $(
@@ -38,19 +42,19 @@ forward! {
     fn cuCtxGetCurrent(pctx: *mut CUcontext);
     fn cuCtxGetDevice(device: *mut CUdevice);
     fn cuCtxGetFlags(flags: *mut c_uint);
-    fn cuCtxGetLimit(pvalue: *mut usize, limit: CUlimit);
+    fn cuCtxGetLimit(pvalue: *mut usize, limit: Enum);
     fn cuCtxGetSharedMemConfig(pConfig: *mut CUsharedconfig);
     fn cuCtxGetStreamPriorityRange(leastPriority: *mut c_int, greatestPriority: *mut c_int);
     fn cuCtxPopCurrent_v2(pctx: *mut CUcontext);
     fn cuCtxPushCurrent_v2(ctx: CUcontext);
-    fn cuCtxSetCacheConfig(config: CUfunc_cache);
+    fn cuCtxSetCacheConfig(config: Enum);
     fn cuCtxSetCurrent(ctx: CUcontext);
-    fn cuCtxSetLimit(limit: CUlimit, value: usize);
-    fn cuCtxSetSharedMemConfig(config: CUsharedconfig);
+    fn cuCtxSetLimit(limit: Enum, value: usize);
+    fn cuCtxSetSharedMemConfig(config: Enum);
     fn cuCtxSynchronize();
     fn cuDestroyExternalMemory(extMem: CUexternalMemory);
     fn cuDeviceGet(device: *mut CUdevice, ordinal: c_int);
-    fn cuDeviceGetAttribute(pi: *mut c_int, attrib: CUdevice_attribute, dev: CUdevice);
+    fn cuDeviceGetAttribute(pi: *mut c_int, attrib: Enum, dev: CUdevice);
     fn cuDeviceGetCount(count: *mut c_int);
     fn cuDeviceGetName(name: *mut c_char, len: c_int, dev: CUdevice);
     fn cuDevicePrimaryCtxRelease_v2(dev: CUdevice);
@@ -66,9 +70,9 @@ forward! {
     fn cuEventRecord(hEvent: CUevent, hStream: CUstream);
     fn cuEventSynchronize(hEvent: CUevent);
     fn cuExternalMemoryGetMappedBuffer(devPtr: *mut CUdeviceptr, extMem: CUexternalMemory, bufferDesc: *const CUDA_EXTERNAL_MEMORY_BUFFER_DESC);
-    fn cuFuncGetAttribute(pi: *mut c_int, attrib: CUfunction_attribute, hfunc: CUfunction);
-    fn cuFuncSetCacheConfig(hfunc: CUfunction, config: CUfunc_cache);
-    fn cuFuncSetSharedMemConfig(hfunc: CUfunction, config: CUsharedconfig);
+    fn cuFuncGetAttribute(pi: *mut c_int, attrib: Enum, hfunc: CUfunction);
+    fn cuFuncSetCacheConfig(hfunc: CUfunction, config: Enum);
+    fn cuFuncSetSharedMemConfig(hfunc: CUfunction, config: Enum);
     fn cuGraphAddChildGraphNode(phGraphNode: *mut CUgraphNode, hGraph: CUgraph, dependencies: *const CUgraphNode, numDependencies: usize, childGraph: CUgraph);
     fn cuGraphAddKernelNode(phGraphNode: *mut CUgraphNode, hGraph: CUgraph, dependencies: *const CUgraphNode, numDependencies: usize, nodeParams: *const CUDA_KERNEL_NODE_PARAMS);
     fn cuGraphAddMemcpyNode(phGraphNode: *mut CUgraphNode, hGraph: CUgraph, dependencies: *const CUgraphNode, numDependencies: usize, copyParams: *const CUDA_MEMCPY3D, ctx: CUcontext);
@@ -88,11 +92,11 @@ forward! {
     fn cuInit(Flags: c_uint);
     fn cuLaunchHostFunc(hStream: CUstream, fn_: CUhostFn, userData: *mut c_void);
     fn cuLaunchKernel(f: CUfunction, gridDimX: c_uint, gridDimY: c_uint, gridDimZ: c_uint, blockDimX: c_uint, blockDimY: c_uint, blockDimZ: c_uint, sharedMemBytes: c_uint, hStream: CUstream, kernelParams: *mut *mut c_void, extra: *mut *mut c_void);
-    fn cuLinkAddData_v2(state: CUlinkState, type_: CUjitInputType, data: *mut c_void, size: usize, name: *const c_char, numOptions: c_uint, options: *mut CUjit_option, optionValues: *mut *mut c_void);
+    fn cuLinkAddData_v2(state: CUlinkState, type_: Enum, data: *mut c_void, size: usize, name: *const c_char, numOptions: c_uint, options: *mut CUjit_option, optionValues: *mut *mut c_void);
     fn cuLinkComplete(state: CUlinkState, cubinOut: *mut *mut c_void, sizeOut: *mut usize);
     fn cuLinkCreate_v2(numOptions: c_uint, options: *mut CUjit_option, optionValues: *mut *mut c_void, stateOut: *mut CUlinkState);
     fn cuLinkDestroy(state: CUlinkState);
-    fn cuMemAdvise(devPtr: CUdeviceptr, count: usize, advice: CUmem_advise, device: CUdevice);
+    fn cuMemAdvise(devPtr: CUdeviceptr, count: usize, advice: Enum, device: CUdevice);
     fn cuMemAllocAsync(dptr: *mut CUdeviceptr, bytesize: usize, hStream: CUstream);
     fn cuMemAllocHost_v2(pp: *mut *mut c_void, bytesize: usize);
     fn cuMemAllocManaged(dptr: *mut CUdeviceptr, bytesize: usize, flags: c_uint);
@@ -126,7 +130,7 @@ forward! {
     fn cuOccupancyAvailableDynamicSMemPerBlock(dynamicSmemSize: *mut usize, func: CUfunction, numBlocks: c_int, blockSize: c_int);
     fn cuOccupancyMaxActiveBlocksPerMultiprocessor(numBlocks: *mut c_int, func: CUfunction, blockSize: c_int, dynamicSMemSize: usize);
     fn cuOccupancyMaxPotentialBlockSize(minGridSize: *mut c_int, blockSize: *mut c_int, func: CUfunction, blockSizeToDynamicSMemSize: CUoccupancyB2DSize, dynamicSMemSize: usize, blockSizeLimit: c_int);
-    fn cuStreamBeginCapture_v2(hStream: CUstream, mode: CUstreamCaptureMode);
+    fn cuStreamBeginCapture_v2(hStream: CUstream, mode: Enum);
     fn cuStreamCreateWithPriority(phStream: *mut CUstream, flags: c_uint, priority: c_int);
     fn cuStreamDestroy_v2(hStream: CUstream);
     fn cuStreamEndCapture(hStream: CUstream, phGraph: *mut CUgraph);

@@ -49,12 +49,12 @@ pub type ValueAndGradient = unsafe extern "C" fn(*mut c_void, *const f32, usize,
 structures! {
     ModelOptions { device: *const c_char, precision: u32, graphs: u32 }
     Architecture {
-        dimension: usize, width: usize, depth: usize, frequencies: usize, labels: usize, seed: u64, device: *const c_char, precision: u32, graphs: u32, raw: u32,
+        dimension: usize, width: usize, depth: usize, frequencies: usize, labels: usize, seed: u64, device: *const c_char, precision: u32, graphs: u32, raw: u32, reserved: u32,
     }
     ModelInfo {
         dimension: usize, labels: usize, parameters: usize, training_steps: u64, seed: u64,
         path: *const c_char, objective: *const c_char, data: *const c_char, device: *const c_char,
-        guidance: *const f64, guidance_count: usize, mean: *const f64, scale: *const f64, jumps: u32,
+        guidance: *const f64, guidance_count: usize, mean: *const f64, scale: *const f64, jumps: u32, reserved: u32,
     }
     Progress {
         step: usize, steps: usize, effective_sample_size: f64, largest_weight: f64, correction_norm: f64, acceptance: f64,

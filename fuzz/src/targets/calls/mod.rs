@@ -125,7 +125,7 @@ impl Run<'_> {
             for text in [info.path, info.objective, info.data, info.device] {
                 CStr::from_ptr(text).to_str().unwrap();
             }
-            assert!(info.jumps <= 2);
+            assert!(info.jumps <= 2 && info.reserved == 0);
             info
         };
         let kept = &mut self.models[self.given.below(2)];

@@ -19,6 +19,7 @@ impl Run<'_> {
             precision: 0,
             graphs: 0,
             raw: 0,
+            reserved: 0,
         };
         form.raw = form.seed as u32 % 2;
         // What the processor cannot do, seldom.
