@@ -1,7 +1,16 @@
-// A thread that is cancelled during a call ends after it, and the library goes on.
+// A thread that is cancelled during a call ends after it, and the library goes on. Skipped under sanitizers, which do not know that a cancelled thread leaves its frames, and
+// take what is put there next for an overflow.
 #include "check.hpp"
 
 #include <pthread.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
 
 namespace {
 
@@ -22,7 +31,7 @@ void* cancelled(void* given) {
   return nullptr;
 }
 
-/// That the thread of a call ends after it by being cancelled.
+/// Checks that the thread of a call ends after it by being cancelled.
 void ends_after(job here, const char* what) {
   std::printf("%s\n", what);
   pthread_t thread;
@@ -53,6 +62,10 @@ mfm::status open(const mfm::model& model, mfm::session&) {
 }  // namespace
 
 int main() {
+#ifdef SANITIZED
+  std::printf("skipped\n");
+  return 77;
+#endif
   const mfm::model model = the_model();
   int told = 0;
   mfm::session_options how;
