@@ -81,7 +81,7 @@ impl<T: Tensor, M: crate::flow_map::MetaFlowMap<T>> Drift<T> for AsDrift<'_, M> 
 }
 
 /// A labelled Meta Flow Map as a flow model under classifier-free guidance: b = b(∅) + (w/w₀)(b(y) − b(∅)), with w that of the condition (Ho and
-/// Salimans, 2022). Without labels it is b(∅). For w ≠ w₀ it is the drift of no path to one law: what
+/// Salimans, 2022). Without labels it is b(∅). For w ≠ 1 it is the drift of no path to one law: what
 /// is exact for a model's own drift (posteriors, bridges, the SDE beside the ODE) is not for this.
 #[derive(Debug)]
 pub struct ClassifierFree<'a, M> {

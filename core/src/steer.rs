@@ -103,8 +103,11 @@ pub fn steer<T: Tensor, M: MetaFlowMap<T>>(
             Dynamics::Ode => None,
             Dynamics::Sde => Some(x.device().normal(&noise, x.shape())?),
         };
-        let deviation = if steering.scheme == Scheme::Heun { step.whole_deviation } else { step.deviation };
-        let kick = kick.as_ref().map(|kick| (deviation, kick));
+        let deviation = || match steering.scheme {
+            Scheme::Euler => step.deviation,
+            Scheme::Heun => StraightStep::whole_deviation(flow.path, from, to),
+        };
+        let kick = kick.as_ref().map(|kick| (deviation(), kick));
         let mut next = advance(&step, &x, &slope, kick)?;
         if steering.scheme == Scheme::Heun && to < 1.0 {
             let there = guide.guide(flow, to, &next, &noise.stream(1))?;

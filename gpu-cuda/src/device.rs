@@ -341,8 +341,9 @@ impl CudaDevice {
 
     pub(crate) fn give(&self, block: Block) {
         let mut state = self.state();
-        let _callers = CallersContext::keep();
-        if !state.pool.keeps(&block) {
+        // What the pool keeps needs no context.
+        let callers = (!state.pool.keeps(&block)).then(CallersContext::keep);
+        if callers.is_some() {
             // Where the context cannot be made current there is nothing to give back to.
             let _ = make_current("free", &self.inner.gpu.context);
         }

@@ -6,7 +6,7 @@ mod common;
 use common::{alone, shape};
 use mfm_core::tensor::{Reduce, Transpose, Unary};
 use mfm_core::{Device, Noise, Operations, Result, Shape, Tensor};
-use mfm_gpu_cuda::{CudaDevice, CudaTensor, Options, Precision};
+use mfm_gpu_cuda::{CallersContext, CudaDevice, CudaTensor, Options, Precision};
 use std::sync::MutexGuard;
 
 /// A device on the emulated driver, for one test at a time; `None`, said aloud, where there is none.
@@ -30,6 +30,49 @@ fn a_steady_loop_asks_for_no_memory() -> Result<()> {
     device.trim()?;
     assert_eq!(device.memory().pooled, 0);
     Ok(())
+}
+
+/// What is current on this thread.
+fn current() -> usize {
+    let mut context = std::ptr::null_mut();
+    // SAFETY: writes a handle.
+    assert_eq!(unsafe { cust::sys::cuCtxGetCurrent(&raw mut context) } as u32, 0);
+    context.addr()
+}
+
+#[test]
+fn the_callers_context_comes_back() -> Result<()> {
+    let Some(_alone) = alone() else { return Ok(()) };
+    std::thread::spawn(|| -> Result<()> {
+        let outer = CallersContext::keep();
+        let device = CudaDevice::with_options(0, Options::default()).unwrap();
+        let own = current();
+        assert_ne!(own, 0, "work needs a context");
+        let x = device.normal(&Noise::new(1), shape(&[8]))?;
+        {
+            // What an inner one finds is the outer one's work's.
+            let _inner = CallersContext::keep();
+            x.exp()?.to_vec::<f32>()?;
+        }
+        assert_eq!(current(), own);
+        CallersContext::restore();
+        assert_eq!(current(), 0, "as in a call back to the caller");
+        x.exp()?.to_vec::<f32>()?;
+        assert_eq!(current(), own);
+        drop(outer);
+        assert_eq!(current(), 0);
+        // Without one the device's stays, and closing leaves what was there.
+        x.exp()?.to_vec::<f32>()?;
+        assert_eq!(current(), own);
+        {
+            let _closing = CallersContext::keep();
+            drop((x, device));
+        }
+        assert_eq!(current(), own);
+        Ok(())
+    })
+    .join()
+    .unwrap()
 }
 
 #[test]

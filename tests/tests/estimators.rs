@@ -2,12 +2,13 @@
 
 mod support;
 
+use mfm_core::autodiff::vjp;
 use mfm_core::guidance::{
     Adjusted, Dps, Guidance, Guide, MfmGradient, MfmGradientFree, Unsteered, estimate_value, estimate_value_by_rollouts,
 };
 use mfm_core::interpolant::{Interpolant, Linear};
 use mfm_core::reward::{ByDifferentiation, Checked, Reward};
-use mfm_core::{Draws, Error, Flow, Noise, Operations, Result, Shape, Tensor, TimeGrid};
+use mfm_core::{Device, Draws, Error, Flow, Noise, Operations, Result, Shape, Tensor, TimeGrid};
 use mfm_toy2d::exact::{ExactGradient, TransportMap};
 use mfm_toy2d::{AtTime, GaussianMixture, QuadraticReward, ValueAt, tilt};
 use support::statistics::Mean;
@@ -332,6 +333,32 @@ fn corrections_are_windowed_damped_rescaled_and_clipped() -> Result<()> {
     for (t, inside) in [(0.1, false), (0.2, true), (0.6, true), (0.61, false)] {
         assert_eq!(of(&windowed, t)?.is_some(), inside, "{t}");
     }
+    Ok(())
+}
+
+// Closed forms, also where squares leave the numbers' range; special numbers and empty items; and x/‖x‖ against central differences.
+#[test]
+fn norms_of_items() -> Result<()> {
+    let norms = |values: &[f64], d: usize| -> Result<Vec<f64>> { rows(&device(), values, d)?.norm_items()?.to_vec() };
+    for size in [1.0, 1e-200, 1e200, f64::MIN_POSITIVE] {
+        let found = norms(&[3.0 * size, -4.0 * size, 0.0, 0.0, 0.0, -2.0 * size], 2)?;
+        assert!(relative_error(&found, &[5.0 * size, 0.0, 2.0 * size], size) < 1e-15, "{size:e}: {found:?}");
+    }
+    let found = norms(&[f64::NEG_INFINITY, 1.0, f64::NAN, 1.0, f64::INFINITY, f64::NAN], 2)?;
+    assert!(found[0] == f64::INFINITY && found[1].is_nan() && found[2].is_nan(), "{found:?}");
+    let empty = |axes: [usize; 2]| -> Result<Vec<f64>> { device().zeros(Shape::new(&axes)?)?.norm_items()?.to_vec() };
+    assert_eq!((empty([0, 3])?, empty([2, 0])?), (vec![], vec![0.0, 0.0]));
+
+    let (x, weights) = ([0.3, -1.2, 0.8, 2.0, 0.1, -0.7], [0.5, -2.0]);
+    let slope = |x: &[f64]| -> Result<Vec<f64>> {
+        let norms = norms(x, 3)?;
+        Ok(vec![norms.iter().zip(weights).map(|(norm, weight)| norm * weight).sum()])
+    };
+    let expected = finite_differences(&x, 1e-6, slope)?;
+    let input: F64 = rows(&device(), &x, 3)?;
+    let (_, gradients) = vjp(&[&input], |v| v[0].norm_items(), |_| device().from_slice(&weights, Shape::new(&[2])?))?;
+    let found = gradients[0].to_vec::<f64>()?;
+    assert!(relative_error(&found, &expected, 1.0) < 1e-8, "{found:?} against {expected:?}");
     Ok(())
 }
 

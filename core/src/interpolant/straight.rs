@@ -32,9 +32,6 @@ pub struct StraightStep {
     pub slope: f64,
     /// c_u √(2 (τ_u − τ_t)(1 − τ_t)/τ_t), the deviation of the noise that an Euler–Maruyama step of the SDE adds, as its rate is at the start. Infinite from t = 0.
     pub deviation: f64,
-    /// c_u √(2 (ln(τ_u/τ_t) − (τ_u − τ_t))), that of all the noise on the way, ∫ 2(1 − τ)/τ dτ, as a Heun step adds it. (In Euler–Maruyama's the surplus at the start makes
-    /// up for most of what its drift leaves out.)
-    pub whole_deviation: f64,
 }
 
 impl StraightStep {
@@ -44,8 +41,14 @@ impl StraightStep {
         let (scale, span) = (to.straight_scale(), to.straight_time() - from.straight_time());
         // (1 − τ)/τ = α/β.
         let deviation = scale * sqrt(2.0 * span * from.alpha / from.beta);
-        let variance = 2.0 * (log1p(span / from.straight_time()) - span);
-        let whole_deviation = scale * sqrt(variance.max(0.0));
-        Self { state: scale / from.straight_scale(), slope: scale * span, deviation, whole_deviation }
+        Self { state: scale / from.straight_scale(), slope: scale * span, deviation }
+    }
+
+    /// c_u √(2 (ln(τ_u/τ_t) − (τ_u − τ_t))), the deviation of all the noise on the way, ∫ 2(1 − τ)/τ dτ, as a Heun step of the SDE adds it. (In Euler–Maruyama's the surplus
+    /// at the start makes up for most of what its drift leaves out.) Infinite from t = 0.
+    pub fn whole_deviation(path: &dyn Interpolant, t: f64, u: f64) -> f64 {
+        let (from, to) = (path.coefficients(t).straight_time(), path.coefficients(u));
+        let span = to.straight_time() - from;
+        to.straight_scale() * sqrt((2.0 * (log1p(span / from) - span)).max(0.0))
     }
 }

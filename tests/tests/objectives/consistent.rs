@@ -158,6 +158,16 @@ fn bad_batches_are_errors() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn more_times_than_memory_are_an_error() {
+    let (n, noise, law) = (usize::MAX / 16, Noise::new(6), TimeLaw::default());
+    let normal = TimeLaw { flow: FlowTimes::LogitNormal { mean: 0.0, deviation: 1.0 }, ..law };
+    let outcomes = [law.states(n, &noise), law.diagonal(n, &noise), normal.diagonal(n, &noise), law.pairs(n, &noise).map(|pairs| pairs.0)];
+    for outcome in outcomes {
+        assert!(matches!(outcome, Err(Error::OutOfMemory { .. })), "{:?}", outcome.map(|times| times.len()));
+    }
+}
+
 // t = U² nine times in ten, else 0; sorted pairs, shortened by the span. 2^16 times, 4.5 standard errors.
 #[test]
 fn times_follow_their_laws() {

@@ -5,7 +5,7 @@ use crate::support::statistics::Mean;
 use crate::support::{F64, PATHS, device, normal};
 use mfm_core::categorical::{Concentration, best, choose, effective_sample_size, normalise, systematic};
 use mfm_core::coupling::{Coupling, renoise};
-use mfm_core::interpolant::Linear;
+use mfm_core::interpolant::{Linear, StraightStep};
 use mfm_core::{Error, Noise, Operations, Result, Tensor, TimeGrid};
 
 fn uniforms(n: usize, seed: u64) -> Vec<f64> {
@@ -111,6 +111,21 @@ fn bridges_compose_and_keep_the_marginal() -> Result<()> {
         assert!(matches!(path.bridge(0.5, f64::NAN), Err(Error::Range { .. })));
     }
     Ok(())
+}
+
+// The noise of many small steps of Euler–Maruyama, carried to the end, is that of one whole step, to first order in theirs.
+#[test]
+fn the_noise_of_a_whole_step_is_that_of_its_parts() {
+    for path in PATHS {
+        for (t, u) in [(0.05, 0.3), (0.4, 0.9), (0.7, 1.0)] {
+            let parts = 20_000;
+            let at = |k: usize| if k == parts { u } else { t + (u - t) * k as f64 / parts as f64 };
+            let carried = |k: usize| StraightStep::new(path, at(k), at(k + 1)).deviation * StraightStep::new(path, at(k + 1), u).state;
+            let parts = (0..parts).map(|k| carried(k).powi(2));
+            let (found, expected) = (StraightStep::whole_deviation(path, t, u).powi(2), parts.sum::<f64>());
+            assert!((found / expected - 1.0).abs() < 1e-3, "{}, {t} to {u}: {found} against {expected}", path.name());
+        }
+    }
 }
 
 // A step of no length would divide by zero somewhere.

@@ -45,3 +45,20 @@ pub fn l2_floor(n: usize, data: &[f64; 10]) -> f64 {
     };
     data.iter().zip(wanted()).map(term).sum::<f64>().sqrt()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Of equal classes scatter alone is left, and of endless samples what the data's shares leave: v ∝ π w, by hand.
+    #[test]
+    fn exact_samples_have_a_distance_of_their_own() {
+        let scatter = (wanted().iter().map(|w| w * (1.0 - w)).sum::<f64>() / 1024.0).sqrt();
+        assert!((l2_floor(1024, &[0.1; 10]) - scatter).abs() < 1e-15);
+        // π of the nines is twice the others': v = 0.1, 0.1, 0.2, 0.2, 0.8 over 1.4.
+        let mut shares = [1.0 / 11.0; 10];
+        shares[9] = 2.0 / 11.0;
+        let apart = (2.0 * (0.1_f64 / 1.4 - 0.1).powi(2) + 2.0 * (0.2_f64 / 1.4 - 0.2).powi(2) + (0.8_f64 / 1.4 - 0.4).powi(2)).sqrt();
+        assert!((l2_floor(usize::MAX, &shares) - apart).abs() < 1e-9);
+    }
+}
